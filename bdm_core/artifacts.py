@@ -1,0 +1,283 @@
+"""What the hooks exchange: sealed folders and JSON records, never tensors.
+
+An artifact is a folder that the ecosystem's own tool could have written (a ``save_pretrained`` tree, PNG files with
+``rows.jsonl``, safetensors) plus ``manifest.json``, which names every file with its SHA-256. *Sealing* writes the
+manifest; *opening* reads it and checks every file against it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+
+from bdm_core.errors import ArtifactError
+
+MANIFEST = "manifest.json"
+PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".h5"})
+"""Suffixes of formats that can, or usually do, carry pickled Python objects. No artifact may contain them."""
+
+
+class Record(BaseModel):
+    """A frozen, strict pydantic model: the base of everything that is written as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 hexadecimal digits."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no white space: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def _check_relative(name: str) -> str:
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or "\\" in name or "\x00" in name or ".." in parts or ":" in parts[0]:
+        raise ValueError(f"file name {name!r} leaves the artifact")
+    return name
+
+
+class Artifact(Record):
+    """A sealed folder.
+
+    Attributes:
+        schema_version: version of the manifest format.
+        kind: which subclass wrote it.
+        format: how the content is laid out, e.g. ``diffusers``, ``images``, ``noise``; the task's kit defines it.
+        task: a task tag of the Hugging Face Hub, e.g. ``unconditional-image-generation``.
+        path: where the folder is; not part of the manifest, and not part of the digest.
+        files: relative POSIX path -> SHA-256 of each file.
+        meta: further facts as JSON (shapes, value ranges, counts). A ``Model`` never names a plugin or a trigger here.
+    """
+
+    kind_name: ClassVar[str] = "artifact"
+
+    schema_version: Literal[1] = 1
+    kind: str = ""
+    format: str
+    task: str
+    path: Path = Field(exclude=True)
+    files: dict[str, str] = Field(default_factory=dict)
+    meta: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @field_validator("files")
+    @classmethod
+    def _files_stay_inside(cls, files: dict[str, str]) -> dict[str, str]:
+        return {_check_relative(name): digest for name, digest in files.items()}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest, hence of the whole content: 64 hexadecimal digits."""
+        return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()
+
+    @classmethod
+    def seal(cls, path: Path, *, format: str, task: str, meta: dict[str, JsonValue] | None = None) -> Self:
+        """Hash every file below ``path``, write ``manifest.json`` and return the artifact.
+
+        Raises:
+            ArtifactError: the folder is missing or empty, or holds a link, a special file or a pickle.
+        """
+        files = {name: sha256_of(path / name) for name in _list_files(path) if name != MANIFEST}
+        if not files:
+            raise ArtifactError(f"nothing to seal in {path}: the plugin wrote no file there")
+        artifact = cls(kind=cls.kind_name, format=format, task=task, path=path, files=files, meta=meta or {})
+        text = json.dumps(artifact.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
+        (path / MANIFEST).write_text(text, encoding="utf-8")
+        return artifact
+
+    @classmethod
+    def open(cls, path: Path, *, verify: bool = True) -> Self:
+        """Read a sealed folder and, unless ``verify`` is false, compare every file with its hash.
+
+        Raises:
+            ArtifactError: no manifest, wrong kind, a file that is missing, extra, changed, or outside the folder.
+        """
+        manifest = path / MANIFEST
+        try:
+            record = json.loads(manifest.read_text(encoding="utf-8"))
+            artifact = cls.model_validate({**record, "path": path})
+        except FileNotFoundError:
+            raise ArtifactError(f"{path} is no sealed artifact: it has no {MANIFEST}") from None
+        except (ValidationError, ValueError, TypeError) as error:
+            raise ArtifactError(f"{manifest} is not valid: {_first_line(error)}") from None
+        if artifact.kind != cls.kind_name:
+            raise ArtifactError(f"{path} is a {artifact.kind}, not a {cls.kind_name}")
+        if verify:
+            artifact.verify()
+        return artifact
+
+    def verify(self) -> None:
+        """Compare the folder with the manifest.
+
+        Raises:
+            ArtifactError: names the first file that is missing, extra or changed.
+        """
+        present = set(_list_files(self.path)) - {MANIFEST}
+        for name in sorted(present ^ set(self.files)):
+            state = "is not in the manifest" if name in present else "is missing"
+            raise ArtifactError(f"{self.path / name} {state}: the artifact was changed; delete it and run again")
+        for name, digest in self.files.items():
+            if sha256_of(self.path / name) != digest:
+                raise ArtifactError(
+                    f"{self.path / name} does not match the hash in its {MANIFEST}: "
+                    "it was changed or damaged; delete the artifact's folder and run again"
+                )
+
+    def file(self, name: str) -> Path:
+        """The path of one file of the artifact. Raises ArtifactError if the manifest does not name it."""
+        if name not in self.files:
+            raise ArtifactError(f"{self.path} has no file {name!r}; it has {', '.join(sorted(self.files)) or 'none'}")
+        return self.path / name
+
+
+class Data(Artifact):
+    """Inputs: training images, poisoned images, initial noise, prompts. Rows are described by ``rows.jsonl`` if any."""
+
+    kind_name: ClassVar[str] = "data"
+
+
+class Model(Artifact):
+    """A model in the ecosystem's own layout. It names no plugin and no trigger."""
+
+    kind_name: ClassVar[str] = "model"
+
+
+class Secret(Artifact):
+    """What only the attacker and the evaluation know: trigger, target, the attack's parameters."""
+
+    kind_name: ClassVar[str] = "secret"
+
+
+class Outputs(Artifact):
+    """What a model produced from given inputs: images or logits, in the inputs' order."""
+
+    kind_name: ClassVar[str] = "outputs"
+
+
+class Evidence(Artifact):
+    """What a detector found: an inverted trigger, features, pictures. The report shows it."""
+
+    kind_name: ClassVar[str] = "evidence"
+
+
+class Backdoored(Record):
+    """Result of ``inject_backdoor``."""
+
+    model: Model
+    secret: Secret
+
+
+class Detection(Record):
+    """Result of ``detect``.
+
+    Attributes:
+        level: what was judged: the ``model``, each ``input``, or each training ``data`` row.
+        scores: one number for the model, or one for each suspect in the order given; higher is more suspicious.
+        threshold: backdoored (or triggered) if a score is above it. It comes from clean material only.
+        p_value: for the model, the probability of such a score or a higher one if the model is clean, in [0, 1].
+        conclusive: False if the method cannot tell for this model; ``note`` then says why. It never means clean.
+        note: one sentence for the table and the report.
+        evidence: what the report shows, or None.
+        network_evaluations: forward passes spent, counted per sample; None if not counted.
+        clean_samples: how many clean data samples the detector used.
+    """
+
+    level: Literal["model", "input", "data"]
+    scores: list[float]
+    threshold: float
+    p_value: float | None = Field(default=None, ge=0, le=1)
+    conclusive: bool = True
+    note: str = ""
+    evidence: Evidence | None = None
+    network_evaluations: int | None = None
+    clean_samples: int = 0
+
+    @property
+    def verdict(self) -> Literal["backdoored", "clean", "not identifiable"]:
+        """The answer in words. For input and data level: backdoored if any suspect is flagged."""
+        if not self.conclusive:
+            return "not identifiable"
+        return "backdoored" if any(score > self.threshold for score in self.scores) else "clean"
+
+
+class Subject(Record):
+    """One row of the result table: a model with its outputs. ``score`` measures it.
+
+    Attributes:
+        role: ``clean`` (the model before the attack), ``backdoored`` or ``repaired``.
+        model: the model.
+        on_clean: its outputs from clean inputs.
+        on_triggered: its outputs from triggered inputs.
+        reference: clean data to compare with (the training images).
+        secret: the attack's secret, with the target.
+        detection: the verdict on this model, or None.
+        suspects: for detection at input level, the labels of the suspects (True for triggered), else empty.
+    """
+
+    role: Literal["clean", "backdoored", "repaired"]
+    model: Model
+    on_clean: Outputs
+    on_triggered: Outputs
+    reference: Data
+    secret: Secret
+    detection: Detection | None = None
+    suspects: list[bool] = Field(default_factory=list)
+
+
+class Measurement(Record):
+    """One number.
+
+    Attributes:
+        metric: name within the metric plugin, e.g. ``mse`` or ``asr@0.05``; results are keyed ``metric:NAME.metric``.
+        value: the number, or None if it is undefined for this subject.
+        higher_is_better: for the defender's view of the number (ASR: False); None if it has no direction.
+        n: number of samples behind it.
+        stderr: standard error of ``value``, if known.
+        label: how a table names it.
+    """
+
+    metric: str
+    value: float | None
+    higher_is_better: bool | None = None
+    n: int | None = None
+    stderr: float | None = None
+    label: str = ""
+
+
+def _list_files(root: Path) -> list[str]:
+    if not root.is_dir():
+        raise ArtifactError(f"{root} is no folder")
+    names: list[str] = []
+    for folder, subfolders, files in os.walk(root):
+        for name in [*subfolders, *files]:
+            path = Path(folder, name)
+            if path.is_symlink():
+                raise ArtifactError(f"{path} is a link: an artifact holds plain files only")
+        for name in files:
+            path = Path(folder, name)
+            relative = path.relative_to(root).as_posix()
+            if not path.is_file():
+                raise ArtifactError(f"{path} is not a plain file")
+            if path.suffix.lower() in PICKLE_SUFFIXES:
+                raise ArtifactError(
+                    f"{path} may hold pickled code: artifacts are safetensors and JSON; "
+                    "convert a foreign checkpoint with `bdm import`"
+                )
+            names.append(relative)
+    return sorted(names)
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(str(part) for part in first['loc']) or 'manifest'}: {first['msg']}"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
