@@ -1,0 +1,178 @@
+"""Find plugins by their entry points without importing them; load and check only the ones that a run names."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import pluggy
+
+from bdm_core import API_VERSION
+from bdm_core.errors import PluginError
+
+TYPE_GROUPS = {f"bdm.{kind}s": kind for kind in ("attack", "defense", "metric", "kit", "observer", "executor")}
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9-]*")
+ALLOW_LIST = "BDM_PLUGINS"
+"""Environment variable: if set, a comma-separated list of the distributions whose plugins may be loaded."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An installed plugin that is known from metadata alone; nothing of it has been imported."""
+
+    kind: str
+    name: str
+    target: str
+    distribution: str
+    version: str
+    summary: str
+    entry: importlib.metadata.EntryPoint
+    dist: importlib.metadata.Distribution
+
+    @property
+    def id(self) -> str:
+        """``kind:name``."""
+        return f"{self.kind}:{self.name}"
+
+    @property
+    def package(self) -> str:
+        """The import package that the entry point names."""
+        return self.target.partition(":")[0].partition(".")[0]
+
+    def load(self):  # type: ignore[no-untyped-def]
+        """Import the plugin's class, check it, and return an instance.
+
+        Raises:
+            PluginError: not allowed, does not import, is no Plugin, or disagrees with its entry point or this API.
+        """
+        from bdm_core.plugin import Plugin
+
+        where = f"plugin {self.id} of {self.distribution} {self.version}"
+        allowed = os.environ.get(ALLOW_LIST)
+        if allowed is not None and self.distribution not in {name.strip() for name in allowed.split(",")}:
+            raise PluginError(f"{where} is not in the allow-list {ALLOW_LIST}={allowed}: add its distribution to use it")
+        try:
+            loaded = self.entry.load()
+        except Exception as error:  # a plugin's import may fail in any way
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise PluginError(f"{where} cannot be imported from {self.target}: {reason}") from error
+        if not (isinstance(loaded, type) and issubclass(loaded, Plugin)):
+            raise PluginError(f"{where}: {self.target} is no subclass of bdm_core.plugin.Plugin")
+        if loaded.api != API_VERSION:
+            raise PluginError(
+                f"{where} is written for plugin API {loaded.api}, this bdm has {API_VERSION}: "
+                f"install a version of {self.distribution} for API {API_VERSION}"
+            )
+        if (loaded.kind, loaded.name) != (self.kind, self.name):
+            raise PluginError(f"{where}: its class says {loaded.kind}:{loaded.name}; the entry point must say the same")
+        plugin = loaded()
+        scoped(plugin)
+        return plugin
+
+    def origin(self) -> dict[str, str]:
+        """What identifies the code: distribution, version, and a digest of the installed files.
+
+        For an editable install the digest is taken over the source files, so that editing a plugin makes new stages.
+        """
+        return {"distribution": self.distribution, "version": self.version, "digest": distribution_digest(self.dist)}
+
+
+def installed(kind: str | None = None) -> list[Candidate]:
+    """Every installed plugin, from metadata only, sorted by kind and name. Works with broken plugins."""
+    found: dict[tuple[str, str, str], Candidate] = {}
+    for dist in importlib.metadata.distributions():
+        for entry in dist.entry_points:
+            entry_kind = TYPE_GROUPS.get(entry.group)
+            if entry_kind is None or kind not in (None, entry_kind):
+                continue
+            meta = dist.metadata
+            key = (entry_kind, entry.name, meta["Name"])
+            if key not in found:  # an earlier path entry shadows a later one, as for import
+                found[key] = Candidate(
+                    entry_kind, entry.name, entry.value, meta["Name"], dist.version, meta["Summary"] or "", entry, dist
+                )
+    return [found[key] for key in sorted(found)]
+
+
+def find(kind: str, name: str) -> Candidate:
+    """The one installed plugin of this kind and name; ``DISTRIBUTION:NAME`` settles a clash.
+
+    Raises:
+        PluginError: none of this name (with the nearest one as a suggestion), or several.
+    """
+    wanted, _, plain = name.rpartition(":")
+    candidates = installed(kind)
+    matches = [item for item in candidates if item.name == plain and wanted in ("", item.distribution)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        choices = " or ".join(f"{item.distribution}:{item.name}" for item in matches)
+        raise PluginError(f"several installed distributions have a {kind} {plain!r}: choose {choices}")
+    known = sorted({item.name for item in candidates})
+    near = difflib.get_close_matches(plain, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(known) or 'none'}"
+    raise PluginError(f"no {kind} {name!r} is installed; {hint} (bdm plugins list)")
+
+
+def scoped(*plugins: object) -> pluggy.PluginManager:
+    """A fresh plugin manager that holds just these plugins, the first one called first.
+
+    Raises:
+        PluginError: an implementation has the wrong name or asks for an argument that its hook does not offer.
+    """
+    from bdm_core import hookspecs
+    from bdm_core.plugin import identifier
+
+    manager = pluggy.PluginManager("bdm")
+    manager.add_hookspecs(hookspecs)
+    for plugin in reversed(plugins):  # pluggy calls the last one registered first
+        label = identifier(plugin)  # type: ignore[arg-type]
+        try:
+            manager.register(plugin, name=label)
+            manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            reason = " ".join(str(error).split())
+            if "secret" in reason and getattr(plugin, "kind", "") == "defense":
+                reason += " - a defense never sees the attack's secret"
+            raise PluginError(f"plugin {label} does not fit the hook specifications: {reason}") from error
+    return manager
+
+
+def distribution_digest(dist: importlib.metadata.Distribution) -> str:
+    """SHA-256 over the files of an installed distribution, 64 hexadecimal digits.
+
+    A regular install is identified by its RECORD, which holds a hash for each file; an editable one by its sources.
+    """
+    direct = dist.read_text("direct_url.json")
+    if direct:
+        record = json.loads(direct)
+        if record.get("dir_info", {}).get("editable"):
+            root = Path(unquote(urlparse(record["url"]).path))
+            return source_digest([root / name for name in _packages(dist, root)])
+    return hashlib.sha256((dist.read_text("RECORD") or "").encode()).hexdigest()
+
+
+def source_digest(packages: list[Path]) -> str:
+    """SHA-256 over names and contents of all files below some package folders (caches left out)."""
+    total = hashlib.sha256()
+    for package in packages:
+        for path in sorted(package.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix not in {".pyc", ".md"}:
+                total.update(path.relative_to(package.parent).as_posix().encode() + b"\0")
+                total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def _packages(dist: importlib.metadata.Distribution, root: Path) -> list[str]:
+    names = {entry.value.partition(":")[0].partition(".")[0] for entry in dist.entry_points}
+    names |= {dist.metadata["Name"].replace("-", "_")}
+    if dist.metadata["Name"] == "bdm":
+        names = {"bdm_core", "cli/bdm_cli"}
+    return sorted(name for name in names if (root / name).is_dir())
