@@ -239,6 +239,7 @@ class Measurement(Record):
     Attributes:
         metric: name within the metric plugin, e.g. ``mse`` or ``asr@0.05``; results are keyed ``metric:NAME.metric``.
         value: the number, or None if it is undefined for this subject.
+        on: which outputs it was measured on: ``clean``, ``triggered``, or ``model`` for the model as a whole.
         higher_is_better: for the defender's view of the number (ASR: False); None if it has no direction.
         n: number of samples behind it.
         stderr: standard error of ``value``, if known.
@@ -247,6 +248,7 @@ class Measurement(Record):
 
     metric: str
     value: float | None
+    on: Literal["clean", "triggered", "model"] = "model"
     higher_is_better: bool | None = None
     n: int | None = None
     stderr: float | None = None
