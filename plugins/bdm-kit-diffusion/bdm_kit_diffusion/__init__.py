@@ -1,0 +1,1 @@
+"""The diffusion kit: what every plugin for unconditional image generation shares."""
