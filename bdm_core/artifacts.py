@@ -86,7 +86,7 @@ class Artifact(Record):
         Raises:
             ArtifactError: the folder is missing or empty, or holds a link, a special file or a pickle.
         """
-        files = {name: sha256_of(path / name) for name in _list_files(path) if name != MANIFEST}
+        files = {name: sha256_of(path / name) for name in list_files(path) if name != MANIFEST}
         if not files:
             raise ArtifactError(f"nothing to seal in {path}: the plugin wrote no file there")
         artifact = cls(kind=cls.kind_name, format=format, task=task, path=path, files=files, meta=meta or {})
@@ -121,7 +121,7 @@ class Artifact(Record):
         Raises:
             ArtifactError: names the first file that is missing, extra or changed.
         """
-        present = set(_list_files(self.path)) - {MANIFEST}
+        present = set(list_files(self.path)) - {MANIFEST}
         for name in sorted(present ^ set(self.files)):
             state = "is not in the manifest" if name in present else "is missing"
             raise ArtifactError(f"{self.path / name} {state}: the artifact was changed; delete it and run again")
@@ -255,21 +255,31 @@ class Measurement(Record):
     label: str = ""
 
 
-def _list_files(root: Path) -> list[str]:
+def list_files(root: Path, *, links: bool = False) -> list[str]:
+    """Relative POSIX paths of all files below a folder, sorted.
+
+    Args:
+        root: the folder.
+        links: True for a foreign folder (a hub's cache is made of links); False for an artifact, which has none and
+            no pickles.
+
+    Raises:
+        ArtifactError: no folder; or a link, a special file or a pickle in an artifact.
+    """
     if not root.is_dir():
         raise ArtifactError(f"{root} is no folder")
     names: list[str] = []
     for folder, subfolders, files in os.walk(root):
         for name in [*subfolders, *files]:
             path = Path(folder, name)
-            if path.is_symlink():
+            if path.is_symlink() and not links:
                 raise ArtifactError(f"{path} is a link: an artifact holds plain files only")
         for name in files:
             path = Path(folder, name)
             relative = path.relative_to(root).as_posix()
             if not path.is_file():
                 raise ArtifactError(f"{path} is not a plain file")
-            if path.suffix.lower() in PICKLE_SUFFIXES:
+            if path.suffix.lower() in PICKLE_SUFFIXES and not links:
                 raise ArtifactError(
                     f"{path} may hold pickled code: artifacts are safetensors and JSON; "
                     "convert a foreign checkpoint with `bdm import`"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 import pluggy
 
@@ -34,7 +34,7 @@ def _first_or_none(
         raise PluginError(
             f"{_names(manager)} returned a {type(result).__name__} from {hook}; expected a {expected.__name__}"
         )
-    return cast("Result | None", result)
+    return result
 
 
 def _names(manager: pluggy.PluginManager) -> str:
@@ -78,9 +78,7 @@ def repair(
     return _first(manager, "repair", Model, arguments)
 
 
-def generate(
-    manager: pluggy.PluginManager, ctx: Context, model: Model, inputs: Data, secret: Secret | None
-) -> Outputs:
+def generate(manager: pluggy.PluginManager, ctx: Context, model: Model, inputs: Data, secret: Secret | None) -> Outputs:
     """Call ``generate``; the task kit answers if the attack does not."""
     return _first(manager, "generate", Outputs, {"ctx": ctx, "model": model, "inputs": inputs, "secret": secret})
 
@@ -100,9 +98,7 @@ def open_model(manager: pluggy.PluginManager, ctx: Context, params: Params, refe
     return _first(manager, "open_model", Model, {"ctx": ctx, "params": params, "reference": reference})
 
 
-def open_data(
-    manager: pluggy.PluginManager, ctx: Context, params: Params, model: Model, reference: str | None
-) -> Data:
+def open_data(manager: pluggy.PluginManager, ctx: Context, params: Params, model: Model, reference: str | None) -> Data:
     """Call ``open_data``."""
     arguments = {"ctx": ctx, "params": params, "model": model, "reference": reference}
     return _first(manager, "open_data", Data, arguments)

@@ -10,12 +10,16 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 import pluggy
 
 from bdm_core import API_VERSION
 from bdm_core.errors import PluginError
+
+if TYPE_CHECKING:
+    from bdm_core.plugin import Plugin
 
 TYPE_GROUPS = {f"bdm.{kind}s": kind for kind in ("attack", "defense", "metric", "kit", "observer", "executor")}
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9-]*")
@@ -46,7 +50,7 @@ class Candidate:
         """The import package that the entry point names."""
         return self.target.partition(":")[0].partition(".")[0]
 
-    def load(self):  # type: ignore[no-untyped-def]
+    def load(self) -> Plugin:
         """Import the plugin's class, check it, and return an instance.
 
         Raises:
@@ -57,7 +61,7 @@ class Candidate:
         where = f"plugin {self.id} of {self.distribution} {self.version}"
         allowed = os.environ.get(ALLOW_LIST)
         if allowed is not None and self.distribution not in {name.strip() for name in allowed.split(",")}:
-            raise PluginError(f"{where} is not in the allow-list {ALLOW_LIST}={allowed}: add its distribution to use it")
+            raise PluginError(f"{where} is not in the allow-list {ALLOW_LIST}={allowed}: add its distribution there")
         try:
             loaded = self.entry.load()
         except Exception as error:  # a plugin's import may fail in any way

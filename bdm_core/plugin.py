@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bdm_core import API_VERSION
 
-__all__ = ["Field", "KINDS", "Params", "Plugin", "hookimpl", "hookspec", "identifier"]
+__all__ = ["KINDS", "Field", "Params", "Plugin", "hookimpl", "hookspec", "identifier"]
 
 KINDS = ("attack", "defense", "metric", "kit", "observer", "executor")
 """The kinds of plugin. The entry-point group of a kind is ``bdm.<kind>s``."""
@@ -38,6 +38,9 @@ class Params(BaseModel):
         return type(self)(**self.model_dump(exclude=foreign, exclude_unset=False)) if foreign else self
 
 
+AnyParams = Params  # within Plugin the name Params is its class attribute
+
+
 class Plugin:
     """Base of every plugin. Subclass it once, set the class attributes, implement hooks with ``@hookimpl``.
 
@@ -61,11 +64,11 @@ class Plugin:
     summary: ClassVar[str] = ""
     tasks: ClassVar[frozenset[str]] = frozenset()
     paper: ClassVar[str] = ""
-    Params: ClassVar[type[Params]] = Params
+    Params: ClassVar[type[AnyParams]] = AnyParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     level: ClassVar[str] = "model"
 
-    def kit_params(self, params: Params) -> Mapping[str, Any]:
+    def kit_params(self, params: AnyParams) -> Mapping[str, Any]:
         """Values this plugin suggests for the task kit's parameters, e.g. the sampler its backdoor was built for.
 
         They replace the kit's defaults; what the user sets replaces them. Only the attack is asked.

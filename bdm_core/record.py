@@ -22,9 +22,9 @@ from bdm_core.lease import Lease
 from bdm_core.store import Store, report_disk_errors
 
 SCHEMA_VERSION = 1
-LIBRARIES = ("bdm", "torch", "diffusers", "transformers", "accelerate", "safetensors", "torchmetrics", "numpy", "pluggy")
 NUMERICAL = ("torch", "diffusers", "transformers", "accelerate", "numpy")
 """Libraries whose version is part of every stage's key, because another version may give other numbers."""
+LIBRARIES = ("bdm", *NUMERICAL, "safetensors", "torchmetrics", "pluggy", "pydantic")
 
 _SECRET_OPTION = re.compile(r"(key|token|password|secret)[^=\s]*=(\S+)", re.IGNORECASE)
 
@@ -155,7 +155,8 @@ class RunView:
             self.record: dict[str, Any] = json.loads((folder / paths.RUN_RECORD).read_text(encoding="utf-8"))
             self.results = _lines(folder / paths.RESULTS)
             stages = folder / paths.STAGES
-            self.stages: list[dict[str, Any]] = json.loads(stages.read_text(encoding="utf-8")) if stages.exists() else []
+            text = stages.read_text(encoding="utf-8") if stages.exists() else "[]"
+            self.stages: list[dict[str, Any]] = json.loads(text)
         except FileNotFoundError:
             raise UserError(f"{folder} is no run folder: it has no {paths.RUN_RECORD} (see bdm results)") from None
         except ValueError as error:

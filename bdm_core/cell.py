@@ -1,0 +1,176 @@
+"""The stages of one cell: clean samples, poison, backdoor, its samples, detection, repair, scores."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from pathlib import Path
+from typing import Any
+
+from bdm_core import hooks
+from bdm_core.artifacts import (
+    MANIFEST,
+    Backdoored,
+    Data,
+    Detection,
+    Measurement,
+    Model,
+    Outputs,
+    Subject,
+    canonical_json,
+    list_files,
+    sha256_of,
+)
+from bdm_core.errors import UserError
+from bdm_core.hooks import implements
+from bdm_core.prepare import Loaded, Prepared
+from bdm_core.record import RunFolder
+from bdm_core.spec import stage_seed
+from bdm_core.stages import StageRunner
+
+
+def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str, Detection]:
+    kit, attack = cell.kit, cell.attack
+    assert attack is not None
+    model, data, inputs = _open(cell, stages)
+    clean_on_clean = _generate(stages, [kit], model, inputs, None, "clean samples")
+    poisoned: Data | None = None
+    if implements(attack.plugin, "poison_data"):
+        arguments = {"data": data, "split": "train", "secret": None}
+        poisoned = stages.run("poison-data", [attack], arguments, hooks.poison_data, label="poisoned data")
+    made: Backdoored = stages.run(
+        "inject-backdoor", [attack], {"model": model, "data": poisoned or data}, hooks.inject_backdoor,
+        label="backdoored model",
+    )  # fmt: skip
+    triggered: Data = stages.run(
+        "trigger-inputs", [attack], {"data": inputs, "split": "trigger", "secret": made.secret}, hooks.poison_data,
+        label="triggered inputs",
+    )  # fmt: skip
+    askers = [attack, kit] if implements(attack.plugin, "generate") else [kit]
+
+    def under_trigger(subject: Model, label: str) -> Outputs:
+        return _generate(stages, askers, subject, triggered, made.secret, label)
+
+    clean_on_triggered = under_trigger(model, "clean samples under trigger")
+    on_clean = _generate(stages, [kit], made.model, inputs, None, "backdoored samples")
+    on_triggered = under_trigger(made.model, "backdoored samples under trigger")
+    detections: dict[str, Detection] = {}
+    labels: list[bool] = []
+    defended: Data | None = None
+    if cell.detector or cell.repairer:
+        defended = _defenders_data(cell, stages, data)
+    if cell.detector and defended and implements(cell.detector.plugin, "detect"):
+        suspects, labels = _suspects(cell, stages, inputs, triggered)
+        detections["backdoored"] = _detect(cell, stages, made.model, defended, suspects, "detection")
+        if cell.spec.scan_clean:
+            detections["clean"] = _detect(cell, stages, model, defended, suspects, "detection on clean model")
+    subjects = {
+        "clean": Subject(role="clean", model=model, on_clean=clean_on_clean, on_triggered=clean_on_triggered,
+                         reference=data, secret=made.secret, detection=detections.get("clean"), suspects=labels),
+        "backdoored": Subject(role="backdoored", model=made.model, on_clean=on_clean, on_triggered=on_triggered,
+                              reference=data, secret=made.secret, detection=detections.get("backdoored"),
+                              suspects=labels),
+    }  # fmt: skip
+    if cell.repairer and defended and implements(cell.repairer.plugin, "repair"):
+        given = {"model": made.model, "data": defended, "detection": detections.get("backdoored")}
+        repaired: Model = stages.run("repair", [cell.repairer], given, hooks.repair, label="repaired model")
+        subjects["repaired"] = Subject(
+            role="repaired",
+            model=repaired,
+            on_clean=_generate(stages, [kit], repaired, inputs, None, "repaired samples"),
+            on_triggered=under_trigger(repaired, "repaired samples under trigger"),
+            reference=data,
+            secret=made.secret,
+        )
+    for role, subject in subjects.items():
+        _score(cell, stages, folder, role, subject)
+    return detections
+
+
+def scan_model(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str, Detection]:
+    assert cell.detector is not None
+    model, data, inputs = _open(cell, stages)
+    defended = _defenders_data(cell, stages, data)
+    return {"model": _detect(cell, stages, model, defended, inputs, "detection")}
+
+
+def _open(cell: Prepared, stages: StageRunner) -> tuple[Model, Data, Data]:
+    kit, spec = cell.kit, cell.spec
+    model: Model = stages.run(
+        "open-model", [kit], {"reference": spec.model}, hooks.open_model, label="model",
+        identity={"reference": content_of(spec.model)},
+    )  # fmt: skip
+    data: Data = stages.run(
+        "open-data", [kit], {"model": model, "reference": spec.data}, hooks.open_data, label="data",
+        identity={"reference": content_of(spec.data)},
+    )  # fmt: skip
+    inputs: Data = stages.run("make-inputs", [kit], {"model": model, "data": data}, hooks.make_inputs, label="inputs")
+    return model, data, inputs
+
+
+def content_of(reference: str | None) -> str | None:
+    """What a reference stands for in a stage's key: a local file or folder by its content, anything else by name."""
+    if reference is None or not Path(reference).exists():
+        return reference
+    path = Path(reference)
+    if path.is_file():
+        return f"sha256:{sha256_of(path)}"
+    try:
+        listing = {name: sha256_of(path / name) for name in list_files(path, links=True) if name != MANIFEST}
+    except OSError as error:
+        raise UserError(f"cannot read {reference}: {error.strerror or error}") from None
+    return f"sha256:{hashlib.sha256(canonical_json(listing).encode()).hexdigest()}"
+
+
+def _defenders_data(cell: Prepared, stages: StageRunner, data: Data) -> Data:
+    arguments = {"data": data, "share": cell.spec.data_share}
+    shared: Data = stages.run("share-data", [cell.kit], arguments, hooks.share_data, label="defender's data")
+    return shared
+
+
+def _suspects(cell: Prepared, stages: StageRunner, clean: Data, triggered: Data) -> tuple[Data, list[bool]]:
+    """A shuffled mix of clean and triggered inputs with its labels. A detector of models gets clean inputs only."""
+    assert cell.detector is not None
+    if cell.detector.plugin.level == "model":
+        return clean, []
+    order = list(range(_count(clean) + _count(triggered)))
+    random.Random(stage_seed(cell.spec.seed, "mix-inputs", cell.kit.id)).shuffle(order)
+    arguments = {"clean": clean, "triggered": triggered, "order": order}
+    suspects: Data = stages.run("mix-inputs", [cell.kit], arguments, hooks.mix_inputs, label="suspects")
+    return suspects, [row >= _count(clean) for row in order]
+
+
+def _detect(cell: Prepared, stages: StageRunner, model: Model, data: Data, suspects: Data, label: str) -> Detection:
+    assert cell.detector is not None
+    arguments = {"model": model, "data": data, "suspects": suspects}
+    detection: Detection = stages.run("detect", [cell.detector], arguments, hooks.detect, label=label)
+    return detection
+
+
+def _generate(
+    stages: StageRunner, plugins: list[Loaded], model: Model, inputs: Data, secret: Any, label: str
+) -> Outputs:
+    arguments = {"model": model, "inputs": inputs, "secret": secret}
+    outputs: Outputs = stages.run("generate", plugins, arguments, hooks.generate, label=label)
+    return outputs
+
+
+def _count(inputs: Data) -> int:
+    return int(inputs.meta["count"])  # type: ignore[arg-type]
+
+
+def _score(cell: Prepared, stages: StageRunner, folder: RunFolder, role: str, subject: Subject) -> None:
+    facts = _facts(cell, folder)
+    for metric in cell.metrics:
+        found: list[Measurement] = stages.run(
+            "score", [metric], {"subject": subject}, hooks.score, label=f"score {role}: {metric.plugin.name}"
+        )
+        for measurement in found:
+            row = "clean under trigger" if (role, measurement.on) == ("clean", "triggered") else role
+            folder.result(row, role, metric.id, measurement, facts)
+
+
+def _facts(cell: Prepared, folder: RunFolder) -> dict[str, Any]:
+    spec = cell.spec
+    return {"run": folder.folder.name, "attack": spec.attack, "detect": spec.detect, "repair": spec.repair,
+            "task": cell.task, "seed": spec.seed}  # fmt: skip

@@ -1,0 +1,162 @@
+"""Run one cell, or scan one model, and keep the record of it in a folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bdm_core import paths
+from bdm_core.artifacts import Detection
+from bdm_core.cell import run_cell, scan_model
+from bdm_core.errors import BdmError
+from bdm_core.prepare import Prepared, prepare
+from bdm_core.record import RunFolder, RunView, git_commit, hardware, redact, versions
+from bdm_core.spec import RunSpec
+from bdm_core.stages import Finished, StageRunner
+from bdm_core.store import Store
+
+ROWS = ("clean", "clean under trigger", "backdoored", "repaired")
+"""The rows of every result table."""
+
+
+def run(spec: RunSpec, out: Path, *, name: str | None = None, command: str = "") -> RunView:
+    """Run one cell of attack and defense; whatever the store already has is not computed again.
+
+    Args:
+        spec: what to run; ``spec.attack`` is set.
+        out: output folder; gets ``store/`` and one folder for this run.
+        name: name of the run's folder; by default time, plugins, seed and a short digest.
+        command: the command line, for the record.
+
+    Raises:
+        BdmError: see :func:`bdm_core.prepare.prepare` and :meth:`bdm_core.stages.StageRunner.run`.
+    """
+    return _in_folder(prepare(spec), out, name, command, run_cell)
+
+
+def scan(spec: RunSpec, out: Path, *, name: str | None = None, command: str = "") -> RunView:
+    """Judge one model with ``spec.detect``: no attack, no secret. Arguments and errors as for :func:`run`."""
+    return _in_folder(prepare(spec), out, name, command, scan_model)
+
+
+def _in_folder(
+    cell: Prepared,
+    out: Path,
+    name: str | None,
+    command: str,
+    body: Callable[[Prepared, StageRunner, RunFolder], dict[str, Detection]],
+) -> RunView:
+    store = Store(out)
+    store.prepare()
+    stages = StageRunner(store, cell.spec.seed, cell.device, cell.kit, cell.observers)
+    started = datetime.now(UTC)
+    if stages.rank > 0:  # rank 0 keeps the records
+        name = f".rank{stages.rank}"
+    folder = RunFolder(out / (name or _run_name(cell, started)))
+    stages.on_finished = _keeper(folder)
+    record: dict[str, Any] = {
+        "run": folder.folder.name,
+        "status": "running",
+        "error": None,
+        "command": redact(command),
+        "spec": cell.spec.model_dump(mode="json"),
+        "task": cell.task,
+        "plugins": {
+            item.id: {**item.origin, "summary": item.plugin.summary, "params": item.params.model_dump(mode="json")}
+            for item in cell.all()
+        },
+        "device": cell.device,
+        "seed": cell.spec.seed,
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "hardware": hardware(),
+        "started": started.isoformat(timespec="seconds"),
+        "detections": {},
+    }
+    start = time.perf_counter()
+    with _log_file(folder.folder / paths.LOG, stages.log):
+        try:
+            folder.write_record(record)
+            folder.event("run_started", spec=record["spec"])
+            detections = body(cell, stages, folder)
+            record["detections"] = {role: _summary(item) for role, item in detections.items()}
+            record["status"] = "complete"
+        except BaseException as error:
+            record["status"] = "failed"
+            record["error"] = str(error) if isinstance(error, BdmError) else f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            record["stage_seeds"] = {entry["label"]: entry["seed"] for entry in folder.stages}
+            record["seconds"] = round(time.perf_counter() - start, 3)
+            record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+            record["hardware"] = hardware()
+            folder.write_record(record)
+            folder.event("run_finished", status=record["status"], seconds=record["seconds"])
+            folder.close()
+    return RunView(folder.folder)
+
+
+def _keeper(folder: RunFolder) -> Callable[[str, Finished], None]:
+    def keep(label: str, finished: Finished) -> None:
+        record = finished.record
+        digests = sorted(_digests(record.result))
+        entry = {"label": label, "stage": record.stage, "key": record.key, "cached": finished.cached,
+                 "seconds": record.seconds, "peak_memory_bytes": record.peak_memory_bytes,
+                 "seed": record.payload.get("seed"), "digests": digests, "figures": record.figures,
+                 "warnings": record.warnings}  # fmt: skip
+        folder.stage(entry)
+        facts = {name: entry[name] for name in ("label", "stage", "key", "cached", "seconds", "peak_memory_bytes")}
+        folder.event("stage_finished", **facts)
+
+    return keep
+
+
+def _digests(result: Any) -> Iterator[str]:
+    if isinstance(result, dict):
+        if "$artifact" in result:
+            yield result["digest"]
+        for item in result.values():
+            yield from _digests(item)
+    elif isinstance(result, list):
+        for item in result:
+            yield from _digests(item)
+
+
+def _summary(detection: Detection) -> dict[str, Any]:
+    return {
+        "verdict": detection.verdict,
+        "level": detection.level,
+        "score": detection.scores[0] if detection.level == "model" and detection.scores else None,
+        "threshold": detection.threshold,
+        "p_value": detection.p_value,
+        "conclusive": detection.conclusive,
+        "note": detection.note,
+        "clean_samples": detection.clean_samples,
+        "network_evaluations": detection.network_evaluations,
+    }
+
+
+def _run_name(cell: Prepared, started: datetime) -> str:
+    spec = cell.spec
+    chosen = [spec.attack or "scan", *dict.fromkeys(name for name in (spec.detect, spec.repair) if name)]
+    words = "_".join(name.rpartition(":")[2] for name in chosen)
+    return f"{started:%Y-%m-%dT%H-%M-%S}_{words}_s{spec.seed}_{os.urandom(2).hex()}"
+
+
+@contextmanager
+def _log_file(path: Path, log: logging.Logger) -> Iterator[None]:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(min(log.level or logging.INFO, logging.INFO))
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
