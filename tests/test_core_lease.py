@@ -1,0 +1,79 @@
+"""Leases: one holder at a time, and a holder that is gone does not block anybody."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bdm_core import lease as lease_module
+from bdm_core.lease import Lease
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from bdm_core.lease import Lease
+lease = Lease(Path(sys.argv[1]))
+print(lease.acquire(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_second_holder_waits_until_the_first_releases(tmp_path: Path) -> None:
+    first, second = Lease(tmp_path / "lease"), Lease(tmp_path / "lease")
+    assert first.acquire()
+    assert not second.acquire()
+    assert second.holder() is not None and second.holder()["pid"] == os.getpid()  # type: ignore[index]
+    first.release()
+    assert second.acquire()
+    first.release()  # a lease that was lost is not released twice
+    assert (tmp_path / "lease").exists()
+    second.release()
+    assert not (tmp_path / "lease").exists()
+
+
+def test_the_lease_of_a_killed_process_is_taken_over_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdout.readline().strip() == "True"
+    assert not Lease(path).acquire()
+    holder.kill()
+    holder.wait()
+    mine = Lease(path)
+    assert mine.acquire()
+    mine.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("age", "taken"), [(0.0, False), (lease_module.STALE_SECONDS + 1, True)])
+def test_a_lease_of_another_host_is_taken_over_only_when_its_heartbeat_stopped(
+    tmp_path: Path, age: float, taken: bool
+) -> None:
+    path = tmp_path / "lease"
+    path.write_text(json.dumps({"pid": 1, "host": f"not-{socket.gethostname()}", "start": "", "group": ""}))
+    os.utime(path, (time.time() - age,) * 2)
+    mine = Lease(path)
+    assert mine.acquire() is taken
+    mine.release()
+
+
+def test_a_half_written_lease_is_taken_over_after_a_heartbeat(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    path.write_text('{"pid": 1')
+    assert not Lease(path).acquire()
+    os.utime(path, (time.time() - lease_module.HEARTBEAT_SECONDS - 1,) * 2)
+    mine = Lease(path)
+    assert mine.acquire()
+    mine.release()
+
+
+def test_a_reused_process_id_does_not_count_as_alive(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    path.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "start": "1", "group": ""}))
+    mine = Lease(path)
+    assert mine.acquire()
+    mine.release()

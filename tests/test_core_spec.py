@@ -1,0 +1,95 @@
+"""Options, files and --set: merged in order, checked, and refused in one line with the parameter's description."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+
+from bdm_core.errors import UserError
+from bdm_core.plugin import Field, Params, Plugin
+from bdm_core.spec import build_params, load_spec, parse_set, stage_seed
+
+
+class SampleParams(Params):
+    rate: float = Field(0.1, ge=0, le=1, description="Share of training images to poison.")
+    mode: Literal["fixed", "flex"] = Field("fixed", description="How poisoned images join the set.")
+    sampler: str = Field("auto", description="Sampler.", json_schema_extra={"stages": ["generate"]})
+
+
+class Sample(Plugin):
+    kind, name = "attack", "sample"
+    Params = SampleParams
+    presets: ClassVar = {"paper": {"rate": 0.3}}
+
+
+def test_later_sources_win_and_defense_stands_for_both(tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("attack: one\ndefense: two\nseed: 3\nparams:\n  attack:one: {rate: 0.1, mode: flex}\n")
+    spec = load_spec(config, {"attack": "sample", "repair": "three", "seed": None}, ["attack:one.rate=0.2"])
+    assert (spec.attack, spec.detect, spec.repair, spec.seed) == ("sample", "two", "three", 3)
+    assert spec.params == {"attack:one": {"rate": 0.2, "mode": "flex"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a list", "no mapping"),
+        ("atack: villan", "atack"),
+        ("seed: -1", "seed"),
+        ("data_share: 0", "data_share"),
+        ("device: tpu", "device"),
+        ("params: {villan: {rate: 1}}", "KIND:NAME"),
+        ("attack: [", "cannot read"),
+    ],
+)
+def test_a_wrong_file_gives_one_line(tmp_path: Path, text: str, message: str) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        load_spec(config, {}, [])
+    assert "\n" not in str(caught.value)
+
+
+def test_set_items_are_yaml_typed() -> None:
+    assert parse_set("attack:villan.poison_rate=0.2") == ("attack:villan", "poison_rate", 0.2)
+    assert parse_set("defense:elijah.lambdas=[0.5, 1]") == ("defense:elijah", "lambdas", [0.5, 1])
+    assert parse_set("attack:x.path=a.b/c=d.png") == ("attack:x", "path", "a.b/c=d.png")
+    for wrong in ("rate=1", "attack:villan=1", "villan.rate=1", "attack:villan.rate"):
+        with pytest.raises(UserError, match="KIND:NAME"):
+            parse_set(wrong)
+
+
+def test_suggestion_preset_and_given_values_in_that_order() -> None:
+    suggested = {"rate": 0.5, "sampler": "ddim"}
+    assert build_params(Sample(), {"preset": "paper"}, suggested).model_dump() == {
+        "rate": 0.3, "mode": "fixed", "sampler": "ddim",
+    }  # fmt: skip
+    assert build_params(Sample(), {"preset": "paper", "rate": 0.7}).model_dump()["rate"] == 0.7
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"rat": 1}, "did you mean 'rate'"),
+        ({"rate": 2}, r"less than or equal to 1, got 2 \(rate: Share of training images to poison\.\)"),
+        ({"mode": "often"}, "How poisoned images join"),
+        ({"preset": "papr"}, "no preset 'papr'; it has paper"),
+    ],
+)
+def test_a_wrong_parameter_is_explained(given: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        build_params(Sample(), given)
+    assert "\n" not in str(caught.value)
+
+
+def test_fields_of_other_stages_go_back_to_their_default() -> None:
+    params = SampleParams(rate=0.4, sampler="ddim")
+    assert params.for_stage("inject-backdoor").model_dump() == {"rate": 0.4, "mode": "fixed", "sampler": "auto"}
+    assert params.for_stage("generate").model_dump()["sampler"] == "ddim"
+
+
+def test_stage_seeds_are_independent_63_bit_numbers() -> None:
+    seeds = {stage_seed(run, stage, plugin) for run in range(5) for stage in ("a", "b") for plugin in ("x:y", "x:z")}
+    assert len(seeds) == 20
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert stage_seed(0, "detect", "defense:elijah") == stage_seed(0, "detect", "defense:elijah")

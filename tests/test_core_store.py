@@ -1,0 +1,130 @@
+"""The store: what goes in comes out, in the right branch, or there is one clear line."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from bdm_core import paths
+from bdm_core.artifacts import Backdoored, Detection, Evidence, Measurement, Model, Secret
+from bdm_core.errors import ArtifactError, StoreError
+from bdm_core.store import StageRecord, Store, disk_error, input_digests, stage_key
+
+TASK = "toy"
+
+
+def _sealed(cls: type, path: Path, text: str):  # type: ignore[no-untyped-def]
+    path.mkdir(parents=True)
+    (path / "content.json").write_text(json.dumps(text))
+    return cls.seal(path, format="json", task=TASK)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "runs")
+    store.prepare()
+    return store
+
+
+def _publish(store: Store, stage: str, value: object, out: Path, known: dict[str, str] | None = None) -> StageRecord:
+    key = stage_key({"stage": stage})
+    result = store.encode(value, out=out, stage=stage, key=key, known=known or {})
+    record = StageRecord(stage=stage, key=key, payload={"stage": stage}, result=result, seconds=1.0)
+    store.publish(record, out)
+    return record
+
+
+def test_a_backdoored_model_comes_back_and_its_secret_lies_in_another_branch(store: Store) -> None:
+    out = store.work_folder("k") / "out"
+    made = Backdoored(model=_sealed(Model, out / "model", "m"), secret=_sealed(Secret, out / "secret", "s"))
+    record = _publish(store, "inject-backdoor", made, out)
+    read = store.read("inject-backdoor", record.key)
+    assert read == record
+    back = store.decode(read.result)
+    assert (back.model.digest, back.secret.digest) == (made.model.digest, made.secret.digest)
+    assert back.secret.path.is_relative_to(store.root / paths.SECRETS)
+    assert not list(store.folder("inject-backdoor", record.key).rglob("*secret*"))
+    assert not store.work_folder(record.key).exists()
+
+
+def test_an_unchanged_input_is_returned_as_a_reference_to_its_place(store: Store) -> None:
+    first = store.work_folder("a") / "out"
+    record = _publish(store, "open-model", _sealed(Model, first / "model", "m"), first)
+    model = store.decode(record.result)
+    second = store.work_folder("b") / "out"
+    second.mkdir(parents=True)
+    repaired = _publish(store, "repair", model, second, {model.digest: store.place_of(model)})
+    assert store.decode(repaired.result).path == model.path
+
+
+def test_records_with_evidence_and_lists_survive(store: Store) -> None:
+    out = store.work_folder("k") / "out"
+    evidence = _sealed(Evidence, out / "evidence", "e")
+    detection = Detection(level="model", scores=[2.0], threshold=1.0, p_value=0.01, evidence=evidence, note="why")
+    record = _publish(store, "detect", detection, out)
+    back = store.decode(record.result)
+    assert back.model_dump(exclude={"evidence"}) == detection.model_dump(exclude={"evidence"})
+    assert back.evidence.digest == evidence.digest
+    numbers = [Measurement(metric="mse", value=0.5, on="triggered"), Measurement(metric="asr", value=None)]
+    out = store.work_folder("l") / "out"
+    out.mkdir(parents=True)
+    assert store.decode(_publish(store, "score", numbers, out).result) == numbers
+
+
+def test_a_result_outside_the_stage_folder_is_refused(store: Store, tmp_path: Path) -> None:
+    elsewhere = _sealed(Model, tmp_path / "elsewhere", "m")
+    with pytest.raises(ArtifactError, match=r"below ctx\.out"):
+        store.encode(elsewhere, out=store.work_folder("k") / "out", stage="repair", key="k" * 64, known={})
+
+
+def test_damage_after_publishing_is_noticed(store: Store) -> None:
+    out = store.work_folder("k") / "out"
+    record = _publish(store, "open-model", _sealed(Model, out / "model", "m"), out)
+    folder = store.folder("open-model", record.key)
+    (folder / "model" / "content.json").write_text('"x"')
+    with pytest.raises(ArtifactError, match="does not match the hash"):
+        Store(store.root.parent).decode(record.result)
+    Model.seal(folder / "model", format="json", task=TASK)  # even when the manifest was forged as well
+    with pytest.raises(ArtifactError, match="not what its stage sealed"):
+        Store(store.root.parent).decode(record.result)
+    (folder / "stage.json").write_text("{")
+    with pytest.raises(ArtifactError, match="damaged"):
+        store.read("open-model", record.key)
+
+
+def test_a_stage_killed_between_its_two_moves_can_be_published_again(store: Store) -> None:
+    key = stage_key({"stage": "inject-backdoor"})
+    left = store.root / paths.SECRETS / key[:2] / key / "secret"
+    _sealed(Secret, left, "half")
+    out = store.work_folder("k") / "out"
+    made = Backdoored(model=_sealed(Model, out / "model", "m"), secret=_sealed(Secret, out / "secret", "s"))
+    record = _publish(store, "inject-backdoor", made, out)
+    assert store.decode(record.result).secret.digest == made.secret.digest
+
+
+def test_keys_depend_on_every_part_and_not_on_order() -> None:
+    payload = {"stage": "a", "seed": 1, "params": {"x": 1, "y": 2.5}}
+    assert stage_key(payload) == stage_key(dict(reversed(payload.items())))
+    assert len({stage_key({**payload, "seed": seed}) for seed in range(4)}) == 4
+
+
+def test_inputs_count_by_digest_and_not_by_path(store: Store, tmp_path: Path) -> None:
+    one, two = _sealed(Model, tmp_path / "one", "m"), _sealed(Model, tmp_path / "two", "m")
+    assert input_digests([one, {"a": 1}]) == input_digests([two, {"a": 1}])
+    assert input_digests(Detection(level="model", scores=[1.0], threshold=0.0))["scores"] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "cannot write"), (errno.EROFS, "--out")]
+)
+def test_disk_errors_are_one_line_with_exit_code_2(code: int, message: str) -> None:
+    error = disk_error(OSError(code, "reason", "/some/where"))
+    assert isinstance(error, StoreError) and error.exit_code == 2
+    assert message in str(error) and "/some/where" in str(error) and "\n" not in str(error)
+
+
+def test_an_output_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="--out"):
+        Store(tmp_path / "file").prepare()
