@@ -1,25 +1,26 @@
 """Trigger coefficients: how much of the trigger goes into the noisy image and into the training target.
 
-Every noise-space backdoor on a diffusion model is one formula. With y the target image, r the trigger, eps ~ N(0, I) and
-a clean path x_t = a_t x_0 + s_t eps,
+Every noise-space backdoor on a diffusion model is one formula. With y the target image, r the trigger, eps ~ N(0, I)
+and a clean path x_t = a_t x_0 + s_t eps,
 
     x_t    = a_t y + rho_t r + s_t eps          (poisoned noisy image)
     target = eps + R_t r                        (what the network learns to predict there)
 
-rho_t runs from 0 (data) to about 1 (pure noise), so that sampling may start from x_T = eps + r. R_t is then no longer free:
-it is fixed by the reverse process that will be used. A reverse step t -> u that estimates x_0^ = (x_t - s_t M)/a_t and sets
-x_u = a_u x_0^ + sqrt(s_u^2 - v^2) M + v z keeps the poisoned path exactly when
+rho_t runs from 0 (data) to about 1 (pure noise), so that sampling may start from x_T = eps + r. R_t is then no longer
+free: it is fixed by the reverse process that will be used. A reverse step t -> u that estimates
+x_0^ = (x_t - s_t M)/a_t and sets x_u = a_u x_0^ + sqrt(s_u^2 - v^2) M + v z keeps the poisoned path exactly when
 
     R_t = [a_u rho_t / a_t - rho_u] / [a_u s_t / a_t - sqrt(s_u^2 - v^2)],
     v^2 = eta^2 (s_u^2 / s_t^2) (s_t^2 - (a_t / a_u)^2 s_u^2).                                        (1)
 
-eta = 0 is DDIM at any stride (Song et al., 2010.02502, eq. 12); eta = 1, u = t - 1 is ancestral DDPM (Ho et al., 2006.11239,
-eq. 7), where (1) becomes R_t = h_t s_t / beta_t with h_t = rho_t - sqrt(alpha_t) rho_{t-1}. The limit u -> t gives
+eta = 0 is DDIM at any stride (Song et al., 2010.02502, eq. 12); eta = 1, u = t - 1 is ancestral DDPM (Ho et al.,
+2006.11239, eq. 7), where (1) becomes R_t = h_t s_t / beta_t with h_t = rho_t - sqrt(alpha_t) rho_{t-1}. The limit
+u -> t gives
 
     R_t = 1/(1 + zeta) * d(rho/a) / d(s/a),                                                           (2)
 
-zeta = 0 for the probability-flow ODE, zeta = 1 for the reverse SDE: an ODE backdoor needs twice the SDE one, and a model is
-backdoored for exactly one of the two classes.
+zeta = 0 for the probability-flow ODE, zeta = 1 for the reverse SDE: an ODE backdoor needs twice the SDE one, and a
+model is backdoored for exactly one of the two classes.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from bdm_core.errors import UserError
 from torch import Tensor
+
+from bdm_core.errors import UserError
 
 Solver = Literal["sde", "ode"]
 Coefficients = Literal["exact", "paper"]
@@ -37,7 +39,7 @@ Paper = Literal["villan", "invibackdoor"]
 Family = Literal["bad", "troj"]
 
 FAMILIES: dict[Family, float] = {"bad": 1.0, "troj": 0.0}
-"""Family name -> psi. "bad": rho = 1 - a (BadDiffusion, 2212.05400). "troj": rho = s (the shift of TrojDiff, 2303.05762)."""
+"""Family -> psi. "bad": rho = 1 - a (BadDiffusion, 2212.05400). "troj": rho = s (TrojDiff's shift, 2303.05762)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,7 @@ class NoisePath:
 
     def __post_init__(self) -> None:
         if self.a.ndim != 1 or self.a.shape != self.s.shape or self.a.numel() < 1:
-            raise UserError(f"a noise path needs two equally long vectors, not {(*self.a.shape,)} and {(*self.s.shape,)}")
+            raise UserError(f"a noise path needs two equally long vectors: {(*self.a.shape,)}, {(*self.s.shape,)}")
         sigma = self.s / self.a
         if not (bool((self.a > 0).all()) and bool((sigma > 0).all()) and bool((sigma.diff() > 0).all())):
             raise UserError("the noise level s/a must be positive, finite and grow with the timestep")
@@ -138,8 +140,8 @@ def step_coefficient(a: Tensor, s: Tensor, a_next: Tensor, s_next: Tensor, psi: 
 def continuous_coefficient(path: NoisePath, psi: float, zeta: float = 0.0) -> Tensor:
     """R of equation (2) in closed form; zeta = 0: ODE, 1: SDE, between: that share of the SDE's noise.
 
-    For rho = s, rho/a is sigma itself, so the derivative is 1. For rho = 1 - a on a VP path, rho/a = sqrt(1 + sigma^2) - 1,
-    so the derivative is sigma/sqrt(1 + sigma^2) = s. VE paths take psi = 0 only.
+    For rho = s, rho/a is sigma itself, so the derivative is 1. For rho = 1 - a on a VP path, rho/a is
+    sqrt(1 + sigma^2) - 1, so the derivative is sigma/sqrt(1 + sigma^2) = s. VE paths take psi = 0 only.
     """
     return (psi * path.s + (1 - psi)) / (1 + zeta)
 
@@ -181,8 +183,8 @@ def poison_schedule(
     path: a scheduler's alphas_cumprod, shape (T,), or a NoisePath. psi: 1 or "bad", 0 or "troj", or a mixture between.
     solver: "sde" for the ancestral full-length chain, "ode" for every deterministic sampler. coefficients: "exact", or
     "paper" for the values that `paper` published. stride and eta (exact only) replace the default reverse step by
-    t -> t - stride with DDIM's eta: DDIM with 20 of 1000 steps is solver="ode", stride=50; a 100-step ancestral chain of a
-    1000-step model is solver="sde", stride=10. Their defaults: "sde": stride 1, eta 1; "ode": the continuous limit.
+    t -> t - stride with DDIM's eta: DDIM with 20 of 1000 steps is solver="ode", stride=50; a 100-step ancestral chain
+    of a 1000-step model is solver="sde", stride=10. The defaults: "sde" stride 1, eta 1; "ode" the continuous limit.
     Raises UserError for values outside these.
     """
     if not isinstance(path, NoisePath):

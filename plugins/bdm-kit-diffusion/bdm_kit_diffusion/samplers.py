@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import diffusers
 import numpy as np
-from bdm_core.errors import UserError
 
+from bdm_core.errors import UserError
 from bdm_kit_diffusion.coefficients import Solver
 
 SolverClass = Literal["sde", "ode", "mixed"]
@@ -106,7 +107,8 @@ def build_scheduler(name: str, base: Any) -> Any:
     if spec.scheduler != "DDPMScheduler":
         settings.pop("variance_type", None)
     known = inspect.signature(cls.__init__).parameters
-    return cls(**{key: value for key, value in settings.items() if key in known}, **spec.options)
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # diffusers 1.0 will drop "dpmsolver"
+        return cls(**{key: value for key, value in settings.items() if key in known}, **spec.options)
 
 
 def _scheduler_of(config: Mapping[str, Any]) -> Any:
@@ -119,8 +121,8 @@ def _scheduler_of(config: Mapping[str, Any]) -> Any:
 def check_steps(scheduler: Any, steps: int) -> None:
     """Raise UserError where diffusers would quietly sample with wrong noise levels, or divide by zero.
 
-    DDIM and PNDM step by floor(T/steps) whatever their timesteps are; solvers that end at the smallest sigma need a last
-    step of positive length.
+    DDIM and PNDM step by floor(T/steps) whatever their timesteps are; solvers that end at the smallest sigma need a
+    last step of positive length.
     """
     total = int(scheduler.config.num_train_timesteps)
     kind = type(scheduler).__name__
@@ -129,7 +131,7 @@ def check_steps(scheduler: Any, steps: int) -> None:
     if kind in ("DDIMScheduler", "PNDMScheduler") and (total / steps) / (total // steps) > 1.02:
         below = max(d for d in range(1, steps + 1) if total % d == 0)
         above = min(d for d in range(steps, total + 1) if total % d == 0)
-        raise UserError(f"{kind} needs a number of steps that divides {total}: use {below} or {above} instead of {steps}")
+        raise UserError(f"{kind} needs a number of steps that divides {total}: not {steps} but {below} or {above}")
     ends_at_sigma_min = kind == "DEISMultistepScheduler" or scheduler.config.get("final_sigmas_type") == "sigma_min"
     if ends_at_sigma_min and round(total / steps) <= 1:
         raise UserError(f"{kind} cannot take {steps} of {total} steps: its last step would have no length; "
@@ -156,9 +158,9 @@ def backdoor_warnings(
     if kind != backdoor:
         use = "ddpm with all steps" if backdoor == "sde" else "a deterministic sampler such as ddim"
         what = "partly stochastic" if kind == "mixed" else f"of class {kind!r}"
-        lines.append(f"sampler {named} is {what} but the backdoor is of class {backdoor!r}: it will not fire; use {use}")
+        lines.append(f"sampler {named} is {what}, the backdoor of class {backdoor!r}: it will not fire; use {use}")
     elif kind == "sde" and steps is not None and train_timesteps is not None and steps < train_timesteps:
-        lines.append(f"{named} with {steps} of {train_timesteps} steps breaks an SDE backdoor: take all {train_timesteps}")
+        lines.append(f"{named} with {steps} of {train_timesteps} steps breaks an SDE backdoor: take all of them")
     if trigger_norm is not None and trigger_norm < MINIMUM_TRIGGER_NORM:
         lines.append(f"the trigger's norm ||r||_2 = {trigger_norm:.2f} is below {MINIMUM_TRIGGER_NORM:.2f}: clean and "
                      "triggered noise overlap, so the backdoor will be weak or leak into clean samples")

@@ -12,16 +12,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from bdm_core.errors import UserError
 from torch import Tensor, nn
 
+from bdm_core.errors import UserError
 from bdm_kit_diffusion.samplers import check_steps
 
 OnStep = Callable[[int, int], None]
 """Called as on_step(done, total) after each model call; total counts all batches."""
 
 
-def image_generators(seed: int, count: int, *, first_index: int = 0, purpose: str = "sampling") -> list[torch.Generator]:
+def image_generators(
+    seed: int, count: int, *, first_index: int = 0, purpose: str = "sampling"
+) -> list[torch.Generator]:
     """One CPU generator an image, a function of (seed, purpose, index) only.
 
     Indices of one seed never share a stream; different seeds and purposes start at unrelated places.
@@ -31,9 +33,9 @@ def image_generators(seed: int, count: int, *, first_index: int = 0, purpose: st
 
 
 def draw_noise(count: int, shape: Sequence[int], seed: int, *, first_index: int = 0) -> Tensor:
-    """x_T: standard normal noise, float32 (count, *shape) on the CPU; image i depends on (seed, first_index + i) only."""
+    """x_T: standard normal, float32 (count, *shape) on the CPU; image i depends on (seed, first_index + i) only."""
     generators = image_generators(seed, count, first_index=first_index, purpose="initial-noise")
-    return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators]) if count else torch.empty(0, *shape)
+    return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators])
 
 
 def sample(
