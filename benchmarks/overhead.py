@@ -1,0 +1,108 @@
+"""How much the framework costs: wall time of a cold run over the bare time of its forward and backward passes.
+
+`python benchmarks/overhead.py` runs ``bdm run --attack villan --defense elijah`` in a process that counts every call of
+the network (input shape, with or without gradient, weights trained or frozen), then repeats exactly these passes in a
+plain loop and compares. The result goes to ``benchmarks/results/overhead.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+COUNTING = """
+import atexit, json, sys
+from collections import Counter
+counts = Counter()
+import builtins
+path = sys.argv.pop(1)
+def install():
+    import torch
+    from diffusers import UNet2DModel
+    plain = UNet2DModel.forward
+    def forward(self, sample, *args, **kwargs):
+        trained = next(self.parameters()).requires_grad
+        gradient = torch.is_grad_enabled() and (trained or sample.requires_grad)
+        counts[(tuple(sample.shape), gradient, trained and gradient)] += 1
+        return plain(self, sample, *args, **kwargs)
+    UNet2DModel.forward = forward
+plain_import = builtins.__import__
+def importing(name, *args, **kwargs):
+    module = plain_import(name, *args, **kwargs)
+    if "diffusers.models.unets.unet_2d" in sys.modules and not getattr(builtins, "_bdm_counted", False):
+        if hasattr(sys.modules["diffusers.models.unets.unet_2d"], "UNet2DModel"):
+            builtins._bdm_counted = True
+            install()
+    return module
+builtins.__import__ = importing
+atexit.register(lambda: open(path, "w").write(json.dumps([[list(k[0]), k[1], k[2], n] for k, n in counts.items()])))
+from bdm_cli.main import main
+main()
+"""
+
+
+def bare_seconds(
+    counts: Counter[tuple[tuple[int, ...], bool, bool]], repeats: int
+) -> tuple[float, list[dict[str, Any]]]:
+    """Time the same passes in plain loops; the sum in seconds, and one entry for each kind of pass."""
+    import torch
+    from bdm_kit_diffusion.models import builtin_folder
+    from diffusers import UNet2DModel
+
+    network = UNet2DModel.from_pretrained(builtin_folder("digits-ddpm") / "unet", use_safetensors=True)
+    total, entries = 0.0, []
+    for (shape, gradient, trained), count in sorted(counts.items(), key=lambda item: -item[1]):
+        network.requires_grad_(trained)
+        sample = torch.randn(shape, requires_grad=gradient and not trained)
+        steps = torch.randint(0, 50, (shape[0],))
+        seconds = []
+        for _ in range(max(3, min(repeats, count)) + 2):
+            start = time.perf_counter()
+            if gradient:
+                network(sample, steps).sample.square().mean().backward()
+                network.zero_grad()
+            else:
+                with torch.inference_mode():
+                    network(sample, steps)
+            seconds.append(time.perf_counter() - start)
+        each = sum(seconds[2:]) / len(seconds[2:])
+        total += each * count
+        entries.append({"shape": shape, "backward": gradient, "weights": trained, "calls": count,
+                        "milliseconds": round(1000 * each, 3)})  # fmt: skip
+    return total, entries
+
+
+def main() -> None:
+    """Run, count, repeat, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/benchmark-overhead"))
+    parser.add_argument("--repeats", type=int, default=60)
+    arguments = parser.parse_args()
+    shutil.rmtree(arguments.work, ignore_errors=True)
+    arguments.work.mkdir(parents=True)
+    counted = arguments.work / "counts.json"
+    command = [sys.executable, "-c", COUNTING, str(counted), "run", "--attack", "villan", "--defense", "elijah",
+               "--out", str(arguments.work / "out"), "--quiet"]  # fmt: skip
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    wall = time.perf_counter() - start
+    counts = Counter({(tuple(shape), grad, train): n for shape, grad, train, n in json.loads(counted.read_text())})
+    bare, entries = bare_seconds(counts, arguments.repeats)
+    result = {"wall_seconds": round(wall, 1), "bare_seconds": round(bare, 1), "ratio": round(wall / bare, 3),
+              "passes": entries}  # fmt: skip
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "overhead.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(f"wall {wall:.1f} s, bare passes {bare:.1f} s, ratio {wall / bare:.3f} (must: at most 1.15)")
+    shutil.rmtree(arguments.work)
+
+
+if __name__ == "__main__":
+    main()
