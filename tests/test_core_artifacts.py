@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -66,7 +65,7 @@ def test_links_are_refused_on_sealing_and_opening(sealed: Model, tmp_path: Path)
     outside.write_text("{}")
     index = sealed.path / "model_index.json"
     index.unlink()
-    os.symlink(outside, index)
+    index.symlink_to(outside)
     with pytest.raises(ArtifactError, match="is a link"):
         Model.open(sealed.path)
     with pytest.raises(ArtifactError, match="is a link"):
