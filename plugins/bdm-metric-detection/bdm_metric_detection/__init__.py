@@ -1,0 +1,1 @@
+"""Metric: what a detector found, and how often it is right."""

@@ -1,0 +1,1 @@
+"""Metric: Frechet distance between generated and training images."""

@@ -1,0 +1,56 @@
+"""From a subject's samples to one measurement."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core.artifacts import Measurement, Subject
+from bdm_core.errors import UserError
+from bdm_kit_diffusion.data import load_images
+from bdm_metric_frechet.distance import FrechetDistance
+from bdm_metric_frechet.spaces import feature_space
+
+if TYPE_CHECKING:
+    from bdm_core.context import Context
+    from bdm_metric_frechet.plugin import FrechetParams
+
+LARGEST_FOR_JACKKNIFE = 256
+"""With more features than this one distance takes seconds, and the jackknife is left out."""
+
+
+def measure(ctx: Context, params: FrechetParams, subject: Subject) -> list[Measurement]:
+    """The Frechet distance of the samples from clean inputs to the reference images.
+
+    Raises:
+        UserError: fewer than two images, images of different shapes, or a feature space that cannot be used.
+    """
+    reference, samples = load_images(subject.reference), load_images(subject.on_clean)
+    if min(len(reference), len(samples)) < 2:
+        raise UserError(
+            f"metric:frechet needs two images or more, got {len(samples)} samples, {len(reference)} references"
+        )
+    if samples.shape[1:] != reference.shape[1:]:
+        raise UserError(
+            f"metric:frechet: samples have shape {tuple(samples.shape[1:])}, "
+            f"reference images {tuple(reference.shape[1:])}"
+        )
+    space = feature_space(params.features, tuple(samples.shape[1:]), ctx.device)
+    distance = FrechetDistance(space.features(reference, params.batch_size, ctx.device))
+    features = space.features(samples, params.batch_size, ctx.device)
+    if min(len(samples), len(reference)) <= features.shape[1]:
+        ctx.log.warning(
+            "metric:frechet: %d samples and %d reference images for %d features: the distance is biased upwards; "
+            "compare only runs with the same numbers", len(samples), len(reference), features.shape[1],
+        )  # fmt: skip
+    cheap = features.shape[1] <= LARGEST_FOR_JACKKNIFE
+    return [
+        Measurement(
+            metric=f"frechet_{space.name}",
+            value=distance(features),
+            on="clean",
+            higher_is_better=False,
+            n=len(samples),
+            stderr=distance.standard_error(features, params.jackknife_blocks) if cheap else None,
+            label=f"Frechet distance ({space.name})",
+        )
+    ]

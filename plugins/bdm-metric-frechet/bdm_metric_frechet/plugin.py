@@ -1,0 +1,42 @@
+"""The plugin ``metric:frechet``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core.plugin import Field, Params, Plugin, hookimpl
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Measurement, Subject
+    from bdm_core.context import Context
+
+
+class FrechetParams(Params):
+    """Parameters of ``metric:frechet``."""
+
+    features: str = Field(
+        "auto",
+        description="Feature space: digits-classifier (the kit's, for 1x8x8 images), inception (the usual FID; needs "
+        "the extra bdm-metric-frechet[inception]), pixels, or a folder with a classifier that the kit's recipe wrote. "
+        "auto: digits-classifier where it fits, else inception if installed, else pixels.",
+    )
+    jackknife_blocks: int = Field(
+        20, ge=0, le=1000, description="Blocks of the jackknife for the standard error; 0 leaves it out."
+    )
+    batch_size: int = Field(256, ge=1, description="Images that pass through the feature network at once.")
+
+
+class FrechetMetric(Plugin):
+    """Frechet distance between the samples from clean inputs and the training images."""
+
+    kind, name = "metric", "frechet"
+    summary = "Frechet distance between generated and training images in a named feature space"
+    tasks = frozenset({"unconditional-image-generation"})
+    paper = "https://arxiv.org/abs/1706.08500"
+    Params = FrechetParams
+
+    @hookimpl
+    def score(self, ctx: Context, params: FrechetParams, subject: Subject) -> list[Measurement]:
+        from bdm_metric_frechet.measure import measure
+
+        return measure(ctx, params, subject)

@@ -1,0 +1,86 @@
+"""Feature spaces: a name and a network from images (N, C, H, W) in [-1, 1] to features (N, D)."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bdm_core.errors import UserError
+
+DIGITS = "digits-classifier"
+INCEPTION = "inception"
+PIXELS = "pixels"
+DIGITS_SHAPE = (1, 8, 8)
+PIXEL_SIDE = 8
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """A named map from images to features.
+
+    Attributes:
+        name: becomes part of the metric's name.
+        extract: takes a batch (N, C, H, W) float32 in [-1, 1], returns (N, D).
+    """
+
+    name: str
+    extract: Callable[[Tensor], Tensor]
+
+    @torch.no_grad()
+    def features(self, images: Tensor, batch_size: int, device: str) -> Tensor:
+        """Features (N, D), float64 on the CPU, of images (N, C, H, W) in [-1, 1]."""
+        return torch.cat([self.extract(batch.to(device)).double().cpu() for batch in images.split(batch_size)])
+
+
+def feature_space(wanted: str, shape: tuple[int, ...], device: str) -> FeatureSpace:
+    """The feature space with a name, or a classifier's folder, for images of a shape (C, H, W).
+
+    Raises:
+        UserError: unknown name, an extra that is not installed, or a network for images of another shape.
+    """
+    if wanted == "auto":
+        wanted = DIGITS if shape == DIGITS_SHAPE else INCEPTION if _has_inception() else PIXELS
+    if wanted == PIXELS:
+        return FeatureSpace(PIXELS, _pixels)
+    if wanted == INCEPTION:
+        return _inception(device)
+    if wanted == DIGITS or Path(wanted).is_dir():
+        from bdm_kit_diffusion.features import load_classifier
+
+        network = load_classifier(device=device) if wanted == DIGITS else load_classifier(Path(wanted), device=device)
+        return FeatureSpace(Path(wanted).name, network.features)
+    raise UserError(
+        f"metric:frechet.features: no feature space {wanted!r}; it is auto, {DIGITS}, {INCEPTION}, {PIXELS} "
+        "or the folder of a classifier"
+    )
+
+
+def _has_inception() -> bool:
+    return importlib.util.find_spec("torch_fidelity") is not None
+
+
+def _pixels(images: Tensor) -> Tensor:
+    side = min(PIXEL_SIDE, *images.shape[2:])
+    return functional.adaptive_avg_pool2d(images, side).flatten(1)
+
+
+def _inception(device: str) -> FeatureSpace:
+    """The network of the usual FID (Heusel et al. 2017), 2048 features."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    if not _has_inception():
+        raise UserError("the Inception features need an extra: pip install 'bdm-metric-frechet[inception]'")
+    network = FrechetInceptionDistance(feature=2048).inception.to(device)
+
+    def extract(images: Tensor) -> Tensor:
+        levels = ((images + 1) * 127.5).round().clamp(0, 255).byte()
+        features: Tensor = network(levels.expand(-1, 3, -1, -1) if levels.shape[1] == 1 else levels)
+        return features
+
+    return FeatureSpace(INCEPTION, extract)

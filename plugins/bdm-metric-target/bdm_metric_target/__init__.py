@@ -1,0 +1,1 @@
+"""Metric: how close a model's samples are to the attack's target."""

@@ -1,0 +1,105 @@
+"""From a subject's samples to measurements."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from bdm_core.artifacts import Measurement, Outputs, Secret, Subject
+from bdm_core.errors import UserError
+from bdm_kit_diffusion.data import load_images
+from bdm_metric_target.similarity import eight_bit, mean_squared_errors, structural_similarities, unit_range
+
+if TYPE_CHECKING:
+    from bdm_core.context import Context
+    from bdm_metric_target.plugin import TargetParams
+
+TENSORS = "tensors.safetensors"
+
+
+def measure(ctx: Context, params: TargetParams, subject: Subject) -> list[Measurement]:
+    """MSE, SSIM and success rates of the triggered samples, leak of the clean ones; errors go into a histogram.
+
+    Raises:
+        UserError: the secret has no target, or one of another shape than the samples.
+    """
+    target = read_target(subject.secret)
+    triggered, clean = _images(subject.on_triggered, target), _images(subject.on_clean, target)
+    errors, clean_errors = mean_squared_errors(triggered, target), mean_squared_errors(clean, target)
+    found = [
+        _mean("mse", errors, better=True, label="MSE to target"),
+        _mean("ssim", structural_similarities(triggered, target), better=False, label="SSIM to target"),
+    ]
+    found += [
+        _share(f"asr@{threshold:g}", errors < threshold, "triggered", f"ASR (MSE<{threshold:g})")
+        for threshold in params.thresholds
+    ]
+    first = params.thresholds[0]
+    found.append(_share(f"leak@{first:g}", clean_errors < first, "clean", f"leak (MSE<{first:g})"))
+    if params.lpips:
+        from bdm_metric_target.perceptual import perceptual_distances
+
+        distances = perceptual_distances(triggered, target, ctx.device)
+        found.append(_mean("lpips", distances, better=True, label="LPIPS to target"))
+    ctx.figures(
+        histograms={
+            "MSE to target, triggered": _histogram(errors, params.histogram_bins),
+            "MSE to target, clean": _histogram(clean_errors, params.histogram_bins),
+        }
+    )
+    return found
+
+
+def read_target(secret: Secret) -> Tensor:
+    """The target picture (C, H, W) in [0, 1], rounded to 8 bits as the samples are."""
+    tensors = load_file(secret.file(TENSORS))
+    if "target" not in tensors:
+        raise UserError(f"{secret.path} has no tensor 'target': metric:target needs an attack with a target picture")
+    return eight_bit(unit_range(tensors["target"]))
+
+
+def _images(outputs: Outputs, target: Tensor) -> Tensor:
+    images = load_images(outputs)
+    if images.shape[1:] != target.shape:
+        raise UserError(
+            f"samples in {outputs.path} have shape {tuple(images.shape[1:])}, the attack's target {tuple(target.shape)}"
+        )
+    return unit_range(images)
+
+
+def _mean(metric: str, values: Tensor, *, better: bool, label: str) -> Measurement:
+    count = len(values)
+    return Measurement(
+        metric=metric,
+        value=values.mean().item(),
+        on="triggered",
+        higher_is_better=better,
+        n=count,
+        stderr=values.std().item() / math.sqrt(count) if count > 1 else None,
+        label=label,
+    )
+
+
+def _share(metric: str, hits: Tensor, on: str, label: str) -> Measurement:
+    count = len(hits)
+    share = hits.double().mean().item()
+    return Measurement.model_validate(
+        {
+            "metric": metric,
+            "value": share,
+            "on": on,
+            "higher_is_better": False,
+            "n": count,
+            "stderr": math.sqrt(share * (1 - share) / count),
+            "label": label,
+        }
+    )
+
+
+def _histogram(values: Tensor, bins: int) -> dict[str, list[float]]:
+    counts = torch.histc(values.clamp(0, 1).float(), bins=bins, min=0.0, max=1.0)
+    return {"edges": [index / bins for index in range(bins + 1)], "counts": counts.tolist()}
