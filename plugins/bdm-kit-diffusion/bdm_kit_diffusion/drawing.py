@@ -106,4 +106,5 @@ def _split(rgba: np.ndarray, height: int, width: int, channels: int) -> tuple[Te
 
 
 def _resize(layer: np.ndarray, height: int, width: int) -> np.ndarray:
-    return np.asarray(Image.fromarray(layer).resize((width, height), Image.Resampling.BOX))
+    resized: np.ndarray = np.asarray(Image.fromarray(layer).resize((width, height), Image.Resampling.BOX))
+    return resized

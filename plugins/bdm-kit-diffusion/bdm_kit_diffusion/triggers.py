@@ -56,7 +56,7 @@ def _box(colour: Colour) -> Callable[[int, int, int], tuple[Tensor, Tensor]]:
         side, gap = min(height, width) * 14 // 32, max(1, min(height, width) // 16)
         mask = torch.zeros(1, height, width)
         mask[:, height - gap - side : height - gap, width - gap - side : width - gap] = 1
-        value = 0.0 if colour == GREY else 1.0
+        value = 0.0 if colour == GREY else 1.0  # exactly the middle of the range, as in the paper
         return torch.full((channels, height, width), value), mask
 
     return make
@@ -95,9 +95,9 @@ def _glasses(canvas: Canvas) -> None:
         canvas.rectangle(3 * unit, 3 * unit, 5 * unit, 4 * unit, WHITE)
         return
     rim = max(1 / 16, 1 / pixels)
-    for left in (1 / 16, 9 / 16):
-        canvas.ellipse(left, 5 / 16, left + 6 / 16, 11 / 16, WHITE)
-        canvas.ellipse(left + rim, 5 / 16 + rim, left + 6 / 16 - rim, 11 / 16 - rim, None)
+    for x in (1 / 16, 9 / 16):
+        canvas.ellipse(x, 5 / 16, x + 6 / 16, 11 / 16, WHITE)
+        canvas.ellipse(x + rim, 5 / 16 + rim, x + 6 / 16 - rim, 11 / 16 - rim, None)
     canvas.rectangle(6.5 / 16, 7 / 16, 9.5 / 16, 7 / 16 + rim, WHITE)
     canvas.rectangle(0, 7 / 16, 1.5 / 16, 7 / 16 + rim, WHITE)
     canvas.rectangle(14.5 / 16, 7 / 16, 1, 7 / 16 + rim, WHITE)

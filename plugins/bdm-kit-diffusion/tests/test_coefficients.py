@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+
+from bdm_core.errors import UserError
 from bdm_kit_diffusion.coefficients import (
     FAMILIES,
     NoisePath,
@@ -11,8 +13,6 @@ from bdm_kit_diffusion.coefficients import (
     variance_exploding,
     variance_preserving,
 )
-
-from bdm_core.errors import UserError
 
 
 def linear_alphas_cumprod(timesteps=1000, start=1e-4, end=0.02):

@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
+from bdm_core.errors import UserError
 from bdm_kit_diffusion import drawing
 from bdm_kit_diffusion.samplers import MINIMUM_TRIGGER_NORM
 from bdm_kit_diffusion.targets import TARGETS, make_target
 from bdm_kit_diffusion.triggers import TRIGGERS, make_trigger
-from PIL import Image
-
-from bdm_core.errors import UserError
 
 SHAPES = [(1, 8, 8), (3, 8, 8), (1, 16, 16), (1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 256, 256), (3, 24, 32)]
 
