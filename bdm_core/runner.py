@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 from bdm_core import paths
 from bdm_core.artifacts import Detection
 from bdm_core.cell import run_cell, scan_model
-from bdm_core.errors import BdmError
+from bdm_core.errors import BdmError, UserError
 from bdm_core.prepare import Prepared, prepare
 from bdm_core.record import RunFolder, RunView, git_commit, hardware, redact, versions
 from bdm_core.spec import RunSpec
@@ -58,7 +59,7 @@ def _in_folder(
     started = datetime.now(UTC)
     if stages.rank > 0:  # rank 0 keeps the records
         name = f".rank{stages.rank}"
-    folder = RunFolder(out / (name or _run_name(cell, started)))
+    folder = _claim(out / (name or _run_name(cell, started)), cell)
     stages.on_finished = _keeper(folder)
     record: dict[str, Any] = {
         "run": folder.folder.name,
@@ -99,7 +100,19 @@ def _in_folder(
             folder.write_record(record)
             folder.event("run_finished", status=record["status"], seconds=record["seconds"])
             folder.close()
-    return RunView(folder.folder)
+    view = RunView(folder.folder)
+    if stages.rank > 0:
+        shutil.rmtree(folder.folder, ignore_errors=True)
+    return view
+
+
+def _claim(folder: Path, cell: Prepared) -> RunFolder:
+    """The run's folder; a named one is used again only for the same run."""
+    if (folder / paths.RUN_RECORD).is_file():
+        earlier = RunView(folder).record.get("spec")
+        if earlier != cell.spec.model_dump(mode="json"):
+            raise UserError(f"run folder {folder} holds another run: choose another --name")
+    return RunFolder(folder)
 
 
 def _keeper(folder: RunFolder) -> Callable[[str, Finished], None]:
