@@ -1,0 +1,49 @@
+"""Conformance tests of observers."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from typing import Any
+
+from bdm_core import hooks
+from bdm_core.manager import scoped
+from bdm_core.testing import guard
+from bdm_core.testing.common import PluginConformance
+from bdm_core.testing.tiny import Bench
+
+Event = tuple[Callable[..., Any], dict[str, Any]]
+
+EVENTS: list[Event] = [
+    (hooks.stage_started, {"stage": "model", "cached": True}),
+    (hooks.stage_finished, {"stage": "model", "seconds": 0.0, "cached": True}),
+    (hooks.stage_started, {"stage": "backdoored model", "cached": False}),
+    (hooks.stage_progress, {"stage": "backdoored model", "label": "train", "done": 0, "total": 0, "loss": None}),
+    (hooks.stage_progress, {"stage": "backdoored model", "label": "train", "done": 3, "total": 9, "loss": 0.5}),
+    (hooks.stage_progress, {"stage": "backdoored model", "label": "sample", "done": 9, "total": 9, "loss": math.nan}),
+    (hooks.stage_finished, {"stage": "backdoored model", "seconds": 12.5, "cached": False}),
+    (hooks.stage_progress, {"stage": "a stage nobody began", "label": "", "done": 2, "total": 1, "loss": None}),
+    (hooks.stage_finished, {"stage": "another one", "seconds": 0.1, "cached": False}),
+]
+"""One plausible order of events; the tests shuffle it."""
+
+
+class ObserverConformance(PluginConformance):
+    """What every observer must satisfy: no order of events makes it fail, and it leaves the stages' folders alone."""
+
+    kind = "observer"
+    hooks_of_kind = ("stage_started", "stage_progress", "stage_finished")
+    one_of = hooks_of_kind
+
+    def test_survives_any_order_of_events(self, bench: Bench) -> None:
+        before = guard.snapshot(bench.root, [])
+        for shuffle in range(20):
+            events = EVENTS if shuffle == 0 else random.Random(shuffle).sample(EVENTS, len(EVENTS))
+            manager = scoped(self.subject)
+            ctx = bench.context("model")
+            with guard.inside(bench.root / "cwd"):
+                for call, arguments in events:
+                    call(manager, ctx, **arguments)
+        changed = guard.differences(before, guard.snapshot(bench.root, []))
+        assert not changed, f"the observer wrote {', '.join(changed)}"
