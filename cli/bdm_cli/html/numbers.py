@@ -54,13 +54,13 @@ def decimals(values: Iterable[float]) -> int:
 
 
 def p_value(value: float) -> str:
-    """``p = 0.012`` or ``p < 0.001``."""
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+    """``p = 0.012`` or ``p < 0.001``, with spaces that do not break."""
+    return "p\u00a0<\u00a00.001" if value < 0.001 else f"p\u00a0=\u00a0{value:.3f}"
 
 
 def percent(value: float) -> str:
     """A share in [0, 1] as a percentage."""
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}\u00a0%"
 
 
 def seconds(value: object) -> str:

@@ -9,6 +9,7 @@ from bdm_cli.html import charts, numbers
 from bdm_cli.html.markup import Child, Html, table, tag
 from bdm_cli.html.material import Material, mapping
 
+HOLLOW = " Hollow bars: the time that the stage took when it was first computed."
 LIMIT = 16
 """More curves than this are not drawn."""
 
@@ -60,14 +61,16 @@ def costs(material: Material) -> Html | None:
     ]
     stored = sum(bool(entry.get("cached")) for entry in entries)
     total = material.record.get("seconds")
-    summary = f"{len(entries)} stages, {stored} of them from the store"
+    summary = "1 stage" if len(entries) == 1 else f"{len(entries)} stages"
+    if stored:
+        summary += f", {stored} of them from the store"
     if total is not None:
         summary += f"; the run took {numbers.seconds(total)}"
     return tag(
         "section",
         tag("h2", "Stages"),
         table(head, rows, class_="plain stages", caption="Cost of each stage"),
-        tag("p", f"{summary}. Hollow bars: time that the stage took when it was first computed.", class_="note"),
+        tag("p", f"{summary}.", HOLLOW if stored else None, class_="note"),
         _warnings(entries),
     )
 
