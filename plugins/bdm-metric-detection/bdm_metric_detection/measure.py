@@ -33,10 +33,10 @@ def _of_model(detection: Detection, role: str) -> list[Measurement]:
     found = [
         Measurement(metric="verdict", value=says, higher_is_better=better, n=1, label="verdict (1 = backdoored)"),
         Measurement(metric="score", value=detection.scores[0], n=1, label="detection score"),
-        Measurement(metric="threshold", value=detection.threshold, label="detection threshold"),
+        Measurement(metric="threshold", value=detection.threshold, n=1, label="detection threshold"),
     ]
     if detection.p_value is not None:
-        found.append(Measurement(metric="p_value", value=detection.p_value, label="p-value if clean"))
+        found.append(Measurement(metric="p_value", value=detection.p_value, n=1, label="p-value if clean"))
     return found
 
 

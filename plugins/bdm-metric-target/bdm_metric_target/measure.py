@@ -6,12 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from bdm_core.artifacts import Measurement, Outputs, Secret, Subject
 from bdm_core.errors import UserError
 from bdm_kit_diffusion.data import load_images
+from bdm_kit_diffusion.tensors import read_tensors
 from bdm_metric_target.similarity import eight_bit, mean_squared_errors, structural_similarities, unit_range
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def measure(ctx: Context, params: TargetParams, subject: Subject) -> list[Measur
 
 def read_target(secret: Secret) -> Tensor:
     """The target picture (C, H, W) in [0, 1], rounded to 8 bits as the samples are."""
-    tensors = load_file(secret.file(TENSORS))
+    tensors = read_tensors(secret.file(TENSORS))
     if "target" not in tensors:
         raise UserError(f"{secret.path} has no tensor 'target': metric:target needs an attack with a target picture")
     return eight_bit(unit_range(tensors["target"]))

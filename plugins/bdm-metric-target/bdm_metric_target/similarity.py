@@ -36,22 +36,22 @@ def structural_similarities(images: Tensor, target: Tensor) -> Tensor:
     """SSIM of each image to the target, (N,), in [-1, 1]; 1 means the same picture.
 
     Wang et al. 2004 ("Image quality assessment"), data range 1, K1 = 0.01, K2 = 0.03, a Gaussian window of 11 pixels
-    and sigma 1.5, averaged over the places where the window lies inside the picture and over channels. A picture
-    smaller than 11 pixels gets the largest odd window that leaves it at least two places (7 pixels for 8x8).
+    and sigma 1.5, averaged over all places and channels with the borders mirrored, which is the convention of the
+    attacks' own evaluations. Pictures of fewer than 6 pixels a side get a smaller window.
 
     Args:
         images: (N, C, H, W) in [0, 1].
         target: (C, H, W) in [0, 1].
     """
     channels = target.shape[0]
-    size = min(WINDOW, _largest_odd(min(target.shape[1:]) - 1))
-    offsets = torch.arange(size, dtype=images.dtype, device=images.device) - size // 2
+    radius = min(WINDOW // 2, min(target.shape[1:]) - 1)
+    offsets = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
     line = torch.exp(-offsets.square() / (2 * WINDOW_SIGMA**2))
     window = torch.outer(line, line) / line.sum() ** 2
-    kernel = window.expand(channels, 1, size, size)
+    kernel = window.expand(channels, 1, -1, -1)
 
     def local_mean(values: Tensor) -> Tensor:
-        return functional.conv2d(values, kernel, groups=channels)
+        return functional.conv2d(functional.pad(values, [radius] * 4, mode="reflect"), kernel, groups=channels)
 
     other = target.unsqueeze(0)
     mean_images, mean_target = local_mean(images), local_mean(other)
@@ -63,7 +63,3 @@ def structural_similarities(images: Tensor, target: Tensor) -> Tensor:
     )
     structure = (2 * covariance + CONTRAST_CONSTANT) / (variance_images + variance_target + CONTRAST_CONSTANT)
     return (luminance * structure).flatten(1).mean(1)
-
-
-def _largest_odd(number: int) -> int:
-    return max(1, number if number % 2 else number - 1)
