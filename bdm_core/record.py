@@ -198,13 +198,13 @@ def runs_in(folder: Path) -> list[RunView]:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON through a temporary file and a rename, so that a reader never sees half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 
 def _append(path: Path, value: dict[str, Any]) -> None:
     with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(value, ensure_ascii=False) + "\n")
+        stream.write(json.dumps(value, ensure_ascii=True) + "\n")
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
