@@ -1,0 +1,1 @@
+"""The command line of bdm: ``bdm run``, ``scan``, ``results``, ``report``, ``plugins`` and ``import``."""

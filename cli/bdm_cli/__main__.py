@@ -1,0 +1,6 @@
+"""``python -m bdm_cli`` is ``bdm``."""
+
+from bdm_cli.main import main
+
+if __name__ == "__main__":
+    main()

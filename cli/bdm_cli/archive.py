@@ -1,0 +1,91 @@
+"""Unpack an archive from a stranger: nothing leaves the folder, no links, and no more bytes than allowed."""
+
+from __future__ import annotations
+
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from bdm_core.errors import UserError
+
+MAX_BYTES = 64 * 2**30
+MAX_FILES = 20_000
+_BLOCK = 2**20
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the name says zip or tar. PyTorch checkpoints are zip files too, but are not named so."""
+    return path.name.lower().endswith((".zip", *TAR_SUFFIXES))
+
+
+def extract(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES) -> None:
+    """Write the plain files of a zip or tar archive below ``folder``.
+
+    Args:
+        archive: the archive.
+        folder: an existing empty folder.
+        max_bytes: how much may be written in all; counted while writing, whatever the archive's headers say.
+        max_files: how many files it may hold.
+
+    Raises:
+        UserError: the archive is damaged or too large, or holds a link, a device, or a name that leaves the folder.
+    """
+    left = max_bytes
+    count = 0
+    try:
+        for name, stream in _members(archive):
+            count += 1
+            if count > max_files:
+                raise UserError(f"{archive} holds more than {max_files} files: unpack what is needed yourself")
+            target = folder / _inside(archive, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with stream, target.open("xb") as out:
+                while block := stream.read(_BLOCK):
+                    left -= len(block)
+                    if left < 0:
+                        raise UserError(f"{archive} unpacks to more than {max_bytes / 2**30:.3g} GiB: refused")
+                    out.write(block)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise UserError(f"{archive} is no readable archive: {error}") from None
+    except FileExistsError as error:
+        raise UserError(f"{archive} holds {Path(str(error.filename)).name} twice: refused") from None
+
+
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with _zip_or_tar(archive) as opened:
+        if isinstance(opened, zipfile.ZipFile):
+            for info in opened.infolist():
+                if stat.S_ISLNK(info.external_attr >> 16):
+                    raise UserError(f"{archive} holds a link, {info.filename}: refused")
+                if not info.is_dir():
+                    yield info.filename, opened.open(info)
+        else:
+            for member in opened:
+                if member.isdir():
+                    continue
+                stream = opened.extractfile(member) if member.isreg() else None
+                if stream is None:
+                    raise UserError(f"{archive} holds {member.name}, which is no plain file: refused")
+                yield member.name, stream
+
+
+@contextmanager
+def _zip_or_tar(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
+    if archive.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(archive) as zipped:
+            yield zipped
+    else:
+        with tarfile.open(archive) as tarred:
+            yield tarred
+
+
+def _inside(archive: Path, name: str) -> Path:
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or "\\" in name or "\x00" in name or ".." in parts or ":" in parts[0]:
+        raise UserError(f"{archive} holds a file named {name!r}, which leaves the folder: refused")
+    return Path(*parts)

@@ -1,0 +1,107 @@
+"""Read pickled weights without running their code, and write them as safetensors. ``torch.load`` is used only here."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bdm_core.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt"})
+WRAPPERS = ("ema_state_dict", "model_ema", "ema", "state_dict", "model_state_dict", "model", "module", "unet", "params")
+"""Keys under which training scripts keep weights; averaged weights are preferred, because they are what is sampled."""
+PREFIXES = ("module.", "model.", "_orig_mod.", "unet.", "ema_model.", "online_model.")
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name from a safetensors file or a pickled state dict, loaded on the CPU with ``weights_only=True``.
+
+    Raises:
+        UserError: the file is damaged, needs code to be loaded, holds no tensors, or torch is not installed.
+    """
+    try:
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError:
+        raise UserError("bdm import needs PyTorch: bdm plugins install bdm-kit-diffusion") from None
+    import pickle
+
+    try:
+        if path.suffix == ".safetensors":
+            safe: dict[str, Tensor] = load_file(path)
+            return safe
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = next((line for line in str(error).splitlines() if "Unsupported" in line), "it is no plain state dict")
+        raise UserError(
+            f"{path} needs code of its author to be loaded and is refused ({' '.join(reason.split())[:160]}): "
+            "ask for safetensors, or for a plain state dict of tensors"
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{path} is no readable checkpoint: {str(error).splitlines()[0][:160]}") from None
+    weights = find_weights(loaded)
+    if not weights:
+        raise UserError(f"{path} holds no tensors by name: expected a state dict")
+    return weights
+
+
+def find_weights(loaded: Any) -> dict[str, Tensor]:
+    """The state dict in what a checkpoint holds: itself, under one of :data:`WRAPPERS`, or first in a list."""
+    from torch import Tensor
+
+    if isinstance(loaded, list | tuple):
+        return next((found for item in loaded if (found := find_weights(item))), {})
+    if not isinstance(loaded, Mapping):
+        return {}
+    for name in WRAPPERS:
+        if isinstance(loaded.get(name), Mapping) and (found := find_weights(loaded[name])):
+            return found
+    return {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+
+
+def fit(weights: Mapping[str, Tensor], shapes: Shapes) -> dict[str, Tensor] | str:
+    """The weights under the names of ``shapes`` (known prefixes taken off), or one phrase that says what differs."""
+    best = ""
+    for prefix in ("", *PREFIXES):
+        renamed = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        missing = sorted(set(shapes) - set(renamed))
+        wrong = sorted(name for name in set(shapes) & set(renamed) if tuple(renamed[name].shape) != shapes[name])
+        if not missing and not wrong:
+            return {name: renamed[name] for name in shapes}
+        if wrong and len(missing) < len(shapes):
+            best = f"{wrong[0]} has shape {list(renamed[wrong[0]].shape)}, expected {list(shapes[wrong[0]])}"
+        elif not best:
+            best = f"{len(missing)} of {len(shapes)} tensors are missing, e.g. {missing[0]}"
+    return best
+
+
+def shapes_of(path: Path) -> Shapes:
+    """Names and shapes of the tensors in a safetensors file, from its header alone.
+
+    Raises:
+        UserError: the file is no safetensors file.
+    """
+    try:
+        with path.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(min(length, 100 * 2**20)))
+        return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is no safetensors file") from None
+
+
+def write_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors as safetensors; tensors that share memory are written each by itself."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.detach().clone().contiguous() for name, value in weights.items()}, path, {"format": "pt"})

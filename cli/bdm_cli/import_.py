@@ -1,0 +1,178 @@
+"""``bdm import``: a foreign checkpoint, read without running its code, as a sealed model of safetensors and JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from bdm_cli.console import out, print_json
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Model
+
+TEXT_SUFFIXES = frozenset({".json", ".txt", ".model", ".md"})
+"""Files beside the weights that are kept: configurations, vocabularies, model cards."""
+SAFETENSORS_NAME = {"pytorch_model": "model"}
+"""Stems that the libraries name differently for safetensors."""
+
+
+def import_checkpoint(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Diffusers folder, archive of one, or state dict (.bin .pt .pth .ckpt).")
+    ],
+    out_folder: Annotated[Path, typer.Option("--out", help="New folder for the sealed model.", metavar="DIR")],
+    like: Annotated[
+        Path | None, typer.Option(help="Diffusers folder of the same architecture, for a bare state dict.")
+    ] = None,
+    task: Annotated[str, typer.Option(help="Task tag of the model.")] = "unconditional-image-generation",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Turn a checkpoint into safetensors and JSON that bdm scan and bdm run open.
+
+    Pickles are read with weights_only=True: one that needs code to be loaded is refused. Code files are left out.
+    """
+    model = convert(checkpoint, out_folder, like=like, task=task)
+    if as_json:
+        print_json({"folder": str(out_folder), "digest": model.digest, "files": sorted(model.files)})
+        return
+    console = out()
+    console.print(Text(f"sealed {len(model.files)} files in {out_folder}"), soft_wrap=True)
+    console.print(Text(f"digest {model.digest}"), soft_wrap=True)
+    console.print(Text(f"next   bdm scan {out_folder}"), soft_wrap=True)
+
+
+def convert(checkpoint: Path, out_folder: Path, *, like: Path | None, task: str) -> Model:
+    """Convert a checkpoint into a sealed model in a new folder, which appears only when it is complete.
+
+    Raises:
+        UserError: the checkpoint is missing, damaged, unsafe, or does not fit; the folder exists.
+    """
+    from bdm_cli.archive import extract, is_archive
+    from bdm_core.artifacts import Model
+    from bdm_core.errors import UserError
+
+    if not checkpoint.exists():
+        raise UserError(f"{checkpoint} does not exist")
+    if out_folder.exists():
+        raise UserError(f"{out_folder} exists already: choose a new folder with --out")
+    out_folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".bdm-import-", dir=out_folder.parent) as temporary:
+        source = checkpoint
+        if checkpoint.is_file() and is_archive(checkpoint):
+            source = Path(temporary, "unpacked")
+            source.mkdir()
+            extract(checkpoint, source)
+            source = _content(source, checkpoint)
+        target = Path(temporary, "model")
+        target.mkdir()
+        if source.is_dir():
+            _convert_folder(source, target)
+        else:
+            _convert_state_dict(source, target, like)
+        Model.seal(target, format="diffusers", task=task)
+        target.rename(out_folder)
+    return Model.open(out_folder)
+
+
+def _content(folder: Path, archive: Path) -> Path:
+    """The pipeline folder, or else the only checkpoint, in an unpacked archive."""
+    from bdm_cli.checkpoint import PICKLED
+    from bdm_core.errors import UserError
+
+    pipelines = sorted(folder.rglob("model_index.json"))
+    if pipelines:
+        return min(pipelines, key=lambda path: len(path.parts)).parent
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix in PICKLED | {".safetensors"}]
+    if len(files) == 1:
+        return files[0]
+    raise UserError(f"{archive} holds neither a diffusers folder (model_index.json) nor a single checkpoint file")
+
+
+def _convert_folder(source: Path, target: Path) -> None:
+    """Copy a diffusers folder: text files as they are, safetensors as they are, pickled weights converted."""
+    from bdm_cli.checkpoint import PICKLED, read_weights, shapes_of, write_weights
+    from bdm_core.errors import UserError
+
+    if not (source / "model_index.json").is_file():
+        raise UserError(
+            f"{source} is no diffusers folder: it has no model_index.json; for bare weights give the file and --like"
+        )
+    for path in sorted(source.rglob("*")):
+        inside = path.relative_to(source)
+        if path.is_symlink() and not path.resolve().is_relative_to(source.resolve()):
+            raise UserError(f"{path} is a link that leaves {source}: refused")
+        if any(part.startswith(".") for part in inside.parts) or not path.is_file() or path.name == "manifest.json":
+            continue
+        if path.suffix in PICKLED:
+            converted = target / inside.with_name(_safe_name(path.name))
+            if not (source / converted.relative_to(target)).exists() and _is_weights(path):
+                write_weights(read_weights(path), converted)
+        elif path.name.endswith(".bin.index.json"):
+            _convert_index(path, target / inside.with_name(_safe_name(path.name)))
+        elif path.suffix == ".safetensors" or path.suffix in TEXT_SUFFIXES:
+            if path.suffix == ".safetensors":
+                shapes_of(path)
+            (target / inside).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target / inside)
+    if not any(target.rglob("*.safetensors")):
+        raise UserError(f"{source} holds no weights: expected .safetensors or .bin files beside the configurations")
+
+
+def _is_weights(path: Path) -> bool:
+    """Whether a pickled file is a component's weights; optimiser and scheduler states are left out."""
+    return (path.parent / "config.json").is_file()
+
+
+def _safe_name(name: str) -> str:
+    """``diffusion_pytorch_model.fp16.bin`` -> ``diffusion_pytorch_model.fp16.safetensors``, and for index files."""
+    index = ".index.json" if name.endswith(".index.json") else ""
+    stem = name.removesuffix(index).rpartition(".")[0]
+    first, dot, variant = stem.partition(".")
+    shard = ""
+    if "-" in first:
+        first, _, rest = first.partition("-")
+        shard = f"-{rest}"
+    return f"{SAFETENSORS_NAME.get(first, first)}{shard}{dot}{variant}.safetensors{index}"
+
+
+def _convert_index(path: Path, target: Path) -> None:
+    """The index of weights in several files, with the new names of the files."""
+    from bdm_core.errors import UserError
+
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        index["weight_map"] = {name: _safe_name(str(file)) for name, file in index["weight_map"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is no index of weights") from None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _convert_state_dict(source: Path, target: Path, like: Path | None) -> None:
+    """Put bare weights into a copy of ``like``, in the place of the component that has the same tensors."""
+    from bdm_cli.checkpoint import PICKLED, fit, read_weights, shapes_of, write_weights
+    from bdm_core.errors import UserError
+
+    if source.suffix not in PICKLED | {".safetensors"}:
+        raise UserError(f"{source} is no checkpoint: expected a folder, an archive, or {' '.join(sorted(PICKLED))}")
+    if like is None:
+        raise UserError(
+            f"{source} holds weights without their architecture: add --like FOLDER, a diffusers folder of the same one"
+        )
+    _convert_folder(like, target)
+    weights = read_weights(source)
+    complaint = ""
+    for component in sorted(target.rglob("*.safetensors"), key=lambda path: -path.stat().st_size):
+        fitted = fit(weights, shapes_of(component))
+        if isinstance(fitted, dict):
+            component.unlink()
+            write_weights(fitted, component)
+            return
+        complaint = complaint or fitted
+    raise UserError(f"{source} does not fit {like}: {complaint}")

@@ -1,0 +1,138 @@
+"""What one plugin is: loaded, checked, and described for ``bdm plugins show`` and ``check``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bdm_core.manager import Candidate
+    from bdm_core.plugin import Params, Plugin
+
+HOOKS_OF_KIND = {
+    "attack": ("inject_backdoor",),
+    "defense": ("detect", "repair"),
+    "metric": ("score",),
+    "kit": ("open_model", "open_data", "make_inputs", "generate"),
+    "observer": ("stage_started", "stage_progress", "stage_finished"),
+}
+"""A plugin of a kind implements at least one of these."""
+
+
+def describe(candidate: Candidate) -> dict[str, Any]:
+    """Load a plugin, check it, and return what there is to know about it as JSON.
+
+    Raises:
+        PluginError: it cannot be loaded, implements no hook of its kind, has parameters without a description or a
+            default, or a preset that its own parameters refuse.
+    """
+    from bdm_core import hooks, hookspecs
+    from bdm_core.errors import PluginError, UserError
+    from bdm_core.spec import build_params
+
+    plugin: Plugin = candidate.load()
+    found = [name for name in vars(hookspecs) if hooks.implements(plugin, name)]
+    needed = HOOKS_OF_KIND.get(candidate.kind, ())
+    if needed and not set(found) & set(needed):
+        raise PluginError(f"plugin {candidate.id} implements none of {', '.join(needed)}: mark them with @hookimpl")
+    for name, field in plugin.Params.model_fields.items():
+        if not field.description:
+            raise PluginError(f"plugin {candidate.id}: parameter {name!r} has no description")
+        if field.is_required():
+            raise PluginError(f"plugin {candidate.id}: parameter {name!r} has no default")
+    try:
+        build_params(plugin, {})
+        for preset in plugin.presets:
+            build_params(plugin, {"preset": preset})
+    except UserError as error:
+        raise PluginError(f"plugin {candidate.id}: a default or a preset is refused: {error}") from None
+    return {
+        "kind": candidate.kind,
+        "name": candidate.name,
+        "distribution": candidate.distribution,
+        "version": candidate.version,
+        "summary": plugin.summary,
+        "tasks": sorted(plugin.tasks),
+        "paper": plugin.paper,
+        "level": plugin.level if "detect" in found else None,
+        "hooks": found,
+        "parameters": parameters(plugin.Params),
+        "presets": {name: dict(values) for name, values in plugin.presets.items()},
+    }
+
+
+def parameters(cls: type[Params]) -> list[dict[str, Any]]:
+    """Name, type, default, range and description of each parameter."""
+    schema = cls.model_json_schema()
+    found = []
+    for name, field in cls.model_fields.items():
+        entry = schema["properties"][name]
+        found.append({
+            "name": name,
+            "type": _type(entry),
+            "default": entry.get("default", field.get_default(call_default_factory=True, validated_data={})),
+            "range": _range(entry),
+            "description": field.description,
+        })  # fmt: skip
+    return found
+
+
+def print_page(console: Console, page: dict[str, Any]) -> None:
+    """Print what :func:`describe` returned."""
+    console.print(Text.assemble((f"{page['kind']}:{page['name']}", "bold"), f"  {page['summary']}"))
+    facts = {
+        "package": f"{page['distribution']} {page['version']}",
+        "tasks": ", ".join(page["tasks"]) or "any",
+        "paper": page["paper"],
+        "hooks": ", ".join(page["hooks"]),
+        "judges": page["level"] or "",
+    }
+    for name, value in facts.items():
+        if value:
+            console.print(Text(f"{name:<8} {value}"))
+    if not page["parameters"]:
+        console.print("no parameters")
+    else:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+        table.add_column("parameter", no_wrap=True)
+        table.add_column("type", overflow="fold")
+        table.add_column("default", overflow="fold")
+        table.add_column("range", overflow="fold")
+        table.add_column("description", ratio=1)
+        for item in page["parameters"]:
+            table.add_row(*(Text(str(item[key])) for key in ("name", "type", "default", "range", "description")))
+        console.print(table)
+    for name, values in page["presets"].items():
+        settings = ", ".join(f"{key}={value}" for key, value in values.items())
+        console.print(Text(f"preset {name}: {settings}"))
+    console.print(Text(f"set with --set {page['kind']}:{page['name']}.PARAMETER=VALUE"), style="dim")
+
+
+def _type(entry: dict[str, Any]) -> str:
+    if "enum" in entry:
+        return " | ".join(map(str, entry["enum"]))
+    if "const" in entry:
+        return str(entry["const"])
+    if "anyOf" in entry:
+        return " | ".join(dict.fromkeys(_type(option) for option in entry["anyOf"]))
+    kind = str(entry.get("type", "any"))
+    if kind == "array" and isinstance(entry.get("items"), dict):
+        return f"list of {_type(entry['items'])}"
+    return {"null": "none", "string": "text"}.get(kind, kind)
+
+
+def _range(entry: dict[str, Any]) -> str:
+    options = [option for option in entry.get("anyOf", [entry]) if option.get("type") != "null"]
+    parts = []
+    for option in options:
+        for key, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<")):
+            if key in option:
+                parts.append(f"{sign} {option[key]}")
+        if "pattern" in option:
+            parts.append(f"matches {option['pattern']}")
+    return ", ".join(parts)
