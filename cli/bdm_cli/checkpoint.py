@@ -47,7 +47,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             "ask for safetensors, or for a plain state dict of tensors"
         ) from None
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{path} is no readable checkpoint: {str(error).splitlines()[0][:160]}") from None
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UserError(f"{path} is no readable checkpoint: {reason}") from None
     weights = find_weights(loaded)
     if not weights:
         raise UserError(f"{path} holds no tensors by name: expected a state dict")

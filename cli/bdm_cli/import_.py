@@ -110,11 +110,11 @@ def _convert_folder(source: Path, target: Path) -> None:
         if any(part.startswith(".") for part in inside.parts) or not path.is_file() or path.name == "manifest.json":
             continue
         if path.suffix in PICKLED:
-            converted = target / inside.with_name(_safe_name(path.name))
+            converted = target / inside.with_name(safe_name(path.name))
             if not (source / converted.relative_to(target)).exists() and _is_weights(path):
                 write_weights(read_weights(path), converted)
         elif path.name.endswith(".bin.index.json"):
-            _convert_index(path, target / inside.with_name(_safe_name(path.name)))
+            _convert_index(path, target / inside.with_name(safe_name(path.name)))
         elif path.suffix == ".safetensors" or path.suffix in TEXT_SUFFIXES:
             if path.suffix == ".safetensors":
                 shapes_of(path)
@@ -129,7 +129,7 @@ def _is_weights(path: Path) -> bool:
     return (path.parent / "config.json").is_file()
 
 
-def _safe_name(name: str) -> str:
+def safe_name(name: str) -> str:
     """``diffusion_pytorch_model.fp16.bin`` -> ``diffusion_pytorch_model.fp16.safetensors``, and for index files."""
     index = ".index.json" if name.endswith(".index.json") else ""
     stem = name.removesuffix(index).rpartition(".")[0]
@@ -147,7 +147,7 @@ def _convert_index(path: Path, target: Path) -> None:
 
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
-        index["weight_map"] = {name: _safe_name(str(file)) for name, file in index["weight_map"].items()}
+        index["weight_map"] = {name: safe_name(str(file)) for name, file in index["weight_map"].items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is no index of weights") from None
     target.parent.mkdir(parents=True, exist_ok=True)

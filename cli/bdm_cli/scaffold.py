@@ -12,8 +12,12 @@ from bdm_core.manager import NAME_PATTERN
 
 SUFFIX = ".tmpl"
 """Template files end so, which keeps linters and test runners off them."""
+TASK = "unconditional-image-generation"
+"""The task that the templates are written for."""
+NUMERIC = '"bdm>=0.1,<0.2", "bdm-kit-diffusion>=0.1,<0.2", "torch>=2.7"'
+DEPENDENCIES = {"observer": '"bdm>=0.1,<0.2"'}
+"""Dependencies of a kind that needs no numerics; the others have :data:`NUMERIC`."""
 _MARK = re.compile(r"@@([A-Z_]+)@@")
-_TASK = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def kinds() -> list[str]:
@@ -27,14 +31,14 @@ def write_package(kind: str, name: str, parent: Path, task: str) -> Path:
     The package installs as it is and passes the conformance test that comes with it.
 
     Raises:
-        UserError: there is no template for the kind, the name or the task has the wrong form, or the folder exists.
+        UserError: there is no template for the kind, for the task; the name has the wrong form, or the folder exists.
     """
     if kind not in kinds():
         raise UserError(f"no template for kind {kind!r}: choose {', '.join(kinds())}")
     if not NAME_PATTERN.fullmatch(name) or name.endswith("-"):
         raise UserError(f"{name!r} is no plugin name: use a-z, 0-9 and -, starting with a letter")
-    if not _TASK.fullmatch(task):
-        raise UserError(f"{task!r} is no task tag: write it as on the Hugging Face Hub, e.g. text-to-image")
+    if task != TASK:
+        raise UserError(f"no template for task {task!r}: leave --task out ({TASK}) and adapt what is written")
     folder = parent / f"bdm-{kind}-{name}"
     if folder.exists():
         raise UserError(f"{folder} exists already: choose another name, or another folder with --out")
@@ -44,7 +48,8 @@ def write_package(kind: str, name: str, parent: Path, task: str) -> Path:
         "TASK": task,
         "DISTRIBUTION": folder.name,
         "PACKAGE": folder.name.replace("-", "_"),
-        "CLASS": "".join(word.capitalize() for word in name.split("-")),
+        "CLASS": "".join(word.capitalize() for word in (*name.split("-"), kind)),
+        "DEPENDENCIES": DEPENDENCIES.get(kind, NUMERIC),
     }
     for template in ("shared", kind):
         _write(_templates() / template, folder, values)
