@@ -1,5 +1,170 @@
-"""Data"""
+"""Image sets and initial noise as artifacts; the built-in digits.
+
+An image set is a folder of PNG files with ``rows.jsonl``, or, for large sets and values that are not 8-bit, one
+safetensors file. Both give back exactly what was written. Initial noise is one safetensors file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
 import torch
-def load_digits():
-    from sklearn.datasets import load_digits as load
-    d=load(); return torch.tensor(d.images,dtype=torch.float32)[:,None]/8-1, torch.tensor(d.target)
+from bdm_core.artifacts import Artifact, Data, Model, Outputs
+from bdm_core.errors import ArtifactError, UserError
+from PIL import Image
+from torch import Tensor
+
+from bdm_kit_diffusion.images import from_bytes, read_folder, read_image, to_bytes
+from bdm_kit_diffusion.references import fetch_snapshot, parse_hub_reference, suggest
+from bdm_kit_diffusion.tensors import read_tensors, write_tensors
+
+TASK = "unconditional-image-generation"
+DEFAULT_DATA = "digits"
+IMAGES, NOISE = "images", "noise"
+ROWS = "rows.jsonl"
+MOST_PNG_FILES = 1024
+Set = TypeVar("Set", Data, Outputs)
+
+
+def load_digits() -> tuple[Tensor, Tensor]:
+    """scikit-learn's handwritten digits: images (1797, 1, 8, 8) in [-1, 1] at 8-bit levels, labels (1797,) int64."""
+    from sklearn.datasets import load_digits as bundled
+
+    digits = bundled()
+    return from_bytes(to_bytes(torch.tensor(digits.images)[:, None] / 8 - 1)), torch.tensor(digits.target)
+
+
+def seal_images(
+    folder: Path,
+    images: Tensor,
+    kind: type[Set],
+    *,
+    rows: Sequence[Mapping[str, Any]] | None = None,
+    others: Mapping[str, Tensor] | None = None,
+    layout: Literal["auto", "png", "uint8", "float32"] = "auto",
+    meta: Mapping[str, Any] | None = None,
+) -> Set:
+    """Write an image set and seal it.
+
+    Args:
+        folder: where to.
+        images: (N, C, H, W) in [-1, 1]; rounded to 8 bits unless ``layout`` is ``float32``.
+        kind: ``Data`` or ``Outputs``.
+        rows: facts about each image, as JSON.
+        others: further images of each row by name, e.g. ``{"triggers": ...}``, each (N, C, H, W).
+        layout: ``png``; ``uint8`` or ``float32``: one safetensors file; ``auto``: png up to 1024 files of grey or colour.
+        meta: further facts for the manifest.
+    """
+    sets = {IMAGES: images, **(others or {})}
+    if any(value.ndim != 4 or len(value) != len(images) for value in sets.values()):
+        raise UserError(f"an image set needs tensors (N, C, H, W) of one N, got {[tuple(s.shape) for s in sets.values()]}")
+    if layout == "auto":
+        small = len(images) * len(sets) <= MOST_PNG_FILES and all(value.shape[1] in (1, 3) for value in sets.values())
+        layout = "png" if small else "uint8"
+    folder.mkdir(parents=True, exist_ok=True)
+    if layout == "png":
+        for name, value in sets.items():
+            _write_png(folder / name, to_bytes(value))
+    else:
+        ready = {name: to_bytes(value) if layout == "uint8" else value.float() for name, value in sets.items()}
+        write_tensors(folder / f"{IMAGES}.safetensors", ready)
+    facts = [dict(row) for row in rows] if rows is not None else [{} for _ in range(len(images))]
+    if len(facts) != len(images):
+        raise UserError(f"{len(facts)} rows for {len(images)} images")
+    if layout == "png":
+        facts = [{"file": _png_name(IMAGES, index), **row} for index, row in enumerate(facts)]
+    _write_rows(folder, facts)
+    about = {"count": len(images), "shape": list(images.shape[1:]), "layout": layout, "sets": sorted(sets)}
+    return kind.seal(folder, format=IMAGES, task=TASK, meta={**about, **(meta or {})})
+
+
+def load_images(artifact: Data | Outputs, name: str = IMAGES) -> Tensor:
+    """Images (N, C, H, W), float32 in [-1, 1], of an image set. Raises ArtifactError if it is none or has no ``name``."""
+    _expect(artifact, IMAGES)
+    meta: dict[str, Any] = artifact.meta
+    if name not in meta["sets"]:
+        raise ArtifactError(f"{artifact.path} has no set {name!r}; it has {', '.join(meta['sets'])}")
+    if meta["layout"] == "png":
+        files = [artifact.file(_png_name(name, index)) for index in range(meta["count"])]
+        if not files:
+            return torch.empty(0, *meta["shape"])
+        with Image.open(files[0]) as first:
+            shape = (3 if first.mode == "RGB" else 1, first.height, first.width)
+        return from_bytes(torch.stack([torch.from_numpy(read_image(file, shape).copy()) for file in files]))
+    tensor = read_tensors(artifact.file(f"{IMAGES}.safetensors"))[name]
+    return from_bytes(tensor) if tensor.dtype == torch.uint8 else tensor
+
+
+def load_rows(artifact: Artifact) -> list[dict[str, Any]]:
+    """The facts about each row, in order."""
+    lines = artifact.file(ROWS).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def seal_noise(folder: Path, noise: Tensor, *, meta: Mapping[str, Any] | None = None) -> Data:
+    """Write initial noise x_T (N, C, H, W), float32, as ``noise.safetensors``, and seal it."""
+    write_tensors(folder / f"{NOISE}.safetensors", {NOISE: noise.float()})
+    about = {"count": len(noise), "shape": list(noise.shape[1:])}
+    return Data.seal(folder, format=NOISE, task=TASK, meta={**about, **(meta or {})})
+
+
+def load_noise(data: Data) -> Tensor:
+    """Initial noise x_T (N, C, H, W), float32. Raises ArtifactError if the data is something else."""
+    _expect(data, NOISE)
+    return read_tensors(data.file(f"{NOISE}.safetensors"))[NOISE]
+
+
+def open_reference(reference: str | None, model: Model, folder: Path, cache: Path, limit: int | None = None) -> Data:
+    """Bring training images into ``folder``, in the shape that the model takes, sealed.
+
+    Args:
+        reference: None or ``digits`` for the built-in ones, a folder of images or parquet files, ``hf:org/name@commit``.
+        model: its meta has the shape.
+        folder: where to.
+        cache: where a download may be kept meanwhile.
+        limit: take at most so many.
+
+    Raises:
+        UserError: no such data, a broken image, or the digits for a model of another shape.
+    """
+    shape: list[int] = model.meta["shape"]  # type: ignore[assignment]
+    rows: list[dict[str, Any]] | None = None
+    if reference is None or reference == DEFAULT_DATA:
+        images, labels = load_digits()
+        if shape != list(images.shape[1:]):
+            raise UserError(f"the model makes images of shape {shape}, the built-in digits are 1x8x8: name data with --data")
+        rows = [{"label": int(label)} for label in labels[:limit]]
+    elif (hub := parse_hub_reference(reference)) is not None:
+        patterns = ["*.png", "*.jpg", "*.jpeg", "*.parquet"]
+        source = fetch_snapshot(hub, cache, patterns, repo_type="dataset")
+        images = from_bytes(read_folder(source, shape, limit, cache / "tables"))
+    else:
+        source = Path(reference).expanduser()
+        if not source.exists():
+            raise UserError(f"no data {reference!r}: {suggest(reference, [DEFAULT_DATA])}")
+        images = from_bytes(read_folder(source, shape, limit, cache / "tables"))
+    return seal_images(folder, images[:limit], Data, rows=rows)
+
+
+def _expect(artifact: Artifact, format: str) -> None:
+    if artifact.format != format:
+        raise ArtifactError(f"{artifact.path} has the format {artifact.format!r}, expected {format!r}")
+
+
+def _png_name(name: str, index: int) -> str:
+    return f"{name}/{index:06d}.png"
+
+
+def _write_png(folder: Path, images: Tensor) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
+        pixels = image[:, :, 0] if image.shape[2] == 1 else image
+        Image.fromarray(pixels).save(folder / f"{index:06d}.png", compress_level=1)
+
+
+def _write_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
+    (folder / ROWS).write_text(text, encoding="utf-8")

@@ -1,0 +1,70 @@
+"""What a training step draws at random: a function of (seed, step) alone, the same on one process as on several."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+def step_seed(seed: int, step: int, purpose: str = "training") -> int:
+    """A 32-bit generator seed for one step; two steps of one seed never share one."""
+    start = int.from_bytes(hashlib.sha256(f"{purpose}/{seed}".encode()).digest()[:4], "big")
+    return (start + step) % 2**32
+
+
+@lru_cache(maxsize=8)
+def _permutation(seed: int, epoch: int, count: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(step_seed(seed, epoch, "epoch")))
+
+
+@dataclass
+class Draw:
+    """The random draws of one training step. Each method advances the step's generator; call them in a fixed order.
+
+    Draws are made on the CPU for the whole batch, so that devices and numbers of processes agree; each process gets its
+    share of them, ``b`` samples.
+
+    Attributes:
+        seed: the training's seed.
+        step: 0, 1, ...
+        batch_size: over all processes.
+        device: where the draws are put.
+        share: this process's part of the batch.
+        generator: of this step alone.
+    """
+
+    seed: int
+    step: int
+    batch_size: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    share: slice = field(default_factory=lambda: slice(None))
+    generator: torch.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.generator = torch.Generator().manual_seed(step_seed(self.seed, self.step))
+
+    def rows(self, count: int) -> Tensor:
+        """Indices (b,), int64 on the CPU, into ``count`` samples: epoch after epoch, each in a fresh random order."""
+        start = self.step * self.batch_size
+        epochs = range(start // count, (start + self.batch_size - 1) // count + 1)
+        order = torch.cat([_permutation(self.seed, epoch, count) for epoch in epochs])
+        offset = start - epochs[0] * count
+        return order[offset : offset + self.batch_size][self.share]
+
+    def timesteps(self, count: int) -> Tensor:
+        """Timesteps (b,), int64, uniform on 0..count-1 and stratified over the batch, which lowers the variance."""
+        offsets = torch.rand(self.batch_size, generator=self.generator)
+        strata = torch.randperm(self.batch_size, generator=self.generator)
+        return ((strata + offsets) / self.batch_size * count).long().clamp_(max=count - 1)[self.share].to(self.device)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal noise (b, *shape), float32."""
+        return torch.randn(self.batch_size, *shape, generator=self.generator)[self.share].to(self.device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform numbers (b, *shape) in [0, 1), float32."""
+        return torch.rand(self.batch_size, *shape, generator=self.generator)[self.share].to(self.device)

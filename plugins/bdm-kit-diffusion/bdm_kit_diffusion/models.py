@@ -1,0 +1,201 @@
+"""Open and save unconditional diffusion models in diffusers' ``save_pretrained`` layout, safely.
+
+Nothing is taken from a foreign folder but safetensors and JSON, no class is built but those named here, no code of a
+model repository runs, and nothing is fetched but a named commit.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from bdm_core.artifacts import Model
+from bdm_core.errors import ArtifactError
+from diffusers import UNet2DModel
+from safetensors import SafetensorError
+
+from bdm_kit_diffusion.references import BUILTIN, fetch_snapshot, parse_hub_reference, suggest
+from bdm_kit_diffusion.tensors import write_tensors
+
+TASK = "unconditional-image-generation"
+FORMAT = "diffusers"
+DEFAULT_MODEL = "digits-ddpm"
+INDEX = "model_index.json"
+UNET_CONFIG = "config.json"
+SCHEDULER_CONFIG = "scheduler_config.json"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
+PIPELINES: dict[str, dict[str, frozenset[str]]] = {
+    name: {
+        "unet": frozenset({"UNet2DModel"}),
+        "scheduler": frozenset(
+            {
+                "DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler", "DEISMultistepScheduler",
+                "DPMSolverSinglestepScheduler", "UniPCMultistepScheduler", "HeunDiscreteScheduler", "LMSDiscreteScheduler",
+            }
+        ),
+    }
+    for name in ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline")
+}  # fmt: skip
+"""The pipelines that can be opened: their parts, and the classes each part may have."""
+LARGEST_JSON = 2**20
+
+
+@dataclass
+class DiffusionModel:
+    """An opened model.
+
+    Attributes:
+        unet: predicts the noise: ``unet(x, t).sample`` for x (N, C, H, W) float32 and t scalar or (N,).
+        scheduler: the diffusers scheduler that the model comes with; it holds the noise schedule.
+        pipeline: the name of the diffusers pipeline class for ``model_index.json``.
+    """
+
+    unet: UNet2DModel
+    scheduler: Any
+    pipeline: str = "DDPMPipeline"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        size = self.unet.config["sample_size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        return self.unet.config["in_channels"], height, width
+
+    @property
+    def timesteps(self) -> int:
+        """T, the number of timesteps of the noise schedule."""
+        return int(self.scheduler.config.num_train_timesteps)
+
+
+def load_model(source: Model | Path, device: str | torch.device = "cpu") -> DiffusionModel:
+    """Open a sealed model, or a folder in diffusers' layout, in evaluation mode.
+
+    Raises:
+        ArtifactError: it is no such folder, holds pickled weights, names a class that is not allowed, or its weights do
+            not fit its configuration.
+    """
+    folder = source.path if isinstance(source, Model) else source
+    parts = find_parts(folder)
+    try:
+        unet = UNet2DModel.from_pretrained(
+            parts.unet, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, torch_dtype=torch.float32
+        )
+        scheduler = getattr(diffusers, parts.scheduler_class).from_pretrained(parts.scheduler, local_files_only=True)
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ArtifactError(f"{folder} cannot be opened as a {parts.pipeline}: {_first_line(error)}") from None
+    return DiffusionModel(unet.to(device).eval(), scheduler, parts.pipeline)
+
+
+def save_model(model: DiffusionModel, folder: Path) -> None:
+    """Write a model as diffusers' ``save_pretrained`` does. Equal models give equal bytes, wherever they came from."""
+    index = {
+        "_class_name": model.pipeline,
+        "_diffusers_version": diffusers.__version__,
+        "scheduler": ["diffusers", type(model.scheduler).__name__],
+        "unet": ["diffusers", "UNet2DModel"],
+    }
+    write_tensors(folder / "unet" / WEIGHTS, model.unet.state_dict())
+    _write_json(folder / "unet" / UNET_CONFIG, _configuration(model.unet))
+    _write_json(folder / "scheduler" / SCHEDULER_CONFIG, _configuration(model.scheduler))
+    _write_json(folder / INDEX, index)
+
+
+def seal_model(model: DiffusionModel, folder: Path) -> Model:
+    """Save a model and seal the folder; its facts are the image's shape and T, nothing about where it came from."""
+    save_model(model, folder)
+    return Model.seal(folder, format=FORMAT, task=TASK, meta={"shape": list(model.shape), "timesteps": model.timesteps})
+
+
+def open_reference(reference: str | None, folder: Path, cache: Path) -> Model:
+    """Bring a model into ``folder``, sealed.
+
+    Args:
+        reference: None or ``digits-ddpm`` for the built-in one, a local folder, or ``hf:org/name@commit``.
+        folder: where to; only configuration and safetensors are written there, in one standard layout.
+        cache: where a download may be kept meanwhile.
+
+    Raises:
+        ArtifactError: see :func:`load_model`; or the reference is of no known kind.
+    """
+    if reference is None or reference == DEFAULT_MODEL:
+        source = BUILTIN / DEFAULT_MODEL
+    elif (hub := parse_hub_reference(reference)) is not None:
+        source = fetch_snapshot(hub, cache, ["*.json", "*.safetensors"])
+    else:
+        source = Path(reference).expanduser()
+        if not source.is_dir():
+            raise ArtifactError(f"no model {reference!r}: {suggest(reference, [DEFAULT_MODEL])}")
+    return seal_model(load_model(source), folder)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the parts of a pipeline folder are: sub-folders, or, in old repositories, the folder itself."""
+
+    pipeline: str
+    unet: Path
+    scheduler: Path
+    scheduler_class: str
+
+
+def find_parts(folder: Path) -> Parts:
+    """Look at a pipeline folder without loading any weights. Raises ArtifactError as :func:`load_model` does."""
+    index = _read_json(folder / INDEX, f"{folder} is no diffusers pipeline folder")
+    pipeline = str(index.get("_class_name"))
+    if pipeline not in PIPELINES:
+        raise ArtifactError(f"{folder / INDEX} names the pipeline {pipeline!r}; supported are {', '.join(PIPELINES)}")
+    found: dict[str, tuple[Path, str]] = {}
+    for part, file in (("unet", UNET_CONFIG), ("scheduler", SCHEDULER_CONFIG)):
+        entry = index.get(part)
+        name = entry[1] if isinstance(entry, list) and len(entry) == 2 and entry[0] == "diffusers" else None
+        if not isinstance(name, str) or name not in PIPELINES[pipeline][part]:
+            raise ArtifactError(f"{folder / INDEX} names {entry!r} as {part}: not an allowed diffusers class")
+        place = folder / part if (folder / part).is_dir() else folder
+        stated = _read_json(place / file, f"{folder} has no {part}").get("_class_name", name)
+        if stated not in PIPELINES[pipeline][part]:
+            raise ArtifactError(f"{place / file} names the class {stated!r}: not an allowed diffusers class")
+        found[part] = place, name
+    unet = found["unet"][0]
+    if not list(unet.glob("*.safetensors")):
+        pickles = sorted(path.name for path in unet.iterdir() if path.suffix in PICKLES)
+        raise ArtifactError(
+            f"{unet} has pickled weights ({pickles[0]}) and no {WEIGHTS}: convert them with `bdm import {folder}`"
+            if pickles
+            else f"{unet} has no {WEIGHTS}"
+        )
+    return Parts(pipeline, unet, *found["scheduler"])
+
+
+def _configuration(part: Any) -> dict[str, Any]:
+    """A part's configuration without private entries such as the path that it was loaded from."""
+    public = {key: value for key, value in json.loads(part.to_json_string()).items() if not key.startswith("_")}
+    return {"_class_name": type(part).__name__, "_diffusers_version": diffusers.__version__, **public}
+
+
+def _read_json(path: Path, missing: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise ArtifactError(f"{missing}: {path.name} is missing")
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise ValueError("larger than 1 MiB")
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ArtifactError(f"{path} is no valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{path} is no JSON object")
+    return value
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

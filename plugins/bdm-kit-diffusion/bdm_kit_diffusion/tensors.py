@@ -1,0 +1,47 @@
+"""Write and read safetensors files: deterministic bytes, replaced as a whole, failures as OSError or a clear message."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from bdm_core.errors import ArtifactError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "pt") -> None:
+    """Write tensors to a safetensors file, atomically: a reader sees the old file or the new one.
+
+    Args:
+        path: its folder is made if need be.
+        tensors: by name; moved to the CPU. Equal tensors give equal bytes.
+        note: text kept in the header as ``format``; ``pt`` is what diffusers expects.
+
+    Raises:
+        OSError: the disk is full or read-only.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {name: tensors[name].detach().to("cpu").contiguous() for name in sorted(tensors)}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(save(content, {"format": note}))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, on the CPU. Raises ArtifactError if it is missing or damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(f"{path} cannot be read as safetensors: {error}") from None
+
+
+def read_note(path: Path) -> str:
+    """The text that :func:`write_tensors` kept in the header, "" if none."""
+    with safe_open(path, framework="pt") as file:
+        return (file.metadata() or {}).get("format", "")
