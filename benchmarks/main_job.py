@@ -26,7 +26,7 @@ def bdm(*arguments: str) -> tuple[dict[str, Any], float]:
     """Run the CLI with ``--json``; its document and the wall time of the whole process in seconds."""
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "bdm_cli.main", *arguments, "--json"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "bdm_cli", *arguments, "--json"], capture_output=True, text=True, check=False
     )
     seconds = time.perf_counter() - start
     if done.returncode:
