@@ -123,7 +123,7 @@ def test_scan_refuses_an_unknown_defense(toys: FakeSite) -> None:
 def test_results_average_over_seeds(toys: FakeSite) -> None:
     for seed in (0, 1):
         assert bdm(toys, *RUN, "--quiet", "--seed", seed).returncode == 0
-    assert bdm(toys, *RUN, "--quiet", "--seed", 1).returncode == 0  # the same again counts once
+    assert bdm(toys, *RUN, "--quiet", "--seed", 1, "--scan-clean").returncode == 0  # the same seed again counts once
     rows = list(csv.DictReader(io.StringIO(bdm(toys, "results", "runs", "--format", "csv").stdout)))
     assert [(row["row"], row["seeds"]) for row in rows] == [
         ("clean", "0 1"), ("clean under trigger", "0 1"), ("backdoored", "0 1"), ("repaired", "0 1")
@@ -190,3 +190,22 @@ app(["run", "--attack", "toyword"])
     assert result.stderr.splitlines() == [
         "error: the disk is full at runs/x: free some space and give the same command again; it continues"
     ]
+
+
+def test_a_failing_plugin_is_one_line_with_exit_code_1_and_its_traceback_on_request(toys: FakeSite) -> None:
+    source = """
+        from cli_toys import Attack
+        class Failing(Attack):
+            name = "failing"
+            def poison_data(self, data):
+                return {}["no such key"]
+            poison_data.bdm_impl = Attack.poison_data.bdm_impl
+    """
+    toys.install("bdm-failing", {"bdm.attacks": {"failing": "failing_attack:Failing"}}, {"failing_attack": source})
+    arguments = ("run", "--attack", "failing", "--out", "runs", "--device", "cpu", "--quiet")
+    result = bdm(toys, *arguments)
+    assert result.returncode == 1
+    reason = "attack:failing failed while making 'poisoned data': KeyError: 'no such key'"
+    assert result.stderr.splitlines() == [f"error: {reason} (BDM_TRACEBACK=1 shows where)"]
+    result = bdm_process(toys, *arguments, BDM_TRACEBACK="1")
+    assert result.returncode == 1 and 'return {}["no such key"]' in result.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shlex
 import sys
 from typing import Any
@@ -12,8 +13,10 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
-from bdm_core.errors import BdmError
+from bdm_core.errors import BdmError, StageError
 
+TRACEBACK = "BDM_TRACEBACK"
+"""Environment variable: if set, expected errors keep their traceback too, for authors of plugins."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -86,7 +89,10 @@ class Commands(LightGroup):
         try:
             return super().invoke(ctx)
         except BdmError as error:
-            say(f"error: {one_line(str(error))}")
+            if os.environ.get(TRACEBACK):
+                raise
+            hint = f" ({TRACEBACK}=1 shows where)" if isinstance(error, StageError) and error.__cause__ else ""
+            say(f"error: {one_line(str(error))}{hint}")
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             say("interrupted: finished stages are kept; the same command continues where this one stopped")

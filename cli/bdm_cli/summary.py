@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 ROLE_OF_ROW = {"clean": "clean", "backdoored": "backdoored", "model": "model"}
 """Rows that may carry a detector's verdict -> the role under which run.json keeps it."""
 
+NO_PART_OF_A_CELL = frozenset({"seed", "observers", "scan_clean"})
+"""What of a run's specification may differ between the runs that one row averages."""
+
 
 @dataclass
 class Row:
@@ -61,8 +64,8 @@ class Row:
 def summarise(views: Iterable[RunView], *, by_seed: bool = False) -> list[Row]:
     """Rows over all complete runs, in order of appearance.
 
-    Runs belong to the same cell if everything in their specification but seed and observers agrees, and so do the
-    versions of their plugins. Of several runs of one cell with the same seed the latest counts.
+    Runs belong to the same cell if everything in their specification but :data:`NO_PART_OF_A_CELL` agrees, and so
+    do their plugins' versions and parameters. Of several runs of one cell with the same seed the latest counts.
 
     Args:
         views: runs, oldest first.
@@ -104,7 +107,7 @@ def _lines_by_row(view: RunView) -> dict[str, list[dict[str, Any]]]:
 
 
 def _identity(view: RunView, *, with_seed: bool) -> str:
-    spec = {name: value for name, value in view.record["spec"].items() if name not in ("seed", "observers")}
+    spec = {name: value for name, value in view.record["spec"].items() if name not in NO_PART_OF_A_CELL}
     versions = {
         name: (plugin.get("distribution"), plugin.get("version"), plugin.get("params"))
         for name, plugin in view.record["plugins"].items()

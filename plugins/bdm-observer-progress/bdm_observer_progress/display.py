@@ -75,7 +75,7 @@ class Display:
         if steps > 0 and elapsed > 0:
             rate = steps / elapsed
             facts.append(f"{rate:.3g}/s" if rate < 1000 else f"{rate:.0f}/s")
-            facts.append(f"{span((total - done) / rate)} left")
+            facts.append(f"{span(max(total - done, 0) / rate)} left")
         return "  ".join(facts)
 
     def _draw(self, line: Text) -> None:

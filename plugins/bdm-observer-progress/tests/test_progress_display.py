@@ -3,11 +3,16 @@
 import io
 import re
 
-from bdm_observer_progress.display import Display, span
-from bdm_observer_progress.plugin import Progress
 from rich.console import Console
 
 from bdm_core.manager import scoped
+from bdm_core.testing import ObserverConformance
+from bdm_observer_progress.display import Display, span
+from bdm_observer_progress.plugin import Progress
+
+
+class TestProgress(ObserverConformance):
+    plugin = Progress
 
 
 class Clock:
@@ -21,7 +26,11 @@ class Clock:
 
 def display(*, terminal: bool, width: int = 80) -> tuple[Display, io.StringIO, Clock]:
     written, clock = io.StringIO(), Clock()
-    return Display(Console(file=written, force_terminal=terminal, width=width, color_system=None), clock), written, clock
+    return (
+        Display(Console(file=written, force_terminal=terminal, width=width, color_system=None), clock),
+        written,
+        clock,
+    )
 
 
 def last_line(written: io.StringIO) -> str:
