@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import os
@@ -107,13 +108,9 @@ class PluginConformance:
 
     def test_light_import(self) -> None:
         module = type(self.subject).__module__
-        code = f"import sys, {module}; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
-        )
-        assert done.returncode == 0, f"module {module} cannot be imported by its name: {done.stderr.strip()}"
-        assert not done.stdout.split(), f"importing {module} imports {done.stdout.strip()}: move that into the hooks"
+        error, heavy = _import_alone(module, os.pathsep.join(entry for entry in sys.path if entry))
+        assert not error, f"module {module} cannot be imported by its name: {error}"
+        assert not heavy, f"importing {module} imports {heavy}: move that into the hooks"
 
     def test_signatures(self) -> None:
         plugin = self.subject
@@ -194,3 +191,12 @@ class StageConformance(PluginConformance):
         again = self.calls(bench, attempt=1)
         for name, call in self.calls(bench).items():
             assert call.digest == again[name].digest, f"{name} gives another result with the same seed"
+
+
+@functools.cache
+def _import_alone(module: str, path: str) -> tuple[str, str]:
+    """Import a module in a fresh process: what went wrong, and which heavy modules came in."""
+    code = f"import sys, {module}; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    return (done.stderr.strip() or "no reason given" if done.returncode else ""), done.stdout.strip()

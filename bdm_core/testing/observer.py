@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from bdm_core import hooks
 from bdm_core.manager import scoped
 from bdm_core.testing import guard
 from bdm_core.testing.common import PluginConformance
-from bdm_core.testing.tiny import Bench
+from bdm_core.testing.tiny import new_context
 
 Event = tuple[Callable[..., Any], dict[str, Any]]
 
@@ -36,14 +37,15 @@ class ObserverConformance(PluginConformance):
     hooks_of_kind = ("stage_started", "stage_progress", "stage_finished")
     one_of = hooks_of_kind
 
-    def test_survives_any_order_of_events(self, bench: Bench) -> None:
-        before = guard.snapshot(bench.root, [])
-        for shuffle in range(20):
+    def test_survives_any_order_of_events(self, tmp_path: Path) -> None:
+        (tmp_path / "cwd").mkdir()
+        contexts = [new_context(tmp_path / f"{shuffle:02d}", stage="open-model") for shuffle in range(20)]
+        before = guard.snapshot(tmp_path, [])
+        for shuffle, ctx in enumerate(contexts):
             events = EVENTS if shuffle == 0 else random.Random(shuffle).sample(EVENTS, len(EVENTS))
             manager = scoped(self.subject)
-            ctx = bench.context("model")
-            with guard.inside(bench.root / "cwd"):
+            with guard.inside(tmp_path / "cwd"):
                 for call, arguments in events:
                     call(manager, ctx, **arguments)
-        changed = guard.differences(before, guard.snapshot(bench.root, []))
+        changed = guard.differences(before, guard.snapshot(tmp_path, []))
         assert not changed, f"the observer wrote {', '.join(changed)}"

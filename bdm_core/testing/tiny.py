@@ -31,7 +31,7 @@ class Call:
         value: what the hook returned.
         ctx: its context.
         given: the artifacts among its inputs.
-        strays: files it made, changed or removed outside ``ctx.out`` and ``ctx.work``, in the bench's folder.
+        strays: files it made, changed or removed in the bench's folder, outside its own folders and its inputs.
         altered: inputs that no longer match their manifests.
         snooped: files and folders of other stages that it opened or listed.
         leftovers: files in ``ctx.out`` that belong to no artifact it returned.
@@ -175,7 +175,8 @@ class Bench:
         references = [Path(value) for value in inputs.values() if isinstance(value, str) and Path(value).exists()]
         digests = [item.digest for item in given]
         own = [ctx.out, ctx.work]
-        before = guard.snapshot(self.root, own)
+        apart = [*own, *(item.path for item in given)]
+        before = guard.snapshot(self.root, apart)
         with guard.inside(self.root / "cwd"), guard.watched() as opened:
             value = hook(scoped(*plugins), ctx, **inputs)
         allowed = [*own, self.root / "cwd", *(item.path for item in given), *references]
@@ -183,7 +184,7 @@ class Bench:
             value=value,
             ctx=ctx,
             given=given,
-            strays=guard.differences(before, guard.snapshot(self.root, own)),
+            strays=guard.differences(before, guard.snapshot(self.root, apart)),
             altered=[item.path.name for item, digest in zip(given, digests, strict=True) if _altered(item, digest)],
             snooped=guard.outside(opened, self.root, allowed),
             leftovers=_leftovers(ctx.out, artifacts_in(value)),
