@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bdm_core.errors import ArtifactError
 from torch import Tensor, nn
 
+from bdm_core.errors import ArtifactError
 from bdm_kit_diffusion.tensors import read_note, read_tensors, write_tensors
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from bdm_core.errors import UserError
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bdm_core.errors import UserError
 from bdm_kit_diffusion.draws import Draw
 from bdm_kit_diffusion.training import Loss
 

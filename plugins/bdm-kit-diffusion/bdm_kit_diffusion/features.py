@@ -98,7 +98,9 @@ def load_classifier(folder: Path = BUILTIN_CLASSIFIER, device: str | torch.devic
         classifier = ImageClassifier(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
         classifier.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"{folder} holds no feature network ({WEIGHTS}, {CONFIG}): {str(error).splitlines()[0]}") from None
+        raise UserError(
+            f"{folder} holds no feature network ({WEIGHTS}, {CONFIG}): {str(error).splitlines()[0]}"
+        ) from None
     return classifier.to(device).eval().requires_grad_(False)
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from bdm_core.errors import UserError
 from PIL import Image, ImageOps
 from torch import Tensor
+
+from bdm_core.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 LARGEST_FILE = 256 * 2**20
@@ -50,7 +51,9 @@ def read_image(source: Path | bytes, shape: Sequence[int], name: str = "") -> np
             raise ValueError(f"{size / 2**20:.0f} MiB is more than the allowed {LARGEST_FILE // 2**20} MiB")
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=("PNG", "JPEG")) as file:
             if file.width * file.height > LARGEST_PIXELS:
-                raise ValueError(f"{file.width}x{file.height} pixels are more than {LARGEST_PIXELS // 10**6} megapixels")
+                raise ValueError(
+                    f"{file.width}x{file.height} pixels are more than {LARGEST_PIXELS // 10**6} megapixels"
+                )
             image = _plain(ImageOps.exif_transpose(file)).convert("L" if channels == 1 else "RGB")
         if image.size != (width, height):
             image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)

@@ -7,24 +7,25 @@ model repository runs, and nothing is fetched but a named commit.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-from bdm_core.artifacts import Model
-from bdm_core.errors import ArtifactError
 from diffusers import UNet2DModel
 from safetensors import SafetensorError
 
+from bdm_core.artifacts import Model
+from bdm_core.errors import ArtifactError
 from bdm_kit_diffusion.references import BUILTIN, fetch_snapshot, parse_hub_reference, suggest
 from bdm_kit_diffusion.tensors import write_tensors
 
 TASK = "unconditional-image-generation"
 FORMAT = "diffusers"
-DEFAULT_MODEL = "digits-ddpm"
+DEFAULT_MODEL, TINY_MODEL = "digits-ddpm", "digits-tiny"
+BUILTIN_MODELS = {DEFAULT_MODEL: DEFAULT_MODEL, TINY_MODEL: TINY_MODEL, "tiny": TINY_MODEL}
+"""Names of built-in models and their folders; ``tiny`` is what the conformance tests ask every kit for."""
 INDEX = "model_index.json"
 UNET_CONFIG = "config.json"
 SCHEDULER_CONFIG = "scheduler_config.json"
@@ -116,21 +117,22 @@ def open_reference(reference: str | None, folder: Path, cache: Path) -> Model:
     """Bring a model into ``folder``, sealed.
 
     Args:
-        reference: None or ``digits-ddpm`` for the built-in one, a local folder, or ``hf:org/name@commit``.
+        reference: None for ``digits-ddpm``, a built-in name, a local folder, or ``hf:org/name@commit``.
         folder: where to; only configuration and safetensors are written there, in one standard layout.
         cache: where a download may be kept meanwhile.
 
     Raises:
         ArtifactError: see :func:`load_model`; or the reference is of no known kind.
     """
-    if reference is None or reference == DEFAULT_MODEL:
-        source = BUILTIN / DEFAULT_MODEL
-    elif (hub := parse_hub_reference(reference)) is not None:
+    name = reference or DEFAULT_MODEL
+    if name in BUILTIN_MODELS:
+        source = BUILTIN / BUILTIN_MODELS[name]
+    elif (hub := parse_hub_reference(name)) is not None:
         source = fetch_snapshot(hub, cache, ["*.json", "*.safetensors"])
     else:
-        source = Path(reference).expanduser()
+        source = Path(name).expanduser()
         if not source.is_dir():
-            raise ArtifactError(f"no model {reference!r}: {suggest(reference, [DEFAULT_MODEL])}")
+            raise ArtifactError(f"no model {name!r}: {suggest(name, [DEFAULT_MODEL, TINY_MODEL])}")
     return seal_model(load_model(source), folder)
 
 

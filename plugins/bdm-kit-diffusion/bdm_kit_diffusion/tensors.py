@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from bdm_core.errors import ArtifactError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
+
+from bdm_core.errors import ArtifactError
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "pt") -> None:

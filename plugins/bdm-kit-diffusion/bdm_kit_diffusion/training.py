@@ -17,10 +17,10 @@ from typing import Literal
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from bdm_core.errors import StageError, UserError
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from bdm_core.errors import StageError, UserError
 from bdm_kit_diffusion.checkpoints import Snapshot, read_checkpoint, write_checkpoint
 from bdm_kit_diffusion.draws import Draw, step_seed
 

@@ -30,7 +30,9 @@ def _augment(images: Tensor, generator: torch.Generator) -> Tensor:
     return shifted + 0.1 * torch.randn(images.shape, generator=generator)
 
 
-def train_classifier(steps: int = 3000, batch_size: int = 64, learning_rate: float = 2e-3, seed: int = 0) -> tuple[ImageClassifier, float]:
+def train_classifier(
+    steps: int = 3000, batch_size: int = 64, learning_rate: float = 2e-3, seed: int = 0
+) -> tuple[ImageClassifier, float]:
     """Train on four fifths of the digits; return the classifier and its accuracy on the rest."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
@@ -42,7 +44,9 @@ def train_classifier(steps: int = 3000, batch_size: int = 64, learning_rate: flo
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         rows = train[torch.randint(0, len(train), (batch_size,), generator=generator)]
-        loss = functional.cross_entropy(classifier(_augment(images[rows], generator)), labels[rows], label_smoothing=0.05)
+        loss = functional.cross_entropy(
+            classifier(_augment(images[rows], generator)), labels[rows], label_smoothing=0.05
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

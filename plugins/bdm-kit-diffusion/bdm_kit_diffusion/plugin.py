@@ -1,0 +1,120 @@
+"""The plugin ``kit:diffusion``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from bdm_core.plugin import Field, Params, Plugin, hookimpl
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Data, Model, Outputs, Secret
+    from bdm_core.context import Context
+
+
+class DiffusionKitParams(Params):
+    """Parameters of ``kit:diffusion``."""
+
+    sampler: str = Field(
+        "auto",
+        description="Sampler: ddpm, ddim, pndm, deis, heun, lms, euler, euler-ancestral, unipc, dpm-solver-2, "
+        "dpm-solver++-2 and others; auto is the model's own.",
+        json_schema_extra={"stages": ["generate", "trigger-inputs"]},
+    )
+    sampling_steps: int = Field(
+        0,
+        ge=0,
+        description="Sampling steps; 0 is the sampler's usual number: all timesteps for ddpm, 20 for ODE solvers.",
+        json_schema_extra={"stages": ["generate", "trigger-inputs"]},
+    )
+    eta: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Stochasticity of ddim: 0 is deterministic, 1 is ancestral.",
+        json_schema_extra={"stages": ["generate", "trigger-inputs"]},
+    )
+    clip_sample: bool = Field(
+        False,
+        description="Clip the estimates of the clean image to [-1, 1] while sampling. It changes a backdoor's effect.",
+        json_schema_extra={"stages": ["generate", "trigger-inputs"]},
+    )
+    batch_size: int = Field(
+        256, ge=1, description="Images sampled at once.", json_schema_extra={"stages": ["generate"]}
+    )
+    samples: int = Field(
+        512,
+        ge=2,
+        description="Images to generate from clean and again from triggered noise, for the metrics.",
+        json_schema_extra={"stages": ["make-inputs"]},
+    )
+    most_images: int = Field(
+        0,
+        ge=0,
+        description="Use at most so many training images; 0 is all.",
+        json_schema_extra={"stages": ["open-data"]},
+    )
+    mixed_precision: Literal["no", "bf16", "fp16"] = Field(
+        "no",
+        description="Precision of the training of attacks and defenses: no is float32.",
+        json_schema_extra={"stages": ["inject-backdoor", "repair"]},
+    )
+
+
+class DiffusionKit(Plugin):
+    """Opens, samples and trains diffusion models that generate images from noise alone."""
+
+    kind, name = "kit", "diffusion"
+    summary = "Unconditional image generation with diffusion models in diffusers' format"
+    tasks = frozenset({"unconditional-image-generation"})
+    Params = DiffusionKitParams
+    default_metrics: ClassVar[tuple[str, ...]] = ("frechet", "target", "detection")
+    tiny_params: ClassVar[dict[str, Any]] = {"samples": 6, "most_images": 32}
+
+    @hookimpl
+    def open_model(self, ctx: Context, reference: str | None) -> Model:
+        from bdm_kit_diffusion import models
+
+        return models.open_reference(reference, ctx.out / "model", ctx.work)
+
+    @hookimpl
+    def open_data(self, ctx: Context, params: DiffusionKitParams, model: Model, reference: str | None) -> Data:
+        from bdm_kit_diffusion import data
+
+        return data.open_reference(reference, model, ctx.out / "data", ctx.work, params.most_images or None)
+
+    @hookimpl
+    def share_data(self, ctx: Context, data: Data, share: float) -> Data:
+        from bdm_kit_diffusion import stages
+
+        return stages.share_images(ctx, data, share)
+
+    @hookimpl
+    def make_inputs(self, ctx: Context, params: DiffusionKitParams, model: Model) -> Data:
+        from bdm_kit_diffusion import stages
+
+        return stages.make_noise(ctx, model, params.samples)
+
+    @hookimpl
+    def mix_inputs(self, ctx: Context, clean: Data, triggered: Data, order: list[int]) -> Data:
+        from bdm_kit_diffusion import stages
+
+        return stages.mix_noise(ctx, clean, triggered, order)
+
+    @hookimpl(trylast=True)
+    def generate(self, ctx: Context, model: Model, inputs: Data) -> Outputs:
+        from bdm_kit_diffusion import stages
+
+        return stages.generate(ctx, model, inputs)
+
+    def tiny_secret(self, folder: Path, model: Model) -> Secret:
+        """A secret for the conformance tests of metrics, sealed in ``folder``."""
+        from bdm_kit_diffusion import stages
+
+        return stages.tiny_secret(folder, model)
+
+    def perfect_outputs(self, folder: Path, outputs: Outputs, secret: Secret) -> Outputs:
+        """What a perfect attack gives for triggered inputs, as many as ``outputs``, sealed in ``folder``."""
+        from bdm_kit_diffusion import stages
+
+        return stages.perfect_outputs(folder, outputs, secret)

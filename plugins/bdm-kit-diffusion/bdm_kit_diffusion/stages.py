@@ -1,0 +1,99 @@
+"""What the kit's hooks do: noise in, images out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from bdm_core.artifacts import Data, Model, Outputs, Secret
+from bdm_core.context import Context
+from bdm_core.errors import ArtifactError
+from bdm_kit_diffusion.data import load_images, load_noise, load_rows, seal_images, seal_noise
+from bdm_kit_diffusion.models import DiffusionModel, load_model
+from bdm_kit_diffusion.plugin import DiffusionKitParams
+from bdm_kit_diffusion.samplers import SAMPLERS, build_scheduler, default_steps
+from bdm_kit_diffusion.sampling import draw_noise, sample
+from bdm_kit_diffusion.secrets import load_secret, seal_secret
+
+
+class Sampling(NamedTuple):
+    """The sampler that the kit's parameters ask for: its name, its diffusers scheduler, its number of steps."""
+
+    name: str
+    scheduler: Any
+    steps: int
+
+
+def kit_params(ctx: Context) -> DiffusionKitParams:
+    """The kit's parameters in a context; their defaults if there is no kit."""
+    return ctx.kit if isinstance(ctx.kit, DiffusionKitParams) else DiffusionKitParams()
+
+
+def chosen_sampling(params: DiffusionKitParams, model: DiffusionModel) -> Sampling:
+    """Resolve ``auto`` and 0 steps for a model. Raises UserError for an unknown sampler."""
+    own = {spec.scheduler: name for name, spec in reversed(SAMPLERS.items())}
+    name = own.get(type(model.scheduler).__name__, "ddpm") if params.sampler == "auto" else params.sampler
+    steps = params.sampling_steps or default_steps(name, model.timesteps)
+    return Sampling(name, build_scheduler(name, model.scheduler), steps)
+
+
+def generate(ctx: Context, model: Model, inputs: Data) -> Outputs:
+    """Sample one image for each row of initial noise; sealed in ``ctx.out / "outputs"``."""
+    params = kit_params(ctx)
+    opened = load_model(model, ctx.device)
+    noise = load_noise(inputs)
+    if tuple(noise.shape[1:]) != opened.shape:
+        raise ArtifactError(
+            f"{inputs.path} holds noise of shape {tuple(noise.shape[1:])}, the model needs {opened.shape}"
+        )
+    name, scheduler, steps = chosen_sampling(params, opened)
+    images = sample(
+        opened.unet,
+        scheduler,
+        noise.to(ctx.device),
+        steps=steps,
+        seed=ctx.seed,
+        batch_size=params.batch_size,
+        eta=params.eta,
+        clip_sample=params.clip_sample,
+        on_step=lambda done, total: ctx.progress("sample", done, total),
+    )
+    facts = {"sampler": name, "steps": steps, "eta": params.eta, "clip_sample": params.clip_sample}
+    return seal_images(ctx.out / "outputs", images, Outputs, meta=facts)
+
+
+def make_noise(ctx: Context, model: Model, count: int) -> Data:
+    """Standard normal noise x_T for ``count`` images; sealed in ``ctx.out / "inputs"``."""
+    shape: list[int] = model.meta["shape"]  # type: ignore[assignment]
+    return seal_noise(ctx.out / "inputs", draw_noise(count, shape, ctx.seed))
+
+
+def mix_noise(ctx: Context, clean: Data, triggered: Data, order: list[int]) -> Data:
+    """Row i is row order[i] of clean followed by triggered; sealed in ``ctx.out / "suspects"``."""
+    return seal_noise(ctx.out / "suspects", torch.cat([load_noise(clean), load_noise(triggered)])[order])
+
+
+def share_images(ctx: Context, data: Data, share: float) -> Data:
+    """A random share of the images, at least one, in their order; sealed in ``ctx.out / "data"``."""
+    images, rows = load_images(data), load_rows(data)
+    count = max(1, math.floor(share * len(images) + 0.5))
+    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(ctx.seed))[:count].sort().values
+    kept = [{key: value for key, value in rows[row].items() if key != "file"} for row in chosen.tolist()]
+    return seal_images(ctx.out / "data", images[chosen], Data, rows=kept)
+
+
+def tiny_secret(folder: Path, model: Model) -> Secret:
+    """A trigger and a target of two constant halves, for tests of metrics."""
+    channels, height, width = model.meta["shape"]  # type: ignore[misc]
+    target = torch.full((channels, height, width), -1.0)
+    target[:, : height // 2] = 1.0
+    return seal_secret(folder, trigger=target.flip(1), target=target)
+
+
+def perfect_outputs(folder: Path, outputs: Outputs, secret: Secret) -> Outputs:
+    """As many images as ``outputs`` has, each of them the target."""
+    target = load_secret(secret)["target"]
+    return seal_images(folder, target.expand(len(load_images(outputs)), *target.shape), Outputs)
