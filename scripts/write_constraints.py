@@ -26,16 +26,16 @@ NOTES = {
 }
 
 
-def own_names() -> set[str]:
-    """Distributions that this repository makes."""
-    return {canonicalize_name(project.name) for project in projects()}
+def is_own(name: str) -> bool:
+    """Whether a distribution is one of bdm's."""
+    return name == "bdm" or name.startswith("bdm-")
 
 
 def direct() -> set[str]:
-    """Names of what the repository's pyproject files require, without its own distributions."""
+    """Names of what the repository's pyproject files require, without bdm's own distributions."""
     wanted = [Requirement(text) for project in projects() for text in project.requirements]
     names = {canonicalize_name(item.name) for item in wanted} | set(BUILD)
-    return names - own_names() - NOT_PINNED
+    return {name for name in names if not is_own(name)} - NOT_PINNED
 
 
 def closure(names: set[str]) -> set[str]:

@@ -15,7 +15,7 @@ from bdm_core.artifacts import Data, Measurement, Model, Outputs, Secret, Subjec
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.testing import MetricConformance
-from bdm_kit_diffusion.data import save_images
+from bdm_kit_diffusion.data import seal_images
 from bdm_kit_diffusion.features import ImageClassifier, load_classifier, save_classifier
 from bdm_metric_frechet.plugin import FrechetMetric, FrechetParams
 
@@ -33,18 +33,16 @@ def images(count: int, channels: int, side: int, seed: int) -> torch.Tensor:
 
 
 def score(root: Path, reference: torch.Tensor, samples: torch.Tensor, params: FrechetParams) -> Measurement:
-    save_images(root / "data", reference)
-    save_images(root / "outputs", samples)
     for name in ("model", "secret"):
-        (root / name).mkdir()
+        (root / name).mkdir(parents=True)
         (root / name / "config.json").write_text("{}")
-    outputs = Outputs.seal(root / "outputs", format="images", task=TASK)
+    outputs = seal_images(root / "outputs", samples, Outputs)
     subject = Subject(
         role="clean",
         model=Model.seal(root / "model", format="diffusers", task=TASK),
         on_clean=outputs,
         on_triggered=outputs,
-        reference=Data.seal(root / "data", format="images", task=TASK),
+        reference=seal_images(root / "data", reference, Data),
         secret=Secret.seal(root / "secret", format="diffusion-secret", task=TASK),
     )
     (found,) = FrechetMetric().score(Context(out=root, work=root, seed=0), params, subject)

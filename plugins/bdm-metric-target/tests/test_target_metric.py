@@ -15,7 +15,7 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.spec import build_params
 from bdm_core.testing import MetricConformance
-from bdm_kit_diffusion.data import save_images
+from bdm_kit_diffusion.data import seal_images
 from bdm_kit_diffusion.tensors import write_tensors
 from bdm_metric_target.plugin import TargetMetric, TargetParams
 
@@ -28,18 +28,16 @@ class TestTargetConformance(MetricConformance):
 
 
 def subject(root: Path, triggered: torch.Tensor, clean: torch.Tensor, target: torch.Tensor) -> Subject:
-    for name, images in {"triggered": triggered, "clean": clean}.items():
-        save_images(root / name, images)
-    write_tensors(root / "secret" / "tensors.safetensors", {"target": target, "trigger": target})
+    write_tensors(root / "secret" / "tensors.safetensors", {"target": target})
     (root / "model").mkdir()
     (root / "model" / "config.json").write_text("{}")
 
     return Subject(
         role="backdoored",
         model=Model.seal(root / "model", format="diffusers", task=TASK),
-        on_clean=Outputs.seal(root / "clean", format="images", task=TASK),
-        on_triggered=Outputs.seal(root / "triggered", format="images", task=TASK),
-        reference=Data.seal(root / "clean", format="images", task=TASK),
+        on_clean=seal_images(root / "clean", clean, Outputs),
+        on_triggered=seal_images(root / "triggered", triggered, Outputs),
+        reference=seal_images(root / "data", clean, Data),
         secret=Secret.seal(root / "secret", format="diffusion-secret", task=TASK),
     )
 
@@ -58,7 +56,7 @@ def ramp() -> torch.Tensor:
 def test_perfect_attack(tmp_path: Path) -> None:
     target = ramp()
     found = score(tmp_path, triggered=target.repeat(6, 1, 1, 1), clean=-target.repeat(5, 1, 1, 1), target=target)
-    assert found["mse"].value == 0
+    assert found["mse"].value == pytest.approx(0, abs=1e-12)  # samples are float32
     assert found["ssim"].value == pytest.approx(1, abs=1e-12)
     assert (found["asr@0.05"].value, found["asr@0.1"].value, found["leak@0.05"].value) == (1, 1, 0)
     assert {name: item.on for name, item in found.items()} == {

@@ -1,0 +1,182 @@
+"""What every package of this repository has in common, and that the generated files are up to date."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bdm_core.manager import NAME_PATTERN, TYPE_GROUPS
+from bdm_core.testing.common import HEAVY
+
+ROOT = Path(__file__).resolve().parent.parent
+PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
+SOURCES = sorted(
+    path
+    for folder in ("bdm_core", "cli", "plugins", "scripts", "benchmarks", "tests")
+    for path in (ROOT / folder).rglob("*.py")
+    if ".venv" not in path.parts
+)
+LONGEST_MODULE = 300
+README_SECTIONS = {"## Installation", "## Parameters", "## Limits"}
+ENTRY_GROUPS = {f"bdm.{kind}s" for kind in TYPE_GROUPS.values()} | {"bdm.tasks"}
+PICKLE_CALLS = {("torch", "load"), ("torch", "save"), ("pickle", "load"), ("pickle", "loads"), ("joblib", "load")}
+MAY_READ_PICKLES = {ROOT / "cli/bdm_cli/checkpoint.py"}
+MAY_WRITE_PICKLES_TO_BE_REFUSED = {path for path in SOURCES if "tests" in path.parts}
+
+
+def toml_of(folder: Path) -> dict[str, Any]:
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def by_name(path: Path) -> str:
+    return path.name
+
+
+def test_there_are_plugins_of_every_kind() -> None:
+    kinds = {path.name.split("-")[1] for path in PLUGINS}
+    assert kinds == {"kit", "attack", "defense", "metric", "observer"}
+
+
+@pytest.mark.parametrize("folder", PLUGINS, ids=by_name)
+def test_plugin_has_one_form(folder: Path) -> None:
+    toml = toml_of(folder)
+    project = toml["project"]
+    package = folder.name.replace("-", "_")
+    assert toml["build-system"] == {"requires": ["hatchling>=1.27"], "build-backend": "hatchling.build"}
+    assert toml["tool"] == {"hatch": {"build": {"targets": {"wheel": {"packages": [package]}}}}}
+    assert project["name"] == folder.name
+    assert project["readme"] == "README.md"
+    assert project["requires-python"] == ">=3.11"
+    assert project["license"] == "Apache-2.0"
+    assert project["authors"] == [{"name": "The bdm developers"}]
+    assert project["version"] == toml_of(ROOT)["project"]["version"]
+    assert project["description"]
+    own = [item for item in project["dependencies"] if item.startswith("bdm")]
+    assert own[0] == "bdm>=0.1,<0.2"
+    assert all(item.endswith(">=0.1,<0.2") for item in own)
+    assert (folder / package / "py.typed").is_file()
+    assert (folder / package / "__init__.py").is_file()
+    assert list((folder / "tests").glob("test_*.py"))
+
+
+@pytest.mark.parametrize("folder", PLUGINS, ids=by_name)
+def test_entry_points_name_the_class(folder: Path) -> None:
+    groups = toml_of(folder)["project"]["entry-points"]
+    assert set(groups) <= ENTRY_GROUPS
+    _, kind, name = folder.name.split("-", 2)
+    (entry, target), *rest = groups[f"bdm.{kind}s"].items()
+    assert (entry, rest) == (name, [])
+    assert NAME_PATTERN.fullmatch(entry)
+    module, _, attribute = target.partition(":")
+    assert module == f"{folder.name.replace('-', '_')}.plugin"
+    tree = ast.parse((folder / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8"))
+    cls = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == attribute)
+    assert [base.id for base in cls.bases if isinstance(base, ast.Name)] == ["Plugin"]
+    values = {
+        ast.unparse(node.targets[0]): ast.unparse(node.value) for node in cls.body if isinstance(node, ast.Assign)
+    }
+    declared = values.get("(kind, name)") or f"({values['kind']}, {values['name']})"
+    assert ast.literal_eval(declared) == (kind, name)
+    assert set(groups.get("bdm.tasks", {}).values()) <= {target}
+
+
+@pytest.mark.parametrize("folder", PLUGINS, ids=by_name)
+def test_readme_has_the_sections_of_all(folder: Path) -> None:
+    lines = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == f"# {folder.name}"
+    assert set(lines) >= README_SECTIONS
+
+
+def test_plugin_modules_are_light() -> None:
+    modules = [f"{folder.name.replace('-', '_')}.plugin" for folder in PLUGINS]
+    code = f"import sys\nimport {', '.join(modules)}\nprint(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("script", ["write_requirements", "write_constraints", "write_plugin_pages"])
+def test_generated_files_are_up_to_date(script: str) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_extra_named_all_has_every_plugin() -> None:
+    assert sorted(toml_of(ROOT)["project"]["optional-dependencies"]["all"]) == [folder.name for folder in PLUGINS]
+
+
+def test_torch_is_spelled_one_way() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"install .*torch==2\.13\.0$", makefile, re.MULTILINE)
+    assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text(encoding="utf-8")
+
+
+def test_no_module_is_long() -> None:
+    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text("utf-8").splitlines()) for path in SOURCES}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_MODULE} == {}
+
+
+def test_names_say_what_is_inside() -> None:
+    assert [path for path in SOURCES if path.stem in {"utils", "helpers", "misc", "common_utils"}] == []
+
+
+def test_test_files_have_different_names() -> None:
+    names = [path.name for path in SOURCES if path.name.startswith("test_")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
+def test_nothing_reads_pickles() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path in SOURCES
+        if path not in MAY_READ_PICKLES | MAY_WRITE_PICKLES_TO_BE_REFUSED
+        for call in calls_in(path)
+        if dotted(call) in PICKLE_CALLS
+    ]
+    assert found == []
+
+
+def test_import_reads_weights_only() -> None:
+    calls = [call for path in MAY_READ_PICKLES for call in calls_in(path) if dotted(call) == ("torch", "load")]
+    assert calls
+    for call in calls:
+        assert {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}["weights_only"] == "True"
+
+
+def test_imports_go_one_way() -> None:
+    """Core <- kit <- attacks, defenses, metrics; the CLI stands on the core; a plugin imports no other but the kit."""
+    wrong: list[str] = []
+    for path in SOURCES:
+        parts = path.relative_to(ROOT).parts
+        if "tests" in parts or parts[0] in {"scripts", "benchmarks"}:
+            continue
+        package = parts[1] if parts[0] == "cli" else parts[2] if parts[0] == "plugins" else parts[0]
+        allowed = {package, "bdm_core"} | ({"bdm_kit_diffusion"} if parts[0] == "plugins" else set())
+        wrong += [f"{path.relative_to(ROOT)} imports {name}" for name in bdm_imports(path) - allowed]
+    assert wrong == []
+
+
+def calls_in(path: Path) -> list[ast.Call]:
+    return [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+
+
+def dotted(call: ast.Call) -> tuple[str, str] | None:
+    function = call.func
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+        return function.value.id, function.attr
+    return None
+
+
+def bdm_imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    return {name.partition(".")[0] for name in names if name.startswith("bdm_")}
