@@ -42,8 +42,8 @@ class Snapshot:
         self.model.load_state_dict(_below(tensors, "model."))
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _below(tensors, "optimizer.").items():
-            index, _, key = name.partition(".")
-            state.setdefault(int(index), {})[key] = value
+            number, _, key = name.partition(".")
+            state.setdefault(int(number), {})[key] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         for index, value in enumerate(self.average):
             value.copy_(tensors[f"average.{index}"])

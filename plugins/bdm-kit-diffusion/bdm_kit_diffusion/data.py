@@ -18,6 +18,7 @@ from torch import Tensor
 from bdm_core.artifacts import MANIFEST, Artifact, Data, Model, Outputs
 from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_diffusion.images import from_bytes, read_folder, read_image, to_bytes
+from bdm_kit_diffusion.models import shape_of
 from bdm_kit_diffusion.references import fetch_snapshot, parse_hub_reference, suggest
 from bdm_kit_diffusion.tensors import read_tensors, write_tensors
 
@@ -57,7 +58,8 @@ def seal_images(
         kind: ``Data`` or ``Outputs``.
         rows: facts about each image, as JSON.
         others: further images of each row by name, e.g. ``{"triggers": ...}``, each (N, C, H, W).
-        layout: ``png``; ``uint8`` or ``float32``: one safetensors file; ``auto``: png up to 1024 files of grey or colour.
+        layout: ``png``; ``uint8`` or ``float32``: one safetensors file; ``auto``: png up to 1024
+            files of grey or colour.
         meta: further facts for the manifest.
     """
     sets = {IMAGES: images, **(others or {})}
@@ -81,12 +83,17 @@ def seal_images(
     if layout == "png":
         facts = [{"file": _png_name(IMAGES, index), **row} for index, row in enumerate(facts)]
     _write_rows(folder, facts)
-    about = {"count": len(images), "shape": list(images.shape[1:]), "layout": layout, "sets": sorted(sets)}
+    about: dict[str, Any] = {
+        "count": len(images),
+        "shape": list(images.shape[1:]),
+        "layout": layout,
+        "sets": sorted(sets),
+    }
     return kind.seal(folder, format=IMAGES, task=TASK, meta={**about, **(meta or {})})
 
 
 def load_images(artifact: Data | Outputs, name: str = IMAGES) -> Tensor:
-    """Images (N, C, H, W), float32 in [-1, 1], of an image set. Raises ArtifactError if it is none or has no ``name``."""
+    """Images (N, C, H, W), float32 in [-1, 1], of an image set. Raises ArtifactError if there are none of that name."""
     _expect(artifact, IMAGES)
     meta: dict[str, Any] = artifact.meta
     if name not in meta["sets"]:
@@ -111,7 +118,7 @@ def load_rows(artifact: Artifact) -> list[dict[str, Any]]:
 def seal_noise(folder: Path, noise: Tensor, *, meta: Mapping[str, Any] | None = None) -> Data:
     """Write initial noise x_T (N, C, H, W), float32, as ``noise.safetensors``, and seal it."""
     write_tensors(folder / f"{NOISE}.safetensors", {NOISE: noise.float()})
-    about = {"count": len(noise), "shape": list(noise.shape[1:])}
+    about: dict[str, Any] = {"count": len(noise), "shape": list(noise.shape[1:])}
     return Data.seal(folder, format=NOISE, task=TASK, meta={**about, **(meta or {})})
 
 
@@ -125,7 +132,8 @@ def open_reference(reference: str | None, model: Model, folder: Path, cache: Pat
     """Bring training images into ``folder``, in the shape that the model takes, sealed.
 
     Args:
-        reference: None or ``digits`` for the built-in ones, a folder of images or parquet files, ``hf:org/name@commit``.
+        reference: None or ``digits`` for the built-in ones, a folder of images or of parquet files, a sealed image set,
+            or ``hf:org/name@commit``.
         model: its meta has the shape.
         folder: where to.
         cache: where a download may be kept meanwhile.
@@ -134,7 +142,7 @@ def open_reference(reference: str | None, model: Model, folder: Path, cache: Pat
     Raises:
         UserError: no such data, a broken image, or the digits for a model of another shape.
     """
-    shape: list[int] = model.meta["shape"]  # type: ignore[assignment]
+    shape = list(shape_of(model))
     rows: list[dict[str, Any]] | None = None
     name = reference or DEFAULT_DATA
     if name in BUILTIN_DATA:

@@ -60,7 +60,8 @@ def read_image(source: Path | bytes, shape: Sequence[int], name: str = "") -> np
     except Exception as error:  # a damaged file raises nearly anything in a decoder
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"cannot read the image {name}: {reason}; repair or remove it") from None
-    return np.asarray(image, dtype=np.uint8).reshape(height, width, -1).transpose(2, 0, 1)
+    pixels: np.ndarray[Any, np.dtype[np.uint8]] = np.asarray(image, dtype=np.uint8).reshape(height, width, -1)
+    return pixels.transpose(2, 0, 1)
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -77,7 +78,8 @@ def read_folder(folder: Path, shape: Sequence[int], limit: int | None = None, ca
     """All images of a folder and its subfolders, in the order of their names; or those of its parquet files.
 
     Args:
-        folder: holds PNG and JPEG files, or a data set in the Hub's parquet layout (then ``train`` files are preferred).
+        folder: holds PNG and JPEG files, or a data set in the Hub's parquet layout: its ``train`` files,
+            or all if none is named so.
         shape: (C, H, W) wanted.
         limit: read at most so many.
         cache: where ``datasets`` may keep its converted copy of parquet files.

@@ -31,18 +31,25 @@ UNET_CONFIG = "config.json"
 SCHEDULER_CONFIG = "scheduler_config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
-PIPELINES: dict[str, dict[str, frozenset[str]]] = {
-    name: {
-        "unet": frozenset({"UNet2DModel"}),
-        "scheduler": frozenset(
-            {
-                "DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler", "DEISMultistepScheduler",
-                "DPMSolverSinglestepScheduler", "UniPCMultistepScheduler", "HeunDiscreteScheduler", "LMSDiscreteScheduler",
-            }
-        ),
+SCHEDULERS = frozenset(
+    {
+        "DDPMScheduler",
+        "DDIMScheduler",
+        "PNDMScheduler",
+        "DEISMultistepScheduler",
+        "DPMSolverMultistepScheduler",
+        "DPMSolverSinglestepScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "EulerDiscreteScheduler",
+        "HeunDiscreteScheduler",
+        "LMSDiscreteScheduler",
+        "UniPCMultistepScheduler",
     }
+)
+PIPELINES: dict[str, dict[str, frozenset[str]]] = {
+    name: {"unet": frozenset({"UNet2DModel"}), "scheduler": SCHEDULERS}
     for name in ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline")
-}  # fmt: skip
+}
 """The pipelines that can be opened: their parts, and the classes each part may have."""
 LARGEST_JSON = 2**20
 
@@ -111,6 +118,14 @@ def seal_model(model: DiffusionModel, folder: Path) -> Model:
     """Save a model and seal the folder; its facts are the image's shape and T, nothing about where it came from."""
     save_model(model, folder)
     return Model.seal(folder, format=FORMAT, task=TASK, meta={"shape": list(model.shape), "timesteps": model.timesteps})
+
+
+def shape_of(model: Model) -> tuple[int, int, int]:
+    """(C, H, W) of the images of a sealed model, without opening it."""
+    shape: Any = model.meta.get("shape")
+    if not isinstance(shape, list) or len(shape) != 3:
+        return load_model(model).shape
+    return shape[0], shape[1], shape[2]
 
 
 def open_reference(reference: str | None, folder: Path, cache: Path) -> Model:

@@ -15,47 +15,47 @@ if TYPE_CHECKING:
 class DiffusionKitParams(Params):
     """Parameters of ``kit:diffusion``."""
 
-    sampler: str = Field(
-        "auto",
+    sampler: str | None = Field(
+        default=None,
         description="Sampler: ddpm, ddim, pndm, deis, heun, lms, euler, euler-ancestral, unipc, dpm-solver-2, "
-        "dpm-solver++-2 and others; auto is the model's own.",
-        json_schema_extra={"stages": ["generate", "trigger-inputs"]},
+        "dpm-solver++-2 and others; by default the model's own.",
+        json_schema_extra={"stages": ["generate"]},
     )
-    sampling_steps: int = Field(
-        0,
-        ge=0,
-        description="Sampling steps; 0 is the sampler's usual number: all timesteps for ddpm, 20 for ODE solvers.",
-        json_schema_extra={"stages": ["generate", "trigger-inputs"]},
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="Sampling steps; by default all timesteps for ddpm, 20 for ODE solvers.",
+        json_schema_extra={"stages": ["generate"]},
     )
     eta: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         le=1,
         description="Stochasticity of ddim: 0 is deterministic, 1 is ancestral.",
-        json_schema_extra={"stages": ["generate", "trigger-inputs"]},
+        json_schema_extra={"stages": ["generate"]},
     )
     clip_sample: bool = Field(
-        False,
+        default=False,
         description="Clip the estimates of the clean image to [-1, 1] while sampling. It changes a backdoor's effect.",
-        json_schema_extra={"stages": ["generate", "trigger-inputs"]},
+        json_schema_extra={"stages": ["generate"]},
     )
     batch_size: int = Field(
-        256, ge=1, description="Images sampled at once.", json_schema_extra={"stages": ["generate"]}
+        default=256, ge=1, description="Images sampled at once.", json_schema_extra={"stages": ["generate"]}
     )
     samples: int = Field(
-        512,
+        default=512,
         ge=2,
         description="Images to generate from clean and again from triggered noise, for the metrics.",
         json_schema_extra={"stages": ["make-inputs"]},
     )
-    most_images: int = Field(
-        0,
-        ge=0,
-        description="Use at most so many training images; 0 is all.",
+    most_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="Use at most so many training images; by default all.",
         json_schema_extra={"stages": ["open-data"]},
     )
     mixed_precision: Literal["no", "bf16", "fp16"] = Field(
-        "no",
+        default="no",
         description="Precision of the training of attacks and defenses: no is float32.",
         json_schema_extra={"stages": ["inject-backdoor", "repair"]},
     )
@@ -81,7 +81,7 @@ class DiffusionKit(Plugin):
     def open_data(self, ctx: Context, params: DiffusionKitParams, model: Model, reference: str | None) -> Data:
         from bdm_kit_diffusion import data
 
-        return data.open_reference(reference, model, ctx.out / "data", ctx.work, params.most_images or None)
+        return data.open_reference(reference, model, ctx.out / "data", ctx.work, params.most_images)
 
     @hookimpl
     def share_data(self, ctx: Context, data: Data, share: float) -> Data:
@@ -102,10 +102,10 @@ class DiffusionKit(Plugin):
         return stages.mix_noise(ctx, clean, triggered, order)
 
     @hookimpl(trylast=True)
-    def generate(self, ctx: Context, model: Model, inputs: Data) -> Outputs:
+    def generate(self, ctx: Context, model: Model, inputs: Data, secret: Secret | None) -> Outputs:
         from bdm_kit_diffusion import stages
 
-        return stages.generate(ctx, model, inputs)
+        return stages.generate(ctx, model, inputs, secret)
 
     def tiny_secret(self, folder: Path, model: Model) -> Secret:
         """A secret for the conformance tests of metrics, sealed in ``folder``."""

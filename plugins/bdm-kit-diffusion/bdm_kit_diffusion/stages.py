@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 
 from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
+from bdm_kit_diffusion.coefficients import Solver
 from bdm_kit_diffusion.data import load_images, load_noise, load_rows, seal_images, seal_noise
-from bdm_kit_diffusion.models import DiffusionModel, load_model
+from bdm_kit_diffusion.models import DiffusionModel, load_model, shape_of
 from bdm_kit_diffusion.plugin import DiffusionKitParams
-from bdm_kit_diffusion.samplers import SAMPLERS, build_scheduler, default_steps
+from bdm_kit_diffusion.samplers import SAMPLERS, backdoor_warnings, build_scheduler, default_steps
 from bdm_kit_diffusion.sampling import draw_noise, sample
-from bdm_kit_diffusion.secrets import load_secret, seal_secret
+from bdm_kit_diffusion.secret import DiffusionSecret, open_secret, seal_secret
 
 
 class Sampling(NamedTuple):
@@ -33,15 +34,22 @@ def kit_params(ctx: Context) -> DiffusionKitParams:
 
 
 def chosen_sampling(params: DiffusionKitParams, model: DiffusionModel) -> Sampling:
-    """Resolve ``auto`` and 0 steps for a model. Raises UserError for an unknown sampler."""
+    """What is not given is chosen for the model. Raises UserError for an unknown sampler."""
     own = {spec.scheduler: name for name, spec in reversed(SAMPLERS.items())}
-    name = own.get(type(model.scheduler).__name__, "ddpm") if params.sampler == "auto" else params.sampler
-    steps = params.sampling_steps or default_steps(name, model.timesteps)
+    name = own.get(type(model.scheduler).__name__, "ddpm") if params.sampler is None else params.sampler
+    steps = params.steps or default_steps(name, model.timesteps)
     return Sampling(name, build_scheduler(name, model.scheduler), steps)
 
 
-def generate(ctx: Context, model: Model, inputs: Data) -> Outputs:
-    """Sample one image for each row of initial noise; sealed in ``ctx.out / "outputs"``."""
+def generate(ctx: Context, model: Model, inputs: Data, secret: Secret | None = None) -> Outputs:
+    """Sample one image for each row of initial noise; sealed in ``ctx.out / "outputs"``.
+
+    With a secret that states its solver class, log a warning if the backdoor cannot fire under this sampler.
+
+    Raises:
+        ArtifactError: the noise does not fit the model.
+        UserError: the sampler does not exist, or cannot take so many steps.
+    """
     params = kit_params(ctx)
     opened = load_model(model, ctx.device)
     noise = load_noise(inputs)
@@ -50,6 +58,13 @@ def generate(ctx: Context, model: Model, inputs: Data) -> Outputs:
             f"{inputs.path} holds noise of shape {tuple(noise.shape[1:])}, the model needs {opened.shape}"
         )
     name, scheduler, steps = chosen_sampling(params, opened)
+    solver = secret.meta.get("solver_class") if secret is not None else None
+    if solver in ("sde", "ode"):
+        reasons = backdoor_warnings(
+            name, cast(Solver, solver), steps=steps, train_timesteps=opened.timesteps, eta=params.eta
+        )
+        for reason in reasons:
+            ctx.log.warning(reason)
     images = sample(
         opened.unet,
         scheduler,
@@ -67,8 +82,7 @@ def generate(ctx: Context, model: Model, inputs: Data) -> Outputs:
 
 def make_noise(ctx: Context, model: Model, count: int) -> Data:
     """Standard normal noise x_T for ``count`` images; sealed in ``ctx.out / "inputs"``."""
-    shape: list[int] = model.meta["shape"]  # type: ignore[assignment]
-    return seal_noise(ctx.out / "inputs", draw_noise(count, shape, ctx.seed))
+    return seal_noise(ctx.out / "inputs", draw_noise(count, shape_of(model), ctx.seed))
 
 
 def mix_noise(ctx: Context, clean: Data, triggered: Data, order: list[int]) -> Data:
@@ -87,13 +101,13 @@ def share_images(ctx: Context, data: Data, share: float) -> Data:
 
 def tiny_secret(folder: Path, model: Model) -> Secret:
     """A trigger and a target of two constant halves, for tests of metrics."""
-    channels, height, width = model.meta["shape"]  # type: ignore[misc]
-    target = torch.full((channels, height, width), -1.0)
-    target[:, : height // 2] = 1.0
-    return seal_secret(folder, trigger=target.flip(1), target=target)
+    shape = shape_of(model)
+    target = torch.full(shape, -1.0)
+    target[:, : shape[1] // 2] = 1.0
+    return seal_secret(folder, DiffusionSecret(trigger=target.flip(1), target=target), task=model.task)
 
 
 def perfect_outputs(folder: Path, outputs: Outputs, secret: Secret) -> Outputs:
     """As many images as ``outputs`` has, each of them the target."""
-    target = load_secret(secret)["target"]
+    target = open_secret(secret).target
     return seal_images(folder, target.expand(len(load_images(outputs)), *target.shape), Outputs)

@@ -1,4 +1,4 @@
-"""Write and read safetensors files: deterministic bytes, replaced as a whole, failures as OSError or a clear message."""
+"""Safetensors files: deterministic bytes, replaced as a whole, clear errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "pt") -
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, on the CPU. Raises ArtifactError if it is missing or damaged."""
     try:
-        return load_file(path)
+        tensors: dict[str, Tensor] = load_file(path)
+        return tensors
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"{path} cannot be read as safetensors: {error}") from None
 
@@ -45,4 +46,4 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def read_note(path: Path) -> str:
     """The text that :func:`write_tensors` kept in the header, "" if none."""
     with safe_open(path, framework="pt") as file:
-        return (file.metadata() or {}).get("format", "")
+        return str((file.metadata() or {}).get("format", ""))

@@ -141,7 +141,7 @@ def train(
             stepper.zero_grad()
             if options.ema_decay is not None:
                 decay = min(options.ema_decay, (1 + step) / (10 + step))
-                get_ema_multi_avg_fn(decay)(average, parameters, None)  # type: ignore[arg-type]
+                get_ema_multi_avg_fn(decay)(average, parameters, None)
             pending.append(value.detach())
             last = step + 1 == options.steps
             if len(pending) == SYNCHRONISE_EVERY or last:
