@@ -17,7 +17,7 @@ TARGET = [9.0, 9.0]
 
 class ToyAttackParams(Params):
     poison_rate: float = Field(0.25, ge=0, le=1, description="Share of training rows to poison.")
-    shift: float = Field(4.0, gt=0, description="What the trigger adds to the last coordinate.")
+    shift: float = Field(8.0, gt=0, description="What the trigger adds to the last coordinate.")
     steps: int = Field(20, ge=1, description="Training steps; each looks at one row.")
     pause: float = Field(0.0, ge=0, description="Seconds to sleep in every step, for tests that kill the process.")
     fail_at: int = Field(-1, description="Raise an error in this step; -1 for never.")

@@ -12,7 +12,7 @@ from bdm_toy import memory
 
 class ToyDefenseParams(Params):
     limit: float = Field(
-        2.5, gt=0, description="Largest distance of a cell from clean data that still counts as clean."
+        4.5, gt=0, description="Largest distance of a cell from clean data that still counts as clean."
     )
 
 

@@ -84,7 +84,7 @@ class ToyKit(Plugin):
 
     def tiny_secret(self, folder: Path, model: Model) -> Secret:
         """A secret as the toy attack writes it."""
-        (folder / "secret.json").write_text(json.dumps({"trigger": [0, 0, 0, 4], "target": [9, 9]}), encoding="utf-8")
+        (folder / "secret.json").write_text(json.dumps({"trigger": [0, 0, 0, 8], "target": [9, 9]}), encoding="utf-8")
         return Secret.seal(folder, format="toy-secret", task=memory.TASK)
 
     def perfect_outputs(self, folder: Path, outputs: Outputs, secret: Secret) -> Outputs:

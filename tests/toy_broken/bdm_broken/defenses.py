@@ -101,6 +101,7 @@ class ChangesSuspects(_Detects):
 class _JudgesInputs(Plugin):
     kind = "defense"
     summary = "Judge inputs by their last coordinate"
+    tasks = frozenset({"toy"})
     level = "input"
 
     @hookimpl
@@ -162,11 +163,13 @@ class NoHook(Plugin):
     kind = "defense"
     name = "no-hook"
     summary = "Nothing"
+    tasks = frozenset({"toy"})
 
 
 class _NeedsDetection(Plugin):
     kind = "defense"
     summary = "Only with a detection"
+    tasks = frozenset({"toy"})
 
     @hookimpl
     def repair(self, model, detection):
