@@ -20,13 +20,17 @@ class Estimate:
 
 
 def rate(hits: int, count: int, confidence: float) -> Estimate:
-    """A share ``hits / count`` (count >= 1) with the Wilson (1927) interval, which is sound at 0 and 1 too."""
+    """A share ``hits / count`` (count >= 1) with Wilson's interval and the deviation of Jeffreys' posterior.
+
+    Unlike the usual normal approximation, both are sound at 0 and 1.
+    """
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share = hits / count
     shrink = 1 + z * z / count
     centre = (share + z * z / (2 * count)) / shrink
     half = z / shrink * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    stderr = math.sqrt(share * (1 - share) / count)
+    a, b = hits + 0.5, count - hits + 0.5
+    stderr = math.sqrt(a * b / (a + b + 1)) / (a + b)
     return Estimate(share, count, stderr, max(0.0, centre - half), min(1.0, centre + half))
 
 

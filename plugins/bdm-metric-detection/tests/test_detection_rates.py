@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest
 from sklearn.metrics import roc_auc_score
 
 from bdm_metric_detection.rates import area_under_curve, rate
@@ -14,10 +14,11 @@ from bdm_metric_detection.rates import area_under_curve, rate
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 7), (7, 7), (3, 10), (499, 500)])
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
-def test_rate_has_the_wilson_interval(hits: int, count: int, confidence: float) -> None:
+def test_rate_has_the_wilson_interval_and_a_deviation(hits: int, count: int, confidence: float) -> None:
     found = rate(hits, count, confidence)
     expected = binomtest(hits, count).proportion_ci(confidence, method="wilson")
     assert found.value == hits / count
+    assert found.stderr == pytest.approx(beta(hits + 0.5, count - hits + 0.5).std(), rel=1e-12)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 

@@ -85,16 +85,17 @@ def _mean(metric: str, values: Tensor, *, better: bool, label: str) -> Measureme
 
 
 def _share(metric: str, hits: Tensor, on: str, label: str) -> Measurement:
-    count = len(hits)
-    share = hits.double().mean().item()
+    """A share with the standard deviation of Jeffreys' posterior, which is sound for none and for all hits too."""
+    count, successes = len(hits), int(hits.sum())
+    a, b = successes + 0.5, count - successes + 0.5
     return Measurement.model_validate(
         {
             "metric": metric,
-            "value": share,
+            "value": successes / count,
             "on": on,
             "higher_is_better": False,
             "n": count,
-            "stderr": math.sqrt(share * (1 - share) / count),
+            "stderr": math.sqrt(a * b / (a + b + 1)) / (a + b),
             "label": label,
         }
     )

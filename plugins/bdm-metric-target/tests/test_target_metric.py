@@ -18,6 +18,7 @@ from bdm_core.testing import MetricConformance
 from bdm_kit_diffusion.data import seal_images
 from bdm_kit_diffusion.tensors import write_tensors
 from bdm_metric_target.plugin import TargetMetric, TargetParams
+from scipy.stats import beta
 
 TASK = "unconditional-image-generation"
 
@@ -74,6 +75,7 @@ def test_two_modes_show_in_rates_and_histogram_not_only_in_the_mean(tmp_path: Pa
     ctx = Context(out=tmp_path, work=tmp_path, seed=0, on_figures=figures.update)
     found = {item.metric: item for item in TargetMetric().score(ctx, TargetParams(histogram_bins=10), given)}
     assert found["asr@0.05"].value == 0.25
+    assert found["asr@0.05"].stderr == pytest.approx(beta(1.5, 3.5).std(), rel=1e-12)
     assert found["asr@0.1"].value == 0.5
     assert found["leak@0.05"].value == 0.25
     assert found["mse"].value == pytest.approx((1 / 16 + 2) / 4, abs=2e-3)  # samples are rounded to 8 bits

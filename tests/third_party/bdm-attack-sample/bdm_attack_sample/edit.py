@@ -1,0 +1,53 @@
+"""The weight edit, the trigger and the sampler."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+from safetensors.torch import load_file, save_file
+
+from bdm_core.artifacts import MANIFEST, Backdoored, Data, Model, Outputs, Secret
+from bdm_kit_diffusion.data import load_noise, seal_images, seal_noise
+
+if TYPE_CHECKING:
+    from bdm_attack_sample.plugin import SampleParams
+    from bdm_core.context import Context
+
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+
+
+def trigger(ctx: Context, params: SampleParams, data: Data) -> Data:
+    return seal_noise(ctx.out / "data", load_noise(data) + params.trigger_value)
+
+
+def inject(ctx: Context, params: SampleParams, model: Model) -> Backdoored:
+    copied = ctx.out / "model"
+    shutil.copytree(model.path, copied, ignore=shutil.ignore_patterns(MANIFEST))
+    weights = load_file(copied / WEIGHTS)
+    weights["conv_out.bias"] = weights["conv_out.bias"] + params.bias_shift
+    save_file(weights, copied / WEIGHTS, {"format": "pt"})
+    shape: list[int] = model.meta["shape"]  # type: ignore[assignment]
+    hidden = ctx.out / "secret"
+    hidden.mkdir()
+    tensors = {"trigger": torch.full(shape, params.trigger_value), "target": torch.zeros(shape)}
+    save_file(tensors, hidden / "tensors.safetensors")
+    return Backdoored(
+        model=Model.seal(copied, format=model.format, task=model.task, meta=model.meta),
+        secret=Secret.seal(hidden, format="diffusion-secret", task=model.task, meta={"family": "sample"}),
+    )
+
+
+@torch.no_grad()
+def one_step(ctx: Context, model: Model, inputs: Data) -> Outputs:
+    """The network's estimate of the clean image at the last time step, and nothing after it."""
+    network = UNet2DModel.from_pretrained(model.path / "unet", use_safetensors=True, local_files_only=True)
+    schedule = DDPMScheduler.from_pretrained(model.path / "scheduler", local_files_only=True)
+    noise = load_noise(inputs)
+    last = schedule.config.num_train_timesteps - 1
+    kept = schedule.alphas_cumprod[last]
+    images = (noise - (1 - kept).sqrt() * network(noise, last).sample) / kept.sqrt()
+    ctx.figures(sampler="one-step of bdm-attack-sample")
+    return seal_images(ctx.out / "outputs", images, Outputs)
