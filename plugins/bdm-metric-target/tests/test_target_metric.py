@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from scipy.stats import beta
 
 from bdm_core.artifacts import Data, Measurement, Model, Outputs, Secret, Subject
 from bdm_core.context import Context
@@ -18,7 +19,6 @@ from bdm_core.testing import MetricConformance
 from bdm_kit_diffusion.data import seal_images
 from bdm_kit_diffusion.tensors import write_tensors
 from bdm_metric_target.plugin import TargetMetric, TargetParams
-from scipy.stats import beta
 
 TASK = "unconditional-image-generation"
 
