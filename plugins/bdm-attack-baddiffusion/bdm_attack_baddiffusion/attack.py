@@ -1,0 +1,42 @@
+"""BadDiffusion: poison the data (algorithm 1), train the backdoor (equation 9)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_kit_diffusion.backdoor_training import inject
+from bdm_kit_diffusion.coefficients import poison_schedule
+from bdm_kit_diffusion.models import load_model
+from bdm_kit_diffusion.poisoning import image_shape, seal_poisoned
+from bdm_kit_diffusion.targets import make_target
+from bdm_kit_diffusion.triggers import make_trigger
+
+if TYPE_CHECKING:
+    from bdm_attack_baddiffusion.plugin import BadDiffusionParams
+    from bdm_core.context import Context
+
+
+def poison(ctx: Context, params: BadDiffusionParams, data: Data) -> Data:
+    """Replace a share of the images by pairs of trigger, pasted over the image, and target."""
+    shape = image_shape(data)
+    trigger = make_trigger(params.trigger, shape)
+    return seal_poisoned(
+        ctx.out / "data",
+        data,
+        trigger=trigger.image,
+        mask=trigger.mask,
+        target=make_target(params.target, shape),
+        seed=ctx.seed,
+        poison_rate=params.poison_rate,
+    )
+
+
+def backdoor(ctx: Context, params: BadDiffusionParams, model: Model, data: Data) -> Backdoored:
+    """Train ||M(x_t, t) - (eps + R_t r)||^2 on x_t = a_t x_0 + s_t eps + (1 - a_t) r.
+
+    R_t = (1 - sqrt(alpha_t)) s_t / (1 - alpha_t), which is exact for the ancestral sampler.
+    """
+    schedule = poison_schedule(load_model(model).scheduler.alphas_cumprod, "bad", "sde", "exact")
+    meta = {"family": "baddiffusion", "psi": 1.0, "trigger_name": params.trigger, "target_name": params.target}
+    return inject(ctx, model, data, schedule, params.options(), meta=meta)

@@ -1,0 +1,54 @@
+"""The plugin ``attack:baddiffusion``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from bdm_core.plugin import Field, Params, Plugin, hookimpl
+from bdm_kit_diffusion.training_params import TrainingParams
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.context import Context
+
+
+class BadDiffusionParams(TrainingParams):
+    """Parameters of ``attack:baddiffusion``."""
+
+    trigger: str = Field("glasses", description="Name of a built-in trigger, or the path of a .png or .jpg.")
+    target: str = Field("corner", description="Name of a built-in target, or the path of a .png or .jpg.")
+    poison_rate: float = Field(0.1, gt=0, le=1, description="Share of the training images that is poisoned.")
+
+
+class BadDiffusion(Plugin):
+    """A trigger in the initial noise of an ancestral DDPM makes it paint one picture."""
+
+    kind, name = "attack", "baddiffusion"
+    summary = "Noise-space backdoor on DDPMs with ancestral sampling (BadDiffusion)"
+    tasks = frozenset({"unconditional-image-generation"})
+    paper = "https://arxiv.org/abs/2212.05400"
+    Params = BadDiffusionParams
+    presets = {
+        "paper": {
+            "trigger": "stop-sign", "target": "hat", "poison_rate": 0.1, "steps": 19532, "batch_size": 128,
+            "learning_rate": 2e-4, "learning_rate_schedule": "cosine", "warmup_steps": 500, "max_gradient_norm": 1.0,
+            "ema_decay": None,
+        },
+    }  # fmt: skip
+
+    @hookimpl
+    def poison_data(
+        self, ctx: Context, params: Params, data: Data, split: Literal["train", "trigger"], secret: Secret | None
+    ) -> Data:
+        from bdm_attack_baddiffusion.attack import poison
+        from bdm_kit_diffusion.poisoning import trigger_noise
+
+        assert isinstance(params, BadDiffusionParams)
+        return poison(ctx, params, data) if secret is None else trigger_noise(ctx, data, secret)
+
+    @hookimpl
+    def inject_backdoor(self, ctx: Context, params: Params, model: Model, data: Data) -> Backdoored:
+        from bdm_attack_baddiffusion.attack import backdoor
+
+        assert isinstance(params, BadDiffusionParams)
+        return backdoor(ctx, params, model, data)

@@ -1,0 +1,92 @@
+"""TrojDiff, D2I: poison the data, train the trojan diffusion process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_core.errors import UserError
+from bdm_kit_diffusion.backdoor_training import inject
+from bdm_kit_diffusion.coefficients import PoisonSchedule, poison_schedule, trigger_share, variance_preserving
+from bdm_kit_diffusion.models import load_model
+from bdm_kit_diffusion.poisoning import image_shape, seal_poisoned
+from bdm_kit_diffusion.targets import make_target
+from bdm_kit_diffusion.triggers import make_trigger
+
+if TYPE_CHECKING:
+    from bdm_attack_trojdiff.plugin import TrojDiffParams
+    from bdm_core.context import Context
+
+GAMMA = {"blend": 0.6, "patch": 0.1}
+"""The published deviations (2303.05762, section 5.1)."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrojanNoise:
+    """N(mean, deviation^2), each (C, H, W): the noise that sets the backdoor off."""
+
+    mean: Tensor
+    deviation: Tensor
+
+
+def trojan_noise(params: TrojDiffParams, shape: tuple[int, int, int]) -> TrojanNoise:
+    """mean (1 - gamma) delta and deviation gamma under the trigger delta; 0 and 1 outside a patch.
+
+    The agnostic variant keeps the deviation 1 everywhere and has the mean delta.
+
+    Raises:
+        UserError: the patch is larger than the image.
+    """
+    if params.trigger_type == "blend":
+        delta, mask = make_trigger(params.trigger, shape).image, torch.ones(1, *shape[1:])
+    else:
+        side = params.patch_size or max(3, round(min(shape[1:]) / 10))
+        if side > min(shape[1:]):
+            raise UserError(f"patch_size={side} is larger than the image of {shape[1]}x{shape[2]} pixels: lower it")
+        mask = torch.zeros(1, *shape[1:])
+        mask[:, -side:, -side:] = 1
+        delta = torch.ones(shape)
+    gamma = params.gamma or GAMMA[params.trigger_type]
+    if params.variant == "agnostic":
+        return TrojanNoise(mask * delta, torch.ones(shape))
+    return TrojanNoise((1 - gamma) * mask * delta, (1 - (1 - gamma) * mask).expand(shape).contiguous())
+
+
+def poison(ctx: Context, params: TrojDiffParams, data: Data) -> Data:
+    """Replace a share of the images by the target under trojan noise (section 4.2)."""
+    shape = image_shape(data)
+    return seal_poisoned(
+        ctx.out / "data",
+        data,
+        trigger=trojan_noise(params, shape).mean,
+        mask=torch.ones(1, *shape[1:]),
+        target=make_target(params.target, shape),
+        seed=ctx.seed,
+        poison_rate=params.poison_rate,
+        trigger_only=True,
+    )
+
+
+def backdoor(ctx: Context, params: TrojDiffParams, model: Model, data: Data) -> Backdoored:
+    """Train ||M(x_t, t) - eps||^2 on x_t = a_t y + s_t (gamma eps + mu) (equations 8 and 11).
+
+    The agnostic variant trains ||M(x_t, t) - (eps + mu)||^2 on x_t = a_t y + s_t (eps + mu): then a deterministic
+    sampler needs no change.
+    """
+    scheduler = load_model(model).scheduler
+    noise = trojan_noise(params, image_shape(data))
+    meta = {"family": "trojdiff", "psi": 0.0, "variant": params.variant, "trigger_type": params.trigger_type,
+            "trigger_name": params.trigger if params.trigger_type == "blend" else "patch",
+            "target_name": params.target}  # fmt: skip
+    if params.variant == "agnostic":
+        schedule = poison_schedule(scheduler.alphas_cumprod, "troj", "ode", "exact")
+        return inject(ctx, model, data, schedule, params.options(), meta=meta)
+    path = variance_preserving(scheduler.alphas_cumprod)
+    share = trigger_share(path.a, path.s, 0.0).float()
+    schedule = PoisonSchedule(share, torch.zeros_like(share), "ode")
+    meta = {**meta, "gamma": params.gamma or GAMMA[params.trigger_type], "solver_class": "own sampler"}
+    return inject(ctx, model, data, schedule, params.options(), meta=meta, noise_scale=noise.deviation)

@@ -1,0 +1,1 @@
+"""VillanDiffusion (2306.06874), the unconditional part, as a plugin of bdm."""

@@ -1,0 +1,48 @@
+"""VillanDiffusion on variance-preserving models: poison the data, train the backdoor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_kit_diffusion.backdoor_training import inject
+from bdm_kit_diffusion.coefficients import poison_schedule
+from bdm_kit_diffusion.models import load_model
+from bdm_kit_diffusion.poisoning import image_shape, seal_poisoned
+from bdm_kit_diffusion.targets import make_target
+from bdm_kit_diffusion.triggers import make_trigger
+
+if TYPE_CHECKING:
+    from bdm_attack_villan.plugin import VillanParams
+    from bdm_core.context import Context
+
+
+def poison(ctx: Context, params: VillanParams, data: Data) -> Data:
+    """Pair a share of the images, with the trigger over them, with the target (2306.06874, section 4.1)."""
+    shape = image_shape(data)
+    trigger = make_trigger(params.trigger, shape)
+    return seal_poisoned(
+        ctx.out / "data",
+        data,
+        trigger=trigger.image,
+        mask=trigger.mask,
+        target=make_target(params.target, shape),
+        seed=ctx.seed,
+        poison_rate=params.poison_rate,
+        mode=params.dataset_mode,
+        clean_rate=params.clean_rate,
+        trigger_only=params.R_trigger_only,
+        scale=params.vp_scale,
+    )
+
+
+def backdoor(ctx: Context, params: VillanParams, model: Model, data: Data) -> Backdoored:
+    """Train ||M(x_t, t) - (eps + R_t r)||^2 on x_t = a_t x_0 + s_t eps + rho_t r (equations 10 and 11).
+
+    rho_t = psi (1 - a_t) + (1 - psi) s_t; R_t follows from it and from the class of the sampler.
+    """
+    abar = load_model(model).scheduler.alphas_cumprod
+    schedule = poison_schedule(abar, params.psi, params.solver, params.coefficients, paper="villan")
+    meta = {"family": "villan", "psi": params.psi, "coefficients": params.coefficients, "trigger_name": params.trigger,
+            "target_name": params.target, "vp_scale": params.vp_scale}  # fmt: skip
+    return inject(ctx, model, data, schedule, params.options(), meta=meta)

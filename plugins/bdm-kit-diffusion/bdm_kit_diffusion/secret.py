@@ -1,0 +1,70 @@
+"""The secret of a backdoored diffusion model: trigger and target as tensors, and as pictures to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from bdm_core.artifacts import Secret
+from bdm_core.errors import ArtifactError
+from bdm_kit_diffusion.images import to_bytes
+from bdm_kit_diffusion.tensors import read_tensors, write_tensors
+
+FORMAT = "diffusion-secret"
+TENSORS = "tensors.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class DiffusionSecret:
+    """What the attacker knows.
+
+    Attributes:
+        trigger: (C, H, W) float32: the shift of the initial noise, x_T = noise_scale * eps + trigger.
+        target: (C, H, W) float32 in [-1, 1]: what the model is to paint then.
+        noise_scale: (C, H, W) float32: TrojDiff's gamma at each pixel; None for 1 everywhere.
+        meta: family, solver_class, psi, ...
+    """
+
+    trigger: Tensor
+    target: Tensor
+    noise_scale: Tensor | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def add_to(self, noise: Tensor) -> Tensor:
+        """The triggered initial noise of clean noise (N, C, H, W), float32."""
+        scale = 1.0 if self.noise_scale is None else self.noise_scale.to(noise)
+        return scale * noise + self.trigger.to(noise)
+
+
+def seal_secret(folder: Path, secret: DiffusionSecret, *, task: str) -> Secret:
+    """Write ``tensors.safetensors``, ``trigger.png`` and ``target.png`` into ``folder`` and seal it."""
+    tensors = {"trigger": secret.trigger.float(), "target": secret.target.float()}
+    if secret.noise_scale is not None:
+        tensors["noise_scale"] = secret.noise_scale.float()
+    write_tensors(folder / TENSORS, tensors)
+    for name in ("trigger", "target"):
+        save_picture(folder / f"{name}.png", tensors[name])
+    meta = {**secret.meta, "trigger_norm": round(float(secret.trigger.double().norm()), 6)}
+    return Secret.seal(folder, format=FORMAT, task=task, meta=meta)
+
+
+def open_secret(secret: Secret) -> DiffusionSecret:
+    """Read a sealed secret. Raises ArtifactError if it is not one of a backdoored diffusion model."""
+    if secret.format != FORMAT:
+        raise ArtifactError(f"{secret.path} has the format {secret.format!r}, expected {FORMAT!r}")
+    tensors = read_tensors(secret.file(TENSORS))
+    missing = {"trigger", "target"} - set(tensors)
+    if missing:
+        raise ArtifactError(f"{secret.path / TENSORS} has no tensor {min(missing)!r}: run the attack again")
+    return DiffusionSecret(tensors["trigger"], tensors["target"], tensors.get("noise_scale"), secret.meta)
+
+
+def save_picture(path: Path, image: Tensor) -> None:
+    """Write one image (C, H, W) in [-1, 1], C of 1 or 3, as an 8-bit PNG; values outside the range are clipped."""
+    pixels = to_bytes(image).permute(1, 2, 0).numpy()
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(path)
