@@ -44,6 +44,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_note(path: Path) -> str:
-    """The text that :func:`write_tensors` kept in the header, "" if none."""
-    with safe_open(path, framework="pt") as file:
-        return str((file.metadata() or {}).get("format", ""))
+    """The text that :func:`write_tensors` kept in the header, "" if none. Raises ArtifactError as above."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return str((file.metadata() or {}).get("format", ""))
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(f"{path} cannot be read as safetensors: {error}") from None
