@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from bdm_core import hooks
@@ -119,6 +120,7 @@ class Bench:
         values = {**getattr(kit, "tiny_params", {}), **(kit_params or {})}
         self.kit_params: Params = build_params(kit, values, dict(suggested or {}))
         self._made: dict[str, Any] = {}
+        self._tracebacks: dict[str, TracebackType | None] = {}
         self._calls = 0
 
     def once(self, name: str, make: Callable[[], Value]) -> Value:
@@ -127,10 +129,10 @@ class Bench:
             try:
                 self._made[name] = make()
             except Exception as error:
-                self._made[name] = error
+                self._made[name], self._tracebacks[name] = error, error.__traceback__
         found = self._made[name]
         if isinstance(found, Exception):
-            raise found
+            raise found.with_traceback(self._tracebacks[name])
         return cast(Value, found)
 
     def folder(self, name: str) -> Path:
