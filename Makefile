@@ -11,9 +11,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PROJECTS := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 SETUP := $(VENV)/.bdm-setup
 TESTING := $(VENV)/.bdm-testing
+OLDEST := $(VENV)/oldest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs requirements constraints clean
+.PHONY: help setup demo test lint oldest docs requirements constraints clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,7 +46,13 @@ lint: $(TESTING)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: lint  ## lint, types and the whole test suite
+$(OLDEST): $(TESTING)
+	$(PIP) install -q --no-deps --target $@ pluggy==1.6.0
+
+oldest: $(OLDEST)  ## discovery and hooks with the oldest pluggy that is allowed
+	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest tests/test_core_manager.py
+
+test: lint oldest  ## lint, types and the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 docs: $(SETUP)  ## write docs/plugins/*.md from the plugins
