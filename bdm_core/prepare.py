@@ -145,7 +145,7 @@ def _require(pair: tuple[Plugin, Candidate] | None, hook: str, complaint: str) -
         raise PluginError(f"{identifier(pair[0])} {complaint}")
 
 
-def _kits() -> dict[str, Candidate]:
+def kits_by_task() -> dict[str, Candidate]:
     """Task tag -> the kit that serves it, from the entry-point group ``bdm.tasks``."""
     kits: dict[str, Candidate] = {}
     for candidate in installed("kit"):
@@ -156,7 +156,7 @@ def _kits() -> dict[str, Candidate]:
 
 
 def _load_kit(task: str) -> tuple[Plugin, Candidate]:
-    kits = _kits()
+    kits = kits_by_task()
     if task not in kits:
         raise UserError(f"no installed kit serves task {task}; kits serve {', '.join(sorted(kits)) or 'no task'}")
     return _load(kits[task])
@@ -166,7 +166,7 @@ def _task(spec: RunSpec, plugins: list[Plugin]) -> str:
     """The task that was asked for, or else the one that all chosen plugins and the installed kits share."""
     if spec.task is not None:
         return spec.task
-    served = set(_kits())
+    served = set(kits_by_task())
     shared = set(served)
     for plugin in plugins:
         if plugin.tasks:

@@ -12,8 +12,9 @@ from bdm_core import hooks
 from bdm_core.artifacts import Artifact, Data, Model, Outputs, Record, Secret, canonical_json, list_files
 from bdm_core.context import Context
 from bdm_core.errors import PluginError
-from bdm_core.manager import find, installed, scoped
+from bdm_core.manager import find, scoped
 from bdm_core.plugin import Params, Plugin, identifier
+from bdm_core.prepare import kits_by_task
 from bdm_core.spec import build_params
 from bdm_core.store import input_digests
 from bdm_core.testing import guard
@@ -73,11 +74,10 @@ def kit_for(task: str) -> Plugin:
     Raises:
         PluginError: there is none.
     """
-    for candidate in installed("kit"):
-        for entry in candidate.dist.entry_points:
-            if (entry.group, entry.name, entry.value) == ("bdm.tasks", task, candidate.target):
-                return candidate.load()
-    raise PluginError(f"no installed kit serves task {task!r}: install one, or set `task` in the test class")
+    kits = kits_by_task()
+    if task not in kits:
+        raise PluginError(f"no installed kit serves task {task!r}: install one, or set `task` in the test class")
+    return kits[task].load()
 
 
 def resolve(plugin: str | type[Plugin] | Plugin, kind: str) -> Plugin:
