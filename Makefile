@@ -53,7 +53,7 @@ oldest: $(OLDEST)  ## discovery and hooks with the oldest pluggy that is allowed
 	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest tests/test_core_manager.py
 
 test: lint oldest  ## lint, types and the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 docs: $(SETUP)  ## write docs/plugins/*.md from the plugins
 	$(BIN)/python scripts/write_plugin_pages.py
