@@ -84,6 +84,7 @@ def trojan_sample(
                 estimate = (x - float(s[t]) * (mean + noise)) / float(a[t])
                 if clip_sample:
                     estimate = estimate.clamp(-1, 1)
+                if clip_sample and ancestral:  # DDPM's mean follows x_0^; DDIM keeps the model's noise
                     noise = (x - float(s[t]) * mean - float(a[t]) * estimate) / float(s[t])
                 posterior = float((s[u] / s[t]) ** 2 * (s[t] ** 2 - (a[t] / a[u]) ** 2 * s[u] ** 2))
                 v = (1.0 if ancestral else eta) * posterior**0.5
