@@ -1,13 +1,14 @@
 """Write ``docs/plugins/KIND-NAME.md`` from each plugin's class and README.
 
 ``python scripts/write_plugin_pages.py`` writes the pages; ``--check`` says which are out of date (then exit code 1).
-The plugins of this repository must be installed in the environment that runs it.
+The core must be installed in the environment that runs it.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,7 @@ HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "bdm_
 
 def plugins_of(project: Project) -> list[Plugin]:
     """Instances of the plugins that a distribution of this repository declares."""
-    from importlib import import_module
-
+    sys.path.insert(0, str(project.folder))
     found: list[Plugin] = []
     for group, entries in project.toml["project"].get("entry-points", {}).items():
         if group in TYPE_GROUPS:
