@@ -1,0 +1,1 @@
+"""Defense: plain fine-tuning on clean data."""

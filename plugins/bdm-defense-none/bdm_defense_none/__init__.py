@@ -1,0 +1,1 @@
+"""Defense: none, the control."""
