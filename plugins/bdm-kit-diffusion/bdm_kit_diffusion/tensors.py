@@ -25,7 +25,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "pt") -
         OSError: the disk is full or read-only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {name: tensors[name].detach().to("cpu").contiguous() for name in sorted(tensors)}
+    content: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name in sorted(tensors):
+        value = tensors[name].detach().to("cpu").contiguous()
+        if value.untyped_storage().data_ptr() in storages:
+            value = value.clone()
+        storages.add(value.untyped_storage().data_ptr())
+        content[name] = value
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(save(content, {"format": note}))

@@ -183,7 +183,7 @@ def test_hub_layout_of_parquet_files(tmp_path: Path) -> None:
 def test_parquet_row_may_not_point_to_a_file(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "private.png")
     parquet(tmp_path / "set" / "a.parquet", [{"bytes": None, "path": str(tmp_path / "private.png")}])
-    with pytest.raises(UserError, match="row 0 of .* points to a file instead of holding an image"):
+    with pytest.raises(UserError, match=r"row 0 of .* points to a file instead of holding an image"):
         read_folder(tmp_path / "set", (1, 4, 4), cache=tmp_path / "cache")
 
 

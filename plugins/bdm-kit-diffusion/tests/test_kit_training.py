@@ -238,3 +238,11 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         write_tensors(path, {"x": torch.zeros(2)})
     assert read_tensors(path)["x"].tolist() == [1, 1]
     assert [item.name for item in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_tensors_that_share_memory_are_written_in_full(tmp_path: Path) -> None:
+    whole = torch.arange(6.0).reshape(2, 3)
+    write_tensors(tmp_path / "a.safetensors", {"whole": whole, "again": whole, "row": whole[1]})
+    found = read_tensors(tmp_path / "a.safetensors")
+    assert torch.equal(found["whole"], whole) and torch.equal(found["again"], whole)
+    assert found["row"].tolist() == [3, 4, 5]
