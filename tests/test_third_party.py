@@ -26,7 +26,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 @pytest.fixture(scope="module")
 def document(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     arguments = ["run", "--attack", "sample", "--defense", "none", "--model", "tiny", "--data", "tiny", "--json"]
-    text = environment.command("bdm", *arguments, *SETTING, cwd=tmp_path_factory.mktemp("work"))
+    out = tmp_path_factory.mktemp("runs")
+    text = environment.command("bdm", *arguments, *SETTING, "--out", str(out), cwd=out)
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 

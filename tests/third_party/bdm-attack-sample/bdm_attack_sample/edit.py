@@ -42,12 +42,9 @@ def inject(ctx: Context, params: SampleParams, model: Model) -> Backdoored:
 
 @torch.no_grad()
 def one_step(ctx: Context, model: Model, inputs: Data) -> Outputs:
-    """The network's estimate of the clean image at the last time step, and nothing after it."""
+    """One pass of the network at the last time step; its output, negated, is the picture."""
     network = UNet2DModel.from_pretrained(model.path / "unet", use_safetensors=True, local_files_only=True)
     schedule = DDPMScheduler.from_pretrained(model.path / "scheduler", local_files_only=True)
-    noise = load_noise(inputs)
-    last = schedule.config.num_train_timesteps - 1
-    kept = schedule.alphas_cumprod[last]
-    images = (noise - (1 - kept).sqrt() * network(noise, last).sample) / kept.sqrt()
+    images = -network(load_noise(inputs), schedule.config.num_train_timesteps - 1).sample
     ctx.figures(sampler="one-step of bdm-attack-sample")
     return seal_images(ctx.out / "outputs", images, Outputs)
