@@ -20,5 +20,5 @@ def fake_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeS
     yield FakeSite(root)
     for name in set(sys.modules) - before:
         module = sys.modules[name]
-        if str(root) in f"{getattr(module, '__file__', None)} {list(getattr(module, '__path__', []))}":
+        if str(root) in f"{getattr(module, '__file__', None)} {getattr(module, '__path__', None)}":
             del sys.modules[name]
