@@ -7,6 +7,7 @@ The core must be installed in the environment that runs it.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,8 @@ from bdm_core.manager import TYPE_GROUPS
 from bdm_core.plugin import Plugin
 
 PAGES = ROOT / "docs" / "plugins"
+LOCAL_LINK = re.compile(r"\]\((?![a-z]+:|#)")
+"""The start of a link in a README that leads to a file beside it."""
 HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "bdm_spec")]
 
 
@@ -39,7 +42,8 @@ def page(plugin: Plugin, project: Project) -> str:
     """The documentation page of one plugin."""
     title = f"{plugin.kind} {plugin.name}"
     readme = (project.folder / "README.md").read_text(encoding="utf-8")
-    body = "\n".join(readme.splitlines()[1:]).strip()
+    here = f"../../{project.folder.relative_to(ROOT).as_posix()}/"
+    body = LOCAL_LINK.sub(f"]({here}", "\n".join(readme.splitlines()[1:]).strip())
     paper = f"[{plugin.paper}]({plugin.paper})" if plugin.paper else "none"
     facts = [
         f"| distribution | `{project.name}` |",
