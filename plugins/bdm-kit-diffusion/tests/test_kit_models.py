@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -14,6 +15,8 @@ from diffusers import DDIMScheduler, DDPMPipeline
 
 from bdm_core.artifacts import Model
 from bdm_core.errors import ArtifactError
+from bdm_kit_diffusion.data import load_digits
+from bdm_kit_diffusion.denoising import denoising_loss
 from bdm_kit_diffusion.models import (
     DEFAULT_MODEL,
     TINY_MODEL,
@@ -24,8 +27,9 @@ from bdm_kit_diffusion.models import (
     seal_model,
     shape_of,
 )
-from bdm_kit_diffusion.recipes.digits_ddpm import untrained_model
+from bdm_kit_diffusion.recipes.digits_ddpm import OPTIONS, untrained_model
 from bdm_kit_diffusion.references import BUILTIN
+from bdm_kit_diffusion.training import train
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -196,3 +200,15 @@ def test_hub_model_is_fetched_without_pickles(folder: Path, tmp_path: Path, monk
 def test_model_knows_its_shape() -> None:
     model: DiffusionModel = untrained_model(TINY_MODEL)
     assert (model.shape, model.timesteps, model.pipeline) == ((1, 8, 8), 20, "DDPMPipeline")
+
+
+def test_recipe_gives_the_same_bytes_twice(tmp_path: Path) -> None:
+    pictures, _ = load_digits()
+    for name in ("one", "other"):
+        model = untrained_model(TINY_MODEL)
+        options = dataclasses.replace(OPTIONS[TINY_MODEL], steps=6, warmup_steps=2)
+        train(model.unet, denoising_loss(pictures, model.scheduler), options, seed=0)
+        save_model(model, tmp_path / name)
+    assert digests(tmp_path / "one") == digests(tmp_path / "other")
+    save_model(untrained_model(TINY_MODEL), tmp_path / "start")
+    assert digests(tmp_path / "one") != digests(tmp_path / "start")
