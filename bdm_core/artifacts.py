@@ -9,41 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from pathlib import Path, PurePosixPath
+import math
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from bdm_core.errors import ArtifactError
+from bdm_core.files import MANIFEST, PICKLE_SUFFIXES, canonical_json, check_relative, list_files, sha256_of
 
-MANIFEST = "manifest.json"
-PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".h5"})
-"""Suffixes of formats that can, or usually do, carry pickled Python objects. No artifact may contain them."""
+__all__ = [
+    "MANIFEST", "PICKLE_SUFFIXES", "Artifact", "Backdoored", "Data", "Detection", "Evidence", "Measurement", "Model",
+    "Outputs", "Record", "Secret", "Subject", "artifacts_in", "canonical_json", "list_files", "sha256_of",
+]  # fmt: skip
 
 
 class Record(BaseModel):
     """A frozen, strict pydantic model: the base of everything that is written as JSON."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, as 64 hexadecimal digits."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no white space: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-
-
-def _check_relative(name: str) -> str:
-    parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or "\\" in name or "\x00" in name or ".." in parts or ":" in parts[0]:
-        raise ValueError(f"file name {name!r} leaves the artifact")
-    return name
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Artifact(Record):
@@ -72,7 +56,7 @@ class Artifact(Record):
     @field_validator("files")
     @classmethod
     def _files_stay_inside(cls, files: dict[str, str]) -> dict[str, str]:
-        return {_check_relative(name): digest for name, digest in files.items()}
+        return {check_relative(name): digest for name, digest in files.items()}
 
     @property
     def digest(self) -> str:
@@ -84,13 +68,17 @@ class Artifact(Record):
         """Hash every file below ``path``, write ``manifest.json`` and return the artifact.
 
         Raises:
-            ArtifactError: the folder is missing or empty, or holds a link, a special file or a pickle.
+            ArtifactError: the folder is missing or empty, or holds a link, a special file or a pickle; ``meta`` is not
+                JSON (NaN and infinity are not).
         """
         files = {name: sha256_of(path / name) for name in list_files(path) if name != MANIFEST}
         if not files:
             raise ArtifactError(f"nothing to seal in {path}: the plugin wrote no file there")
-        artifact = cls(kind=cls.kind_name, format=format, task=task, path=path, files=files, meta=meta or {})
-        text = json.dumps(artifact.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
+        try:
+            artifact = cls(kind=cls.kind_name, format=format, task=task, path=path, files=files, meta=meta or {})
+            text = json.dumps(artifact.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        except (ValidationError, ValueError) as error:
+            raise ArtifactError(f"cannot seal {path}: {_first_line(error)}") from None
         (path / MANIFEST).write_text(text, encoding="utf-8")
         return artifact
 
@@ -192,7 +180,7 @@ class Detection(Record):
     """
 
     level: Literal["model", "input", "data"]
-    scores: list[float]
+    scores: list[float] = Field(min_length=1)
     threshold: float
     p_value: float | None = Field(default=None, ge=0, le=1)
     conclusive: bool = True
@@ -238,11 +226,11 @@ class Measurement(Record):
 
     Attributes:
         metric: name within the metric plugin, e.g. ``mse`` or ``asr@0.05``; results are keyed ``metric:NAME.metric``.
-        value: the number, or None if it is undefined for this subject.
+        value: the number, or None if it is undefined for this subject; NaN and infinity become None.
         on: which outputs it was measured on: ``clean``, ``triggered``, or ``model`` for the model as a whole.
         higher_is_better: for the defender's view of the number (ASR: False); None if it has no direction.
         n: number of samples behind it.
-        stderr: standard error of ``value``, if known.
+        stderr: standard error of ``value``, if known and finite.
         label: how a table names it.
     """
 
@@ -254,38 +242,21 @@ class Measurement(Record):
     stderr: float | None = None
     label: str = ""
 
+    @field_validator("value", "stderr", mode="before")
+    @classmethod
+    def _undefined_if_not_finite(cls, number: Any) -> Any:
+        return None if isinstance(number, float) and not math.isfinite(number) else number
 
-def list_files(root: Path, *, links: bool = False) -> list[str]:
-    """Relative POSIX paths of all files below a folder, sorted.
 
-    Args:
-        root: the folder.
-        links: True for a foreign folder (a hub's cache is made of links); False for an artifact, which has none and
-            no pickles.
-
-    Raises:
-        ArtifactError: no folder; or a link, a special file or a pickle in an artifact.
-    """
-    if not root.is_dir():
-        raise ArtifactError(f"{root} is no folder")
-    names: list[str] = []
-    for folder, subfolders, files in os.walk(root):
-        for name in [*subfolders, *files]:
-            path = Path(folder, name)
-            if path.is_symlink() and not links:
-                raise ArtifactError(f"{path} is a link: an artifact holds plain files only")
-        for name in files:
-            path = Path(folder, name)
-            relative = path.relative_to(root).as_posix()
-            if not path.is_file():
-                raise ArtifactError(f"{path} is not a plain file")
-            if path.suffix.lower() in PICKLE_SUFFIXES and not links:
-                raise ArtifactError(
-                    f"{path} may hold pickled code: artifacts are safetensors and JSON; "
-                    "convert a foreign checkpoint with `bdm import`"
-                )
-            names.append(relative)
-    return sorted(names)
+def artifacts_in(value: Any) -> list[Artifact]:
+    """Every artifact in a value: itself, or those within records and lists."""
+    if isinstance(value, Artifact):
+        return [value]
+    if isinstance(value, Record):
+        return [item for name in type(value).model_fields for item in artifacts_in(getattr(value, name))]
+    if isinstance(value, list):
+        return [item for part in value for item in artifacts_in(part)]
+    return []
 
 
 def _first_line(error: Exception) -> str:

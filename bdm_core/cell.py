@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
-from pathlib import Path
 from typing import Any
 
+import pluggy
+
 from bdm_core import hooks
-from bdm_core.artifacts import (
-    MANIFEST,
-    Backdoored,
-    Data,
-    Detection,
-    Measurement,
-    Model,
-    Outputs,
-    Subject,
-    canonical_json,
-    list_files,
-    sha256_of,
-)
-from bdm_core.errors import UserError
+from bdm_core.artifacts import Backdoored, Data, Detection, Measurement, Model, Outputs, Subject
+from bdm_core.context import Context
+from bdm_core.errors import PluginError
+from bdm_core.files import content_of
 from bdm_core.hooks import implements
+from bdm_core.plugin import Params
 from bdm_core.prepare import Loaded, Prepared
 from bdm_core.record import RunFolder
 from bdm_core.spec import stage_seed
@@ -108,20 +99,6 @@ def _open(cell: Prepared, stages: StageRunner) -> tuple[Model, Data, Data]:
     return model, data, inputs
 
 
-def content_of(reference: str | None) -> str | None:
-    """What a reference stands for in a stage's key: a local file or folder by its content, anything else by name."""
-    if reference is None or not Path(reference).exists():
-        return reference
-    path = Path(reference)
-    if path.is_file():
-        return f"sha256:{sha256_of(path)}"
-    try:
-        listing = {name: sha256_of(path / name) for name in list_files(path, links=True) if name != MANIFEST}
-    except OSError as error:
-        raise UserError(f"cannot read {reference}: {error.strerror or error}") from None
-    return f"sha256:{hashlib.sha256(canonical_json(listing).encode()).hexdigest()}"
-
-
 def _defenders_data(cell: Prepared, stages: StageRunner, data: Data) -> Data:
     arguments = {"data": data, "share": cell.spec.data_share}
     shared: Data = stages.run("share-data", [cell.kit], arguments, hooks.share_data, label="defender's data")
@@ -141,9 +118,23 @@ def _suspects(cell: Prepared, stages: StageRunner, clean: Data, triggered: Data)
 
 
 def _detect(cell: Prepared, stages: StageRunner, model: Model, data: Data, suspects: Data, label: str) -> Detection:
-    assert cell.detector is not None
+    detector = cell.detector
+    assert detector is not None
+    expected = 1 if detector.plugin.level == "model" else _count(suspects)
+
+    def detect(
+        manager: pluggy.PluginManager, ctx: Context, params: Params, model: Model, data: Data, suspects: Data
+    ) -> Detection:
+        found = hooks.detect(manager, ctx, params, model, data, suspects)
+        if (found.level, len(found.scores)) != (detector.plugin.level, expected):
+            raise PluginError(
+                f"{detector.id} returned {len(found.scores)} scores at level {found.level!r} while making {label!r}; "
+                f"expected {expected} at level {detector.plugin.level!r}, which its class declares"
+            )
+        return found
+
     arguments = {"model": model, "data": data, "suspects": suspects}
-    detection: Detection = stages.run("detect", [cell.detector], arguments, hooks.detect, label=label)
+    detection: Detection = stages.run("detect", [detector], arguments, detect, label=label)
     return detection
 
 
@@ -156,7 +147,10 @@ def _generate(
 
 
 def _count(inputs: Data) -> int:
-    return int(inputs.meta["count"])  # type: ignore[arg-type]
+    count = inputs.meta.get("count")
+    if not isinstance(count, int):
+        raise PluginError(f'the data in {inputs.path} has no meta["count"]: seal data with its number of rows')
+    return count
 
 
 def _score(cell: Prepared, stages: StageRunner, folder: RunFolder, role: str, subject: Subject) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bdm_core.files import finite
+
 if TYPE_CHECKING:
     from bdm_core.plugin import Params
 
@@ -26,12 +28,14 @@ class Context:
     Attributes:
         out: an empty folder; whatever the hook leaves is written below it, in subfolders that it seals.
         work: a folder that survives a killed process and is deleted when the stage is complete: checkpoints go here.
+            Under ``accelerate launch`` a further rank reads its own copy of it, as it was when that rank joined.
         seed: a non-negative 63-bit seed for this stage and plugin; all randomness derives from it.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         stage: name of the stage.
         kit: the task kit's parameters, as they count for this stage; None without a kit.
         log: a logger; warnings reach the terminal and the run's log.
-        rank: this process among those that ``accelerate launch`` started; only rank 0 publishes.
+        rank: this process among those that ``accelerate launch`` started; only what rank 0 writes counts. The others
+            enter a hook only if its plugin says ``distributed``.
     """
 
     out: Path
@@ -60,9 +64,10 @@ class Context:
         """Keep facts about the stage beside its artifacts, e.g. ``loss=[...]`` for the report's loss curves.
 
         They are recorded with the stage (also when it comes from the store later) and are never shown to other hooks.
-        Values must be JSON.
+        Values must be JSON; NaN and infinity become None.
         """
-        json.dumps(figures)
+        figures = finite(figures)
+        json.dumps(figures, allow_nan=False)
         self.on_figures(figures)
 
     def curve(self, name: str, values: Sequence[float]) -> None:

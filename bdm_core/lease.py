@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -14,25 +15,29 @@ from typing import Any, Self
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
-"""A lease of another host counts as abandoned when its file was not touched for this long."""
+"""A lease of another machine counts as abandoned when its file was not touched for this long."""
 
 
-def _process_start(pid: int) -> str:
-    """When a process started (Linux: clock ticks since boot), so that a reused process id is told apart."""
+@functools.cache
+def machine() -> str:
+    """The process table this process is in: host name, boot and pid namespace; "" where the system does not tell."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{socket.gethostname()}/{boot}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115
+    except OSError:
         return ""
 
 
-def _alive(pid: int) -> bool:
+def _process_start(pid: int) -> str:
+    """When a living process started, in clock ticks since boot, so that a reused process id is told apart.
+
+    "" if there is no such process, or if it has ended and only its parent has not noticed (a zombie).
+    """
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        facts = Path(f"/proc/{int(pid)}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return "" if facts[0] in "ZX" else facts[19]
+    except (OSError, IndexError):
+        return ""
 
 
 class Lease:
@@ -53,8 +58,8 @@ class Lease:
     def acquire(self) -> bool:
         """Take the lease if nobody holds it, or if its holder is gone."""
         pid = os.getpid()
-        record = {"pid": pid, "host": socket.gethostname(), "start": _process_start(pid), "group": self.group,
-                  "nonce": os.urandom(8).hex()}  # fmt: skip
+        record = {"pid": pid, "host": socket.gethostname(), "machine": machine(), "start": _process_start(pid),
+                  "group": self.group, "nonce": os.urandom(8).hex()}  # fmt: skip
         self._mine = json.dumps(record)
         for _ in range(2):
             try:
@@ -65,18 +70,33 @@ class Lease:
                 continue
             with os.fdopen(handle, "w") as stream:
                 stream.write(self._mine)
+            self._sweep()
             self._thread = threading.Thread(target=self._beat, daemon=True)
             self._thread.start()
             return True
         return False
 
     def holder(self) -> dict[str, Any] | None:
-        """Who holds the lease: pid, host, start, group; None if nobody does or the file is being written."""
+        """Who holds the lease: pid, host, start, group, nonce; None if nobody does or the file is being written."""
         try:
-            record = json.loads(self.path.read_text())
+            record = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         return record if isinstance(record, dict) else None
+
+    def held(self) -> bool:
+        """Whether this object still holds the lease: after a long pause another process may have taken it over."""
+        try:
+            return bool(self._mine) and self.path.read_text(encoding="utf-8") == self._mine
+        except OSError:
+            return False
+
+    def abandoned(self) -> bool:
+        """Whether there is no lease, or its holder is gone."""
+        try:
+            return _gone(self.path.read_text(encoding="utf-8"), time.time() - self.path.stat().st_mtime)
+        except FileNotFoundError:
+            return True
 
     def release(self) -> None:
         """Give the lease back."""
@@ -84,7 +104,7 @@ class Lease:
         if self._thread is not None:
             self._thread.join()
         with contextlib.suppress(OSError):
-            if self.path.read_text() == self._mine:
+            if self.held():
                 self.path.unlink()
 
     def __enter__(self) -> Self:
@@ -96,33 +116,46 @@ class Lease:
         self.release()
 
     def _beat(self) -> None:
-        while not self._stop.wait(HEARTBEAT_SECONDS):
+        while not self._stop.wait(HEARTBEAT_SECONDS) and self.held():
             with contextlib.suppress(OSError):
                 os.utime(self.path)
 
     def _clear_abandoned(self) -> bool:
         """Remove the lease of a process that is gone; True if the path may be free now."""
         try:
-            text = self.path.read_text()
-            age = time.time() - self.path.stat().st_mtime
+            text = self.path.read_text(encoding="utf-8")
+            if not _gone(text, time.time() - self.path.stat().st_mtime):
+                return False
         except FileNotFoundError:
             return True
-        try:
-            record = json.loads(text)
-            here = record["host"] == socket.gethostname()
-            gone = here and (not _alive(record["pid"]) or _process_start(record["pid"]) != record["start"])
-        except (ValueError, KeyError, TypeError):
-            gone = age > HEARTBEAT_SECONDS  # half-written by a process that was killed
-            here = False
-        if not gone and (here or age < STALE_SECONDS):
-            return False
         grave = self.path.with_name(f"{self.path.name}.{os.urandom(4).hex()}")
         try:
             self.path.rename(grave)
         except FileNotFoundError:
             return True
-        if grave.read_text() != text:  # somebody else cleared it first and holds it now: put it back
+        if grave.read_text(encoding="utf-8") != text:  # somebody else cleared it first and holds it now: put it back
             with contextlib.suppress(OSError):
                 os.link(grave, self.path)
         grave.unlink()
         return True
+
+    def _sweep(self) -> None:
+        """Remove what a process left that was killed while it cleared this lease."""
+        for grave in self.path.parent.glob(f"{self.path.name}.????????"):
+            with contextlib.suppress(OSError):
+                if time.time() - grave.stat().st_mtime > STALE_SECONDS:
+                    grave.unlink()
+
+
+def _gone(text: str, age: float) -> bool:
+    """Whether the process that wrote a lease has ended.
+
+    In the same process table that is certain; elsewhere the age of the last heartbeat in seconds decides.
+    """
+    try:
+        record = json.loads(text)
+        if machine() and record["machine"] == machine():
+            return not record["start"] or _process_start(record["pid"]) != record["start"]
+    except (ValueError, KeyError, TypeError):
+        return age > HEARTBEAT_SECONDS  # half-written by a process that was killed
+    return age > STALE_SECONDS

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib.metadata
-import json
+import inspect
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlparse
 
 import pluggy
 
 from bdm_core import API_VERSION
 from bdm_core.errors import PluginError
+from bdm_core.origin import distribution_digest
 
 if TYPE_CHECKING:
     from bdm_core.plugin import Plugin
@@ -76,7 +74,11 @@ class Candidate:
             )
         if (loaded.kind, loaded.name) != (self.kind, self.name):
             raise PluginError(f"{where}: its class says {loaded.kind}:{loaded.name}; the entry point must say the same")
-        plugin = loaded()
+        try:
+            plugin = loaded()
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise PluginError(f"{where}: {self.target} cannot be instantiated without arguments: {reason}") from error
         scoped(plugin)
         return plugin
 
@@ -129,7 +131,8 @@ def scoped(*plugins: object) -> pluggy.PluginManager:
     """A fresh plugin manager that holds just these plugins, the first one called first.
 
     Raises:
-        PluginError: an implementation has the wrong name or asks for an argument that its hook does not offer.
+        PluginError: an implementation has the wrong name, asks for an argument that its hook does not offer, or takes
+            its arguments in another way than by plain names.
     """
     from bdm_core import hookspecs
     from bdm_core.plugin import identifier
@@ -138,6 +141,9 @@ def scoped(*plugins: object) -> pluggy.PluginManager:
     manager.add_hookspecs(hookspecs)
     for plugin in reversed(plugins):  # pluggy calls the last one registered first
         label = identifier(plugin)  # type: ignore[arg-type]
+        odd = odd_arguments(plugin)
+        if odd:
+            raise PluginError(f"plugin {label} does not fit the hook specifications: {odd[0]}")
         try:
             manager.register(plugin, name=label)
             manager.check_pending()
@@ -149,34 +155,16 @@ def scoped(*plugins: object) -> pluggy.PluginManager:
     return manager
 
 
-def distribution_digest(dist: importlib.metadata.Distribution) -> str:
-    """SHA-256 over the files of an installed distribution, 64 hexadecimal digits.
+def odd_arguments(plugin: object) -> list[str]:
+    """Complaints about arguments of hook implementations with a default, keyword-only, or ``*`` and ``**``.
 
-    A regular install is identified by its RECORD, which holds a hash for each file; an editable one by its sources.
+    pluggy would silently leave them out of the call.
     """
-    direct = dist.read_text("direct_url.json")
-    if direct:
-        record = json.loads(direct)
-        if record.get("dir_info", {}).get("editable"):
-            root = Path(unquote(urlparse(record["url"]).path))
-            return source_digest([root / name for name in _packages(dist, root)])
-    return hashlib.sha256((dist.read_text("RECORD") or "").encode()).hexdigest()
-
-
-def source_digest(packages: list[Path]) -> str:
-    """SHA-256 over names and contents of all files below some package folders (caches left out)."""
-    total = hashlib.sha256()
-    for package in packages:
-        for path in sorted(package.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts and path.suffix not in {".pyc", ".md"}:
-                total.update(path.relative_to(package.parent).as_posix().encode() + b"\0")
-                total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
-
-
-def _packages(dist: importlib.metadata.Distribution, root: Path) -> list[str]:
-    names = {entry.value.partition(":")[0].partition(".")[0] for entry in dist.entry_points}
-    names |= {dist.metadata["Name"].replace("-", "_")}
-    if dist.metadata["Name"] == "bdm":
-        names = {"bdm_core", "cli/bdm_cli"}
-    return sorted(name for name in names if (root / name).is_dir())
+    complaints = []
+    for name in dir(type(plugin)):
+        if getattr(getattr(type(plugin), name, None), "bdm_impl", None) is None:
+            continue
+        for argument in inspect.signature(getattr(plugin, name)).parameters.values():
+            if argument.kind is not argument.POSITIONAL_OR_KEYWORD or argument.default is not argument.empty:
+                complaints.append(f"{name} takes {argument}: hooks take plain arguments by name, without defaults")
+    return complaints

@@ -22,11 +22,14 @@ hookimpl = pluggy.HookimplMarker("bdm")
 class Params(BaseModel):
     """Base of a plugin's parameters: frozen, unknown names refused, every field with a description and a default.
 
-    A field of a kit may say ``json_schema_extra={"stages": ["generate"]}``: it then counts only for those stages, so
-    that changing it repeats those stages alone. In every other stage such a field has its default value.
+    A field may say ``json_schema_extra={"stages": ["generate"]}``: it then counts only for those stages, so that
+    changing it repeats those stages alone. In every other stage such a field has its default value. NaN and infinity
+    are refused. A string that is the path of an existing file counts by the file's content.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     def for_stage(self, stage: str) -> Params:
         """These parameters with every field that does not count for ``stage`` set back to its default."""
@@ -55,7 +58,10 @@ class Plugin:
         paper: a link to the paper, or "".
         Params: the class of its parameters.
         presets: named parameter sets, chosen by ``--set KIND:NAME.preset=PRESET``.
-        level: for a defense with ``detect``: what it judges, ``model`` or ``input`` or ``data``.
+        level: for a defense with ``detect``: what it judges, ``model`` or ``input`` (``data`` has no stage yet).
+        distributed: True if the hooks ``inject_backdoor`` and ``repair`` use collectives, e.g. train on Accelerate:
+            under ``accelerate launch`` every rank then enters them, and only ``ctx.rank == 0`` writes ``ctx.work``.
+            Otherwise rank 0 works alone and the others wait for its result.
     """
 
     api: ClassVar[int] = API_VERSION
@@ -67,11 +73,14 @@ class Plugin:
     Params: ClassVar[type[AnyParams]] = AnyParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     level: ClassVar[str] = "model"
+    distributed: ClassVar[bool] = False
 
     def kit_params(self, params: AnyParams) -> Mapping[str, Any]:
         """Values this plugin suggests for the task kit's parameters, e.g. the sampler its backdoor was built for.
 
-        They replace the kit's defaults; what the user sets replaces them. Only the attack is asked.
+        They replace the kit's defaults; what the user sets replaces them. Only the attack is asked. It may suggest
+        only fields that declare their ``stages``, none of which is ``detect`` or ``repair``: in those stages such a
+        field has its default value (:meth:`Params.for_stage`), so that no defense learns anything from it.
         """
         return {}
 

@@ -54,7 +54,8 @@ def prepare(spec: RunSpec) -> Prepared:
     """Load exactly the plugins that ``spec`` names and check that they fit together.
 
     Raises:
-        PluginError: a plugin is unknown, ambiguous, broken, of another API, or does not fit the hook specifications.
+        PluginError: a plugin is unknown, ambiguous, broken, of another API, or does not fit the hook specifications;
+            or two plugins of one kind and name take part; or the attack suggests a parameter that defenses would see.
         UserError: a task that a plugin does not declare, or a parameter that is unknown or out of range.
     """
     attack = _find_and_load("attack", spec.attack)
@@ -74,7 +75,14 @@ def prepare(spec: RunSpec) -> Prepared:
     _require(attack, "inject_backdoor", "is no attack: it implements no inject_backdoor")
     if spec.attack is None:
         _require(detector, "detect", "cannot detect: it only repairs")
-    everything = {identifier(pair[0]): pair for pair in [kit, *chosen, *metrics, *observers]}
+    if detector is not None and implements(detector[0], "detect"):
+        _check_level(detector[0])
+    everything: dict[str, tuple[Plugin, Candidate]] = {}
+    for pair in [kit, *chosen, *metrics, *observers]:
+        other = everything.setdefault(identifier(pair[0]), pair)[1]
+        if other.distribution != pair[1].distribution:
+            both = f"{other.distribution} and {pair[1].distribution}"
+            raise PluginError(f"{identifier(pair[0])} is asked for from two distributions, {both}: choose one of them")
     unused = [key for key in spec.params if key not in everything]
     if unused:
         used = ", ".join(everything)
@@ -82,7 +90,7 @@ def prepare(spec: RunSpec) -> Prepared:
     ready = {key: _with_params(pair, spec) for key, pair in everything.items() if key != identifier(kit[0])}
     suggested: dict[str, Any] = {}
     if attack is not None:
-        suggested = dict(attack[0].kit_params(ready[identifier(attack[0])].params))
+        suggested = suggestions(attack[0], ready[identifier(attack[0])].params, kit[0])
     ready[identifier(kit[0])] = _with_params(kit, spec, suggested)
 
     def pick(pair: tuple[Plugin, Candidate] | None) -> Loaded | None:
@@ -101,6 +109,27 @@ def prepare(spec: RunSpec) -> Prepared:
     )
 
 
+def suggestions(attack: Plugin, params: Params, kit: Plugin) -> dict[str, Any]:
+    """What an attack suggests for the kit's parameters.
+
+    Raises:
+        PluginError: the kit has no such parameter, or it would also count while a defense works.
+    """
+    suggested = dict(attack.kit_params(params))
+    for name in suggested:
+        field = kit.Params.model_fields.get(name)
+        if field is None:
+            raise PluginError(f"{identifier(attack)} suggests {name!r}, which {identifier(kit)} does not have")
+        extra = field.json_schema_extra
+        stages = extra.get("stages") if isinstance(extra, dict) else None
+        if not isinstance(stages, list) or {"detect", "repair"} & {str(stage) for stage in stages}:
+            raise PluginError(
+                f"{identifier(attack)} suggests {identifier(kit)}.{name}, which counts in the stages of defenses too: "
+                "an attack may only suggest what never reaches detect and repair"
+            )
+    return suggested
+
+
 def choose_device(wanted: str) -> str:
     """Turn ``auto`` into the best device there is; check that a named one exists.
 
@@ -115,7 +144,7 @@ def choose_device(wanted: str) -> str:
         if wanted == "auto":
             return "cpu"
         raise UserError(f"device {wanted} needs torch, which is not installed") from None
-    local = int(os.environ.get("LOCAL_RANK", "0"))
+    local = int(os.environ.get("LOCAL_RANK") or 0)
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if wanted == "auto":
         return f"cuda:{local}" if cuda and local else "cuda" if cuda else "mps" if mps else "cpu"
@@ -143,6 +172,14 @@ def _with_params(pair: tuple[Plugin, Candidate], spec: RunSpec, suggested: dict[
 def _require(pair: tuple[Plugin, Candidate] | None, hook: str, complaint: str) -> None:
     if pair is not None and not implements(pair[0], hook):
         raise PluginError(f"{identifier(pair[0])} {complaint}")
+
+
+def _check_level(detector: Plugin) -> None:
+    if detector.level not in ("model", "input"):
+        raise PluginError(
+            f"{identifier(detector)} judges {detector.level!r}: a run can have a whole model or its inputs judged, "
+            "there is no stage for the rows of training data yet"
+        )
 
 
 def kits_by_task() -> dict[str, Candidate]:

@@ -3,80 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-import platform
-import re
-import subprocess
-import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-from pydantic import JsonValue
 
 from bdm_core import paths
 from bdm_core.artifacts import Artifact, Measurement
 from bdm_core.errors import StoreError, UserError
+from bdm_core.files import finite
 from bdm_core.lease import Lease
+from bdm_core.redaction import redact
 from bdm_core.store import Store, report_disk_errors
 
+__all__ = ["SCHEMA_VERSION", "RunFolder", "RunView", "redact", "runs_in", "write_json"]
+
 SCHEMA_VERSION = 1
-NUMERICAL = ("torch", "diffusers", "transformers", "accelerate", "numpy")
-"""Libraries whose version is part of every stage's key, because another version may give other numbers."""
-LIBRARIES = ("bdm", *NUMERICAL, "safetensors", "torchmetrics", "pluggy", "pydantic")
-
-_SECRET_OPTION = re.compile(r"(key|token|password|secret)[^=\s]*=(\S+)", re.IGNORECASE)
-
-
-def redact(text: str) -> str:
-    """Hide what looks like a credential: values of options named key, token, password or secret, and URL passwords."""
-    text = _SECRET_OPTION.sub(lambda match: match.group(0).replace(match.group(2), "[redacted]"), text)
-    text = re.sub(r"\b(hf|sk)[-_][A-Za-z0-9_-]{16,}", "[redacted]", text)
-    return re.sub(r"://[^/\s:@]+:[^/\s@]+@", "://[redacted]@", text)
-
-
-def versions(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
-    """Installed versions of the libraries that matter, without importing them."""
-    found: dict[str, str] = {}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def hardware() -> dict[str, JsonValue]:
-    """Processor, cores and memory; GPU names if torch is loaded and sees any."""
-    facts: dict[str, JsonValue] = {
-        "platform": platform.platform(terse=True),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-    }
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        facts["processor"] = next(line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line)
-    except (OSError, StopIteration):
-        facts["processor"] = platform.processor()
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        facts["memory_bytes"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        facts["gpus"] = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return facts
-
-
-def git_commit() -> str | None:
-    """The commit of the working folder, if it is a git checkout; with ``+`` if there are changes."""
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
-        if head.returncode:
-            return None
-        status = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return head.stdout.strip() + ("+" if status.stdout.strip() else "")
 
 
 class RunFolder:
@@ -157,6 +100,8 @@ class RunView:
             stages = folder / paths.STAGES
             text = stages.read_text(encoding="utf-8") if stages.exists() else "[]"
             self.stages: list[dict[str, Any]] = json.loads(text)
+            if not isinstance(self.record, dict) or not isinstance(self.stages, list):
+                raise ValueError(f"{paths.RUN_RECORD} or {paths.STAGES} is not what a run writes")
         except FileNotFoundError:
             raise UserError(f"{folder} is no run folder: it has no {paths.RUN_RECORD} (see bdm results)") from None
         except ValueError as error:
@@ -173,7 +118,7 @@ class RunView:
         if entry is None:
             return None
         record = self.store.read(entry["stage"], entry["key"])
-        return None if record is None else self.store.decode(record.result)
+        return None if record is None else self.store.result(record)
 
     def artifact(self, label: str) -> Artifact | None:
         """Like :meth:`result_of`, for stages that return a single artifact."""
@@ -189,7 +134,8 @@ def runs_in(folder: Path) -> list[RunView]:
     """
     if (folder / paths.RUN_RECORD).is_file():
         return [RunView(folder)]
-    found = [RunView(path.parent) for path in sorted(folder.glob(f"*/{paths.RUN_RECORD}"))]
+    records = sorted(folder.glob(f"*/{paths.RUN_RECORD}"))
+    found = [RunView(path.parent) for path in records if not path.parent.name.startswith(".")]
     if not found:
         raise UserError(f"no runs in {folder}: give the folder that `bdm run --out` wrote to")
     return sorted(found, key=lambda run: str(run.record.get("started", "")))
@@ -198,14 +144,28 @@ def runs_in(folder: Path) -> list[RunView]:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON through a temporary file and a rename, so that a reader never sees half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
+    text = json.dumps(finite(value), indent=1, ensure_ascii=True, allow_nan=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(path)
 
 
 def _append(path: Path, value: dict[str, Any]) -> None:
     with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(value, ensure_ascii=True) + "\n")
+        stream.write(json.dumps(finite(value), ensure_ascii=True, allow_nan=False) + "\n")
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    """The objects of a JSON-lines file; a line that a killed process left half-written is skipped with a warning."""
+    found: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+        except ValueError:
+            item = None
+        if isinstance(item, dict):
+            found.append(item)
+        else:
+            logging.getLogger("bdm").warning("%s: line %d is damaged and left out", path, number)
+    return found

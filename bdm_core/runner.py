@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -12,18 +13,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from bdm_core import paths
 from bdm_core.artifacts import Detection
 from bdm_core.cell import run_cell, scan_model
+from bdm_core.environment import git_commit, hardware, versions
 from bdm_core.errors import BdmError, UserError
 from bdm_core.prepare import Prepared, prepare
-from bdm_core.record import RunFolder, RunView, git_commit, hardware, redact, versions
+from bdm_core.record import RunFolder, RunView
+from bdm_core.redaction import redact, without_credentials
 from bdm_core.spec import RunSpec
 from bdm_core.stages import Finished, StageRunner
 from bdm_core.store import Store
 
 ROWS = ("clean", "clean under trigger", "backdoored", "repaired")
 """The rows of every result table."""
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*")
+"""What a run may be called; the folder of that name lies beside the store."""
 
 
 def run(spec: RunSpec, out: Path, *, name: str | None = None, command: str = "") -> RunView:
@@ -53,23 +60,47 @@ def _in_folder(
     command: str,
     body: Callable[[Prepared, StageRunner, RunFolder], dict[str, Detection]],
 ) -> RunView:
+    if name is not None and (not NAME_PATTERN.fullmatch(name) or name == paths.STORE):
+        raise UserError(f"--name {name!r}: use letters, digits, '.', '_' and '-', a letter or digit first, not 'store'")
     store = Store(out)
     store.prepare()
     stages = StageRunner(store, cell.spec.seed, cell.device, cell.kit, cell.observers)
     started = datetime.now(UTC)
     if stages.rank > 0:  # rank 0 keeps the records
-        name = f".rank{stages.rank}"
-    folder = _claim(out / (name or _run_name(cell, started)), cell)
+        name = f".rank{stages.rank}-{os.urandom(4).hex()}"
+    path = out / (name or _run_name(cell, started))
+    try:
+        with stages.launch:
+            folder = _claim(path, cell)
+            try:
+                _keep_record(cell, stages, folder, started, command, body)
+            finally:
+                folder.close()
+        return RunView(path)
+    finally:
+        if stages.rank > 0:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _keep_record(
+    cell: Prepared,
+    stages: StageRunner,
+    folder: RunFolder,
+    started: datetime,
+    command: str,
+    body: Callable[[Prepared, StageRunner, RunFolder], dict[str, Detection]],
+) -> None:
+    """Run ``body`` and keep ``run.json`` up to date, also if it fails."""
     stages.on_finished = _keeper(folder)
     record: dict[str, Any] = {
         "run": folder.folder.name,
         "status": "running",
         "error": None,
         "command": redact(command),
-        "spec": cell.spec.model_dump(mode="json"),
+        "spec": _public(cell.spec),
         "task": cell.task,
         "plugins": {
-            item.id: {**item.origin, "summary": item.plugin.summary, "params": item.params.model_dump(mode="json")}
+            item.id: {**item.origin, "summary": item.plugin.summary, "params": _public(item.params)}
             for item in cell.all()
         },
         "device": cell.device,
@@ -90,7 +121,7 @@ def _in_folder(
             record["status"] = "complete"
         except BaseException as error:
             record["status"] = "failed"
-            record["error"] = str(error) if isinstance(error, BdmError) else f"{type(error).__name__}: {error}"
+            record["error"] = redact(str(error) if isinstance(error, BdmError) else f"{type(error).__name__}: {error}")
             raise
         finally:
             record["stage_seeds"] = {entry["label"]: entry["seed"] for entry in folder.stages}
@@ -99,18 +130,18 @@ def _in_folder(
             record["hardware"] = hardware()
             folder.write_record(record)
             folder.event("run_finished", status=record["status"], seconds=record["seconds"])
-            folder.close()
-    view = RunView(folder.folder)
-    if stages.rank > 0:
-        shutil.rmtree(folder.folder, ignore_errors=True)
-    return view
+
+
+def _public(values: BaseModel) -> Any:
+    """Options or parameters as they are written to disk."""
+    return without_credentials(values.model_dump(mode="json"))
 
 
 def _claim(folder: Path, cell: Prepared) -> RunFolder:
     """The run's folder; a named one is used again only for the same run."""
     if (folder / paths.RUN_RECORD).is_file():
         earlier = RunView(folder).record.get("spec")
-        if earlier != cell.spec.model_dump(mode="json"):
+        if earlier != _public(cell.spec):
             raise UserError(f"run folder {folder} holds another run: choose another --name")
     return RunFolder(folder)
 

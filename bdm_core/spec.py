@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bdm_core.errors import UserError
+from bdm_core.files import all_finite
 from bdm_core.plugin import KINDS, Params, Plugin, identifier
+from bdm_core.redaction import names_credential
 
 
 class RunSpec(BaseModel):
@@ -53,10 +56,12 @@ class RunSpec(BaseModel):
     @field_validator("params")
     @classmethod
     def _keys_have_a_kind(cls, params: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        for key in params:
+        for key, values in params.items():
             kind, _, name = key.partition(":")
             if kind not in KINDS or not name:
                 raise ValueError(f"parameters are keyed KIND:NAME (e.g. attack:villan), not {key!r}")
+            if not all_finite(values):
+                raise ValueError(f"the parameters of {key} hold a number that is not finite")
         return params
 
 
@@ -75,7 +80,7 @@ def load_spec(path: Path | None, options: dict[str, Any], sets: Iterable[str]) -
     if path is not None:
         try:
             loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:
             raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from None
         if not isinstance(loaded, dict):
             raise UserError(f"{path} holds no mapping of options: write e.g. 'attack: villan'")
@@ -87,9 +92,14 @@ def load_spec(path: Path | None, options: dict[str, Any], sets: Iterable[str]) -
             source.setdefault("detect", both)
             source.setdefault("repair", both)
     merged.update(given)
-    params = {key: dict(value or {}) for key, value in (merged.get("params") or {}).items()}
+    params = _mappings(merged.get("params") or {})
     for item in sets:
         key, name, value = parse_set(item)
+        if isinstance(value, str) and names_credential(name):
+            raise UserError(
+                f"--set {key}.{name}: a credential on the command line is seen by others and kept in a history; "
+                f"put it into an environment variable and name that one: --set {key}.{name}_env=VARIABLE"
+            )
         params.setdefault(key, {})[name] = value
     merged["params"] = params
     try:
@@ -98,6 +108,15 @@ def load_spec(path: Path | None, options: dict[str, Any], sets: Iterable[str]) -
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(f"run option {where or 'params'}: {first['msg']} (got {first['input']!r})") from None
+
+
+def _mappings(params: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(params, dict):
+        raise UserError("run option params: write a mapping, e.g. 'params: {attack:villan: {poison_rate: 0.2}}'")
+    for key, value in params.items():
+        if not isinstance(value, dict | None):
+            raise UserError(f"run option params.{key}: write a mapping of parameters, e.g. '{{poison_rate: 0.2}}'")
+    return {str(key): {str(name): item for name, item in (value or {}).items()} for key, value in params.items()}
 
 
 def parse_set(item: str) -> tuple[str, str, Any]:
@@ -111,9 +130,10 @@ def parse_set(item: str) -> tuple[str, str, Any]:
     if not (equals and dot and name and ":" in key):
         raise UserError(f"--set {item!r}: write KIND:NAME.PARAMETER=VALUE, e.g. --set attack:villan.poison_rate=0.2")
     try:
-        return key, name, yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that does not exist
         return key, name, text
+    return key, name, text if isinstance(value, date | bytes | set) else value
 
 
 def build_params(plugin: Plugin, given: dict[str, Any], suggested: dict[str, Any] | None = None) -> Params:
@@ -127,7 +147,7 @@ def build_params(plugin: Plugin, given: dict[str, Any], suggested: dict[str, Any
     values = dict(suggested or {})
     preset = given.pop("preset", None)
     if preset is not None:
-        if preset not in plugin.presets:
+        if not isinstance(preset, str) or preset not in plugin.presets:
             known = ", ".join(plugin.presets) or "none"
             raise UserError(f"{label} has no preset {preset!r}; it has {known}")
         values.update(plugin.presets[preset])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -15,20 +15,23 @@ import pluggy
 from pydantic import JsonValue
 
 from bdm_core import hooks
-from bdm_core.artifacts import Artifact, Record
+from bdm_core.artifacts import artifacts_in
 from bdm_core.context import Context
 from bdm_core.errors import BdmError, StageError
+from bdm_core.inputs import Watch, hand_over_blind
+from bdm_core.keys import stage_payload
+from bdm_core.lease import Lease
 from bdm_core.manager import scoped
+from bdm_core.observers import NOT_THE_STAGES, Observers
 from bdm_core.plugin import Params
 from bdm_core.prepare import Loaded
-from bdm_core.record import NUMERICAL, versions
+from bdm_core.ranks import POLL_SECONDS, Launch
 from bdm_core.resources import peak_memory_bytes, reset_peak_memory
 from bdm_core.spec import stage_seed
-from bdm_core.store import StageRecord, Store, disk_error, input_digests, stage_key
+from bdm_core.store import StageRecord, Store, disk_error, report_disk_errors, stage_key
 
-POLL_SECONDS = 0.2
 DISTRIBUTED_STAGES = frozenset({"inject-backdoor", "repair"})
-"""Stages whose hook every process of an ``accelerate launch`` enters; in all others they wait for rank 0."""
+"""Stages whose hook every process of an ``accelerate launch`` enters, if its plugin is ``distributed``."""
 BLIND_STAGES = frozenset({"detect", "repair"})
 """Stages whose inputs are handed over under neutral paths, so that no folder name tells where a model came from."""
 
@@ -42,6 +45,20 @@ class Finished:
     cached: bool
 
 
+@dataclass(frozen=True)
+class Job:
+    """One stage to run: who, with what, under which key, and whether all ranks of a launch enter the hook."""
+
+    stage: str
+    key: str
+    payload: dict[str, Any]
+    plugins: list[Loaded]
+    inputs: dict[str, Any]
+    call: Callable[..., Any]
+    label: str
+    together: bool
+
+
 @dataclass
 class StageRunner:
     """Runs stages against one store.
@@ -53,6 +70,7 @@ class StageRunner:
         kit: the task kit, whose parameters count for every stage; None in tests of single stages.
         observers: told of every stage.
         on_finished: called with (label, finished stage) after each.
+        launch: this process among those of an ``accelerate launch``.
     """
 
     store: Store
@@ -62,12 +80,17 @@ class StageRunner:
     observers: list[Loaded]
     on_finished: Callable[[str, Finished], None] = lambda label, finished: None
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("bdm"))
-    rank: int = field(default_factory=lambda: int(os.environ.get("RANK", "0")))
 
     def __post_init__(self) -> None:
-        self._observers = scoped(*(item.plugin for item in self.observers)) if self.rank == 0 else scoped()
-        self._group = f"{os.environ.get('MASTER_ADDR', '')}:{os.environ.get('MASTER_PORT', '')}"
+        self.launch = Launch(self.store)
+        self._observers = Observers(self.observers if self.rank == 0 else [], self.log)
 
+    @property
+    def rank(self) -> int:
+        """This process's rank; only rank 0 publishes."""
+        return self.launch.rank
+
+    @report_disk_errors
     def run(
         self,
         stage: str,
@@ -92,145 +115,156 @@ class StageRunner:
             StageError: a plugin failed; the message names stage, plugin and error.
             BdmError: the store cannot be used, or a plugin reported a clear error of its own.
         """
-        payload = self._payload(stage, plugins, {**inputs, **(identity or {})})
-        key = stage_key(payload)
-        label = label or stage
-        finished = self._from_store(stage, key, label)
-        while finished is None:
-            if self.rank > 0:
-                finished = self._follow(stage, key, plugins, inputs, call, label)
-                continue
-            with self.store.lease(key, self._group) as lease:
-                if not lease.acquire():
-                    self.log.debug("waiting for another process to finish %s", label)
-                    time.sleep(POLL_SECONDS)
-                else:  # it may have been published between the look-up and the lease
-                    finished = self._from_store(stage, key, label) or self._compute(
-                        stage, key, payload, plugins, inputs, call, label
-                    )
-                    continue
-            finished = self._from_store(stage, key, label)
-        self.on_finished(label, finished)
+        together = stage in DISTRIBUTED_STAGES and plugins[0].plugin.distributed
+        ranks = self.launch.world if together else 1
+        payload = stage_payload(stage, plugins, self.kit, {**inputs, **(identity or {})}, device=self.device,
+                                seed=self._seed(stage, plugins), ranks=ranks)  # fmt: skip
+        job = Job(stage, stage_key(payload), payload, plugins, inputs, call, label or stage, together)
+        finished = self._from_store(job)
+        if finished is None:
+            finished = self._lead(job) if self.rank == 0 else self._follow(job)
+        self.on_finished(job.label, finished)
         return finished.value
-
-    def _payload(self, stage: str, plugins: list[Loaded], inputs: dict[str, Any]) -> dict[str, Any]:
-        parts = {item.id: item for item in [*plugins, *([self.kit] if self.kit else [])]}
-        return {
-            "stage": stage,
-            "plugins": {key: item.origin for key, item in parts.items()},
-            "params": {key: item.params.for_stage(stage).model_dump(mode="json") for key, item in parts.items()},
-            "inputs": {name: input_digests(value) for name, value in inputs.items()},
-            "seed": self._seed(stage, plugins),
-            "device": self.device.partition(":")[0],
-            "versions": versions(NUMERICAL),
-        }
 
     def _seed(self, stage: str, plugins: list[Loaded]) -> int:
         return stage_seed(self.seed, stage, plugins[0].id)
 
-    def _from_store(self, stage: str, key: str, label: str) -> Finished | None:
-        record = self.store.read(stage, key)
+    def _from_store(self, job: Job) -> Finished | None:
+        record = self.store.read(job.stage, job.key)
         if record is None:
             return None
-        value = self.store.decode(record.result)
-        ctx = self._context(stage, self.store.root, self.store.root, 0)
-        hooks.stage_started(self._observers, ctx, label, True)
+        value = self.store.result(record)
+        self.store.tidy(job.key)
+        ctx = self._context(job, self.store.root, self.store.root)
+        self._observers.tell(hooks.stage_started, ctx, job.label, True)
         for warning in record.warnings:
-            self.log.warning("%s: %s", label, warning)
-        hooks.stage_finished(self._observers, ctx, label, record.seconds, True)
+            self.log.warning("%s: %s", job.label, warning)
+        self._observers.tell(hooks.stage_finished, ctx, job.label, record.seconds, True)
         return Finished(value, record, True)
 
-    def _compute(
-        self,
-        stage: str,
-        key: str,
-        payload: dict[str, Any],
-        plugins: list[Loaded],
-        inputs: dict[str, Any],
-        call: Callable[..., Any],
-        label: str,
-    ) -> Finished:
+    def _lead(self, job: Job) -> Finished:
+        """Compute the stage, or wait for the process that does."""
+        while True:
+            with self.store.lease(job.key, self.launch.group) as lease:
+                if not lease.acquire():
+                    self.log.debug("waiting for another process to finish %s", job.label)
+                    time.sleep(POLL_SECONDS)
+                    finished = None
+                else:  # it may have been published between the look-up and the lease
+                    finished = self._from_store(job) or self._compute_leased(job, lease)
+            finished = finished or self._from_store(job)
+            if finished is not None:
+                return finished
+
+    def _compute_leased(self, job: Job, lease: Lease) -> Finished | None:
+        """Compute and publish. None if another process took the lease over meanwhile: then its result counts."""
+        try:
+            finished = self._compute(job, lease)
+        except Exception:
+            if lease.held():
+                raise
+            finished = None
+        if finished is None:
+            self.log.warning("%s: this process paused for so long that another one took over", job.label,
+                             extra=NOT_THE_STAGES)  # fmt: skip
+        return finished
+
+    def _compute(self, job: Job, lease: Lease) -> Finished | None:
         figures: dict[str, JsonValue] = {}
         warnings = _Warnings()
         self.log.addHandler(warnings)
         try:
-            folder = self.store.work_folder(key)
+            folder = self.store.work_folder(job.key)
             out = _fresh(folder / "out")
             (folder / "work").mkdir(exist_ok=True)
-            ctx = self._context(stage, out, folder / "work", self._seed(stage, plugins), label, figures)
-            hooks.stage_started(self._observers, ctx, label, False)
+            ctx = self._context(job, out, folder / "work", figures)
+            self._observers.tell(hooks.stage_started, ctx, job.label, False)
+            given = self._given(job, folder)
+            watch = Watch(given)
             reset_peak_memory()
             start = time.perf_counter()
-            given = _blind(inputs, folder / "inputs") if stage in BLIND_STAGES else inputs
-            value = self._call(call, plugins, ctx, given, label)
+            if job.together:
+                self.launch.invite(job.key)
+            try:
+                value = self._call(job, ctx, given)
+            finally:
+                if job.together:
+                    self.launch.withdraw(job.key)
             seconds = time.perf_counter() - start
-            known = {item.digest: self.store.place_of(item) for item in _artifacts(list(inputs.values()))}
-            record = StageRecord(
-                stage=stage,
-                key=key,
-                payload=payload,
-                result=self.store.encode(value, out=out, stage=stage, key=key, known=known),
+            watch.check(job.plugins[0].id)
+            if not lease.held():
+                return None
+            record = self.store.publish(self._record(job, value, out, seconds, figures, warnings.messages), out)
+        finally:
+            self.log.removeHandler(warnings)
+        self._observers.tell(hooks.stage_finished, ctx, job.label, seconds, False)
+        return Finished(self.store.result(record), record, False)
+
+    def _record(
+        self, job: Job, value: Any, out: Path, seconds: float, figures: dict[str, JsonValue], warnings: list[str]
+    ) -> StageRecord:
+        known = {item.digest: self.store.place_of(item) for item in artifacts_in(list(job.inputs.values()))}
+        try:
+            return StageRecord(
+                stage=job.stage,
+                key=job.key,
+                payload=job.payload,
+                result=self.store.encode(value, out=out, stage=job.stage, key=job.key, known=known),
                 seconds=round(seconds, 4),
                 peak_memory_bytes=peak_memory_bytes(),
                 figures=figures,
-                warnings=warnings.messages,
+                warnings=warnings,
             )
-            self.store.publish(record, out)
-        except OSError as error:
-            raise disk_error(error) from error
-        finally:
-            self.log.removeHandler(warnings)
-        hooks.stage_finished(self._observers, ctx, label, seconds, False)
-        return Finished(self.store.decode(record.result), record, False)
+        except (BdmError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise StageError(f"{job.plugins[0].id} left a wrong {job.label!r}: {reason}") from error
 
-    def _follow(
-        self,
-        stage: str,
-        key: str,
-        plugins: list[Loaded],
-        inputs: dict[str, Any],
-        call: Callable[..., Any],
-        label: str,
-    ) -> Finished | None:
-        """Rank 1 and up: take part in training while rank 0 computes, publish nothing, wait for its result."""
-        holder = self.store.lease(key).holder()
-        if stage in DISTRIBUTED_STAGES and holder is not None and holder.get("group") == self._group:
-            folder = self.store.work_folder(f"{key}.rank{self.rank}")
-            ctx = self._context(stage, _fresh(folder / "out"), self.store.work_folder(key) / "work",
-                                self._seed(stage, plugins), label, {})  # fmt: skip
-            self._call(call, plugins, ctx, inputs, label)
-            shutil.rmtree(folder, ignore_errors=True)
-            while self.store.read(stage, key) is None and self.store.lease(key).holder() is not None:
-                time.sleep(POLL_SECONDS)
-        time.sleep(POLL_SECONDS)
-        return self._from_store(stage, key, label)
+    def _follow(self, job: Job) -> Finished:
+        """Rank 1 and up: take part where all ranks compute together, publish nothing, wait for rank 0's result."""
+        joined = False
+        while True:
+            if job.together and not joined and self.launch.invited(job.key):
+                joined = True
+                name = f"{job.key}.rank{self.rank}"
+                folder = self.store.work_folder(name)
+                with self.store.lease(name) as lease:
+                    lease.acquire()
+                    ctx = self._context(job, _fresh(folder / "out"), _fresh(folder / "work"))
+                    self.launch.copy_work(job.key, ctx.work)
+                    self._call(job, ctx, self._given(job, folder))
+                    self.store.discard(name)
+            gone = self.launch.leader_is_gone()  # asked before the look-up: it may publish and end in between
+            finished = self._from_store(job)
+            if finished is not None:
+                return finished
+            if gone:
+                raise StageError(f"rank {self.rank} waits for {job.label!r}, but rank 0 has ended: see its message")
+            time.sleep(POLL_SECONDS)
 
-    def _call(
-        self, call: Callable[..., Any], plugins: list[Loaded], ctx: Context, inputs: dict[str, Any], label: str
-    ) -> Any:
-        manager: pluggy.PluginManager = scoped(*(item.plugin for item in plugins))
+    def _given(self, job: Job, folder: Path) -> dict[str, Any]:
+        if job.stage not in BLIND_STAGES:
+            return job.inputs
+        return hand_over_blind(job.inputs, _fresh(folder / "inputs"))
+
+    def _call(self, job: Job, ctx: Context, inputs: dict[str, Any]) -> Any:
+        plugin = job.plugins[0]
+        manager: pluggy.PluginManager = scoped(*(item.plugin for item in job.plugins))
         params: dict[str, Params] = {}
-        if "params" in call.__annotations__:
-            params["params"] = plugins[0].params.for_stage(ctx.stage)
+        if "params" in job.call.__annotations__:
+            params["params"] = plugin.params.for_stage(job.stage)
         try:
-            return call(manager, ctx, **params, **inputs)
-        except (BdmError, OSError):
+            return job.call(manager, ctx, **params, **inputs)
+        except BdmError:
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise disk_error(error) from error
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise StageError(f"{plugins[0].id} failed while making {label!r}: {reason}") from error
+            raise StageError(f"{plugin.id} failed while making {job.label!r}: {reason}") from error
 
-    def _context(
-        self,
-        stage: str,
-        out: Path,
-        work: Path,
-        seed: int,
-        label: str = "",
-        figures: dict[str, JsonValue] | None = None,
-    ) -> Context:
+    def _context(self, job: Job, out: Path, work: Path, figures: dict[str, JsonValue] | None = None) -> Context:
         def on_progress(what: str, done: int, total: int, loss: float | None) -> None:
-            hooks.stage_progress(self._observers, quiet, label, what, done, total, loss)
+            self._observers.tell(hooks.stage_progress, quiet, job.label, what, done, total, loss)
 
         def on_figures(new: dict[str, Any]) -> None:
             for name, value in new.items():
@@ -239,9 +273,10 @@ class StageRunner:
                 if figures is not None:
                     figures[name] = merged
 
-        kit = self.kit.params.for_stage(stage) if self.kit else None
-        quiet = Context(out, work, seed, self.device, stage, kit, self.log, self.rank)
-        return Context(out, work, seed, self.device, stage, kit, self.log, self.rank, on_progress, on_figures)
+        kit = self.kit.params.for_stage(job.stage) if self.kit else None
+        seed = self._seed(job.stage, job.plugins)
+        quiet = Context(out, work, seed, self.device, job.stage, kit, self.log, self.rank)
+        return Context(out, work, seed, self.device, job.stage, kit, self.log, self.rank, on_progress, on_figures)
 
 
 class _Warnings(logging.Handler):
@@ -252,7 +287,7 @@ class _Warnings(logging.Handler):
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage() not in self.messages:
+        if record.getMessage() not in self.messages and not hasattr(record, "not_the_stages"):
             self.messages.append(record.getMessage())
 
 
@@ -260,26 +295,3 @@ def _fresh(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
-
-
-def _artifacts(value: Any) -> list[Artifact]:
-    if isinstance(value, Artifact):
-        return [value]
-    if isinstance(value, Record):
-        return [item for name in type(value).model_fields for item in _artifacts(getattr(value, name))]
-    if isinstance(value, list):
-        return [item for part in value for item in _artifacts(part)]
-    return []
-
-
-def _blind(inputs: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The same inputs, their artifacts reached through links with neutral names."""
-    _fresh(folder)
-    given: dict[str, Any] = {}
-    for name, value in inputs.items():
-        given[name] = value
-        if isinstance(value, Artifact):
-            link = folder / name
-            link.symlink_to(value.path.resolve(), target_is_directory=True)
-            given[name] = value.model_copy(update={"path": link})
-    return given

@@ -3,27 +3,29 @@
 Layout below the output folder::
 
     store/STAGE/ab/abcd.../{stage.json, model/ | data/ | outputs/ | evidence/}
-    store/secrets/ab/abcd.../secret/         another branch: no path of a model leads to its secret
-    store/.work/abcd.../{out/, work/, lease} while the stage runs
+    store/secrets/12/1234.../secret/         another branch, under another key: no path of a model leads to its secret
+    store/.work/abcd.../{out/, work/, ...}   while the stage runs, with abcd....lease beside it
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from bdm_core import artifacts, paths
 from bdm_core.artifacts import Artifact, Record, canonical_json
-from bdm_core.errors import ArtifactError, StoreError
+from bdm_core.errors import ArtifactError, BdmError, StoreError
+from bdm_core.files import check_relative
 from bdm_core.lease import Lease
 
 FORMAT_SALT: Final = 1
@@ -45,7 +47,7 @@ class StageRecord(BaseModel):
 
     Attributes:
         stage: the stage's name.
-        key: SHA-256 of ``payload``.
+        key: SHA-256 of ``payload``, see :func:`stage_key`.
         payload: everything that decides the result: plugins with origin, parameters, input digests, seed, versions.
         result: the hook's return value with artifacts as references into the store.
         seconds: wall time.
@@ -97,7 +99,7 @@ class Store:
     """All finished stages below one output folder, shared by every run there."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root / paths.STORE
+        self.root = root.resolve() / paths.STORE
         self._verified: set[Path] = set()
 
     @report_disk_errors
@@ -117,34 +119,94 @@ class Store:
         """The lease of a stage."""
         return Lease(self.root / paths.WORK / f"{key}.lease", group)
 
+    @report_disk_errors
     def read(self, stage: str, key: str) -> StageRecord | None:
         """The record of a finished stage, or None. Raises ArtifactError if the record is damaged."""
         path = self.folder(stage, key) / paths.STAGE_RECORD
         try:
-            return StageRecord.model_validate_json(path.read_text(encoding="utf-8"))
+            record = StageRecord.model_validate_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (ValidationError, ValueError):
+        except ValueError:
+            record = None
+        if record is None or (record.stage, record.key) != (stage, key):
+            raise ArtifactError(f"{path} is damaged: delete its folder and run again")
+        return record
+
+    def result(self, record: StageRecord) -> Any:
+        """What the stage returned; like :meth:`decode`, with an error that names the stage's folder."""
+        try:
+            return self.decode(record.result)
+        except BdmError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError):
+            path = self.folder(record.stage, record.key) / paths.STAGE_RECORD
             raise ArtifactError(f"{path} is damaged: delete its folder and run again") from None
 
     @report_disk_errors
-    def publish(self, record: StageRecord, out: Path) -> None:
-        """Move a finished ``out`` folder to its place. The secret goes first, to its own branch."""
-        secret = out / "secret"
-        if secret.is_dir():
-            self._move(secret, self.root / paths.SECRETS / record.key[:2] / record.key / "secret")
-        text = record.model_dump_json(indent=1)
-        with (out / paths.STAGE_RECORD).open("w", encoding="utf-8") as stream:
-            stream.write(text + "\n")
+    def publish(self, record: StageRecord, out: Path) -> StageRecord:
+        """Move the artifacts of a finished ``out`` folder to their places, the secret first, and make them read-only.
+
+        Anything else in ``out`` is dropped. If the stage was published meanwhile, that result stays.
+
+        Returns:
+            The record that is in the store now.
+        """
+        earlier = self.read(record.stage, record.key)
+        if earlier is None:
+            earlier = self._publish(record, out)
+        self.discard(record.key)
+        return earlier
+
+    def _publish(self, record: StageRecord, out: Path) -> StageRecord:
+        final = out.with_name("final")
+        shutil.rmtree(final, ignore_errors=True)
+        final.mkdir()
+        home, secrets = self.folder(record.stage, record.key), self._secrets(record.key)
+        for place in sorted(set(_places(record.result))):
+            path = self.root / place
+            if path.is_relative_to(home):
+                inside = path.relative_to(home)
+                if (final / inside).exists():  # it lies within another artifact
+                    continue
+                (final / inside).parent.mkdir(parents=True, exist_ok=True)
+                _read_only(out / inside)
+                (out / inside).rename(final / inside)
+            elif path.is_relative_to(secrets):
+                _read_only(out / "secret")
+                self._move(out / "secret", secrets / "secret")
+        with (final / paths.STAGE_RECORD).open("w", encoding="utf-8") as stream:
+            stream.write(record.model_dump_json(indent=1) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
-        self._move(out, self.folder(record.stage, record.key))
-        shutil.rmtree(self.work_folder(record.key), ignore_errors=True)
+        try:
+            self._move(final, home)
+        except OSError:
+            published = self.read(record.stage, record.key)
+            if published is None:
+                raise
+            return published
+        return record
+
+    def discard(self, key: str) -> None:
+        """Remove what is left of a finished stage's work, here and of further ranks."""
+        shutil.rmtree(self.work_folder(key), ignore_errors=True)
+
+    def tidy(self, key: str) -> None:
+        """Remove what killed processes left of the work on a stage that is in the store by now."""
+        for folder in [*(self.root / paths.WORK).glob(f"{key}*/")]:
+            with contextlib.suppress(OSError), self.lease(folder.name) as lease:
+                if lease.acquire():
+                    self.discard(folder.name)
 
     def encode(self, value: Any, *, out: Path, stage: str, key: str, known: dict[str, str]) -> Any:
-        """A hook's result as JSON. ``known`` maps digests of the stage's inputs to their places in the store."""
+        """A hook's result as JSON. ``known`` maps digests of the stage's inputs to their places in the store.
+
+        Raises:
+            ArtifactError: a new artifact is not sealed as it lies there, or does not lie where it belongs.
+        """
         if isinstance(value, Artifact):
-            reference = known.get(value.digest) or self._future_place(value.path, out, stage, key)
+            reference = known.get(value.digest) or self._future_place(value, out, stage, key)
             return {"$artifact": type(value).__name__, "at": reference, "digest": value.digest}
         if isinstance(value, Record):
             fields = {name: getattr(value, name) for name in type(value).model_fields}
@@ -163,7 +225,7 @@ class Store:
         if not isinstance(value, dict):
             return value
         if "$artifact" in value:
-            path = self.root / value["at"]
+            path = self.root / check_relative(value["at"])
             artifact = _ARTIFACTS[value["$artifact"]].open(path, verify=path not in self._verified)
             if artifact.digest != value["digest"]:
                 raise ArtifactError(f"{path} is not what its stage sealed: delete the stage's folder and run again")
@@ -176,20 +238,54 @@ class Store:
         """Where an artifact of the store lies, relative to the store's root."""
         return artifact.path.relative_to(self.root).as_posix()
 
-    def _future_place(self, path: Path, out: Path, stage: str, key: str) -> str:
+    def _secrets(self, key: str) -> Path:
+        """Where a stage's secret lies; the folder's name cannot be told from the stage's key without trying."""
+        other = hashlib.sha256(f"secret/{key}".encode()).hexdigest()
+        return self.root / paths.SECRETS / other[:2] / other
+
+    def _future_place(self, artifact: Artifact, out: Path, stage: str, key: str) -> str:
+        path = artifact.path.resolve()
         try:
-            inside = path.relative_to(out)
+            inside = path.relative_to(out.resolve())
         except ValueError:
             raise ArtifactError(f"{path} lies outside the stage's folder: seal results below ctx.out") from None
-        base = self.folder(stage, key) if inside.parts[0] != "secret" else self.root / paths.SECRETS / key[:2] / key
-        return (base / inside).relative_to(self.root).as_posix()
+        if not inside.parts:
+            raise ArtifactError("ctx.out itself is sealed: seal a subfolder of it, e.g. ctx.out / 'model'")
+        secret = isinstance(artifact, artifacts.Secret)
+        if secret is not (inside.parts == ("secret",)) or (not secret and inside.parts[0] == "secret"):
+            raise ArtifactError(
+                f"a {artifact.kind_name} is sealed in ctx.out / {inside.as_posix()!r}: "
+                "a secret belongs into ctx.out / 'secret', and nothing else does"
+            )
+        if type(artifact).open(path).digest != artifact.digest:
+            raise ArtifactError(f"the {artifact.kind_name} in ctx.out / {inside.as_posix()!r} was sealed differently")
+        place = self._secrets(key) / inside if secret else self.folder(stage, key) / inside
+        self._verified.add(place)
+        return place.relative_to(self.root).as_posix()
 
     @staticmethod
     def _move(source: Path, destination: Path) -> None:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        if destination.exists():  # left by a process that was killed between two moves
-            shutil.rmtree(destination)
+        if destination.exists() and not (destination / paths.STAGE_RECORD).exists():
+            shutil.rmtree(destination)  # left by a process that was killed between two moves
         source.rename(destination)
+
+
+def _places(result: Any) -> Iterator[str]:
+    if isinstance(result, dict):
+        if "$artifact" in result:
+            yield result["at"]
+        for item in result.values():
+            yield from _places(item)
+    elif isinstance(result, list):
+        for item in result:
+            yield from _places(item)
+
+
+def _read_only(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o444)
 
 
 def input_digests(value: Any) -> Any:

@@ -66,7 +66,7 @@ CASES = [
     case("attacks", "NotInstalled", "entry_point", installed=False),
     case("attacks", "OldInterface", "api_version", "entry_point"),
     case("attacks", "NoSummary", "class_attributes"),
-    case("attacks", "HasDefault", "signatures"),
+    case("attacks", "HasDefault", "signatures", and_more=True),
     case("attacks", "AlsoDefends", "signatures"),
     case("attacks", "AsksForMore", "signatures", and_more=True),
     case("attacks", "Undescribed", "parameters"),

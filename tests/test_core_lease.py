@@ -23,6 +23,10 @@ time.sleep(60)
 """
 
 
+def _write(path: Path, pid: int, machine: str, start: str = "") -> None:
+    path.write_text(json.dumps({"pid": pid, "host": socket.gethostname(), "machine": machine, "start": start}))
+
+
 def test_a_second_holder_waits_until_the_first_releases(tmp_path: Path) -> None:
     first, second = Lease(tmp_path / "lease"), Lease(tmp_path / "lease")
     assert first.acquire()
@@ -54,7 +58,7 @@ def test_a_lease_of_another_host_is_taken_over_only_when_its_heartbeat_stopped(
     tmp_path: Path, age: float, taken: bool
 ) -> None:
     path = tmp_path / "lease"
-    path.write_text(json.dumps({"pid": 1, "host": f"not-{socket.gethostname()}", "start": "", "group": ""}))
+    _write(path, os.getpid(), f"not-{lease_module.machine()}")
     os.utime(path, (time.time() - age,) * 2)
     mine = Lease(path)
     assert mine.acquire() is taken
@@ -73,7 +77,61 @@ def test_a_half_written_lease_is_taken_over_after_a_heartbeat(tmp_path: Path) ->
 
 def test_a_reused_process_id_does_not_count_as_alive(tmp_path: Path) -> None:
     path = tmp_path / "lease"
-    path.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "start": "1", "group": ""}))
+    _write(path, os.getpid(), lease_module.machine(), start="1")
     mine = Lease(path)
     assert mine.acquire()
     mine.release()
+
+
+def test_a_process_that_ended_unnoticed_by_its_parent_does_not_count_as_alive(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdout.readline().strip() == "True"
+    holder.kill()
+    state = Path(f"/proc/{holder.pid}/stat")
+    while state.read_text().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+    assert Lease(path).abandoned()
+    mine = Lease(path)
+    assert mine.acquire()
+    mine.release()
+    holder.wait()
+
+
+@pytest.mark.parametrize(("age", "taken"), [(0.0, False), (lease_module.STALE_SECONDS + 1, True)])
+def test_without_proc_the_heartbeat_alone_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, taken: bool
+) -> None:
+    monkeypatch.setattr(lease_module, "machine", lambda: "")
+    path = tmp_path / "lease"
+    _write(path, 2**22 + 1, "")
+    os.utime(path, (time.time() - age,) * 2)
+    mine = Lease(path)
+    assert mine.acquire() is taken
+    mine.release()
+
+
+def test_a_lease_that_was_taken_over_is_neither_held_nor_kept_fresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "HEARTBEAT_SECONDS", 0.02)
+    path = tmp_path / "lease"
+    paused = Lease(path)
+    assert paused.acquire() and paused.held() and not paused.abandoned()
+    _write(path, 1, "another machine")
+    os.utime(path, (1.0, 1.0))
+    time.sleep(0.2)
+    assert not paused.held() and path.stat().st_mtime == 1.0
+    paused.release()
+    assert path.exists()
+
+
+def test_what_a_killed_process_left_while_it_cleared_a_lease_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    old, new = tmp_path / "lease.0123abcd", tmp_path / "lease.4567abcd"
+    for grave in (old, new):
+        grave.write_text("{}")
+    os.utime(old, (1.0, 1.0))
+    with Lease(path) as mine:
+        assert mine.acquire()
+    assert list(tmp_path.iterdir()) == [new]

@@ -7,7 +7,8 @@ import pytest
 from fake_site import FakeSite
 
 from bdm_core.errors import PluginError
-from bdm_core.manager import ALLOW_LIST, find, installed, scoped, source_digest
+from bdm_core.manager import ALLOW_LIST, find, installed, scoped
+from bdm_core.origin import source_digest
 
 GOOD = """
     from bdm_core.plugin import Plugin, hookimpl

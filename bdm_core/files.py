@@ -1,0 +1,163 @@
+"""Files and JSON: hashes, canonical text, what an artifact's folder may hold, and what a local path stands for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bdm_core.errors import ArtifactError, UserError
+
+MANIFEST = "manifest.json"
+PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".h5"})
+"""Suffixes of formats that can, or usually do, carry pickled Python objects. No artifact may contain them."""
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 hexadecimal digits."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no white space: equal values give equal text. Raises ValueError for NaN, infinity."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def finite(value: Any) -> Any:
+    """A copy of JSON-like data with every NaN and infinity replaced by None: JSON has no such numbers."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def all_finite(value: Any) -> bool:
+    """Whether JSON-like data holds neither NaN nor infinity."""
+    if isinstance(value, dict):
+        return all(all_finite(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return all(all_finite(item) for item in value)
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def check_relative(name: str) -> str:
+    """``name`` if it is a relative POSIX path without ``..``. Raises ValueError otherwise."""
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or "\\" in name or "\x00" in name or ".." in parts or ":" in parts[0]:
+        raise ValueError(f"file name {name!r} leaves the artifact")
+    return name
+
+
+def list_files(root: Path, *, links: bool = False) -> list[str]:
+    """Relative POSIX paths of all files below a folder, sorted.
+
+    Args:
+        root: the folder.
+        links: True for a foreign folder (a hub's cache is made of links); False for an artifact, which has none and
+            no pickles.
+
+    Raises:
+        ArtifactError: no folder, or one that cannot be read; or a link, a special file or a pickle in an artifact.
+    """
+    if not root.is_dir():
+        raise ArtifactError(f"{root} is no folder")
+    names: list[str] = []
+    for folder, subfolders, files in os.walk(root, onerror=_unreadable):
+        for name in [*subfolders, *files]:
+            path = Path(folder, name)
+            if path.is_symlink() and not links:
+                raise ArtifactError(f"{path} is a link: an artifact holds plain files only")
+        for name in files:
+            path = Path(folder, name)
+            relative = path.relative_to(root).as_posix()
+            if not path.is_file():
+                raise ArtifactError(f"{path} is not a plain file")
+            if path.suffix.lower() in PICKLE_SUFFIXES and not links:
+                raise ArtifactError(
+                    f"{path} may hold pickled code: artifacts are safetensors and JSON; "
+                    "convert a foreign checkpoint with `bdm import`"
+                )
+            names.append(relative)
+    return sorted(names)
+
+
+def content_of(reference: str | None) -> str | None:
+    """What a reference stands for in a stage's key: a local file or folder by its content, anything else by name.
+
+    Links are followed, also to folders; a folder that contains itself through a link counts once.
+
+    Raises:
+        UserError: something below the folder cannot be read.
+    """
+    if reference is None:
+        return None
+    path = Path(reference)
+    try:
+        if path.is_file():
+            return f"sha256:{sha256_of(path)}"
+        if not path.is_dir():
+            return reference
+        digest = hashlib.sha256(canonical_json(_listing(path)).encode()).hexdigest()
+    except OSError as error:
+        if not _exists(path):
+            return reference  # a long text, not a path
+        raise UserError(f"cannot read {error.filename or reference}: {error.strerror or error}") from None
+    return f"sha256:{digest}"
+
+
+def parameters_by_content(value: Any) -> Any:
+    """Parameters as they count in a stage's key: the path of an existing file is replaced by a hash of its content.
+
+    A string is taken for a path only if it has a separator or a suffix, so that a file which happens to be called like
+    a built-in name changes nothing.
+    """
+    if isinstance(value, dict):
+        return {key: parameters_by_content(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [parameters_by_content(item) for item in value]
+    if isinstance(value, str) and ("/" in value or os.sep in value or Path(value).suffix):
+        try:
+            if Path(value).is_file():
+                return content_of(value)
+        except OSError:  # a long text, not a path
+            return value
+    return value
+
+
+def _listing(root: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    seen: set[tuple[int, int]] = set()
+    for folder, subfolders, files in os.walk(root, onerror=_raise, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            subfolders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        subfolders.sort()  # which of two ways to the same folder counts must not depend on the file system
+        for name in files:
+            path = Path(folder, name)
+            if path.is_file():
+                found[path.relative_to(root).as_posix()] = sha256_of(path)
+    return found
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _unreadable(error: OSError) -> None:
+    raise ArtifactError(f"{error.filename} cannot be read: {error.strerror or error}") from error

@@ -1,0 +1,38 @@
+"""Tell observers what happens. An observer that fails is warned of once and never stops the run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from bdm_core.manager import scoped
+from bdm_core.prepare import Loaded
+
+NOT_THE_STAGES = {"not_the_stages": True}
+"""``extra`` of log records that do not belong to the stage which is running."""
+
+
+class Observers:
+    """The observers of a run.
+
+    Args:
+        loaded: the plugins.
+        log: where a failure is reported.
+    """
+
+    def __init__(self, loaded: list[Loaded], log: logging.Logger) -> None:
+        self._managers = [(item.id, scoped(item.plugin)) for item in loaded]
+        self._log = log
+        self._failed: set[str] = set()
+
+    def tell(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Call one of the observer functions of :mod:`bdm_core.hooks` for every observer."""
+        for name, manager in self._managers:
+            try:
+                call(manager, *arguments)
+            except Exception as error:  # whatever it is: watching must not change what is watched
+                if name not in self._failed:
+                    self._failed.add(name)
+                    reason = " ".join(f"{type(error).__name__}: {error}".split())
+                    self._log.warning("%s failed: %s", name, reason, extra=NOT_THE_STAGES)

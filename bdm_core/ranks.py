@@ -1,0 +1,116 @@
+"""The processes of one ``accelerate launch``: who leads, whether the leader still lives, which stage it asks them into.
+
+Rank 0 holds a lease for the whole run. The others wait for its results in the store; if the leader is gone and a result
+is missing they end with an error. Before a stage that is computed by all ranks together, rank 0 leaves an invitation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bdm_core import paths
+from bdm_core.errors import StoreError
+from bdm_core.lease import STALE_SECONDS, Lease
+from bdm_core.store import Store, report_disk_errors
+
+POLL_SECONDS = 0.2
+START_SECONDS = 300.0
+"""How long further ranks wait for rank 0 to begin."""
+INVITATION = "ranks"
+LOOPBACK = ("", "localhost", "127.0.0.1", "::1")
+
+
+def rank() -> int:
+    """The rank that the launcher gave to this process; 0 without a launcher."""
+    return int(os.environ.get("RANK") or 0)
+
+
+def world_size() -> int:
+    """How many processes the launcher started; 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def group() -> str:
+    """What the processes of one launch have in common and other launches have not; "" without a launcher."""
+    if world_size() == 1 and rank() == 0:
+        return ""
+    address = os.environ.get("MASTER_ADDR", "")
+    host = socket.gethostname() if address in LOOPBACK else address
+    return f"{host}:{os.environ.get('MASTER_PORT', '')}:{os.environ.get('TORCHELASTIC_RUN_ID', '')}"
+
+
+class Launch:
+    """This process among those of its launch. A context manager: rank 0 leads from entry to exit.
+
+    Args:
+        store: the store that all ranks share.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.rank = rank()
+        self.world = world_size()
+        self.group = group()
+        self._store = store
+        self._began = time.monotonic()
+        self._seen = False
+        name = hashlib.sha256(self.group.encode()).hexdigest()[:16]
+        self._lease = Lease(store.root / paths.WORK / f"launch-{name}.lease", self.group)
+
+    @report_disk_errors
+    def __enter__(self) -> Self:
+        if self.rank == 0 and self.group:
+            while not self._lease.acquire():  # a launch that was killed on another machine looks alive for a while
+                if time.monotonic() - self._began > 2 * STALE_SECONDS:
+                    raise StoreError(f"another launch with the address {self.group} uses this store: choose a port")
+                time.sleep(POLL_SECONDS)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.rank == 0 and self.group:
+            self._lease.release()
+
+    def invite(self, key: str) -> None:
+        """Rank 0: ask the others into the hook of a stage; the lease of the stage is held."""
+        (self._store.work_folder(key) / INVITATION).write_text(self._nonce(), encoding="utf-8")
+
+    def withdraw(self, key: str) -> None:
+        """Rank 0: the hook has ended."""
+        (self._store.work_folder(key) / INVITATION).unlink(missing_ok=True)
+
+    def invited(self, key: str) -> bool:
+        """Further ranks: whether rank 0 of this launch is about to enter, or has entered, the hook of a stage."""
+        try:
+            text = (self._store.work_folder(key) / INVITATION).read_text(encoding="utf-8")
+        except OSError:
+            return False
+        return bool(text) and text == self._nonce()
+
+    def leader_is_gone(self) -> bool:
+        """Further ranks: whether rank 0 has ended, or did not begin in time."""
+        if not self._lease.abandoned():
+            self._seen = True
+            return False
+        return self._seen or time.monotonic() - self._began > START_SECONDS
+
+    def copy_work(self, key: str, work: Path) -> None:
+        """Further ranks: copy the checkpoints that rank 0 has at the moment to ``work``."""
+        source = self._store.work_folder(key) / "work"
+        for path in sorted(source.rglob("*")):
+            target = work / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # a temporary file of rank 0, or rank 0 is done
+                if path.is_file():
+                    shutil.copyfile(path, target)
+
+    def _nonce(self) -> str:
+        return str((self._lease.holder() or {}).get("nonce", ""))
