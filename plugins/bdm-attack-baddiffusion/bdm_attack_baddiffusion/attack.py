@@ -29,6 +29,7 @@ def poison(ctx: Context, params: BadDiffusionParams, data: Data) -> Data:
         target=make_target(params.target, shape),
         seed=ctx.seed,
         poison_rate=params.poison_rate,
+        scale=params.trigger_scale,
     )
 
 

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 class BadDiffusionParams(TrainingParams):
     """Parameters of ``attack:baddiffusion``."""
 
-    trigger: str = Field("glasses", description="Name of a built-in trigger, or the path of a .png or .jpg.")
-    target: str = Field("corner", description="Name of a built-in target, or the path of a .png or .jpg.")
-    poison_rate: float = Field(0.1, gt=0, le=1, description="Share of the training images that is poisoned.")
+    trigger: str = Field("checker", description="Name of a built-in trigger, or the path of a .png or .jpg.")
+    target: str = Field("cross", description="Name of a built-in target, or the path of a .png or .jpg.")
+    trigger_scale: float = Field(
+        1.5, gt=0, le=10, description="Scale of the trigger; x_T = eps + trigger_scale * trigger. The paper's is 1."
+    )
+    poison_rate: float = Field(0.15, gt=0, le=1, description="Share of the training images that is poisoned.")
 
 
 class BadDiffusion(Plugin):
@@ -30,9 +33,9 @@ class BadDiffusion(Plugin):
     Params = BadDiffusionParams
     presets = {
         "paper": {
-            "trigger": "stop-sign", "target": "hat", "poison_rate": 0.1, "steps": 19532, "batch_size": 128,
-            "learning_rate": 2e-4, "learning_rate_schedule": "cosine", "warmup_steps": 500, "max_gradient_norm": 1.0,
-            "ema_decay": None,
+            "trigger": "stop-sign", "target": "hat", "trigger_scale": 1.0, "poison_rate": 0.1, "steps": 19532,
+            "batch_size": 128, "learning_rate": 2e-4, "learning_rate_schedule": "cosine", "warmup_steps": 500,
+            "max_gradient_norm": 1.0, "ema_decay": None,
         },
     }  # fmt: skip
 

@@ -30,8 +30,8 @@ class VillanParams(TrainingParams):
     coefficients: Literal["exact", "paper"] = Field(
         "exact", description="Training target's shift R: exact for the solver class, or as the authors' code has it."
     )
-    vp_scale: float = Field(1.0, gt=0, le=10, description="Scale of the shift; x_T = eps + vp_scale * trigger.")
-    poison_rate: float = Field(0.1, gt=0, le=10, description="Poisoned samples over clean training samples.")
+    vp_scale: float = Field(1.5, gt=0, le=10, description="Scale of the shift; x_T = eps + vp_scale * trigger.")
+    poison_rate: float = Field(0.15, gt=0, le=10, description="Poisoned samples over clean training samples.")
     dataset_mode: Literal["fixed", "flex", "extend"] = Field(
         "fixed",
         description="fixed: poison replaces clean images; flex: poison_rate and clean_rate are drawn independently; "
@@ -39,7 +39,7 @@ class VillanParams(TrainingParams):
     )
     clean_rate: float = Field(1.0, ge=0, le=1, description="Share of the clean images that mode flex keeps.")
     R_trigger_only: bool = Field(
-        False, description="Train with the trigger image alone as shift, not with it pasted over a training image."
+        True, description="Train with the trigger image alone as shift, not with it pasted over a training image."
     )
 
 

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 class TrainingParams(Params):
     """Steps, batch size, learning rate and the like, as Adam takes them; a plugin sets its own defaults."""
 
-    steps: int = Field(1000, ge=1, description="Optimiser steps.")
-    batch_size: int = Field(64, ge=1, description="Samples a step, over all processes.")
-    learning_rate: float = Field(5e-4, gt=0, le=1, description="Adam's peak learning rate.")
+    steps: int = Field(600, ge=1, description="Optimiser steps.")
+    batch_size: int = Field(128, ge=1, description="Samples a step, over all processes.")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="Adam's peak learning rate.")
     learning_rate_schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="After the warm-up: cosine falls to 0 at the last step."
     )
     warmup_steps: int = Field(25, ge=0, description="Steps of the linear warm-up of the learning rate.")
     max_gradient_norm: float | None = Field(1.0, gt=0, description="Gradients are clipped to this norm; null: never.")
     ema_decay: float | None = Field(
-        None, ge=0, lt=1, description="Decay of the moving average of the weights that is kept in the end; null: none."
+        0.99, ge=0, lt=1, description="Decay of the moving average of the weights that is kept in the end; null: none."
     )
 
     def options(self) -> TrainingOptions:
