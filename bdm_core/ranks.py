@@ -71,6 +71,8 @@ class Launch:
                 if time.monotonic() - self._began > 2 * STALE_SECONDS:
                     raise StoreError(f"another launch with the address {self.group} uses this store: choose a port")
                 time.sleep(POLL_SECONDS)
+        elif self.rank > 0:
+            self.leader_is_gone()
         return self
 
     def __exit__(
