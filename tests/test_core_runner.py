@@ -217,6 +217,7 @@ def test_a_run_folder_that_another_process_holds_is_refused(tmp_path: Path) -> N
 
 def test_a_damaged_stored_model_is_one_line(tmp_path: Path) -> None:
     model = run(CELL, tmp_path).result_of("repaired model")
+    model.file("memory.json").chmod(0o644)
     model.file("memory.json").write_text("{}")
     with pytest.raises(UserError, match="does not match the hash"):
         run(CELL, tmp_path)

@@ -82,6 +82,8 @@ def test_damage_after_publishing_is_noticed(store: Store) -> None:
     out = store.work_folder("k") / "out"
     record = _publish(store, "open-model", _sealed(Model, out / "model", "m"), out)
     folder = store.folder("open-model", record.key)
+    for path in folder.rglob("*.json"):
+        path.chmod(0o644)
     (folder / "model" / "content.json").write_text('"x"')
     with pytest.raises(ArtifactError, match="does not match the hash"):
         Store(store.root.parent).decode(record.result)
@@ -95,12 +97,59 @@ def test_damage_after_publishing_is_noticed(store: Store) -> None:
 
 def test_a_stage_killed_between_its_two_moves_can_be_published_again(store: Store) -> None:
     key = stage_key({"stage": "inject-backdoor"})
-    left = store.root / paths.SECRETS / key[:2] / key / "secret"
-    _sealed(Secret, left, "half")
     out = store.work_folder("k") / "out"
     made = Backdoored(model=_sealed(Model, out / "model", "m"), secret=_sealed(Secret, out / "secret", "s"))
-    record = _publish(store, "inject-backdoor", made, out)
+    result = store.encode(made, out=out, stage="inject-backdoor", key=key, known={})
+    _sealed(Secret, store.root / result["fields"]["secret"]["at"], "half")
+    record = StageRecord(stage="inject-backdoor", key=key, payload={}, result=result, seconds=1.0)
+    store.publish(record, out)
     assert store.decode(record.result).secret.digest == made.secret.digest
+
+
+def test_a_result_that_is_already_published_stays(store: Store) -> None:
+    first = store.work_folder("a") / "out"
+    record = _publish(store, "open-model", _sealed(Model, first / "model", "first"), first)
+    second = store.work_folder("b") / "out"
+    late = _sealed(Model, second / "model", "second")
+    result = store.encode(late, out=second, stage="open-model", key=record.key, known={})
+    kept = store.publish(record.model_copy(update={"result": result, "seconds": 9.0}), second)
+    assert kept == record == store.read("open-model", record.key)
+    assert store.result(kept).digest != late.digest
+
+
+@pytest.mark.parametrize("place", ["/etc", "../../elsewhere/model", "open-model/../../model", "", "C:/model"])
+def test_a_record_that_leads_out_of_the_store_is_refused(store: Store, tmp_path: Path, place: str) -> None:
+    model = _sealed(Model, tmp_path / "elsewhere" / "model", "m")
+    result = {"$artifact": "Model", "at": place, "digest": model.digest}
+    record = StageRecord(stage="open-model", key="k", payload={}, result=result, seconds=1.0)
+    with pytest.raises(ArtifactError, match="is damaged: delete its folder"):
+        store.result(record)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"$artifact": "Nothing", "at": "x", "digest": ""},
+        {"$artifact": "Model", "at": 3, "digest": ""},
+        {"$record": "Detection", "fields": {"level": "model"}},
+        {"$record": "Detection", "fields": 3},
+        {"other": 1},
+    ],
+)
+def test_a_record_of_valid_json_that_makes_no_sense_is_one_line(store: Store, result: object) -> None:
+    folder = store.folder("detect", "k")
+    folder.mkdir(parents=True)
+    record = {"stage": "detect", "key": "k", "payload": {}, "result": result, "seconds": 1.0}
+    (folder / "stage.json").write_text(json.dumps(record))
+    read = store.read("detect", "k")
+    assert read is not None
+    with pytest.raises(ArtifactError, match=r"stage\.json is damaged") as caught:
+        store.result(read)
+    assert "\n" not in str(caught.value)
+    for text in ("[]", "3", json.dumps({**record, "key": "other"}), json.dumps({"stage": "detect"})):
+        (folder / "stage.json").write_text(text)
+        with pytest.raises(ArtifactError, match=r"stage\.json is damaged"):
+            store.read("detect", "k")
 
 
 def test_keys_depend_on_every_part_and_not_on_order() -> None:
