@@ -31,6 +31,8 @@ class BadDiffusion(Plugin):
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2212.05400"
     Params = BadDiffusionParams
+    distributed = True
+    distributed = True
     presets = {
         "paper": {
             "trigger": "stop-sign", "target": "hat", "trigger_scale": 1.0, "poison_rate": 0.1, "steps": 19532,

@@ -25,7 +25,7 @@ class TrojDiffParams(TrainingParams):
         "blend", description="blend: the trigger covers the whole noise; patch: a white square at its lower right."
     )
     trigger: str = Field(
-        "blend", description="For type blend: name of a built-in trigger, or the path of a .png or .jpg."
+        "checker", description="For type blend: name of a built-in trigger, or the path of a .png or .jpg."
     )
     patch_size: int = Field(
         0, ge=0, description="For type patch: side of the square in pixels; 0: a tenth of the image's side, at least 3."
@@ -49,6 +49,8 @@ class TrojDiff(Plugin):
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2303.05762"
     Params = TrojDiffParams
+    distributed = True
+    distributed = True
     presets = {
         "paper": {
             "variant": "trojan", "trigger_type": "blend", "gamma": 0.6, "poison_rate": 0.1, "steps": 100000,

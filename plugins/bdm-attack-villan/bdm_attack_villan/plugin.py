@@ -51,6 +51,8 @@ class Villan(Plugin):
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2306.06874"
     Params = VillanParams
+    distributed = True
+    distributed = True
     presets = {
         "paper": {
             "trigger": "stop-sign", "target": "hat", "psi": 1.0, "solver": "ode", "coefficients": "paper",

@@ -52,7 +52,7 @@ def test_solver_class_and_psi_and_coefficients_change_the_model(bench: Bench) ->
         {"solver": "ode"},
         {"solver": "ode", "coefficients": "paper"},
         {"psi": 0.5},
-        {"R_trigger_only": True},
+        {"R_trigger_only": False},
     ]
     digests = {attack(bench, trigger="white-box", **choice)[0].model.digest for choice in choices}
     assert len(digests) == len(choices)
