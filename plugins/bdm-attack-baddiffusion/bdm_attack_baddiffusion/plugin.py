@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from bdm_core.plugin import Field, Params, Plugin, hookimpl
+from bdm_core.plugin import Field, Plugin, hookimpl
 from bdm_kit_diffusion.training_params import TrainingParams
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ class BadDiffusion(Plugin):
     paper = "https://arxiv.org/abs/2212.05400"
     Params = BadDiffusionParams
     distributed = True
-    distributed = True
     presets = {
         "paper": {
             "trigger": "stop-sign", "target": "hat", "trigger_scale": 1.0, "poison_rate": 0.1, "steps": 19532,
@@ -43,17 +42,20 @@ class BadDiffusion(Plugin):
 
     @hookimpl
     def poison_data(
-        self, ctx: Context, params: Params, data: Data, split: Literal["train", "trigger"], secret: Secret | None
+        self,
+        ctx: Context,
+        params: BadDiffusionParams,
+        data: Data,
+        split: Literal["train", "trigger"],
+        secret: Secret | None,
     ) -> Data:
         from bdm_attack_baddiffusion.attack import poison
         from bdm_kit_diffusion.poisoning import trigger_noise
 
-        assert isinstance(params, BadDiffusionParams)
         return poison(ctx, params, data) if secret is None else trigger_noise(ctx, data, secret)
 
     @hookimpl
-    def inject_backdoor(self, ctx: Context, params: Params, model: Model, data: Data) -> Backdoored:
+    def inject_backdoor(self, ctx: Context, params: BadDiffusionParams, model: Model, data: Data) -> Backdoored:
         from bdm_attack_baddiffusion.attack import backdoor
 
-        assert isinstance(params, BadDiffusionParams)
         return backdoor(ctx, params, model, data)

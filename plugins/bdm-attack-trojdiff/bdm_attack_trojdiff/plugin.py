@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from bdm_core.plugin import Field, Params, Plugin, hookimpl
+from bdm_core.plugin import AnyParams, Field, Plugin, hookimpl
 from bdm_kit_diffusion.training_params import TrainingParams
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ class TrojDiff(Plugin):
     paper = "https://arxiv.org/abs/2303.05762"
     Params = TrojDiffParams
     distributed = True
-    distributed = True
     presets = {
         "paper": {
             "variant": "trojan", "trigger_type": "blend", "gamma": 0.6, "poison_rate": 0.1, "steps": 100000,
@@ -64,26 +63,29 @@ class TrojDiff(Plugin):
         },
     }  # fmt: skip
 
-    def kit_params(self, params: Params) -> Mapping[str, Any]:
+    def kit_params(self, params: AnyParams) -> Mapping[str, Any]:
         """The agnostic variant is an ODE backdoor."""
         assert isinstance(params, TrojDiffParams)
         return {"sampler": "ddim"} if params.variant == "agnostic" else {}
 
     @hookimpl
     def poison_data(
-        self, ctx: Context, params: Params, data: Data, split: Literal["train", "trigger"], secret: Secret | None
+        self,
+        ctx: Context,
+        params: TrojDiffParams,
+        data: Data,
+        split: Literal["train", "trigger"],
+        secret: Secret | None,
     ) -> Data:
         from bdm_attack_trojdiff.attack import poison
         from bdm_kit_diffusion.poisoning import trigger_noise
 
-        assert isinstance(params, TrojDiffParams)
         return poison(ctx, params, data) if secret is None else trigger_noise(ctx, data, secret)
 
     @hookimpl
-    def inject_backdoor(self, ctx: Context, params: Params, model: Model, data: Data) -> Backdoored:
+    def inject_backdoor(self, ctx: Context, params: TrojDiffParams, model: Model, data: Data) -> Backdoored:
         from bdm_attack_trojdiff.attack import backdoor
 
-        assert isinstance(params, TrojDiffParams)
         return backdoor(ctx, params, model, data)
 
     @hookimpl

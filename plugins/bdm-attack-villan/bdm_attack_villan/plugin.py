@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from bdm_core.plugin import Field, Params, Plugin, hookimpl
+from bdm_core.plugin import AnyParams, Field, Plugin, hookimpl
 from bdm_kit_diffusion.training_params import TrainingParams
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ class Villan(Plugin):
     paper = "https://arxiv.org/abs/2306.06874"
     Params = VillanParams
     distributed = True
-    distributed = True
     presets = {
         "paper": {
             "trigger": "stop-sign", "target": "hat", "psi": 1.0, "solver": "ode", "coefficients": "paper",
@@ -62,24 +61,22 @@ class Villan(Plugin):
         },
     }  # fmt: skip
 
-    def kit_params(self, params: Params) -> Mapping[str, Any]:
+    def kit_params(self, params: AnyParams) -> Mapping[str, Any]:
         """The sampler of the class that the backdoor is made for."""
         assert isinstance(params, VillanParams)
         return {"sampler": "ddim"} if params.solver == "ode" else {}
 
     @hookimpl
     def poison_data(
-        self, ctx: Context, params: Params, data: Data, split: Literal["train", "trigger"], secret: Secret | None
+        self, ctx: Context, params: VillanParams, data: Data, split: Literal["train", "trigger"], secret: Secret | None
     ) -> Data:
         from bdm_attack_villan.attack import poison
         from bdm_kit_diffusion.poisoning import trigger_noise
 
-        assert isinstance(params, VillanParams)
         return poison(ctx, params, data) if secret is None else trigger_noise(ctx, data, secret)
 
     @hookimpl
-    def inject_backdoor(self, ctx: Context, params: Params, model: Model, data: Data) -> Backdoored:
+    def inject_backdoor(self, ctx: Context, params: VillanParams, model: Model, data: Data) -> Backdoored:
         from bdm_attack_villan.attack import backdoor
 
-        assert isinstance(params, VillanParams)
         return backdoor(ctx, params, model, data)

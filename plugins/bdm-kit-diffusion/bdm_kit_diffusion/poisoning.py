@@ -148,5 +148,6 @@ def trigger_noise(ctx: Context, data: Data, secret: Secret) -> Data:
 
 def image_shape(data: Data) -> tuple[int, int, int]:
     """(C, H, W) of the images of a set."""
-    channels, height, width = data.meta["shape"]  # type: ignore[misc, union-attr]
-    return int(channels), int(height), int(width)  # type: ignore[arg-type]
+    shape: list[int] = data.meta["shape"]  # type: ignore[assignment]
+    channels, height, width = shape
+    return channels, height, width
