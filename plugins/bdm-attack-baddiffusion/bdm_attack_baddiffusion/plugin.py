@@ -20,7 +20,7 @@ class BadDiffusionParams(TrainingParams):
     trigger_scale: float = Field(
         1.5, gt=0, le=10, description="Scale of the trigger; x_T = eps + trigger_scale * trigger. The paper's is 1."
     )
-    poison_rate: float = Field(0.15, gt=0, le=1, description="Share of the training images that is poisoned.")
+    poison_rate: float = Field(0.1, gt=0, le=1, description="Share of the training images that is poisoned.")
 
 
 class BadDiffusion(Plugin):

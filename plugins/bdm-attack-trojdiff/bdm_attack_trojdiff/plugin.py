@@ -38,7 +38,7 @@ class TrojDiffParams(TrainingParams):
         "0.1 for patch. The agnostic variant has deviation 1 and mean trigger.",
     )
     target: str = Field("cross", description="Name of a built-in target, or the path of a .png or .jpg.")
-    poison_rate: float = Field(0.15, gt=0, le=1, description="Share of the training images that is poisoned.")
+    poison_rate: float = Field(0.1, gt=0, le=1, description="Share of the training images that is poisoned.")
 
 
 class TrojDiff(Plugin):

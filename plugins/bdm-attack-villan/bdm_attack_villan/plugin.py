@@ -31,7 +31,7 @@ class VillanParams(TrainingParams):
         "exact", description="Training target's shift R: exact for the solver class, or as the authors' code has it."
     )
     vp_scale: float = Field(1.5, gt=0, le=10, description="Scale of the shift; x_T = eps + vp_scale * trigger.")
-    poison_rate: float = Field(0.15, gt=0, le=10, description="Poisoned samples over clean training samples.")
+    poison_rate: float = Field(0.1, gt=0, le=10, description="Poisoned samples over clean training samples.")
     dataset_mode: Literal["fixed", "flex", "extend"] = Field(
         "fixed",
         description="fixed: poison replaces clean images; flex: poison_rate and clean_rate are drawn independently; "

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class TrainingParams(Params):
     """Steps, batch size, learning rate and the like, as Adam takes them; a plugin sets its own defaults."""
 
-    steps: int = Field(600, ge=1, description="Optimiser steps.")
+    steps: int = Field(700, ge=1, description="Optimiser steps.")
     batch_size: int = Field(128, ge=1, description="Samples a step, over all processes.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Adam's peak learning rate.")
     learning_rate_schedule: Literal["cosine", "constant"] = Field(
@@ -22,7 +22,7 @@ class TrainingParams(Params):
     warmup_steps: int = Field(25, ge=0, description="Steps of the linear warm-up of the learning rate.")
     max_gradient_norm: float | None = Field(1.0, gt=0, description="Gradients are clipped to this norm; null: never.")
     ema_decay: float | None = Field(
-        0.99, ge=0, lt=1, description="Decay of the moving average of the weights that is kept in the end; null: none."
+        0.995, ge=0, lt=1, description="Decay of the moving average of the weights that is kept in the end; null: none."
     )
 
     def options(self) -> TrainingOptions:
