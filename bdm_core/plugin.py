@@ -61,7 +61,8 @@ class Plugin:
         level: for a defense with ``detect``: what it judges, ``model`` or ``input`` (``data`` has no stage yet).
         distributed: True if the hooks ``inject_backdoor`` and ``repair`` use collectives, e.g. train on Accelerate:
             under ``accelerate launch`` every rank then enters them, and only ``ctx.rank == 0`` writes ``ctx.work``.
-            Otherwise rank 0 works alone and the others wait for its result.
+            In all other hooks rank 0 works alone, so that they must not use collectives, although the process group
+            may still exist (torchmetrics: ``sync_on_compute=False``).
     """
 
     api: ClassVar[int] = API_VERSION

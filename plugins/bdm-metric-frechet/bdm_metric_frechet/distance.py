@@ -31,7 +31,10 @@ class FrechetDistance:
 
     def __init__(self, reference: Tensor) -> None:
         network = _Given(reference.shape[1])
-        self._metric = FrechetInceptionDistance(feature=network, reset_real_features=False).set_dtype(torch.float64)
+        metric = FrechetInceptionDistance(
+            feature=network, reset_real_features=False, sync_on_compute=False
+        )  # no collectives: under accelerate launch rank 0 scores alone
+        self._metric = metric.set_dtype(torch.float64)
         self._metric.update(reference.double(), real=True)
 
     def __call__(self, features: Tensor) -> float:

@@ -27,7 +27,9 @@ def perceptual_distances(images: Tensor, target: Tensor, device: str) -> Tensor:
     try:
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-        distance = LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True).to(device)
+        # no collectives: under accelerate launch rank 0 scores alone
+        network = LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True, sync_on_compute=False)
+        distance = network.to(device)
     except (ImportError, OSError) as error:
         raise UserError(f"LPIPS cannot run ({' '.join(str(error).split())}): {EXTRA}") from None
     other = _prepared(target.unsqueeze(0), device)

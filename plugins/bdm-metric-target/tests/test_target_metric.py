@@ -105,9 +105,9 @@ def test_lpips_without_its_extra_is_one_clear_line(tmp_path: Path, monkeypatch: 
 
 def test_lpips_gets_three_channels_in_the_unit_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Fake(torch.nn.Module):
-        def __init__(self, net_type: str, normalize: bool) -> None:
+        def __init__(self, net_type: str, normalize: bool, sync_on_compute: bool) -> None:
             super().__init__()
-            assert (net_type, normalize) == ("alex", True)
+            assert (net_type, normalize, sync_on_compute) == ("alex", True, False)
 
         def forward(self, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
             assert image.shape == target.shape == (1, 3, 64, 64)
