@@ -34,7 +34,7 @@ class TrojDiffParams(TrainingParams):
         None,
         gt=0,
         le=1,
-        description="Standard deviation of the noise under the trigger, mean (1 - gamma) trigger; null: 0.6 for blend, "
+        description="Standard deviation of the noise under the trigger, mean (1 - gamma) trigger; null: 0.3 for blend, "
         "0.1 for patch. The agnostic variant has deviation 1 and mean trigger.",
     )
     target: str = Field("cross", description="Name of a built-in target, or the path of a .png or .jpg.")
