@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
 
 GAMMA = {"blend": 0.3, "patch": 0.1}
-"""Default deviations. The published ones are 0.6 and 0.1 (2303.05762, section 5.1), for images of 3072 values and more."""
+"""Default deviations. The published ones are 0.6 and 0.1 (2303.05762, section 5.1), for larger images."""
 
 
 @dataclass(frozen=True, eq=False)
