@@ -71,7 +71,7 @@ def document(view: RunView, report: Path | None) -> dict[str, Any]:
 
 def leads() -> bool:
     """Whether this process prints: of those that ``accelerate launch`` started, the first one does."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return int(os.environ.get("RANK") or 0) == 0
 
 
 class _ToTerminal(logging.Handler):
