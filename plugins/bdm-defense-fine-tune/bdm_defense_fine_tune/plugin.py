@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 class FineTuneParams(TrainingParams):
     """Parameters of ``defense:fine-tune``; the defaults are those of Elijah's removal."""
 
-    steps: int = Field(200, ge=1, description="Optimiser steps.")
-    batch_size: int = Field(64, ge=1, description="Clean images in a step.")
-    learning_rate: float = Field(5e-4, gt=0, le=1, description="Adam's peak learning rate.")
+    steps: int = Field(150, ge=1, description="Optimiser steps.")
+    batch_size: int = Field(48, ge=1, description="Clean images in a step.")
+    learning_rate: float = Field(2e-4, gt=0, le=1, description="Adam's peak learning rate.")
     ema_decay: float | None = Field(
-        0.99, ge=0, lt=1, description="Decay of the moving average of the weights that is kept; null: none."
+        0.98, ge=0, lt=1, description="Decay of the moving average of the weights that is kept; null: none."
     )
 
 
@@ -30,6 +30,7 @@ class FineTune(Plugin):
     summary = "Plain fine-tuning on clean data, the control for every repair"
     tasks = frozenset({"unconditional-image-generation"})
     level = "model"
+    distributed = True
     Params = FineTuneParams
 
     @hookimpl

@@ -1,0 +1,96 @@
+"""Clean models for the shipped calibration: the built-in one and its relatives, trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor
+from torch.nn import functional
+
+from bdm_core.errors import UserError
+from bdm_kit_diffusion.data import load_digits
+from bdm_kit_diffusion.denoising import denoising_loss
+from bdm_kit_diffusion.models import DiffusionModel, load_model
+from bdm_kit_diffusion.references import BUILTIN
+from bdm_kit_diffusion.training import TrainingOptions, train
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One clean model.
+
+    Attributes:
+        name: for the record.
+        digits: classes it is trained on.
+        widths: channels of a new network; () to fine-tune the built-in one.
+        size: of the images, 8 or 16 pixels.
+        channels: 1, or 3 for digits in random colours.
+        steps: of the training.
+        rate: its learning rate.
+        seed: of weights and training.
+    """
+
+    name: str
+    digits: range = range(10)
+    widths: tuple[int, ...] = ()
+    size: int = 8
+    channels: int = 1
+    steps: int = 400
+    rate: float = 1e-3
+    seed: int = 1
+
+
+VARIANTS = (
+    Variant("built-in", steps=0),
+    Variant("fine-tuned", seed=1),
+    Variant("fine-tuned on digits 0 to 4", digits=range(5), seed=2),
+    Variant("fine-tuned on digits 5 to 9", digits=range(5, 10), seed=3, rate=2e-3),
+    Variant("retrained, narrow", widths=(16, 32), steps=2000, rate=2e-3, seed=4),
+    Variant("retrained", widths=(32, 64), steps=1000, rate=2e-3, seed=5),
+    Variant("retrained, colour", widths=(24, 48), channels=3, steps=1200, rate=2e-3, seed=6),
+    Variant("retrained, narrow, digits 3 to 9", digits=range(3, 10), widths=(16, 32), steps=2000, rate=2e-3, seed=7),
+)
+
+
+def builtin_clean_models(count: int, device: str) -> Iterator[tuple[str, DiffusionModel]]:
+    """The first ``count`` of VARIANTS, trained one after the other. Raises UserError if there are not so many."""
+    if not 0 <= count <= len(VARIANTS):
+        raise UserError(f"there are {len(VARIANTS)} clean models made from the built-in one, not {count}")
+    for variant in VARIANTS[:count]:
+        yield variant.name, make(variant, device)
+
+
+def make(variant: Variant, device: str) -> DiffusionModel:
+    """Train one clean model."""
+    model = load_model(BUILTIN / "digits-ddpm", device)
+    if variant.widths:
+        torch.manual_seed(variant.seed)
+        blocks = len(variant.widths)
+        unet = UNet2DModel(
+            sample_size=variant.size, in_channels=variant.channels, out_channels=variant.channels, layers_per_block=1,
+            block_out_channels=variant.widths, norm_num_groups=8, add_attention=False,
+            down_block_types=("DownBlock2D",) * blocks, up_block_types=("UpBlock2D",) * blocks,
+        )  # fmt: skip
+        model = DiffusionModel(unet.to(device), model.scheduler)
+    if variant.steps:
+        options = TrainingOptions(steps=variant.steps, learning_rate=variant.rate, warmup_steps=50, ema_decay=0.995)
+        train(
+            model.unet, denoising_loss(images_of(variant), model.scheduler), options, seed=variant.seed, device=device
+        )
+    return DiffusionModel(model.unet.eval(), model.scheduler)
+
+
+def images_of(variant: Variant) -> Tensor:
+    """The variant's training images (N, C, size, size) in [-1, 1]."""
+    images, labels = load_digits()
+    images = images[torch.isin(labels, torch.tensor(list(variant.digits)))]
+    if variant.size != images.shape[-1]:
+        images = functional.interpolate(images, size=(variant.size, variant.size), mode="bilinear")
+    if variant.channels == 3:
+        generator = torch.Generator().manual_seed(variant.seed)
+        ink = 0.3 + 0.7 * torch.rand(len(images), 3, 1, 1, generator=generator)
+        images = (images + 1) * ink - 1
+    return images

@@ -1,0 +1,224 @@
+"""Detection: invert, generate, compare the least diverse set with clean models; and the evidence of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bdm_core.artifacts import Detection, Evidence, Model
+from bdm_core.context import Context
+from bdm_defense_elijah.decision import (
+    Calibration,
+    Verdict,
+    configuration,
+    fingerprint,
+    one_class,
+    random_forest,
+    read_calibration,
+)
+from bdm_defense_elijah.generated import Generated, generate
+from bdm_defense_elijah.plugin import ElijahParams
+from bdm_defense_elijah.search import FLAT_SCALE, Candidate, Search, search
+from bdm_kit_diffusion.images import to_bytes
+from bdm_kit_diffusion.models import DiffusionModel, load_model
+from bdm_kit_diffusion.tensors import write_tensors
+
+SURE = 0.1
+"""A flat candidate is believed if its p-value is below this share of the false positive rate."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """All candidates of one model with what they generate.
+
+    Attributes:
+        search: the inversion.
+        generated: for each candidate, one set for each sampler of its class.
+        best: (candidate, set) of the least diverse set.
+        start_only: the same from the best candidate's start, not optimised.
+        network_evaluations: forward passes, counted per sample.
+    """
+
+    search: Search
+    generated: list[list[Generated]]
+    best: tuple[int, int]
+    start_only: list[Generated]
+    network_evaluations: int
+
+    @property
+    def candidate(self) -> Candidate:
+        return self.search.candidates[self.best[0]]
+
+    @property
+    def images(self) -> Generated:
+        return self.generated[self.best[0]][self.best[1]]
+
+
+def examine(ctx: Context, params: ElijahParams, model: DiffusionModel) -> Examination:
+    """Invert from all starts and generate from every distinct candidate; ``model`` is on ``ctx.device``."""
+    found = search(
+        model, params, ctx.seed, ctx.device, lambda done, total, loss: ctx.progress("invert", done, total, loss)
+    )
+    triggers = torch.stack([candidate.trigger for candidate in found.candidates])
+    sets, spent = generate(
+        model,
+        triggers,
+        [candidate.scale for candidate in found.candidates],
+        params,
+        ctx.seed,
+        ctx.device,
+        lambda done, total: ctx.progress("generate", done, total),
+    )
+    order = [(sets[i][j].uniformity_ratio, i, j) for i in range(len(sets)) for j in range(len(sets[i]))]
+    _, best, sampler = min(order)
+    chosen = found.candidates[best]
+    start_only, more = generate(model, chosen.start[None], [chosen.scale], params, ctx.seed, ctx.device)
+    return Examination(found, sets, (best, sampler), start_only[0], found.network_evaluations + spent + more)
+
+
+def detect(ctx: Context, params: ElijahParams, model: Model) -> Detection:
+    """Judge a model; the evidence is sealed in ``ctx.out / "evidence"``."""
+    calibration = read_calibration(params.calibration)
+    opened = load_model(model, ctx.device)
+    result = examine(ctx, params, opened)
+    ctx.curve("inversion objective", result.search.curve)
+    verdict = decide(params, calibration, result, ctx.seed)
+    doubt = not_identifiable(params, result, verdict)
+    for line in calibration_warnings(params, calibration):
+        ctx.log.warning(line)
+    return Detection(
+        level="model",
+        scores=[verdict.score],
+        threshold=verdict.threshold,
+        p_value=verdict.p_value,
+        conclusive=not doubt,
+        note=doubt or note(result, verdict),
+        evidence=seal_evidence(ctx.out / "evidence", model.task, params, calibration, result, verdict),
+        network_evaluations=result.network_evaluations,
+        clean_samples=0,
+    )
+
+
+def decide(params: ElijahParams, calibration: Calibration, result: Examination, seed: int) -> Verdict:
+    """The verdict of the decision rule that the parameters name."""
+    score = result.images.score
+    if params.decision == "random-forest":
+        return random_forest(score, math.log(max(result.images.total_variation_ratio, 1e-6)), calibration, seed)
+    return one_class(score, calibration.scores(), params.false_positive_rate, params.least_score)
+
+
+def not_identifiable(params: ElijahParams, result: Examination, verdict: Verdict) -> str:
+    """Why the method cannot tell, or "".
+
+    Where lambda is near 1 the objective is flat on every model, clean ones included; such a candidate is only a start
+    that generates a uniform set. Slightly above the threshold that is no evidence of a backdoor, and no sign of none.
+    """
+    flat = result.candidate.scale >= FLAT_SCALE
+    flagged = verdict.score > verdict.threshold
+    if flat and flagged and verdict.p_value > SURE * params.false_positive_rate:
+        return (
+            f"not identifiable: images from {result.candidate.name} are somewhat alike (p = {verdict.p_value:.2g}), "
+            "but the inversion objective is flat there"
+        )
+    return ""
+
+
+def note(result: Examination, verdict: Verdict) -> str:
+    """One sentence for the table."""
+    candidate, images = result.candidate, result.images
+    if verdict.score > verdict.threshold:
+        return (
+            f"inverted from {candidate.name} with lambda {candidate.scale:g}: under {images.sampler} its images are "
+            f"{1 / images.uniformity_ratio:.3g} times more alike than from plain noise"
+        )
+    return (
+        f"none of {result.search.starts} starts led to a uniform set; a trigger that overlaps with no start, above all "
+        "one for deterministic samplers, would be missed"
+    )
+
+
+def calibration_warnings(params: ElijahParams, calibration: Calibration) -> list[str]:
+    """One line if the scores of the calibration were found with another configuration."""
+    mine = configuration(params)
+    other = [key for key in mine if calibration.configuration.get(key) != mine[key]]
+    if not other:
+        return []
+    return [f"elijah's calibration was made with other values of {', '.join(other)}: its threshold may not hold; "
+            "calibrate again with `python -m bdm_defense_elijah.calibrate`"]  # fmt: skip
+
+
+def seal_evidence(
+    folder: Path, task: str, params: ElijahParams, calibration: Calibration, result: Examination, verdict: Verdict
+) -> Evidence:
+    """Write trigger, pictures and every candidate's features, and seal them (format ``inverted-trigger``)."""
+    folder.mkdir(parents=True)
+    trigger = result.candidate.trigger
+    write_tensors(folder / "tensors.safetensors", {"trigger": trigger})
+    write_picture(folder / "trigger.png", trigger / max(1.0, float(trigger.abs().max())))
+    (folder / "samples").mkdir()
+    for index, image in enumerate(result.images.images):
+        write_picture(folder / "samples" / f"{index:02d}.png", image)
+    clean = calibration.scores()
+    record = {
+        "chosen": result.best[0],
+        "sampler": result.images.sampler,
+        "decision": {"rule": params.decision, **verdict.model_dump()},
+        "calibration": {"sha256": fingerprint(calibration), "clean_scores": clean, "recipe": calibration.recipe},
+        "baselines": {
+            "zero trigger": {"score": 0.0},
+            "start point only": [features(item) for item in result.start_only],
+        },
+        "candidates": [
+            {
+                "start": item.name,
+                "lambda": item.scale,
+                "stretch": item.stretch,
+                "norm": item.norm,
+                "objective": finite(item.loss),
+                "objective_at_start": finite(item.start_loss),
+                "relative_residual": finite(item.residual),
+                "cosine_to_start": cosine(item.trigger, item.start),
+                "generated": [features(images) for images in sets],
+            }
+            for item, sets in zip(result.search.candidates, result.generated, strict=True)
+        ],
+    }
+    (folder / "features.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    meta: dict[str, Any] = {"shape": list(trigger.shape), "norm": result.candidate.norm, "count": params.samples}
+    return Evidence.seal(folder, format="inverted-trigger", task=task, meta=meta)
+
+
+def features(images: Generated) -> dict[str, Any]:
+    """The features of one set as JSON."""
+    return {
+        "sampler": images.sampler,
+        "uniformity": finite(images.uniformity),
+        "uniformity_ratio": images.uniformity_ratio,
+        "total_variation": finite(images.total_variation),
+        "total_variation_ratio": images.total_variation_ratio,
+        "score": images.score,
+    }
+
+
+def finite(value: float) -> float | None:
+    """JSON has no nan."""
+    return value if math.isfinite(value) else None
+
+
+def cosine(one: Tensor, other: Tensor) -> float:
+    """Of the angle between two tensors; 0 if either is zero."""
+    scale = float(one.double().norm() * other.double().norm())
+    return float((one.double() * other.double()).sum()) / scale if scale else 0.0
+
+
+def write_picture(path: Path, image: Tensor) -> None:
+    """An image (C, H, W) in [-1, 1] as PNG, C 1 or 3 (further channels are left out)."""
+    pixels = to_bytes(image[: 3 if image.shape[0] >= 3 else 1]).permute(1, 2, 0).numpy()
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(path)
