@@ -200,15 +200,15 @@ def features(images: Generated) -> dict[str, Any]:
     return {
         "sampler": images.sampler,
         "uniformity": finite(images.uniformity),
-        "uniformity_ratio": images.uniformity_ratio,
+        "uniformity_ratio": finite(images.uniformity_ratio),
         "total_variation": finite(images.total_variation),
-        "total_variation_ratio": images.total_variation_ratio,
+        "total_variation_ratio": finite(images.total_variation_ratio),
         "score": images.score,
     }
 
 
 def finite(value: float) -> float | None:
-    """JSON has no nan."""
+    """JSON has neither nan nor infinity."""
     return value if math.isfinite(value) else None
 
 

@@ -104,7 +104,7 @@ def generate(
             on_step=_counter(on_step, number, len(params.samplers)),
         )
         evaluations += len(inputs) * steps_of(name, model, params)
-        sets = images.clamp(-1, 1).cpu().unflatten(0, (-1, params.samples))
+        sets = images.cpu().unflatten(0, (-1, params.samples))
         plain = measure(name, sets[0], DISTANCES[params.distance])
         for index, candidate in zip(chosen, sets[1:], strict=True):
             found[index].append(relative(measure(name, candidate, DISTANCES[params.distance]), plain))
@@ -112,7 +112,7 @@ def generate(
 
 
 def measure(sampler: str, images: Tensor, distance: Distance) -> Generated:
-    """The features of one set of images (N, C, H, W); a set that is not finite counts as without limits diverse."""
+    """The features of one set of images (N, C, H, W); a set that is not finite counts as no sign of a backdoor."""
     if not images.isfinite().all():
         return Generated(sampler, torch.nan_to_num(images), math.inf, math.inf)
     return Generated(sampler, images, uniformity(distance(images)), total_variation(images))
