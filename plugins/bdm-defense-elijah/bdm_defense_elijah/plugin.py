@@ -125,7 +125,7 @@ class Elijah(Plugin):
         "paper": {
             "starts": "published", "inversion_steps": (100, 10), "stretches": (1.0,), "largest_rms": 1e6,
             "screening_steps": 0, "noise_batch": 100, "antithetic": False, "distance": "lpips", "steps": 430,
-            "batch_size": 128, "learning_rate": 2e-4, "warmup_steps": 500, "ema_decay": None, "anchors": "published",
+            "batch_size": 128, "learning_rate": 2e-4, "ema_decay": None, "anchors": "published",
             "trigger_batch": 128, "denoising_weight": 1.0, "trigger_weight": 1.0,
         },
     }  # fmt: skip
