@@ -54,8 +54,9 @@ def bare_seconds(
 ) -> tuple[float, list[dict[str, Any]]]:
     """Time the same passes in plain loops; the sum in seconds, and one entry for each kind of pass."""
     import torch
-    from bdm_kit_diffusion.models import builtin_folder
     from diffusers import UNet2DModel
+
+    from bdm_kit_diffusion.models import builtin_folder
 
     network = UNet2DModel.from_pretrained(builtin_folder("digits-ddpm") / "unet", use_safetensors=True)
     total, entries = 0.0, []
