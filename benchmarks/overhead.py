@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -56,9 +57,9 @@ def bare_seconds(
     import torch
     from diffusers import UNet2DModel
 
-    from bdm_kit_diffusion.models import builtin_folder
+    from bdm_kit_diffusion.references import BUILTIN
 
-    network = UNet2DModel.from_pretrained(builtin_folder("digits-ddpm") / "unet", use_safetensors=True)
+    network = UNet2DModel.from_pretrained(BUILTIN / "digits-ddpm" / "unet", use_safetensors=True)
     total, entries = 0.0, []
     for (shape, gradient, trained), count in sorted(counts.items(), key=lambda item: -item[1]):
         network.requires_grad_(trained)
@@ -87,6 +88,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-overhead"))
     parser.add_argument("--repeats", type=int, default=60)
     arguments = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
     shutil.rmtree(arguments.work, ignore_errors=True)
     arguments.work.mkdir(parents=True)
     counted = arguments.work / "counts.json"
