@@ -8,9 +8,7 @@ from bdm_core.artifacts import Backdoored, Data, Model
 from bdm_kit_diffusion.backdoor_training import inject
 from bdm_kit_diffusion.coefficients import poison_schedule
 from bdm_kit_diffusion.models import load_model
-from bdm_kit_diffusion.poisoning import image_shape, seal_poisoned
-from bdm_kit_diffusion.targets import make_target
-from bdm_kit_diffusion.triggers import make_trigger
+from bdm_kit_diffusion.poisoning import poison_by_name
 
 if TYPE_CHECKING:
     from bdm_attack_villan.plugin import VillanParams
@@ -19,15 +17,11 @@ if TYPE_CHECKING:
 
 def poison(ctx: Context, params: VillanParams, data: Data) -> Data:
     """Pair a share of the images, with the trigger over them, with the target (2306.06874, section 4.1)."""
-    shape = image_shape(data)
-    trigger = make_trigger(params.trigger, shape)
-    return seal_poisoned(
-        ctx.out / "data",
+    return poison_by_name(
+        ctx,
         data,
-        trigger=trigger.image,
-        mask=trigger.mask,
-        target=make_target(params.target, shape),
-        seed=ctx.seed,
+        trigger=params.trigger,
+        target=params.target,
         poison_rate=params.poison_rate,
         mode=params.dataset_mode,
         clean_rate=params.clean_rate,

@@ -43,7 +43,7 @@ class DiffusionKitParams(Params):
         default=256, ge=1, description="Images sampled at once.", json_schema_extra={"stages": ["generate"]}
     )
     samples: int = Field(
-        default=512,
+        default=384,
         ge=2,
         description="Images to generate from clean and again from triggered noise, for the metrics.",
         json_schema_extra={"stages": ["make-inputs"]},

@@ -18,7 +18,9 @@ from bdm_core.artifacts import Data, Secret
 from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_diffusion.data import load_images, load_noise, load_rows, seal_images, seal_noise
 from bdm_kit_diffusion.secret import open_secret
+from bdm_kit_diffusion.targets import make_target
 from bdm_kit_diffusion.tensors import read_tensors, write_tensors
+from bdm_kit_diffusion.triggers import make_trigger
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
@@ -128,6 +130,40 @@ def seal_poisoned(
     write_tensors(folder / POISON, tensors)
     layout: Literal["auto", "float32"] = "float32" if data.meta.get("layout") == "float32" else "auto"
     return seal_images(folder, pictures, Data, rows=rows, layout=layout)
+
+
+def poison_by_name(
+    ctx: Context,
+    data: Data,
+    *,
+    trigger: str,
+    target: str,
+    poison_rate: float,
+    mode: DatasetMode = "fixed",
+    clean_rate: float = 1.0,
+    trigger_only: bool = False,
+    scale: float = 1.0,
+) -> Data:
+    """:func:`seal_poisoned` in ``ctx.out / "data"`` for a trigger and a target of the library, at the size of the data.
+
+    Raises:
+        UserError: an unknown name, a picture that cannot be read, or rates that do not fit the mode.
+    """
+    shape = image_shape(data)
+    drawn = make_trigger(trigger, shape)
+    return seal_poisoned(
+        ctx.out / "data",
+        data,
+        trigger=drawn.image,
+        mask=drawn.mask,
+        target=make_target(target, shape),
+        seed=ctx.seed,
+        poison_rate=poison_rate,
+        mode=mode,
+        clean_rate=clean_rate,
+        trigger_only=trigger_only,
+        scale=scale,
+    )
 
 
 def open_poisoned(data: Data) -> PoisonedSet:
