@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class TrainingParams(Params):
     """Steps, batch size, learning rate and the like, as Adam takes them; a plugin sets its own defaults."""
 
-    steps: int = Field(600, ge=1, description="Optimiser steps.")
+    steps: int = Field(700, ge=1, description="Optimiser steps.")
     batch_size: int = Field(128, ge=1, description="Samples a step, over all processes.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Adam's peak learning rate.")
     learning_rate_schedule: Literal["cosine", "constant"] = Field(
