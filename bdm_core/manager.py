@@ -48,6 +48,11 @@ class Candidate:
         """The import package that the entry point names."""
         return self.target.partition(":")[0].partition(".")[0]
 
+    def allowed(self) -> bool:
+        """Whether the plugin may be loaded: there is no allow-list, or its distribution is on it."""
+        listed = os.environ.get(ALLOW_LIST)
+        return listed is None or self.distribution in {name.strip() for name in listed.split(",")}
+
     def load(self) -> Plugin:
         """Import the plugin's class, check it, and return an instance.
 
@@ -57,9 +62,9 @@ class Candidate:
         from bdm_core.plugin import Plugin
 
         where = f"plugin {self.id} of {self.distribution} {self.version}"
-        allowed = os.environ.get(ALLOW_LIST)
-        if allowed is not None and self.distribution not in {name.strip() for name in allowed.split(",")}:
-            raise PluginError(f"{where} is not in the allow-list {ALLOW_LIST}={allowed}: add its distribution there")
+        if not self.allowed():
+            listed = os.environ.get(ALLOW_LIST)
+            raise PluginError(f"{where} is not in the allow-list {ALLOW_LIST}={listed}: add its distribution there")
         try:
             loaded = self.entry.load()
         except Exception as error:  # a plugin's import may fail in any way

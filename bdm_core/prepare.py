@@ -8,11 +8,10 @@ from typing import Any
 
 from bdm_core.errors import PluginError, UserError
 from bdm_core.hooks import implements
-from bdm_core.manager import Candidate, find, installed
+from bdm_core.kits import choose_kit, choose_task
+from bdm_core.manager import Candidate, find
 from bdm_core.plugin import Params, Plugin, identifier
 from bdm_core.spec import RunSpec, build_params
-
-PREFERRED_TASK = "unconditional-image-generation"
 
 
 @dataclass(frozen=True)
@@ -55,15 +54,16 @@ def prepare(spec: RunSpec) -> Prepared:
 
     Raises:
         PluginError: a plugin is unknown, ambiguous, broken, of another API, or does not fit the hook specifications;
-            or two plugins of one kind and name take part; or the attack suggests a parameter that defenses would see.
+            or two plugins of one kind and name take part, or several kits serve the task; or the attack suggests a
+            parameter that defenses would see.
         UserError: a task that a plugin does not declare, or a parameter that is unknown or out of range.
     """
     attack = _find_and_load("attack", spec.attack)
     detector = _find_and_load("defense", spec.detect)
     repairer = detector if spec.repair == spec.detect else _find_and_load("defense", spec.repair)
     chosen = [item for item in (attack, detector, repairer) if item is not None]
-    task = _task(spec, [plugin for plugin, _ in chosen])
-    kit = _load_kit(task)
+    task = choose_task(spec.task, [plugin for plugin, _ in chosen], spec.kit)
+    kit = _load(choose_kit(task, spec.kit))
     names = spec.metrics if spec.metrics is not None else list(getattr(kit[0], "default_metrics", ()))
     metrics = [_load(find("metric", name)) for name in names] if attack is not None else []
     observers = [_load(find("observer", name)) for name in spec.observers]
@@ -180,36 +180,3 @@ def _check_level(detector: Plugin) -> None:
             f"{identifier(detector)} judges {detector.level!r}: a run can have a whole model or its inputs judged, "
             "there is no stage for the rows of training data yet"
         )
-
-
-def kits_by_task() -> dict[str, Candidate]:
-    """Task tag -> the kit that serves it, from the entry-point group ``bdm.tasks``."""
-    kits: dict[str, Candidate] = {}
-    for candidate in installed("kit"):
-        for entry in candidate.dist.entry_points:
-            if entry.group == "bdm.tasks" and entry.value == candidate.target:
-                kits[entry.name] = candidate
-    return kits
-
-
-def _load_kit(task: str) -> tuple[Plugin, Candidate]:
-    kits = kits_by_task()
-    if task not in kits:
-        raise UserError(f"no installed kit serves task {task}; kits serve {', '.join(sorted(kits)) or 'no task'}")
-    return _load(kits[task])
-
-
-def _task(spec: RunSpec, plugins: list[Plugin]) -> str:
-    """The task that was asked for, or else the one that all chosen plugins and the installed kits share."""
-    if spec.task is not None:
-        return spec.task
-    served = set(kits_by_task())
-    shared = set(served)
-    for plugin in plugins:
-        if plugin.tasks:
-            shared &= plugin.tasks
-    if not shared:
-        declared = "; ".join(f"{identifier(item)}: {', '.join(sorted(item.tasks)) or 'any'}" for item in plugins)
-        raise UserError(f"no installed kit serves a task that all chosen plugins share ({declared}); kits: "
-                        f"{', '.join(sorted(served)) or 'none'}")  # fmt: skip
-    return PREFERRED_TASK if PREFERRED_TASK in shared else min(shared)

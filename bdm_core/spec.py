@@ -26,6 +26,7 @@ class RunSpec(BaseModel):
         detect: name of the defense that detects; ``--defense X`` sets both this and ``repair``.
         repair: name of the defense that repairs.
         task: task tag; None lets the plugins decide.
+        kit: name of the task's kit; None for the only one that is installed.
         model: built-in name, local folder or ``hf:org/name@commit``; None for the kit's built-in model.
         data: likewise for the data set.
         metrics: names of metrics; None for the kit's usual ones.
@@ -43,6 +44,7 @@ class RunSpec(BaseModel):
     detect: str | None = None
     repair: str | None = None
     task: str | None = None
+    kit: str | None = None
     model: str | None = None
     data: str | None = None
     metrics: list[str] | None = None

@@ -11,10 +11,9 @@ from typing import Any, TypeVar, cast
 from bdm_core import hooks
 from bdm_core.artifacts import Artifact, Data, Model, Outputs, Record, Secret, canonical_json, list_files
 from bdm_core.context import Context
-from bdm_core.errors import PluginError
+from bdm_core.kits import choose_kit
 from bdm_core.manager import find, scoped
 from bdm_core.plugin import Params, Plugin, identifier
-from bdm_core.prepare import kits_by_task
 from bdm_core.spec import build_params
 from bdm_core.store import input_digests
 from bdm_core.testing import guard
@@ -72,12 +71,10 @@ def kit_for(task: str) -> Plugin:
     """The installed kit that serves a task.
 
     Raises:
-        PluginError: there is none.
+        UserError: there is none; install one, or set ``task`` in the test class.
+        PluginError: there are several; allow one of them with ``BDM_PLUGINS``.
     """
-    kits = kits_by_task()
-    if task not in kits:
-        raise PluginError(f"no installed kit serves task {task!r}: install one, or set `task` in the test class")
-    return kits[task].load()
+    return choose_kit(task).load()
 
 
 def resolve(plugin: str | type[Plugin] | Plugin, kind: str) -> Plugin:

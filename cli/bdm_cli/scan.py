@@ -27,6 +27,7 @@ def scan(
     ] = None,
     data: options.DataReference = None,
     task: options.Task = None,
+    kit: options.Kit = None,
     sets: options.Sets = None,
     config: options.Config = None,
     seed: options.Seed = None,
@@ -46,7 +47,8 @@ def scan(
     from bdm_core.runner import scan as scan_model
     from bdm_core.spec import load_spec
 
-    given = {"model": model, "data": data, "task": task, "seed": seed, "device": device, "data_share": data_share}
+    given = {"model": model, "data": data, "task": task, "kit": kit, "seed": seed, "device": device,
+             "data_share": data_share}  # fmt: skip
     base = load_spec(config, given, sets or [])
     if base.attack is not None:
         raise UserError(f"{config}: a scan has no attack; use bdm run for attack {base.attack!r}")
