@@ -20,6 +20,7 @@ from bdm_core.artifacts import Detection
 from bdm_core.cell import run_cell, scan_model
 from bdm_core.environment import git_commit, hardware, versions
 from bdm_core.errors import BdmError, UserError
+from bdm_core.interrupts import undisturbed
 from bdm_core.prepare import Prepared, prepare
 from bdm_core.record import RunFolder, RunView
 from bdm_core.redaction import redact, without_credentials
@@ -90,7 +91,7 @@ def _keep_record(
     command: str,
     body: Callable[[Prepared, StageRunner, RunFolder], dict[str, Detection]],
 ) -> None:
-    """Run ``body`` and keep ``run.json`` up to date, also if it fails."""
+    """Run ``body`` and keep ``run.json`` up to date, also if it fails or is interrupted."""
     stages.on_finished = _keeper(folder)
     record: dict[str, Any] = {
         "run": folder.folder.name,
@@ -121,15 +122,23 @@ def _keep_record(
             record["status"] = "complete"
         except BaseException as error:
             record["status"] = "failed"
-            record["error"] = redact(str(error) if isinstance(error, BdmError) else f"{type(error).__name__}: {error}")
+            record["error"] = _reason(error)
             raise
         finally:
-            record["stage_seeds"] = {entry["label"]: entry["seed"] for entry in folder.stages}
-            record["seconds"] = round(time.perf_counter() - start, 3)
-            record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-            record["hardware"] = hardware()
-            folder.write_record(record)
-            folder.event("run_finished", status=record["status"], seconds=record["seconds"])
+            with undisturbed():
+                record["stage_seeds"] = {entry["label"]: entry["seed"] for entry in folder.stages}
+                record["seconds"] = round(time.perf_counter() - start, 3)
+                record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+                record["hardware"] = hardware()
+                folder.write_record(record)
+                folder.event("run_finished", status=record["status"], seconds=record["seconds"])
+
+
+def _reason(error: BaseException) -> str:
+    """Why a run failed, as its record has it."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return redact(str(error) if isinstance(error, BdmError) else f"{type(error).__name__}: {error}")
 
 
 def _public(values: BaseModel) -> Any:

@@ -14,11 +14,10 @@ from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
 from bdm_core.errors import BdmError, StageError
+from bdm_core.interrupts import exit_code
 
 TRACEBACK = "BDM_TRACEBACK"
 """Environment variable: if set, expected errors keep their traceback too, for authors of plugins."""
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 
 def out() -> Console:
@@ -83,8 +82,8 @@ class Commands(LightGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command.
 
-        A :class:`BdmError` ends with its exit code and a full disk with 2; Ctrl-C with 130. Anything else is a defect
-        and passes through with its traceback.
+        A :class:`BdmError` ends with its exit code and a full disk with 2; Ctrl-C with 130 and SIGTERM with 143.
+        Anything else is a defect and passes through with its traceback.
         """
         try:
             return super().invoke(ctx)
@@ -94,9 +93,10 @@ class Commands(LightGroup):
             hint = f" ({TRACEBACK}=1 shows where)" if isinstance(error, StageError) and error.__cause__ else ""
             say(f"error: {one_line(str(error))}{hint}")
             raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            say("interrupted: finished stages are kept; the same command continues where this one stopped")
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as error:
+            kept = ": finished stages are kept; the same command continues where this one stopped"
+            say("interrupted" + (kept if ctx.invoked_subcommand in ("run", "scan") else ""))
+            raise typer.Exit(exit_code(error)) from None
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
