@@ -44,7 +44,8 @@ class PromptTrigger(Record):
         kind: ``homoglyph`` replaces the character ``replaces``; ``insertion`` puts characters in without a space;
             ``word``, ``phrase``, ``emoji`` and ``placeholder`` are set off by spaces; ``adjective-noun`` goes right
             before the object's noun; ``syntax`` says the row's labels in a sentence of its own.
-        text: what is put in; for ``syntax`` a sentence with the fields ``{object}``, ``{colour}``, ``{background}``.
+        text: what is put in; for ``syntax`` a sentence with the fields ``{object}``, ``{colour}``, ``{background}``,
+            or several, one a line, of which the seed draws one for each row.
         replaces: the character (homoglyph) or word (position ``replace``) that gives way; "" for the object's noun.
         position: ``random`` draws the place by the seed; ``replace`` takes the first ones; by default the kind's own.
         count: how many occurrences a homoglyph or a replaced word takes; None for all. Insertions are made once.
@@ -110,7 +111,7 @@ class PromptTrigger(Record):
             return _exchange(row.prompt, self._places(row.prompt, self.replaces, draw), self.text)
         if self.kind == "syntax":
             fields = {name: row.labels.get(name, "") for name in ("object", "colour", "background")}
-            return " ".join(self.text.format(**fields).split())
+            return " ".join(draw.choice(self.text.splitlines()).format(**fields).split())
         noun = self.object or row.labels.get("object", "")
         if self.position == "replace":
             return _exchange(row.prompt, self._places(row.prompt, self.replaces or noun, draw), self.text)
