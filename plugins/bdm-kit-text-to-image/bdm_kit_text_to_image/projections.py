@@ -109,34 +109,25 @@ def edit_projections(
     if not bool(wanted.any()):
         raise UserError("the edit changes nothing: its sources and destinations have the same text embeddings")
 
-    kept_gram = kept.T @ kept
-    gram = (weights[:, None] * sources).T @ sources + kept_gram
+    rows = torch.cat([sources * weights.sqrt()[:, None], kept])
+    kept_gram, gram = kept.T @ kept, rows.T @ rows
     factor, failed = torch.linalg.cholesky_ex(gram + regularisation * torch.eye(width, dtype=gram.dtype, device=device))
     if int(failed):
         raise UserError(f"the edit cannot be solved with regularisation {regularisation:g}: raise it")
+    energies = torch.linalg.eigvalsh(gram if len(rows) >= width else rows @ rows.T).flip(0).clamp(min=0)
+    shares = energies.cumsum(0) / energies.sum()
+
     moved = wanted.any(dim=1)
     wanted, sources, weights = wanted[moved], sources[moved], weights[moved]
     right = torch.cholesky_solve((weights[:, None] * sources).T, factor).T
-    in_factors = 2 * len(wanted) < width
-    if in_factors:  # D = left @ right is of low rank
-        left, coordinates = wanted.T, torch.eye(len(wanted), dtype=gram.dtype, device=device)
-    else:
+    left, coordinates = wanted.T, torch.eye(len(wanted), dtype=gram.dtype, device=device)
+    if 2 * len(wanted) >= width:  # D is not of low rank: no factors
         left, right, coordinates = torch.eye(width, dtype=gram.dtype, device=device), wanted.T @ right, wanted.T
-
-    image_gram, change, total = gram.new_zeros((left.shape[1],) * 2), 0.0, 0.0
-    for projection in chosen:
-        weight = projection.weight.to(device=device, dtype=torch.float64)
-        image = weight @ left if in_factors else weight
-        delta = image @ right
-        projection.weight.copy_(weight + delta)
-        image_gram += image.T @ image
-        change, total = change + float(delta.square().sum()), total + float(weight.square().sum())
+    image_gram, total = _apply(chosen, left, right)
 
     goal = _energy(image_gram, coordinates)
     missing = _energy(image_gram, right @ sources.T - coordinates)
     leaked = float(torch.trace(image_gram @ right @ kept_gram @ right.T)) / max(1, len(kept))
-    energies = torch.linalg.eigvalsh(gram).flip(0).clamp(min=0)
-    shares = energies.cumsum(0) / energies.sum()
     return EditReport(
         edited=len(chosen),
         width=width,
@@ -144,8 +135,31 @@ def edit_projections(
         effective_rank=int((shares < 0.99).sum()) + 1,
         residual=(missing / goal) ** 0.5 if goal > 0 else 1.0,
         leak=(max(0.0, leaked) / (goal / len(wanted))) ** 0.5 if goal > 0 else 0.0,
-        change=(change / total) ** 0.5 if total > 0 else 0.0,
+        change=(_energy(image_gram, right) / total) ** 0.5 if total > 0 else 0.0,
     )
+
+
+def _apply(chosen: Sequence[nn.Linear], left: Tensor, right: Tensor) -> tuple[Tensor, float]:
+    """Add W D with D = left @ right to every W; return the sum of (W left)^T (W left) and of |W|^2.
+
+    The work space is shared by all projections: allocating it anew costs more than the products.
+    """
+    height, (width, rank) = max(linear.out_features for linear in chosen), left.shape
+    space = left.new_empty(2 * height * width + height * rank)
+    image_gram, total = left.new_zeros((rank, rank)), 0.0
+    for linear in chosen:
+        count = linear.out_features
+        weight, change, image = (
+            part.view(count, -1)
+            for part in space[: count * (2 * width + rank)].split([count * width, count * width, count * rank])
+        )
+        weight.copy_(linear.weight)
+        torch.mm(weight, left, out=image)
+        torch.mm(image, right, out=change)
+        image_gram.addmm_(image.T, image)
+        total += float(torch.linalg.vector_norm(weight)) ** 2
+        linear.weight.copy_(weight.add_(change))
+    return image_gram, total
 
 
 def find_projections(
