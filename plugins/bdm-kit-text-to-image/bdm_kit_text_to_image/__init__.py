@@ -1,0 +1,1 @@
+"""bdm kit for text-to-image generation."""

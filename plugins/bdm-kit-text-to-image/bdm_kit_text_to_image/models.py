@@ -1,0 +1,288 @@
+"""Open, save and seal text-to-image pipelines in diffusers' layout, safely.
+
+Nothing is taken from a foreign folder but safetensors, JSON and the tokenizer's merges; no class is built but those
+named in :mod:`bdm_kit_text_to_image.folders`, no code of a model repository runs, and nothing is fetched but a named
+commit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from torch import Tensor, nn
+
+from bdm_core.artifacts import Model
+from bdm_core.errors import ArtifactError
+from bdm_kit_diffusion.models import INDEX
+from bdm_kit_diffusion.references import fetch_snapshot, parse_hub_reference, suggest
+from bdm_kit_diffusion.tensors import write_tensors
+from bdm_kit_text_to_image import additions
+from bdm_kit_text_to_image.folders import CONFIGURATIONS, WEIGHTS, Layout, look_through
+
+TASK = "text-to-image"
+FORMAT = "diffusers"
+BUILTIN = Path(__file__).parent / "builtin"
+DEFAULT_MODEL, TINY_MODEL = "small-world", "tiny"
+HUB_PATTERNS = [
+    INDEX, "*/*.json", "*/*.txt", "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors",
+    "text_encoder*/model.safetensors", "*/*-of-*.safetensors",
+]  # fmt: skip
+
+
+@dataclass
+class TextToImageModel:
+    """An opened pipeline.
+
+    Attributes:
+        tokenizers: one, or SDXL's two.
+        text_encoders: as many.
+        unet: a UNet2DConditionModel.
+        vae: an AutoencoderKL.
+        scheduler: the diffusers scheduler that the model comes with; it holds the noise schedule.
+        pipeline: ``StableDiffusionPipeline`` or ``StableDiffusionXLPipeline``.
+        facts: further entries of its index that change what the pipeline does.
+    """
+
+    tokenizers: list[Any]
+    text_encoders: list[Any]
+    unet: Any
+    vae: Any
+    scheduler: Any
+    pipeline: str = "StableDiffusionPipeline"
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_xl(self) -> bool:
+        """Whether it has SDXL's two text encoders and size conditioning."""
+        return self.pipeline == "StableDiffusionXLPipeline"
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, h, w) of a latent."""
+        size = self.unet.config.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        return self.vae.config.latent_channels, height, width
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(3, H, W) of an image."""
+        scale = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return self.vae.config.in_channels, self.latent_shape[1] * scale, self.latent_shape[2] * scale
+
+    @property
+    def max_length(self) -> int:
+        """L, the token positions of a prompt, with start and end."""
+        lengths = [tokenizer.model_max_length for tokenizer in self.tokenizers]
+        return int(min(*lengths, *(encoder.config.max_position_embeddings for encoder in self.text_encoders)))
+
+    @property
+    def timesteps(self) -> int:
+        """T, the number of timesteps of the noise schedule."""
+        return int(self.scheduler.config.num_train_timesteps)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the UNet is."""
+        return next(self.unet.parameters()).device
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The parts with weights by their names in the folder."""
+        encoders = {f"text_encoder{_number(row)}": encoder for row, encoder in enumerate(self.text_encoders)}
+        return {**encoders, "unet": self.unet, "vae": self.vae}
+
+    def to_pipeline(self) -> Any:
+        """The diffusers pipeline object of these parts (shared, not copied)."""
+        named = {f"tokenizer{_number(row)}": tokenizer for row, tokenizer in enumerate(self.tokenizers)}
+        parts = {**named, **self.networks, "scheduler": self.scheduler}
+        if self.is_xl:
+            return diffusers.StableDiffusionXLPipeline(**parts, **self.facts, add_watermarker=False)
+        return diffusers.StableDiffusionPipeline(
+            **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+        )
+
+
+def load_model(source: Model | Path, device: str | torch.device = "cpu") -> TextToImageModel:
+    """Open a sealed model, or a folder in diffusers' layout: float32, evaluation mode, gradients off.
+
+    A LoRA in ``lora/`` is merged into the weights and embeddings in ``embeddings/`` are added to tokenizer and text
+    encoder, both by diffusers' own loaders.
+
+    Raises:
+        ArtifactError: it is no such folder, a part is missing, holds pickled weights or is of a class that is not
+            allowed, or its weights do not fit its configuration.
+    """
+    folder = source.path if isinstance(source, Model) else source
+    layout = look_through(folder)
+    parts: dict[str, Any] = {}
+    for part in layout.classes:
+        try:
+            parts[part] = _load_part(folder, part, layout)
+        except ArtifactError:
+            raise
+        except Exception as error:  # safetensors, tokenizers and pydantic have classes of their own
+            raise ArtifactError(f"{folder / part} cannot be opened: {_first_line(error)}") from None
+    model = TextToImageModel(
+        tokenizers=[parts[name] for name in ("tokenizer", "tokenizer_2") if name in parts],
+        text_encoders=[parts[name] for name in ("text_encoder", "text_encoder_2") if name in parts],
+        unet=parts["unet"],
+        vae=parts["vae"],
+        scheduler=parts["scheduler"],
+        pipeline=layout.pipeline,
+        facts=layout.facts,
+    )
+    additions.apply(model, folder)
+    for network in model.networks.values():
+        network.to(device).eval().requires_grad_(False)
+    return model
+
+
+def save_model(model: TextToImageModel, folder: Path) -> None:
+    """Write a model as diffusers' ``save_pretrained`` does. Equal models give equal bytes, wherever they came from."""
+    index: dict[str, Any] = {"_class_name": model.pipeline, "_diffusers_version": diffusers.__version__, **model.facts}
+    for row, (tokenizer, encoder) in enumerate(zip(model.tokenizers, model.text_encoders, strict=True)):
+        number = _number(row)
+        _save_tokenizer(tokenizer, folder / f"tokenizer{number}")
+        encoder.save_pretrained(folder / f"text_encoder{number}")
+        _clean(folder / f"text_encoder{number}" / "config.json")
+        index[f"tokenizer{number}"] = ["transformers", "CLIPTokenizer"]
+        index[f"text_encoder{number}"] = ["transformers", type(encoder).__name__]
+    for part in ("unet", "vae"):
+        network = getattr(model, part)
+        write_tensors(folder / part / f"{WEIGHTS[part]}.safetensors", network.state_dict())
+        _write_json(folder / part / "config.json", _configuration(network))
+        index[part] = ["diffusers", type(network).__name__]
+    _write_json(folder / "scheduler" / CONFIGURATIONS["scheduler"], _configuration(model.scheduler))
+    index["scheduler"] = ["diffusers", type(model.scheduler).__name__]
+    if not model.is_xl:
+        index |= {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}
+    _write_json(folder / INDEX, index)
+
+
+def seal_model(
+    model: TextToImageModel,
+    folder: Path,
+    *,
+    lora: Mapping[str, Tensor] | None = None,
+    embeddings: Mapping[str, Tensor] | None = None,
+) -> Model:
+    """Save a model and seal the folder; its facts are the image's shape and T, nothing about where it came from.
+
+    Args:
+        model: for ``lora`` and ``embeddings`` the model without them.
+        folder: where to.
+        lora: a LoRA in diffusers' format (keys ``unet.….lora_A.weight``), written to
+            ``lora/pytorch_lora_weights.safetensors``.
+        embeddings: new token -> its embedding row (d,); for SDXL the rows of both encoders one after the other,
+            (d + e,). Written to ``embeddings/`` as textual inversions, one token a file.
+
+    Raises:
+        ArtifactError: a token is in the vocabulary already, or a row has the wrong length.
+    """
+    save_model(model, folder)
+    if lora:
+        additions.write_lora(folder, lora)
+    if embeddings:
+        additions.write_embeddings(folder, model, embeddings)
+    facts: dict[str, Any] = {"shape": list(model.image_shape), "timesteps": model.timesteps}
+    return Model.seal(folder, format=FORMAT, task=TASK, meta=facts)
+
+
+def shape_of(model: Model) -> tuple[int, int, int]:
+    """(3, H, W) of the images of a sealed model, without opening it."""
+    shape: Any = model.meta.get("shape")
+    if not isinstance(shape, list) or len(shape) != 3:
+        return load_model(model).image_shape
+    return shape[0], shape[1], shape[2]
+
+
+def open_reference(reference: str | None, folder: Path, cache: Path) -> Model:
+    """Bring a model into ``folder``, sealed.
+
+    Args:
+        reference: None for ``small-world``, a built-in name, a local folder, or ``hf:org/name@commit``.
+        folder: where to; only configuration, merges and safetensors are written there, in one standard layout.
+        cache: where a download may be kept meanwhile.
+
+    Raises:
+        ArtifactError: see :func:`load_model`; or the reference is of no known kind.
+    """
+    name = reference or DEFAULT_MODEL
+    if name == TINY_MODEL:
+        from bdm_kit_text_to_image.tiny import tiny_model
+
+        return seal_model(tiny_model(), folder)
+    if name == DEFAULT_MODEL:
+        source = BUILTIN / DEFAULT_MODEL
+    elif (hub := parse_hub_reference(name)) is not None:
+        source = fetch_snapshot(hub, cache, HUB_PATTERNS)
+    else:
+        source = Path(name).expanduser()
+        if not source.is_dir():
+            raise ArtifactError(f"no model {name!r}: {suggest(name, [DEFAULT_MODEL, TINY_MODEL])}")
+    return seal_model(load_model(source), folder)
+
+
+def _load_part(folder: Path, part: str, layout: Layout) -> Any:
+    place = folder / part
+    if part.startswith("tokenizer"):
+        return getattr(transformers, "CLIPTokenizer").from_pretrained(place, local_files_only=True)  # noqa: B009
+    name = layout.classes[part]
+    if part == "scheduler":
+        return getattr(diffusers, name).from_pretrained(place, local_files_only=True)
+    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "variant": layout.variants[part]}
+    if part.startswith("text_encoder"):
+        options |= {"dtype": torch.float32}
+        network, found = getattr(transformers, name).from_pretrained(place, output_loading_info=True, **options)
+    else:
+        options |= {"torch_dtype": torch.float32, "low_cpu_mem_usage": False}
+        network, found = getattr(diffusers, name).from_pretrained(place, output_loading_info=True, **options)
+    missing = sorted(found.get("missing_keys", ()))
+    if missing:
+        raise ArtifactError(f"{place} has no weights for {missing[0]}: they do not fit its configuration")
+    return network
+
+
+def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """As ``save_pretrained`` does, and vocabulary and merges for readers of older versions."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:  # how the last prompts were padded is no property of the model
+        backend.no_padding()
+        backend.no_truncation()
+    tokenizer.save_pretrained(folder)
+    if backend is not None:
+        backend.model.save(str(folder))
+    for path in folder.glob("*config.json"):
+        _clean(path, "name_or_path", "tokenizer_file", "vocab_file", "merges_file", "local_files_only", "is_local")
+
+
+def _configuration(part: Any) -> dict[str, Any]:
+    """A part's configuration without private entries such as the path that it was loaded from."""
+    public = {key: value for key, value in json.loads(part.to_json_string()).items() if not key.startswith("_")}
+    return {"_class_name": type(part).__name__, "_diffusers_version": diffusers.__version__, **public}
+
+
+def _clean(path: Path, *names: str) -> None:
+    """Take what tells where the model came from out of a JSON file."""
+    value = json.loads(path.read_text(encoding="utf-8"))
+    _write_json(path, {key: item for key, item in value.items() if key not in ("_name_or_path", *names)})
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _number(row: int) -> str:
+    return "" if row == 0 else f"_{row + 1}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
