@@ -134,7 +134,7 @@ def test_results_average_over_seeds(toys: FakeSite) -> None:
     by_seed = json.loads(bdm(toys, "results", "runs", "--format", "json", "--by-seed").stdout)
     assert len(by_seed) == 8 and {tuple(row["seeds"]) for row in by_seed} == {(0,), (1,)}
     table = bdm(toys, "results", "runs").stdout
-    assert "n=2" in table and "1.000 ±0.000" in table and max(map(len, table.splitlines())) <= 80
+    assert "2 seeds" in table and "1.000 ±0.000" in table and max(map(len, table.splitlines())) <= 80
 
 
 def test_results_leave_out_a_run_that_failed(toys: FakeSite, tmp_path: Path) -> None:

@@ -21,9 +21,7 @@ PROGRESS = "progress"
 """The observer that is used if it is installed."""
 
 Task = Annotated[str | None, typer.Option(help="Task tag, e.g. unconditional-image-generation.", metavar="TASK")]
-Kit = Annotated[
-    str | None, typer.Option("--kit", help="The task's kit, if several are installed.", metavar="NAME")
-]
+Kit = Annotated[str | None, typer.Option("--kit", help="The task's kit, if several are installed.", metavar="NAME")]
 DataReference = Annotated[
     str | None, typer.Option("--data", help="Built-in name, folder, or hf:org/name@commit.", metavar="REF")
 ]

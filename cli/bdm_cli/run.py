@@ -86,14 +86,17 @@ def run(
 
 
 def show(view: RunView) -> None:
-    """Print a finished run: verdicts, results, stages, command and folder."""
+    """Print a finished run: stages, verdicts, results, command and folder; what matters most stands last."""
     console = out()
     console.print()
+    console.print(tables.stage_table(view.stages))
+    console.print()
     for line in tables.verdict_lines(view):
-        console.print(line)
+        console.print(line, soft_wrap=not console.is_terminal)
+        console.print()
     if view.results:
         console.print(tables.result_table(view.results))
-    console.print(tables.stage_table(view.stages))
+        console.print()
     console.print(Text(f"time     {seconds(view.record['seconds'])}, seed {view.record['seed']}"), soft_wrap=True)
     console.print(Text(f"command  {view.record['command']}"), soft_wrap=True)
     console.print(Text(f"folder   {view.folder}"), soft_wrap=True)

@@ -68,7 +68,9 @@ def scan(
         documents.append(options.document(view, report))
         if not as_json:
             for detection in view.record["detections"].values():
-                out().print(tables.verdict_line(model, detection, detector), soft_wrap=True)
+                console = out()
+                line = tables.verdict_line(model, detection, detector)
+                console.print(line, soft_wrap=not console.is_terminal)
             if report is not None:
                 out().print(Text(f"report   {report}"), soft_wrap=True)
     if as_json:

@@ -33,6 +33,7 @@ class Row:
         values: metric -> one value per run that has it.
         labels: metric -> its name in a table.
         verdicts: the detector's verdicts, one per run that has one.
+        settings: what may tell two cells of the same plugins apart: options, and parameters as ``kind:name.parameter``.
     """
 
     cell: dict[str, str | None]
@@ -42,6 +43,7 @@ class Row:
     values: dict[str, list[float]] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     verdicts: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def mean(self, metric: str) -> float | None:
         """Mean over the runs; None if no run has a value."""
@@ -78,7 +80,7 @@ def summarise(views: Iterable[RunView], *, by_seed: bool = False) -> list[Row]:
     for view in latest.values():
         key = _identity(view, with_seed=by_seed)
         for name, lines in _lines_by_row(view).items():
-            row = rows.setdefault((key, name), Row(_cell(view), name))
+            row = rows.setdefault((key, name), Row(_cell(view), name, settings=_settings(view)))
             row.runs.append(view.folder.name)
             row.seeds.append(view.record["seed"])
             for line in lines:
@@ -124,3 +126,13 @@ def _cell(view: RunView) -> dict[str, str | None]:
         "model": spec.get("model"),
         "data": spec.get("data"),
     }
+
+
+def _settings(view: RunView) -> dict[str, Any]:
+    settings: dict[str, Any] = {"data_share": view.record["spec"].get("data_share"),
+                                "device": view.record["spec"].get("device")}  # fmt: skip
+    for name, plugin in view.record["plugins"].items():
+        if not name.startswith("observer:"):
+            settings[f"{name} version"] = plugin.get("version")
+            settings |= {f"{name}.{key}": value for key, value in (plugin.get("params") or {}).items()}
+    return settings

@@ -1,0 +1,143 @@
+"""The table of ``bdm results``: a heading for each cell, its models below it, metrics across, as wide as there is room.
+
+Rich's tables have no headings within, hence the lines are put together here.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from bdm_cli.numbers import ARROWS, number
+from bdm_cli.summary import Row
+from bdm_cli.tables import wrap_label
+
+GAP = 2
+HEADER_WIDTH = 10
+"""Metrics' names are wrapped to so many columns, unless the numbers below are wider or a word is longer."""
+MOST_SETTINGS = 6
+"""So many settings at most are listed to tell two cells of the same plugins apart."""
+ROW_NAMES = {"clean under trigger": "  under trigger"}
+
+
+@dataclass
+class Column:
+    """One column: its name in lines, and a cell for each row."""
+
+    header: list[str]
+    cells: list[str]
+    width: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.width = max(map(cell_len, [*self.header, *self.cells]))
+
+
+def lines(rows: list[Row], metrics: list[str], width: int, *, everything: bool = False) -> list[Text]:
+    """The table in lines of at most ``width`` columns; several tables below each other if one would be too wide.
+
+    Args:
+        rows: as from :func:`bdm_cli.summary.summarise`.
+        metrics: names of the metrics, in order.
+        width: columns of the terminal.
+        everything: also metrics without a better direction (scores, thresholds), which csv and json always have.
+    """
+    shown = metrics if everything else [name for name in metrics if _compares(name, rows)] or metrics
+    columns = [Column(["verdict"], [row.verdict() for row in rows])] if any(row.verdicts for row in rows) else []
+    columns += [_column(name, rows) for name in shown]
+    names = Column([""], [f"  {ROW_NAMES.get(row.row, row.row)}" for row in rows])
+    titles = _titles(rows)
+    found: list[Text] = []
+    for block in _blocks(columns, width - names.width):
+        found += [*_block(names, block, titles, width), Text("")]
+    left_out = ", ".join(" ".join(_label(name, rows).split()) for name in metrics if name not in shown)
+    if left_out:
+        found += [Text(line, style="dim") for line in textwrap.wrap(f"--all also shows: {left_out}", width)]
+    return found
+
+
+def _compares(metric: str, rows: list[Row]) -> bool:
+    """Whether a metric says which model is better, other than by the verdict, which has a column of its own."""
+    if metric.rpartition(".")[2] == "verdict" and any(row.verdicts for row in rows):
+        return False
+    return _label(metric, rows).endswith((ARROWS[True], ARROWS[False]))
+
+
+def _label(metric: str, rows: list[Row]) -> str:
+    return next(row.labels[metric] for row in rows if metric in row.labels)
+
+
+def _column(metric: str, rows: list[Row]) -> Column:
+    cells = [number(row.mean(metric), row.deviation(metric)) if metric in row.labels else "" for row in rows]
+    return Column(wrap_label(_label(metric, rows), max([HEADER_WIDTH, *map(cell_len, cells)])), cells)
+
+
+def _blocks(columns: list[Column], room: int) -> list[list[Column]]:
+    blocks: list[list[Column]] = [[]]
+    left = room
+    for column in columns:
+        if blocks[-1] and column.width + GAP > left:
+            blocks.append([])
+            left = room
+        blocks[-1].append(column)
+        left -= column.width + GAP
+    return blocks
+
+
+def _block(names: Column, columns: list[Column], titles: list[str], width: int) -> list[Text]:
+    height = max((len(column.header) for column in columns), default=0)
+    found = []
+    for index in range(height):
+        words = [column.header[index] if index < len(column.header) else "" for column in columns]
+        found.append(Text(_line("", names, words, columns), style="bold"))
+    found.append(Text("─" * (names.width + sum(column.width + GAP for column in columns)), style="dim"))
+    for title, places in groupby(range(len(titles)), key=lambda place: titles[place]):
+        found += [Text(line, style="bold") for line in textwrap.wrap(title, width, subsequent_indent="    ")]
+        for place in places:
+            cells = [column.cells[place] for column in columns]
+            if any(cells):
+                found.append(Text(_line(names.cells[place], names, cells, columns)))
+    return found
+
+
+def _line(name: str, names: Column, cells: list[str], columns: list[Column]) -> str:
+    parts = [name + " " * (names.width - cell_len(name))]
+    parts += [" " * (GAP + column.width - cell_len(cell)) + cell for column, cell in zip(columns, cells, strict=True)]
+    return "".join(parts).rstrip()
+
+
+def _titles(rows: list[Row]) -> list[str]:
+    """Each row's cell in words: who, how often, and the settings that tell it from others with the same plugins."""
+    names = [_name(row) for row in rows]
+    titles = []
+    for name, row in zip(names, rows, strict=True):
+        twins = [other.settings for other, same in zip(rows, names, strict=True) if same == name]
+        every = sorted({key for settings in twins for key in settings})
+        differing = [key for key in every if any(settings.get(key) != row.settings.get(key) for settings in twins)]
+        facts = [f"{key.rpartition('.')[2]}={_brief(row.settings.get(key))}" for key in differing]
+        more = [f"{len(facts) - MOST_SETTINGS} more"] if len(facts) > MOST_SETTINGS else []
+        seeds = f"seed {row.seeds[0]}" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"
+        titles.append(", ".join([name, seeds, *facts[:MOST_SETTINGS], *more]))
+    return titles
+
+
+def _name(row: Row) -> str:
+    cell = row.cell
+    defense = cell["detect"] if cell["detect"] == cell["repair"] else None
+    parts = [cell["attack"] or "scan"]
+    if defense:
+        parts.append(f"defense {defense}")
+    else:
+        parts += [f"{word} {cell[key]}" for word, key in (("detection", "detect"), ("repair", "repair")) if cell[key]]
+    parts += [f"{key} {Path(name).name}" for key in ("model", "data") if (name := cell[key])]
+    return ", ".join(parts)
+
+
+def _brief(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 24 else f"{text[:23]}…"
