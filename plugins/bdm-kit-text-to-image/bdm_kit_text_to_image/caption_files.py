@@ -51,7 +51,7 @@ def read_captioned_folder(
         if len(images) == limit:
             break
     if not images:
-        raise UserError(f"{folder} holds no captioned images: it needs a {METADATA} with file_name and text, or .parquet")
+        raise UserError(f"{folder} holds no captioned images: it needs {METADATA} with file_name and text, or .parquet")
     return torch.from_numpy(np.stack(images)), captions
 
 

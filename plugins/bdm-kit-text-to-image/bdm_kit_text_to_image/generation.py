@@ -79,4 +79,3 @@ def generate_images(
             )
             images.append(decode_latents(model, latents).float().cpu())
     return torch.cat(images).clone() if images else torch.empty(0, *model.image_shape)
-

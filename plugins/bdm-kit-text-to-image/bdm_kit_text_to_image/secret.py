@@ -124,7 +124,7 @@ def open_secret(secret: Secret) -> PromptSecret:
     return PromptSecret(backdoors, picture, secret.meta)
 
 
-def trigger_prompts(ctx: Context, data: Data, secret: Secret) -> Data:
+def trigger_prompts(ctx: Context, data: Data, secret: Secret | PromptSecret) -> Data:
     """Put the secret's triggers into every prompt, in the same order; sealed in ``ctx.out / "data"``.
 
     With several backdoors row i gets number i modulo their number. Labels follow the prompt where a trigger's source
@@ -134,5 +134,6 @@ def trigger_prompts(ctx: Context, data: Data, secret: Secret) -> Data:
         ArtifactError: the data are no prompts, or the secret is of another kind.
         UserError: a prompt cannot hold the trigger.
     """
-    rows = trigger_rows(load_prompts(data), open_secret(secret).triggers, seed=ctx.seed)
+    opened = open_secret(secret) if isinstance(secret, Secret) else secret
+    rows = trigger_rows(load_prompts(data), opened.triggers, seed=ctx.seed)
     return seal_prompts(ctx.out / "data", rows)
