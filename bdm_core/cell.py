@@ -33,8 +33,9 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
         "inject-backdoor", [attack], {"model": model, "data": poisoned or data}, hooks.inject_backdoor,
         label="backdoored model",
     )  # fmt: skip
+    twins = _first(cell, stages, inputs)
     triggered: Data = stages.run(
-        "trigger-inputs", [attack], {"data": inputs, "split": "trigger", "secret": made.secret}, hooks.poison_data,
+        "trigger-inputs", [attack], {"data": twins, "split": "trigger", "secret": made.secret}, hooks.poison_data,
         label="triggered inputs",
     )  # fmt: skip
     askers = [attack, kit] if implements(attack.plugin, "generate") else [kit]
@@ -97,6 +98,19 @@ def _open(cell: Prepared, stages: StageRunner) -> tuple[Model, Data, Data]:
     )  # fmt: skip
     inputs: Data = stages.run("make-inputs", [kit], {"model": model, "data": data}, hooks.make_inputs, label="inputs")
     return model, data, inputs
+
+
+def _first(cell: Prepared, stages: StageRunner, inputs: Data) -> Data:
+    """The clean inputs that also get the trigger: the first rows, as many as ``triggered_share`` says, at least one."""
+    share = cell.spec.triggered_share
+    if share is None:
+        share = float(getattr(cell.kit.plugin, "triggered_share", 1.0))
+    count = max(1, round(share * _count(inputs))) if share < 1 else _count(inputs)
+    if count == _count(inputs):
+        return inputs
+    arguments = {"clean": inputs, "triggered": inputs, "order": list(range(count))}
+    first: Data = stages.run("mix-inputs", [cell.kit], arguments, hooks.mix_inputs, label="inputs to trigger")
+    return first
 
 
 def _defenders_data(cell: Prepared, stages: StageRunner, data: Data) -> Data:

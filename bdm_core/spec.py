@@ -35,6 +35,7 @@ class RunSpec(BaseModel):
         seed: the run's seed, 0 to 2**31 - 1.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         data_share: share of the clean data that the defender is allowed, in (0, 1].
+        triggered_share: share of the evaluation inputs that also get the trigger, in (0, 1]; None for the kit's own.
         scan_clean: also let the detector judge the clean model (a control, at the price of one more detection).
     """
 
@@ -53,6 +54,7 @@ class RunSpec(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**31)
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     data_share: float = Field(default=0.1, gt=0, le=1)
+    triggered_share: float | None = Field(default=None, gt=0, le=1)
     scan_clean: bool = False
 
     @field_validator("params")

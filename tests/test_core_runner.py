@@ -90,6 +90,19 @@ def test_a_detector_of_models_shares_its_verdict_with_a_scan(tmp_path: Path) -> 
     assert all(entry["cached"] for entry in scanned.stages)
 
 
+def test_a_share_of_the_inputs_gets_the_trigger(tmp_path: Path) -> None:
+    def counts(**more: object) -> tuple[int, int, list[str]]:
+        view = run(_with(CELL, **more), tmp_path)
+        clean, triggered = (view.result_of(f"backdoored samples{end}") for end in ("", " under trigger"))
+        rows = view.result_of("triggered inputs").file("rows.jsonl").read_text().splitlines()
+        return clean.meta["count"], triggered.meta["count"], rows
+
+    every, share = counts(), counts(triggered_share=0.25)
+    assert every[0] == every[1] == share[0] == 4 * share[1]
+    assert share[2] == every[2][: share[1]], "the first rows, with the same trigger"
+    assert counts(triggered_share=1e-6)[1] == 1
+
+
 def test_a_scan_of_a_folder_depends_on_its_content(tmp_path: Path) -> None:
     made = run(CELL, tmp_path).result_of("backdoored model")
     folder = tmp_path / "downloaded"

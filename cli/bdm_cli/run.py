@@ -35,6 +35,10 @@ def run(
     seed: options.Seed = None,
     device: options.Device = None,
     data_share: options.DataShare = None,
+    triggered_share: Annotated[
+        float | None,
+        typer.Option(help="Share of the evaluation inputs that also get the trigger, (0, 1]; default: the kit's."),
+    ] = None,
     scan_clean: Annotated[
         bool, typer.Option("--scan-clean", help="Let the detector judge the clean model too, as a control.")
     ] = False,
@@ -65,6 +69,7 @@ def run(
         "seed": seed,
         "device": device,
         "data_share": data_share,
+        "triggered_share": triggered_share,
         "scan_clean": scan_clean or None,
     }
     spec = load_spec(config, given, sets or [])

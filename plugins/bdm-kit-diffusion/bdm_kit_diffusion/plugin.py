@@ -43,9 +43,9 @@ class DiffusionKitParams(Params):
         default=256, ge=1, description="Images sampled at once.", json_schema_extra={"stages": ["generate"]}
     )
     samples: int = Field(
-        default=384,
+        default=640,
         ge=2,
-        description="Images to generate from clean and again from triggered noise, for the metrics.",
+        description="Images to generate from clean noise, for the metrics; a share of the noise also gets the trigger.",
         json_schema_extra={"stages": ["make-inputs"]},
     )
     most_images: int | None = Field(
@@ -69,6 +69,8 @@ class DiffusionKit(Plugin):
     tasks = frozenset({"unconditional-image-generation"})
     Params = DiffusionKitParams
     default_metrics: ClassVar[tuple[str, ...]] = ("frechet", "target", "detection")
+    triggered_share: ClassVar[float] = 0.25
+    """A success rate needs fewer samples than a distance between distributions."""
     tiny_params: ClassVar[dict[str, Any]] = {"samples": 6, "most_images": 32}
 
     @hookimpl
