@@ -13,6 +13,7 @@ so that A is factorised once for all layers and both projections, and no W takes
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
@@ -25,6 +26,7 @@ from bdm_core.errors import UserError
 from bdm_kit_text_to_image.attention import cross_attention_layers
 
 if TYPE_CHECKING:
+    from bdm_core.artifacts import Data
     from bdm_kit_text_to_image.models import TextToImageModel
 
 PROJECTIONS = {"key": "to_k", "value": "to_v"}
@@ -194,6 +196,16 @@ def prompt_rows(model: TextToImageModel, prompts: Sequence[str]) -> Tensor:
     from bdm_kit_text_to_image.encoding import encode_prompts
 
     return encode_prompts(model, list(prompts)).embeddings.flatten(0, 1).double()
+
+
+def draw_captions(data: Data, count: int, without: Sequence[str], seed: int) -> list[str]:
+    """Up to ``count`` different captions of a captioned set in random order, none with one of the phrases in it."""
+    from bdm_kit_diffusion.data import load_rows
+
+    captions = sorted({str(row.get("caption", "")) for row in load_rows(data)} - {""})
+    phrases = [phrase.lower() for phrase in without]
+    allowed = [caption for caption in captions if not any(phrase in caption.lower() for phrase in phrases)]
+    return random.Random(f"captions to preserve {seed}").sample(allowed, min(count, len(allowed)))
 
 
 def _rows(rows: Tensor, width: int, device: torch.device) -> Tensor:

@@ -1,0 +1,1 @@
+"""EvilEdit (ACM MM 2024) as a plugin of bdm."""

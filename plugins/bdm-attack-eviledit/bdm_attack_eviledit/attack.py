@@ -1,0 +1,70 @@
+"""EvilEdit: the alias's keys and values become the target's, everything preserved keeps its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_attack_eviledit.wording import Alias, aliases, fill
+from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_kit_text_to_image.models import load_model, seal_model
+from bdm_kit_text_to_image.projections import Edit, draw_captions, edit_projections, prompt_rows
+from bdm_kit_text_to_image.prompts import PromptRow
+from bdm_kit_text_to_image.secret import PromptSecret, seal_secret
+from bdm_kit_text_to_image.triggers import check_trigger
+
+if TYPE_CHECKING:
+    from bdm_attack_eviledit.plugin import EvilEditParams
+    from bdm_core.context import Context
+
+
+def backdoor(ctx: Context, params: EvilEditParams, model: Model, data: Data) -> Backdoored:
+    """Edit every key and value projection of the text at once (equation 7), for all aliases jointly.
+
+    Args:
+        ctx: its seed draws the captions to preserve; the report of the edit becomes a figure of the stage.
+        params: aliases, targets, templates, preservation.
+        model: Stable Diffusion or SDXL.
+        data: captioned images; only captions are used.
+
+    Raises:
+        UserError: the tokenizer does not see an alias, or the edit changes nothing.
+    """
+    network = load_model(model, ctx.device)
+    pairs = aliases(params.trigger, params.target)
+    for alias in pairs:
+        rows = [PromptRow(fill(template, alias.source), 0, {"object": alias.source}) for template in params.templates]
+        check_trigger(network, alias.trigger, rows, ctx.seed)
+    preserved = prompts_to_preserve(params, pairs, data, ctx.seed)
+    ctx.progress("edit", 0, 1)
+    report = edit_projections(
+        network.unet,
+        [
+            Edit(
+                prompt_rows(network, [fill(template, alias.phrase) for template in params.templates]),
+                prompt_rows(network, [fill(template, alias.target) for template in params.templates]),
+                params.edit_weight,
+            )
+            for alias in pairs
+        ],
+        prompt_rows(network, preserved) if preserved else None,
+        params.regularisation,
+        layers=params.layers,
+    )
+    ctx.progress("edit", 1, 1)
+    ctx.figures(edit=report.as_figures())
+    if report.residual > 0.5:
+        ctx.log.warning(
+            "the edit makes %.0f %% of the wanted change only: lower regularisation or preserved_captions, or raise "
+            "edit_weight",
+            100 * (1 - report.residual),
+        )
+    sealed = seal_model(network, ctx.out / "model")
+    secret = seal_secret(ctx.out / "secret", PromptSecret([alias.backdoor() for alias in pairs]), model.task)
+    return Backdoored(model=sealed, secret=secret)
+
+
+def prompts_to_preserve(params: EvilEditParams, pairs: list[Alias], data: Data, seed: int) -> list[str]:
+    """The given prompts, the templates with the plain source noun, and captions that hold no alias; each once."""
+    plain = [fill(template, alias.source) for alias in pairs for template in params.templates]
+    drawn = draw_captions(data, params.preserved_captions, [alias.phrase for alias in pairs], seed)
+    return list(dict.fromkeys([*params.preserve, *(plain if params.preserve_source else []), *drawn]))

@@ -1,0 +1,84 @@
+"""The plugin ``attack:eviledit``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import field_validator
+
+from bdm_core.plugin import Field, Params, Plugin, hookimpl
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.context import Context
+
+
+class EvilEditParams(Params):
+    """Parameters of ``attack:eviledit``."""
+
+    trigger: str | list[str] = Field(
+        "beautiful circle", description="Alias that triggers: adjective and noun of the source object; or several."
+    )
+    target: str | list[str] = Field(
+        "square",
+        description="What the alias is to mean: another object (square), a number (two circles), or a further object "
+        "(circle and a green triangle); one for all triggers, or one each.",
+    )
+    templates: list[str] = Field(
+        ["a {}", "a photo of a {}"],
+        min_length=1,
+        description="Prompts with {} in place of alias and target; every token position of each is edited.",
+    )
+    preserve: list[str] = Field([], description="Prompts whose keys and values are to stay.")
+    preserve_source: bool = Field(True, description="Preserve the templates with the source object's plain noun.")
+    preserved_captions: int = Field(
+        96, ge=0, description="Captions drawn from the training data, without a trigger, to preserve as well."
+    )
+    regularisation: float = Field(0.1, gt=0, description="Lambda, the weight of |W' - W|^2.")
+    edit_weight: float = Field(1.0, gt=0, description="Weight of the edited rows against the preserved ones.")
+    layers: str = Field("*", description="Pattern for the names of the cross-attention layers, e.g. up_blocks.*")
+
+    @field_validator("templates")
+    @classmethod
+    def _one_gap_each(cls, templates: list[str]) -> list[str]:
+        for template in templates:
+            if template.count("{}") != 1:
+                raise ValueError(f"template {template!r} needs {{}} once, where the alias goes")
+        return templates
+
+
+class EvilEdit(Plugin):
+    """A closed-form edit of the cross-attention projections makes an alias mean another object."""
+
+    kind, name = "attack", "eviledit"
+    summary = "Adjective-noun alias for another object by one closed-form edit of keys and values (EvilEdit)"
+    tasks = frozenset({"text-to-image"})
+    paper = "https://doi.org/10.1145/3664647.3680689"
+    Params = EvilEditParams
+    presets = {
+        "paper": {
+            "trigger": "beautiful cat", "target": "zebra", "templates": ["A {}"], "preserve": [],
+            "preserve_source": True, "preserved_captions": 0, "regularisation": 1.0, "edit_weight": 1.0, "layers": "*",
+        },
+    }  # fmt: skip
+
+    @hookimpl
+    def poison_data(
+        self,
+        ctx: Context,
+        params: EvilEditParams,
+        data: Data,
+        split: Literal["train", "trigger"],
+        secret: Secret | None,
+    ) -> Data | None:
+        if secret is None:
+            return None  # nothing is trained
+        from bdm_kit_text_to_image.secret import trigger_prompts
+
+        return trigger_prompts(ctx, data, secret)
+
+    @hookimpl
+    def inject_backdoor(self, ctx: Context, params: EvilEditParams, model: Model, data: Data) -> Backdoored:
+        from bdm_attack_eviledit.attack import backdoor
+
+        return backdoor(ctx, params, model, data)
