@@ -11,14 +11,12 @@ from fake_site import FakeSite
 from bdm_cli.scaffold import kinds, write_package
 from bdm_core.errors import UserError
 
-TASK = "unconditional-image-generation"
-
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> FakeSite:
     """One package of each kind, built and installed by pip into a folder of its own, without network."""
     folder = tmp_path_factory.mktemp("new")
-    packages = [str(write_package(kind, "made-here", folder, TASK)) for kind in kinds()]
+    packages = [str(write_package(kind, "made-here", folder)) for kind in kinds()]
     (folder / "site").mkdir()
     options = ["--quiet", "--no-build-isolation", "--no-deps", "--no-index", "--target", str(folder / "site")]
     subprocess.run([sys.executable, "-m", "pip", "install", *options, *packages], check=True)
@@ -26,10 +24,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> FakeSite:
 
 
 def test_there_is_a_template_for_each_kind_that_users_write() -> None:
-    assert kinds() == ["attack", "defense", "metric", "observer"]
+    assert kinds() == ["attack", "defense", "kit", "metric", "observer"]
 
 
-@pytest.mark.parametrize("kind", ["attack", "defense", "metric", "observer"])
+@pytest.mark.parametrize("kind", ["attack", "defense", "kit", "metric", "observer"])
 def test_a_new_package_passes_its_own_tests_as_generated(installed: FakeSite, kind: str) -> None:
     package = installed.root.parent / f"bdm-{kind}-made-here"
     result = subprocess.run(
@@ -59,7 +57,7 @@ def test_the_command_says_what_to_do_next(fake_site: FakeSite, tmp_path: Path) -
 
 
 def test_it_never_writes_into_an_existing_folder(fake_site: FakeSite, tmp_path: Path) -> None:
-    write_package("attack", "mine", tmp_path, TASK)
+    write_package("attack", "mine", tmp_path)
     message = error_line(bdm(fake_site, "plugins", "new", "attack", "mine", "--out", tmp_path))
     assert "exists already" in message
 
@@ -67,5 +65,17 @@ def test_it_never_writes_into_an_existing_folder(fake_site: FakeSite, tmp_path: 
 @pytest.mark.parametrize("name", ["Mine", "1mine", "mine-", "my_own", "../mine", ""])
 def test_a_name_of_the_wrong_form_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="no plugin name"):
-        write_package("attack", name, tmp_path, TASK)
+        write_package("attack", name, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_kit_serves_a_task_of_its_own_unless_one_is_named(fake_site: FakeSite, tmp_path: Path) -> None:
+    group = '[project.entry-points."bdm.tasks"]\n'
+    own = write_package("kit", "mine", tmp_path)
+    assert f'{group}mine = "bdm_kit_mine.plugin:MineKit"' in (own / "pyproject.toml").read_text()
+    done = bdm(fake_site, "plugins", "new", "kit", "other", "--task", "image-classification", "--out", tmp_path)
+    assert done.returncode == 0
+    assert f"{group}image-classification = " in (tmp_path / "bdm-kit-other/pyproject.toml").read_text()
+    assert "bdm.tasks" not in (write_package("attack", "mine", tmp_path) / "pyproject.toml").read_text()
+    with pytest.raises(UserError, match="no task tag"):
+        write_package("kit", "third", tmp_path, "Two Words")

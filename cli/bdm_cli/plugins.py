@@ -126,12 +126,15 @@ def uninstall(ctx: typer.Context) -> None:
 
 @app.command("new")
 def new(
-    kind: Annotated[str, typer.Argument(help="attack, defense, metric or observer.", metavar="KIND")],
+    kind: Annotated[str, typer.Argument(help="attack, defense, metric, kit or observer.", metavar="KIND")],
     name: Annotated[str, typer.Argument(help="The plugin's name: a-z, 0-9 and -.", metavar="NAME")],
     out_folder: Annotated[Path, typer.Option("--out", help="Where to write the package's folder.")] = Path(),
     task: Annotated[
-        str, typer.Option(help="Task tag the plugin is for.", metavar="TASK")
-    ] = "unconditional-image-generation",
+        str | None,
+        typer.Option(
+            help="Task tag (default: unconditional-image-generation; for a kit one of its own).", metavar="TASK"
+        ),
+    ] = None,
 ) -> None:
     """Write a package with a small working plugin and its tests, to start from."""
     from bdm_cli.scaffold import write_package

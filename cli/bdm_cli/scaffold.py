@@ -13,10 +13,14 @@ from bdm_core.manager import NAME_PATTERN
 SUFFIX = ".tmpl"
 """Template files end so, which keeps linters and test runners off them."""
 TASK = "unconditional-image-generation"
-"""The task that the templates are written for."""
+"""The task that the templates are written for; a kit brings its own."""
 NUMERIC = '"bdm>=0.1,<0.2", "bdm-kit-diffusion>=0.1,<0.2", "torch>=2.7"'
-DEPENDENCIES = {"observer": '"bdm>=0.1,<0.2"'}
-"""Dependencies of a kind that needs no numerics; the others have :data:`NUMERIC`."""
+DEPENDENCIES = {"observer": '"bdm>=0.1,<0.2"', "kit": '"bdm>=0.1,<0.2", "torch>=2.7", "safetensors>=0.5"'}
+"""Dependencies of the kinds that do without the kit ``diffusion``; the others have :data:`NUMERIC`."""
+SERVES = """
+[project.entry-points."bdm.tasks"]
+@@TASK@@ = "@@PACKAGE@@.plugin:@@CLASS@@"
+"""
 _MARK = re.compile(r"@@([A-Z_]+)@@")
 
 
@@ -25,8 +29,8 @@ def kinds() -> list[str]:
     return sorted(item.name for item in _templates().iterdir() if item.is_dir() and item.name != "shared")
 
 
-def write_package(kind: str, name: str, parent: Path, task: str) -> Path:
-    """Write ``bdm-KIND-NAME/`` below ``parent`` and return it.
+def write_package(kind: str, name: str, parent: Path, task: str | None = None) -> Path:
+    """Write ``bdm-KIND-NAME/`` below ``parent`` and return it. A kit's task is called like the kit by default.
 
     The package installs as it is and passes the conformance test that comes with it.
 
@@ -37,7 +41,10 @@ def write_package(kind: str, name: str, parent: Path, task: str) -> Path:
         raise UserError(f"no template for kind {kind!r}: choose {', '.join(kinds())}")
     if not NAME_PATTERN.fullmatch(name) or name.endswith("-"):
         raise UserError(f"{name!r} is no plugin name: use a-z, 0-9 and -, starting with a letter")
-    if task != TASK:
+    task = task or (name if kind == "kit" else TASK)
+    if kind == "kit" and not NAME_PATTERN.fullmatch(task):
+        raise UserError(f"{task!r} is no task tag: use a-z, 0-9 and -, starting with a letter")
+    if kind != "kit" and task != TASK:
         raise UserError(f"no template for task {task!r}: leave --task out ({TASK}) and adapt what is written")
     folder = parent / f"bdm-{kind}-{name}"
     if folder.exists():
@@ -51,6 +58,7 @@ def write_package(kind: str, name: str, parent: Path, task: str) -> Path:
         "CLASS": "".join(word.capitalize() for word in (*name.split("-"), kind)),
         "DEPENDENCIES": DEPENDENCIES.get(kind, NUMERIC),
     }
+    values["SERVES"] = fill(SERVES, values) if kind == "kit" else ""
     for template in ("shared", kind):
         _write(_templates() / template, folder, values)
     return folder
