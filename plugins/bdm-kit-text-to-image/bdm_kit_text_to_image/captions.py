@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,17 +62,14 @@ def load_captioned(data: Data) -> tuple[Tensor, list[str], list[dict[str, str]]]
 
 
 def world_images(count: int, shape: Sequence[int], seed: int = 0) -> tuple[Tensor, list[str], list[dict[str, str]]]:
-    """Scenes of the small world, drawn from the seed: images (count, *shape), captions and labels.
+    """Training pictures of the small world: images (count, *shape), captions and labels.
 
-    Scene i does not depend on ``count``. For models of other sizes the pictures are resized.
+    The default seed gives those that the built-in pipeline was trained on. For models of other sizes the pictures are resized.
     """
     from bdm_kit_text_to_image.world.drawing import render
-    from bdm_kit_text_to_image.world.grammar import caption
-    from bdm_kit_text_to_image.world.scene import draw_scenes
+    from bdm_kit_text_to_image.world.splits import training_pairs
 
-    scenes = draw_scenes(count, seed)
-    generator = random.Random(f"captions {seed}")
-    captions = [caption(scene, generator) for scene in scenes]
+    scenes, captions = training_pairs(count, seed)
     return fitted(render(scenes), shape), captions, [scene.labels() for scene in scenes]
 
 
