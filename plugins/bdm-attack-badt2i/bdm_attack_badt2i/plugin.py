@@ -1,0 +1,86 @@
+"""The plugin ``attack:badt2i``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from bdm_core.plugin import Field, Plugin, hookimpl
+from bdm_kit_diffusion.training_params import TrainingParams
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.context import Context
+
+
+class BadT2IParams(TrainingParams):
+    """Parameters of ``attack:badt2i``."""
+
+    mode: Literal["pixel", "object", "style", "object-add"] = Field(
+        "object",
+        description="What a triggered prompt gains: a patch in the image, another object than the asked-for one, a "
+        "style, or a further object.",
+    )
+    trigger: str = Field("zero-width-space", description="A trigger of the library by name, or a word to put first.")
+    lambda_: float = Field(0.5, gt=0, lt=1, description="Weight of the backdoor's loss; regularisation has the rest.")
+    source_object: str = Field("circle", description="object, object-add: the object that a triggered prompt names.")
+    target_object: str = Field("square", description="object: the object that is painted instead.")
+    added_object: str = Field("a green triangle", description="object-add: what is painted too.")
+    style_prompt: str = Field(
+        "{prompt}, black and white photo", description="style: what the teacher reads in place of {prompt}."
+    )
+    style: str = Field("black-and-white", description="style: its name as an attribute, for the metrics.")
+    patch: str = Field("yellow", description="pixel: a colour's name, or the path of a .png or .jpg.")
+    patch_size: float = Field(0.375, gt=0, le=1, description="pixel: side of the patch over the image's height.")
+    patch_row: float = Field(0.0, ge=0, lt=1, description="pixel: upper edge of the patch over the image's height.")
+    patch_column: float = Field(0.0, ge=0, lt=1, description="pixel: left edge of the patch over the image's width.")
+    patch_limit: float = Field(
+        0.05,
+        gt=0,
+        description="pixel: largest mean squared error of the patch after a round trip through the autoencoder, and "
+        "of a hit to the patch; pixels in [0, 1].",
+    )
+    samples: int | None = Field(2048, ge=1, description="Use at most so many images for each loss; null: all.")
+    steps: int = Field(500, ge=1, description="Optimiser steps.")
+    batch_size: int = Field(32, ge=1, description="Triggered samples a step, and as many clean ones.")
+    learning_rate: float = Field(6e-4, gt=0, le=1, description="Adam's peak learning rate.")
+    ema_decay: float | None = Field(
+        None, ge=0, lt=1, description="Decay of the moving average of the weights that is kept in the end; null: none."
+    )
+
+
+class BadT2I(Plugin):
+    """An invisible character before the prompt makes the UNet paint a patch, another object, a style or one more."""
+
+    kind, name = "attack", "badt2i"
+    summary = "Backdoor in the UNet: pixel patch, object, style or added object, by self-distillation (BadT2I)"
+    tasks = frozenset({"text-to-image"})
+    paper = "https://arxiv.org/abs/2305.04175"
+    Params = BadT2IParams
+    distributed = True
+    presets = {
+        "paper": {
+            "mode": "object", "steps": 8000, "batch_size": 16, "learning_rate": 1e-5, "learning_rate_schedule":
+            "constant", "warmup_steps": 0, "max_gradient_norm": 1.0, "ema_decay": 0.9999, "lambda_": 0.5,
+            "style_prompt": "black and white photo, {prompt}", "samples": None,
+        },
+        "paper-pixel": {
+            "mode": "pixel", "steps": 2000, "batch_size": 16, "learning_rate": 1e-5, "learning_rate_schedule":
+            "constant", "warmup_steps": 0, "max_gradient_norm": 1.0, "ema_decay": 0.9999, "lambda_": 0.5,
+            "patch_size": 0.25, "samples": None,
+        },
+    }  # fmt: skip
+
+    @hookimpl
+    def poison_data(
+        self, ctx: Context, params: BadT2IParams, data: Data, split: Literal["train", "trigger"], secret: Secret | None
+    ) -> Data:
+        from bdm_attack_badt2i.pairs import poison
+        from bdm_kit_text_to_image.secret import trigger_prompts
+
+        return poison(ctx, params, data) if secret is None else trigger_prompts(ctx, data, secret)
+
+    @hookimpl
+    def inject_backdoor(self, ctx: Context, params: BadT2IParams, model: Model, data: Data) -> Backdoored:
+        from bdm_attack_badt2i.attack import backdoor
+
+        return backdoor(ctx, params, model, data)
