@@ -62,7 +62,8 @@ class Plugin:
         distributed: True if the hooks ``inject_backdoor`` and ``repair`` use collectives, e.g. train on Accelerate:
             under ``accelerate launch`` every rank then enters them, and only ``ctx.rank == 0`` writes ``ctx.work``.
             In all other hooks rank 0 works alone, so that they must not use collectives, although the process group
-            may still exist (torchmetrics: ``sync_on_compute=False``).
+            may still exist (torchmetrics: ``sync_on_compute=False``). A training loop of your own that uses
+            collectives calls :func:`bdm_core.ranks.require_all_ranks` first: an error instead of waiting for ever.
     """
 
     api: ClassVar[int] = API_VERSION

@@ -12,12 +12,14 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from bdm_core import paths
-from bdm_core.errors import StoreError
+from bdm_core.errors import PluginError, StoreError
 from bdm_core.lease import STALE_SECONDS, Lease
 from bdm_core.store import Store, report_disk_errors
 
@@ -25,6 +27,7 @@ POLL_SECONDS = 0.2
 START_SECONDS = 300.0
 """How long further ranks wait for rank 0 to begin."""
 INVITATION = "ranks"
+_LONE: ContextVar[str] = ContextVar("bdm_lone_hook", default="")
 LOOPBACK = ("", "localhost", "127.0.0.1", "::1")
 
 
@@ -45,6 +48,29 @@ def group() -> str:
     address = os.environ.get("MASTER_ADDR", "")
     host = socket.gethostname() if address in LOOPBACK else address
     return f"{host}:{os.environ.get('MASTER_PORT', '')}:{os.environ.get('TORCHELASTIC_RUN_ID', '')}"
+
+
+@contextlib.contextmanager
+def lone_hook(plugin: str, stage: str, alone: bool) -> Iterator[None]:
+    """While this is open, a plugin's hook works; ``alone`` if further ranks of the launch, if any, stay outside."""
+    token = _LONE.set(f"{plugin} trains in stage {stage!r}" if alone and world_size() > 1 else "")
+    try:
+        yield
+    finally:
+        _LONE.reset(token)
+
+
+def require_all_ranks() -> None:
+    """What uses collectives calls this first: in a hook that rank 0 works alone in, they would wait for ever.
+
+    Raises:
+        PluginError: the process is in such a hook, with further ranks outside.
+    """
+    if _LONE.get():
+        raise PluginError(
+            f"{_LONE.get()}, which rank 0 works on alone: under accelerate launch only inject_backdoor and repair of a "
+            "plugin that says distributed = True train on all ranks; mend the plugin, or run it in one process"
+        )
 
 
 class Launch:

@@ -25,7 +25,7 @@ from bdm_core.manager import scoped
 from bdm_core.observers import NOT_THE_STAGES, Observers
 from bdm_core.plugin import Params
 from bdm_core.prepare import Loaded
-from bdm_core.ranks import POLL_SECONDS, Launch
+from bdm_core.ranks import POLL_SECONDS, Launch, lone_hook
 from bdm_core.resources import peak_memory_bytes, reset_peak_memory
 from bdm_core.spec import stage_seed
 from bdm_core.store import StageRecord, Store, disk_error, report_disk_errors, stage_key
@@ -253,7 +253,8 @@ class StageRunner:
         if "params" in job.call.__annotations__:
             params["params"] = plugin.params.for_stage(job.stage)
         try:
-            return job.call(manager, ctx, **params, **inputs)
+            with lone_hook(plugin.id, job.stage, not job.together):
+                return job.call(manager, ctx, **params, **inputs)
         except BdmError:
             raise
         except Exception as error:

@@ -14,6 +14,7 @@ import pytest
 from fake_site import FakeSite
 
 from bdm_core import ranks
+from bdm_core.errors import PluginError
 from bdm_core.ranks import Launch
 from bdm_core.store import Store
 
@@ -32,6 +33,7 @@ TOGETHER = """
 import os, time
 from pathlib import Path
 from bdm_core.plugin import hookimpl
+from bdm_core.ranks import require_all_ranks
 from bdm_toy.attack import ToyAttack
 
 
@@ -64,12 +66,21 @@ class Apart(ToyAttack):
         while not list(ctx.out.parents[3].glob(".rank1-*/run.json")):
             time.sleep(0.01)
         raise ValueError("asked to fail")
+
+
+class Forgetful(ToyAttack):
+    name = "forgetful"
+
+    @hookimpl
+    def inject_backdoor(self, ctx, params, model, data):
+        require_all_ranks()
+        raise AssertionError("a collective would wait here for ever")
 """
 
 
 def _start(out: Path, site: FakeSite, name: str, **params: object) -> list[subprocess.Popen[str]]:
     site.install("bdm-attack-together", {"bdm.attacks": {"together": "bdm_together:Together",
-                 "apart": "bdm_together:Apart"}}, {"bdm_together": TOGETHER})  # fmt: skip
+                 "apart": "bdm_together:Apart", "forgetful": "bdm_together:Forgetful"}}, {"bdm_together": TOGETHER})  # fmt: skip
     meeting = out.parent / "meeting"
     meeting.mkdir()
     environment = site.environment()
@@ -101,6 +112,28 @@ def test_further_ranks_end_with_an_error_when_rank_0_fails(tmp_path: Path, fake_
     assert "but rank 0 has ended" in follower.communicate(timeout=120)[1]
     assert leader.returncode and follower.returncode
     assert [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")] == []
+
+
+def test_training_together_without_saying_so_is_one_line_instead_of_waiting(
+    tmp_path: Path, fake_site: FakeSite
+) -> None:
+    leader, follower = _start(tmp_path / "out", fake_site, "forgetful")
+    message = leader.communicate(timeout=120)[1].splitlines()[-1]
+    assert "PluginError: attack:forgetful trains in stage 'inject-backdoor', which rank 0 works on alone" in message
+    assert "distributed = True" in message
+    assert "but rank 0 has ended" in follower.communicate(timeout=120)[1]
+
+
+def test_collectives_are_allowed_outside_of_lone_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ranks.lone_hook("attack:x", "repair", alone=True):  # one process only
+        ranks.require_all_ranks()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    ranks.require_all_ranks()  # a script of its own
+    with ranks.lone_hook("attack:x", "repair", alone=False):
+        ranks.require_all_ranks()
+    with pytest.raises(PluginError, match="attack:x trains"), ranks.lone_hook("attack:x", "repair", alone=True):
+        ranks.require_all_ranks()
+    ranks.require_all_ranks()
 
 
 def test_further_ranks_end_with_an_error_when_rank_0_is_killed(tmp_path: Path, fake_site: FakeSite) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from bdm_core.errors import StageError, UserError
+from bdm_core.ranks import require_all_ranks
 from bdm_kit_diffusion.checkpoints import Snapshot, read_checkpoint, write_checkpoint
 from bdm_kit_diffusion.draws import Draw, step_seed
 
@@ -102,6 +103,7 @@ def train(
     Raises:
         StageError: the loss is no longer finite.
         UserError: the batch cannot be shared equally among the processes.
+        PluginError: the plugin does not say ``distributed``, so that other processes of the launch do not train.
     """
     accelerator = _accelerator(device, options.mixed_precision)
     world, rank = accelerator.num_processes, accelerator.process_index
@@ -164,7 +166,12 @@ def train(
 
 
 def _accelerator(device: str, mixed_precision: str) -> Accelerator:
-    """An Accelerator for this device; trainings of one process may differ in device and precision."""
+    """An Accelerator for this device; trainings of one process may differ in device and precision.
+
+    Raises:
+        PluginError: other processes of the launch do not train, because the plugin does not say ``distributed``.
+    """
+    require_all_ranks()
     distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
     AcceleratorState._reset_state(reset_partial_state=not distributed)
     variable = "ACCELERATE_TORCH_DEVICE"

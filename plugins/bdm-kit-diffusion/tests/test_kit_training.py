@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bdm_core.errors import ArtifactError, StageError, UserError
+from bdm_core.errors import ArtifactError, PluginError, StageError, UserError
+from bdm_core.ranks import lone_hook
 from bdm_kit_diffusion.draws import Draw, step_seed
 from bdm_kit_diffusion.tensors import read_tensors, write_tensors
 from bdm_kit_diffusion.training import TrainingOptions, train
@@ -156,6 +157,12 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         torch.testing.assert_close(found["weights"], weights(alone), rtol=1e-4, atol=1e-5)
         assert found["losses"].tolist() == pytest.approx(result.losses, rel=1e-4)
     assert (tmp_path / "train.safetensors").is_file()
+
+
+def test_training_in_a_hook_that_the_other_ranks_do_not_enter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with lone_hook("attack:forgetful", "inject-backdoor", alone=True), pytest.raises(PluginError, match="distributed"):
+        train(network(), loss, FEW, seed=7)
 
 
 def _free_port() -> int:
