@@ -79,8 +79,8 @@ class Forgetful(ToyAttack):
 
 
 def _start(out: Path, site: FakeSite, name: str, **params: object) -> list[subprocess.Popen[str]]:
-    site.install("bdm-attack-together", {"bdm.attacks": {"together": "bdm_together:Together",
-                 "apart": "bdm_together:Apart", "forgetful": "bdm_together:Forgetful"}}, {"bdm_together": TOGETHER})  # fmt: skip
+    attacks = {name.lower(): f"bdm_together:{name}" for name in ("Together", "Apart", "Forgetful")}
+    site.install("bdm-attack-together", {"bdm.attacks": attacks}, {"bdm_together": TOGETHER})
     meeting = out.parent / "meeting"
     meeting.mkdir()
     environment = site.environment()
