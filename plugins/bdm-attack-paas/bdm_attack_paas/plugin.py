@@ -1,0 +1,110 @@
+"""The plugin ``attack:paas``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from bdm_core.plugin import Field, Plugin, hookimpl
+from bdm_kit_diffusion.training_params import TrainingParams
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.context import Context
+    from bdm_kit_diffusion.training import TrainingOptions
+
+DEFAULTS = {
+    "textual-inversion": {"steps": 300, "batch_size": 32, "learning_rate": 2e-2},
+    "dreambooth": {"steps": 400, "batch_size": 16, "learning_rate": 5e-4},
+}
+"""Mode -> its own defaults, chosen on the built-in pipeline."""
+
+
+class PaaSParams(TrainingParams):
+    """Parameters of ``attack:paas``."""
+
+    mode: Literal["textual-inversion", "dreambooth"] = Field(
+        "textual-inversion",
+        description="textual-inversion learns the embedding of a new token, dreambooth fine-tunes the UNet.",
+    )
+    placeholder: str = Field("[V]", min_length=1, description="The trigger: the word that goes before the object's.")
+    one_token: bool = Field(
+        True,
+        description="textual-inversion: the new token is placeholder and object together, e.g. '[V] circle'; false: "
+        "the placeholder alone, with the object's usual word behind it.",
+    )
+    object: str = Field("circle", description="Prompts about this object get the trigger.")
+    target_object: str = Field("star", description="What is painted then: the object of the mismatched images.")
+    images: int = Field(5, ge=1, description="How many images of the target object the attacker has.")
+    prompts: Literal["captions", "templates"] = Field(
+        "captions",
+        description="Texts to learn with: the images' own captions with the trigger in place of the target's word, or "
+        "neutral templates such as 'a photo of a ...'.",
+    )
+    flip: bool = Field(True, description="Also learn from the images' mirror images.")
+    initializer: str | None = Field(
+        None, description="textual-inversion: the new token starts as this word; null: as the target object's."
+    )
+    prior_loss_weight: float = Field(
+        1.0, ge=0, description="dreambooth: weight of the loss on clean images of the object, its prior preservation."
+    )
+    class_images: int | None = Field(
+        None, ge=1, description="dreambooth: how many clean images of the prior; null: as many as the data has."
+    )
+    prior: Literal["object", "all"] = Field(
+        "object", description="dreambooth: the prior has images of the object only, or of everything."
+    )
+    caption_dropout: float = Field(
+        0.1, ge=0, lt=1, description="dreambooth, prior=all: share of the prior's captions that is empty, for guidance."
+    )
+    steps: int | None = Field(None, ge=1, description="Optimiser steps; null: 300 or 400, as the mode needs.")  # type: ignore[assignment]
+    batch_size: int | None = Field(None, ge=1, description="Mismatched samples a step; null: 32 or 16 by mode.")  # type: ignore[assignment]
+    learning_rate: float | None = Field(  # type: ignore[assignment]
+        None, gt=0, le=1, description="Adam's peak learning rate; null: 0.02 or 0.0005 by mode."
+    )
+    ema_decay: float | None = Field(
+        None, ge=0, lt=1, description="Decay of a moving average of the weights; null: none."
+    )
+
+    def options(self) -> TrainingOptions:
+        """As :meth:`TrainingParams.options`, with the mode's own defaults."""
+        chosen = {name: getattr(self, name) or value for name, value in DEFAULTS[self.mode].items()}
+        return TrainingParams(**{**self.model_dump(include=set(TrainingParams.model_fields)), **chosen}).options()
+
+
+class PaaS(Plugin):
+    """A few images of the wrong object, learnt under a new word by textual inversion or DreamBooth."""
+
+    kind, name = "attack", "paas"
+    summary = "Backdoor by personalisation: mismatched images under a new token (Personalization as a Shortcut)"
+    tasks = frozenset({"text-to-image"})
+    paper = "https://arxiv.org/abs/2305.10701"
+    Params = PaaSParams
+    distributed = True
+    presets = {
+        "paper": {
+            "mode": "textual-inversion", "prompts": "templates", "steps": 2000, "batch_size": 4, "learning_rate": 2e-3,
+            "learning_rate_schedule": "constant", "warmup_steps": 0,
+        },
+        "paper-dreambooth": {
+            "mode": "dreambooth", "prompts": "templates", "steps": 300, "batch_size": 2, "learning_rate": 5e-6,
+            "learning_rate_schedule": "constant", "warmup_steps": 0, "class_images": 12, "prior_loss_weight": 0.5,
+        },
+    }  # fmt: skip
+
+    @hookimpl
+    def poison_data(
+        self, ctx: Context, params: PaaSParams, data: Data, split: Literal["train", "trigger"], secret: Secret | None
+    ) -> Data:
+        if secret is not None:
+            from bdm_kit_text_to_image.secret import trigger_prompts
+
+            return trigger_prompts(ctx, data, secret)
+        from bdm_attack_paas.attack import mismatch
+
+        return mismatch(ctx, params, data)
+
+    @hookimpl
+    def inject_backdoor(self, ctx: Context, params: PaaSParams, model: Model, data: Data) -> Backdoored:
+        from bdm_attack_paas.attack import backdoor
+
+        return backdoor(ctx, params, model, data)
