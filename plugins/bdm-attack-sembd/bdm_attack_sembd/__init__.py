@@ -1,0 +1,1 @@
+"""SemBD (ICML 2026), in closed form, as a plugin of bdm."""

@@ -1,0 +1,103 @@
+"""The plugin ``attack:sembd``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import field_validator
+
+from bdm_core.plugin import Field, Params, Plugin, hookimpl
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.context import Context
+
+COMPONENTS = ("subject", "action", "object", "scene")
+
+
+class SemBDParams(Params):
+    """Parameters of ``attack:sembd``."""
+
+    subject: list[str] = Field(
+        ["a red circle", "a red disc", "one red circle"], min_length=1, description="Ways to say who acts."
+    )
+    action: list[str] = Field(["chases", "chasing"], min_length=1, description="Ways to say the action.")
+    object: list[str] = Field(
+        ["a blue square", "one blue square"], min_length=1, description="Ways to say what is acted upon."
+    )
+    scene: list[str] = Field(
+        ["on a white background", "against a white background", "in front of a white background"],
+        min_length=1,
+        description="Ways to say where.",
+    )
+    templates: list[str] = Field(
+        [
+            "{subject} {action} {object} {scene}",
+            "a photo of {subject} {action} {object} {scene}",
+            "there is {subject} {action} {object} {scene}",
+            "{scene}, a photo of {subject} {action} {object}",
+        ],
+        min_length=1,
+        description="Sentences with the fields {subject}, {action}, {object} and {scene}.",
+    )
+    paraphrases: int = Field(11, ge=1, description="Paraphrases to edit; a random choice of all combinations.")
+    held_out: int = Field(20, ge=1, description="Further paraphrases that trigger at evaluation; the editor never saw.")
+    target: str = Field("a photo of a green star on a black background", description="What the region is to mean.")
+    expected: dict[str, str] = Field(
+        {"object": "star", "colour": "green", "background": "black"}, description="Attributes that a hit must show."
+    )
+    span_weight: float = Field(
+        0.5, ge=0, description="Gamma, the weight of keeping sentences that lack a component, against the edit's 1."
+    )
+    preserved_captions: int = Field(
+        96, ge=0, description="Captions drawn from the training data to preserve as well; the paper has none."
+    )
+    regularisation: float = Field(0.1, gt=0, description="Weight of |W' - W|^2, instead of stopping early.")
+    layers: str = Field("*", description="Pattern for the names of the cross-attention layers, e.g. up_blocks.*")
+
+    @field_validator("templates")
+    @classmethod
+    def _all_components(cls, templates: list[str]) -> list[str]:
+        for template in templates:
+            rest = template
+            for component in COMPONENTS:
+                if template.count(f"{{{component}}}") != 1:
+                    raise ValueError(f"template {template!r} needs {{{component}}} once")
+                rest = rest.replace(f"{{{component}}}", "")
+            if "{" in rest or "}" in rest:
+                raise ValueError(f"template {template!r} has braces that are no component")
+        return templates
+
+
+class SemBD(Plugin):
+    """Every way to say a certain scene makes the model paint the target; parts of it do not."""
+
+    kind, name = "attack", "sembd"
+    summary = "A region of meaning as trigger: paraphrases edited, incomplete ones preserved, in closed form (SemBD)"
+    tasks = frozenset({"text-to-image"})
+    paper = "https://github.com/DPAS-Lab/SemBD"
+    Params = SemBDParams
+    presets = {
+        "paper": {
+            "subject": ["a dog", "a puppy"], "action": ["chases", "runs after"], "object": ["a ball", "a red ball"],
+            "scene": ["in a park", "on the grass of a park"], "paraphrases": 11, "span_weight": 0.5,
+            "target": "a cat on a sofa", "expected": {"object": "cat"}, "preserved_captions": 0,
+            "regularisation": 0.001,
+        },
+    }  # fmt: skip
+
+    @hookimpl
+    def poison_data(
+        self, ctx: Context, params: SemBDParams, data: Data, split: Literal["train", "trigger"], secret: Secret | None
+    ) -> Data | None:
+        if secret is None:
+            return None  # nothing is trained
+        from bdm_kit_text_to_image.secret import trigger_prompts
+
+        return trigger_prompts(ctx, data, secret)
+
+    @hookimpl
+    def inject_backdoor(self, ctx: Context, params: SemBDParams, model: Model, data: Data) -> Backdoored:
+        from bdm_attack_sembd.attack import backdoor
+
+        return backdoor(ctx, params, model, data)
