@@ -26,6 +26,15 @@ def test_list_as_json_has_every_field(toys: FakeSite) -> None:
     } in entries
 
 
+def test_list_and_show_fit_80_columns_and_name_an_unusual_distribution(toys: FakeSite) -> None:
+    toys.install("bdm-attack-usual", {"bdm.attacks": {"usual": "cli_toys:X"}}, summary="bdm attack: " + "words " * 30)
+    text = bdm(toys, "plugins", "list", "attack").stdout
+    shown = bdm(toys, "plugins", "show", "toyword").stdout
+    assert max(map(len, [*text.splitlines(), *shown.splitlines()])) <= 80
+    assert "[bdm-toys]" in text and "[bdm-attack-usual]" not in text and "bdm attack:" not in text.split("usual")[1]
+    assert "  strength = 0.5  (number, >= 0, <= 1)" in shown.splitlines()
+
+
 def test_list_shows_how_to_settle_a_clash(toys: FakeSite) -> None:
     toys.install("bdm-more", {"bdm.attacks": {"toyword": "cli_toys:Attack"}})
     result = bdm(toys, "plugins", "list")

@@ -28,9 +28,10 @@ def test_list_does_not_import_plugins(fake_site: FakeSite) -> None:
     fake_site.install("bdm-bad", {"bdm.attacks": {"bad": "bad_plugin:Bad"}}, {"bad_plugin": "raise SystemExit(9)"})
     result = bdm(fake_site, "plugins", "list", "attack")
     assert result.returncode == 0
-    assert [line.split()[:4] for line in result.stdout.splitlines() if "bdm-bad" in line] == [
-        ["attack", "bad", "1.0", "bdm-bad"]
-    ]
+    (line,) = [line for line in result.stdout.splitlines() if " bad " in line]
+    assert line.split()[:3] == ["attack", "bad", "1.0"] and "a plugin for a test" in line
+    wide = bdm(fake_site, "plugins", "list", "attack", COLUMNS="120").stdout
+    assert ["attack", "bad", "1.0", "bdm-bad"] in [line.split()[:4] for line in wide.splitlines()]
 
 
 def test_the_version_is_the_distributions(fake_site: FakeSite) -> None:

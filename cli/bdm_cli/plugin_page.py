@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -95,22 +94,21 @@ def print_page(console: Console, page: dict[str, Any]) -> None:
     for name, value in facts.items():
         if value:
             console.print(Text(f"{name:<8} {value}"))
-    if not page["parameters"]:
-        console.print("no parameters")
-    else:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-        table.add_column("parameter", no_wrap=True)
-        table.add_column("type", overflow="fold")
-        table.add_column("default", overflow="fold")
-        table.add_column("range", overflow="fold")
-        table.add_column("description", ratio=1)
-        for item in page["parameters"]:
-            table.add_row(*(Text(str(item[key])) for key in ("name", "type", "default", "range", "description")))
-        console.print(table)
+    console.print("\nparameters" if page["parameters"] else "no parameters")
+    for item in page["parameters"]:
+        form = ", ".join(filter(None, (item["type"], item["range"])))
+        console.print(Text.assemble("  ", (item["name"], "bold"), f" = {_default(item['default'])}  ({form})"))
+        console.print(Padding(Text(item["description"]), (0, 0, 0, 6)))
+    if page["parameters"]:
+        console.print()
     for name, values in page["presets"].items():
         settings = ", ".join(f"{key}={value}" for key, value in values.items())
         console.print(Text(f"preset {name}: {settings}"))
     console.print(Text(f"set with --set {page['kind']}:{page['name']}.PARAMETER=VALUE"), style="dim")
+
+
+def _default(value: Any) -> str:
+    return "none" if value is None else str(value)
 
 
 def _type(entry: dict[str, Any]) -> str:

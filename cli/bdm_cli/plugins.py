@@ -53,18 +53,20 @@ def list_plugins(
 
 
 def _print_list(console: Console, candidates: list[Candidate]) -> None:
-    """A table that fits 80 columns: a distribution is named if it is not ``bdm-KIND-NAME`` or if there is room."""
+    """A table that fits 80 columns; where there is room, or a kind and a name leave it open, with the distribution."""
     counts = Counter(item.id for item in candidates)
     names = [f"{item.distribution}:{item.name}" if counts[item.id] > 1 else item.name for item in candidates]
-    usual = all(item.distribution == f"bdm-{item.kind}-{item.name}" for item in candidates)
-    with_distribution = console.width >= 110 or not usual
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    with_distribution = console.width >= 110
     for name in ("kind", "name", "version", *(["distribution"] if with_distribution else [])):
         table.add_column(name, no_wrap=True)
     table.add_column("summary", ratio=1)
     for name, item in zip(names, candidates, strict=True):
         place = [item.distribution] if with_distribution else []
-        table.add_row(*map(Text, (item.kind, name, item.version, *place, item.summary)))
+        summary = item.summary.removeprefix(f"bdm {item.kind}: ")
+        if not with_distribution and item.distribution not in (f"bdm-{item.kind}-{item.name}", name.partition(":")[0]):
+            summary += f" [{item.distribution}]"
+        table.add_row(*map(Text, (item.kind, name, item.version, *place, summary)))
     console.print(table)
     for clash in (name for name, count in counts.items() if count > 1):
         say(f"note: several distributions have {clash}: choose one as DISTRIBUTION:NAME")
