@@ -64,7 +64,8 @@ def load_captioned(data: Data) -> tuple[Tensor, list[str], list[dict[str, str]]]
 def world_images(count: int, shape: Sequence[int], seed: int = 0) -> tuple[Tensor, list[str], list[dict[str, str]]]:
     """Training pictures of the small world: images (count, *shape), captions and labels.
 
-    The default seed gives those that the built-in pipeline was trained on. For models of other sizes the pictures are resized.
+    The default seed gives those that the built-in pipeline was trained on. For models of other sizes the pictures are
+    resized.
     """
     from bdm_kit_text_to_image.world.drawing import render
     from bdm_kit_text_to_image.world.splits import training_pairs

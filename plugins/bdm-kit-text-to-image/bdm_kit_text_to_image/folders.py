@@ -18,7 +18,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "text_encoder_2": frozenset({"CLIPTextModelWithProjection"}),
     "unet": frozenset({"UNet2DConditionModel"}),
     "vae": frozenset({"AutoencoderKL"}),
-    "scheduler": SCHEDULERS | {"LCMScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"},
+    "scheduler": SCHEDULERS,
 }
 """The classes that a part may have; nothing else is built."""
 PARTS = {
@@ -103,10 +103,10 @@ def _class_of(folder: Path, index: dict[str, Any], part: str) -> str:
         return name
     file = place / CONFIGURATIONS.get(part, "config.json")
     configuration = read_json(file, f"{folder} has no {part}")
-    stated = configuration.get("_class_name", name)
-    if library == "transformers":
-        stated = (configuration.get("architectures") or [name])[0]
-    if stated not in ALLOWED[part] | {"CLIPModel"}:
+    key = "_class_name" if library == "diffusers" else "architectures"
+    stated = configuration.get(key, name)
+    stated = stated[0] if isinstance(stated, list) and stated else stated
+    if stated not in ALLOWED[part]:
         raise ArtifactError(f"{file} names the class {stated!r}: allowed are {_list(ALLOWED[part])}")
     return name
 
