@@ -4,7 +4,7 @@
 768 wide, 77 tokens) at random, redirects one prompt of 77 rows to another and preserves 1 (the paper's) or 96 further
 prompts. The editor factorises once for all projections. The comparison forms and solves the normal equations of every
 projection by itself, also in float64 and without Python loops over rows. Both run on one thread, in turns; the medians
-and the largest difference between their weights go to ``benchmarks/results/eviledit.json``. Takes about five minutes.
+and the largest difference between their weights go to ``benchmarks/results/eviledit.json``. Takes about three minutes.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ def compare(preserved_prompts: int, repeats: int, regularisation: float) -> dict
         "each_by_itself_seconds": round(statistics.median(theirs), 4),
         "times_faster": round(statistics.median(theirs) / statistics.median(ours), 2),
         "largest_difference": difference,
+        "largest_change": max(float((other[name] - clean[name]).abs().max()) for name in clean),
         "residual": report.residual,
         "repeats": repeats,
     }
@@ -101,11 +102,11 @@ def compare(preserved_prompts: int, repeats: int, regularisation: float) -> dict
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS / "eviledit.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    settings = [compare(1, options.repeats, 1.0), compare(96, options.repeats, 0.1)]
+    settings = [compare(1, options.repeats, 1.0), compare(96, min(3, options.repeats), 0.1)]
     must = {"times_faster": 5.0, "largest_difference": 1e-5}
     met = all(
         entry["times_faster"] >= must["times_faster"] and entry["largest_difference"] <= must["largest_difference"]

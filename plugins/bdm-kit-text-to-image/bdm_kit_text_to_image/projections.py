@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from bdm_kit_text_to_image.models import TextToImageModel
 
 PROJECTIONS = {"key": "to_k", "value": "to_v"}
+BLOCK = 160
+"""Rows of a weight that are edited at once."""
 
 
 class Edit(NamedTuple):
@@ -144,23 +146,20 @@ def edit_projections(
 def _apply(chosen: Sequence[nn.Linear], left: Tensor, right: Tensor) -> tuple[Tensor, float]:
     """Add W D with D = left @ right to every W; return the sum of (W left)^T (W left) and of |W|^2.
 
-    The work space is shared by all projections: allocating it anew costs more than the products.
+    A block of rows at a time, in work space that stays in the cache: the products take less time than moving weights.
     """
-    height, (width, rank) = max(linear.out_features for linear in chosen), left.shape
-    space = left.new_empty(2 * height * width + height * rank)
-    image_gram, total = left.new_zeros((rank, rank)), 0.0
+    width, rank = left.shape
+    weights, changes = left.new_empty((2, BLOCK, width))
+    images, image_gram, total = left.new_empty((BLOCK, rank)), left.new_zeros((rank, rank)), 0.0
     for linear in chosen:
-        count = linear.out_features
-        weight, change, image = (
-            part.view(count, -1)
-            for part in space[: count * (2 * width + rank)].split([count * width, count * width, count * rank])
-        )
-        weight.copy_(linear.weight)
-        torch.mm(weight, left, out=image)
-        torch.mm(image, right, out=change)
-        image_gram.addmm_(image.T, image)
-        total += float(torch.linalg.vector_norm(weight)) ** 2
-        linear.weight.copy_(weight.add_(change))
+        for block in linear.weight.split(BLOCK):
+            weight, change, image = weights[: len(block)], changes[: len(block)], images[: len(block)]
+            weight.copy_(block)
+            torch.mm(weight, left, out=image)
+            torch.mm(image, right, out=change)
+            image_gram.addmm_(image.T, image)
+            total += float(torch.linalg.vector_norm(weight)) ** 2
+            block.copy_(weight.add_(change))
     return image_gram, total
 
 
