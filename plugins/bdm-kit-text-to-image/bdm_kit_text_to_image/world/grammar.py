@@ -87,7 +87,7 @@ def _subject(scene: Scene, generator: random.Random, adjective: str) -> tuple[st
     colour, name = scene.second
     second = _noun_phrase(scene, name, colour, generator)
     way = generator.random()
-    if way < 0.25:
+    if way < 0.25 and scene.relation != "and":  # of "a and b", a is the one on the left
         return "", f"{second} {CONVERSE[scene.relation]} {first}"
     if way < 0.35 and scene.relation not in ("and", "touches", "chases"):
         return f"{scene.relation} {second}, ", first
