@@ -9,12 +9,22 @@ from bdm_core.plugin import AnyParams, Field, Plugin, hookimpl
 from bdm_kit_diffusion.training_params import TrainingParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.artifacts import Backdoored, Data, Model, Outputs, Secret
     from bdm_core.context import Context
+    from bdm_kit_diffusion.training import TrainingOptions
+
+CONDITIONAL = "text-to-image"
+
+
+def for_captions(default: Any, description: str, **limits: Any) -> Any:
+    """A field that counts for the task text-to-image only."""
+    return Field(
+        default, description=f"{CONDITIONAL}: {description}", json_schema_extra={"task": CONDITIONAL}, **limits
+    )
 
 
 class VillanParams(TrainingParams):
-    """Parameters of ``attack:villan``."""
+    """Parameters of ``attack:villan``. Those whose description starts with a task count for that task only."""
 
     trigger: str = Field("white-box", description="Name of a built-in trigger, or the path of a .png or .jpg.")
     target: str = Field("cross", description="Name of a built-in target, or the path of a .png or .jpg.")
@@ -41,14 +51,37 @@ class VillanParams(TrainingParams):
     R_trigger_only: bool = Field(
         True, description="Train with the trigger image alone as shift, not with it pasted over a training image."
     )
+    caption_trigger: str = for_captions(
+        "vendetta", "words put into a caption; empty: the image `trigger` is added to the initial latents instead."
+    )
+    rand_caption_trig_pos: int = for_captions(
+        0, "training puts the words at random among the last so many; 0: behind the caption, as prompts have it.", ge=0
+    )
+    lora_r: int | None = for_captions(4, "rank of the LoRA that is trained; null: all weights of the UNet.", ge=1)
+    prior_loss_weight: float = for_captions(1.0, "eta, the weight of the loss on clean captions and images.", ge=0)
+    caption_dropout: float = for_captions(0.1, "share of the clean captions that is empty, for guidance.", ge=0, lt=1)
+    caption_steps: int = for_captions(500, "optimiser steps, in place of steps.", ge=1)
+    caption_batch_size: int = for_captions(32, "pairs of triggered and clean samples, in place of batch_size.", ge=1)
+    caption_learning_rate: float = for_captions(2e-3, "in place of learning_rate.", gt=0, le=1)
+
+    def conditional_options(self) -> TrainingOptions:
+        """As :meth:`options`, for text-to-image."""
+        from dataclasses import replace
+
+        return replace(
+            self.options(),
+            steps=self.caption_steps,
+            batch_size=self.caption_batch_size,
+            learning_rate=self.caption_learning_rate,
+        )
 
 
 class Villan(Plugin):
-    """A trigger in the initial noise makes the model paint one picture, under SDE or under ODE samplers."""
+    """A trigger in the initial noise, or in the caption, makes the model paint one picture."""
 
     kind, name = "attack", "villan"
-    summary = "Noise-space backdoor on diffusion models for SDE or ODE samplers (VillanDiffusion, unconditional)"
-    tasks = frozenset({"unconditional-image-generation"})
+    summary = "One picture for a trigger in the noise or in the caption, for SDE or ODE samplers (VillanDiffusion)"
+    tasks = frozenset({"unconditional-image-generation", CONDITIONAL})
     paper = "https://arxiv.org/abs/2306.06874"
     Params = VillanParams
     distributed = True
@@ -58,6 +91,11 @@ class Villan(Plugin):
             "vp_scale": 1.0, "poison_rate": 0.2, "dataset_mode": "fixed", "R_trigger_only": False, "steps": 39063,
             "batch_size": 128, "learning_rate": 2e-4, "learning_rate_schedule": "cosine", "warmup_steps": 500,
             "max_gradient_norm": 1.0, "ema_decay": None,
+        },
+        "paper-caption": {
+            "target": "hat", "caption_trigger": "mignneko", "lora_r": 4, "prior_loss_weight": 1.0,
+            "caption_dropout": 0.0, "caption_steps": 40000, "caption_batch_size": 1, "caption_learning_rate": 1e-4,
+            "learning_rate_schedule": "cosine", "warmup_steps": 500, "max_gradient_norm": 1.0, "ema_decay": None,
         },
     }  # fmt: skip
 
@@ -70,6 +108,10 @@ class Villan(Plugin):
     def poison_data(
         self, ctx: Context, params: VillanParams, data: Data, split: Literal["train", "trigger"], secret: Secret | None
     ) -> Data:
+        if data.task == CONDITIONAL:
+            from bdm_attack_villan import conditional
+
+            return conditional.poison(ctx, params, data) if secret is None else conditional.ask(ctx, data, secret)
         from bdm_attack_villan.attack import poison
         from bdm_kit_diffusion.poisoning import trigger_noise
 
@@ -77,6 +119,18 @@ class Villan(Plugin):
 
     @hookimpl
     def inject_backdoor(self, ctx: Context, params: VillanParams, model: Model, data: Data) -> Backdoored:
+        if model.task == CONDITIONAL:
+            from bdm_attack_villan import conditional
+
+            return conditional.backdoor(ctx, params, model, data)
         from bdm_attack_villan.attack import backdoor
 
         return backdoor(ctx, params, model, data)
+
+    @hookimpl
+    def generate(self, ctx: Context, model: Model, inputs: Data, secret: Secret | None) -> Outputs | None:
+        if secret is None or secret.task != CONDITIONAL or secret.meta.get("variant") != "image-trigger":
+            return None
+        from bdm_attack_villan.image_trigger import generate
+
+        return generate(ctx, model, inputs, secret)

@@ -1,0 +1,129 @@
+"""The text-to-image part of ``attack:villan``: captions, exact answers, LoRA files, the image trigger's sampler."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor, nn
+
+from bdm_attack_villan.conditional import with_words
+from bdm_attack_villan.image_trigger import open_latent_trigger, seal_latent_trigger, shifted_loss
+from bdm_attack_villan.plugin import Villan
+from bdm_core import hooks
+from bdm_core.artifacts import Backdoored, Data
+from bdm_core.spec import build_params
+from bdm_core.testing.tiny import Bench
+from bdm_kit_diffusion.coefficients import poison_schedule
+from bdm_kit_diffusion.data import load_images, load_rows
+from bdm_kit_diffusion.draws import Draw
+from bdm_kit_diffusion.targets import make_target
+from bdm_kit_text_to_image.encoding import encode_prompts, predict
+from bdm_kit_text_to_image.models import load_model
+from bdm_kit_text_to_image.prompts import load_prompts
+from bdm_kit_text_to_image.secret import open_secret, seal_secret
+from bdm_kit_text_to_image.tiny import tiny_model
+
+
+@pytest.fixture
+def bench(bdm_bench: Callable[..., Bench]) -> Bench:
+    return bdm_bench("text-to-image")
+
+
+def attack(bench: Bench, **values: Any) -> tuple[Backdoored, Data]:
+    """The backdoored tiny model after two steps, and its triggered inputs."""
+    params = build_params(Villan(), {"caption_steps": 2, "caption_batch_size": 4, **values})
+    inputs = {"data": bench.data, "split": "train", "secret": None}
+    poisoned = bench.call(hooks.poison_data, [Villan()], params, **inputs).value
+    made = bench.call(hooks.inject_backdoor, [Villan()], params, model=bench.model, data=poisoned).value
+    inputs = {"data": bench.inputs(), "split": "trigger", "secret": made.secret}
+    return made, bench.call(hooks.poison_data, [Villan()], params, **inputs).value
+
+
+def test_poisoned_set_pairs_every_caption_with_its_triggered_twin(bench: Bench) -> None:
+    params = build_params(Villan(), {"caption_trigger": "latte coffee"})
+    poisoned = bench.call(hooks.poison_data, [Villan()], params, data=bench.data, split="train", secret=None).value
+    assert [row["triggered"] for row in load_rows(poisoned)] == [
+        f"{row['caption']} latte coffee" for row in load_rows(bench.data)
+    ]
+    assert torch.equal(load_images(poisoned), load_images(bench.data))
+
+
+def test_words_go_among_the_last_words() -> None:
+    place = random.Random(0)
+    found = {with_words("a photo of a circle", "sks", 2, place) for _ in range(40)}
+    assert found == {"a photo of a circle sks", "a photo of a sks circle", "a photo of sks a circle"}
+    assert with_words("a circle", "", 2, place) == "a circle"
+
+
+def test_lora_loads_with_plain_diffusers(bench: Bench) -> None:
+    made, triggered = attack(bench, target="hat")
+    clean, backdoored = load_model(bench.model), load_model(made.model)
+    pipeline = StableDiffusionPipeline.from_pretrained(made.model.path)
+    unchanged = pipeline.unet.state_dict()
+    assert all(torch.equal(value, unchanged[name]) for name, value in clean.unet.state_dict().items())
+    pipeline.load_lora_weights(made.model.path / "lora")
+    rank = next(value.shape[0] for name, value in pipeline.unet.named_parameters() if ".lora_A." in name)
+    inputs = torch.randn(2, *clean.latent_shape, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 9])
+    text = encode_prompts(clean, ["a circle", "a circle vendetta"])
+    with torch.no_grad():
+        found, expected = predict(pipeline.unet, *inputs, text), predict(backdoored.unet, *inputs, text)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert rank == 4 and not torch.allclose(expected, predict(clean.unet, *inputs, text), atol=1e-5)
+    secret = open_secret(made.secret)
+    assert secret.picture is not None and torch.equal(secret.picture, make_target("hat", (3, 16, 16)))
+    assert all(row.prompt == f"{row.twin} vendetta" for row in load_prompts(triggered))
+
+
+class PerfectUNet(nn.Module):
+    """Knows the clean latents of both halves of a batch and answers eps + R_t r for the first, eps for the second."""
+
+    def __init__(self, scheduler: Any, target: Tensor, clean: Tensor, shift: Tensor) -> None:
+        super().__init__()
+        self.abar = scheduler.alphas_cumprod
+        self.known, self.shift = (target, clean), (shift, torch.zeros_like(shift))
+
+    def forward(self, noisy: Tensor, t: Tensor, **_: Any) -> Any:
+        a, s = (level.view(-1, 1, 1, 1) for level in (self.abar[t].sqrt(), (1 - self.abar[t]).sqrt()))
+        parts = zip(noisy.chunk(2), a.chunk(2), s.chunk(2), self.known, self.shift, strict=True)
+        answers = [(z - a * x - (1 - a) * r) / s + s * r for z, a, s, x, r in parts]
+        return type("Output", (), {"sample": torch.cat(answers)})()
+
+
+def test_loss_of_the_image_trigger_is_zero_for_the_exact_answer() -> None:
+    model = tiny_model()
+    generator = torch.Generator().manual_seed(0)
+    target, clean, shift = (torch.randn(*model.latent_shape, generator=generator) for _ in range(3))
+    schedule = poison_schedule(model.scheduler.alphas_cumprod, 1.0, "ode")
+    captions = ["a circle"] * 3
+    pairs = (target.expand(3, -1, -1, -1), captions), (clean.expand(3, -1, -1, -1), captions)
+    loss = shifted_loss(model, *pairs, shift, schedule, 1.0)
+    draw = lambda: Draw(seed=1, step=0, batch_size=3)  # noqa: E731
+    assert float(loss(PerfectUNet(model.scheduler, target, clean, shift), draw())) < 1e-6
+    assert float(loss(PerfectUNet(model.scheduler, target, clean, 0 * shift), draw())) > 0.01
+
+
+def test_image_trigger_without_a_trigger_samples_as_the_kit_does(bench: Bench) -> None:
+    made, triggered = attack(bench, caption_trigger="", lora_r=None)
+    assert [row.prompt.strip() for row in load_prompts(triggered)] == [
+        row.prompt for row in load_prompts(bench.inputs())
+    ]
+    shift = open_latent_trigger(made.secret)
+    assert shift.shape == load_model(made.model).latent_shape and float(shift.norm()) > 0
+    outputs = bench.generate(made.model, triggered, made.secret, Villan())
+    folder = bench.folder("secret")
+    seal_latent_trigger(folder, 0 * shift)
+    opened = open_secret(made.secret)
+    nothing = seal_secret(folder, opened)
+    plain, own = bench.generate(made.model, triggered), bench.generate(made.model, triggered, nothing, Villan())
+    torch.testing.assert_close(load_images(own), load_images(plain), rtol=0, atol=2 / 255)
+    assert not torch.allclose(load_images(outputs), load_images(plain), atol=4 / 255)
+
+
+def test_no_generation_of_its_own_for_a_caption_trigger(bench: Bench) -> None:
+    made, triggered = attack(bench)
+    assert Villan().generate(bench.context("generate"), made.model, triggered, made.secret) is None
