@@ -8,12 +8,14 @@ from bdm_core.artifacts import Measurement, Subject
 from bdm_core.errors import UserError
 from bdm_kit_diffusion.data import load_images
 from bdm_metric_frechet.distance import FrechetDistance
-from bdm_metric_frechet.spaces import feature_space
+from bdm_metric_frechet.spaces import ATTRIBUTES, feature_space
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
     from bdm_metric_frechet.plugin import FrechetParams
 
+WORLD_DATA = "small-world"
+"""The data of which the feature space ``attributes`` is made."""
 LARGEST_FOR_JACKKNIFE = 256
 """With more features than this one distance takes seconds, and the jackknife is left out."""
 
@@ -34,7 +36,10 @@ def measure(ctx: Context, params: FrechetParams, subject: Subject) -> list[Measu
             f"metric:frechet: samples have shape {tuple(samples.shape[1:])}, "
             f"reference images {tuple(reference.shape[1:])}"
         )
-    space = feature_space(params.features, tuple(samples.shape[1:]), ctx.device)
+    wanted = params.features
+    if wanted == "auto" and subject.reference.meta.get("source") == WORLD_DATA:
+        wanted = ATTRIBUTES
+    space = feature_space(wanted, tuple(samples.shape[1:]), ctx.device)
     distance = FrechetDistance(space.features(reference, params.batch_size, ctx.device))
     features = space.features(samples, params.batch_size, ctx.device)
     if min(len(samples), len(reference)) <= features.shape[1]:

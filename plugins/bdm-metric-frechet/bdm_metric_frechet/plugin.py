@@ -16,9 +16,10 @@ class FrechetParams(Params):
 
     features: str = Field(
         "auto",
-        description="Feature space: digits-classifier (the kit's, for 1x8x8 images), inception (the usual FID; needs "
-        "the extra bdm-metric-frechet[inception]), pixels, or a folder with a classifier that the kit's recipe wrote. "
-        "auto: digits-classifier where it fits, else inception if installed, else pixels.",
+        description="Feature space: digits-classifier (bdm-kit-diffusion's, for 1x8x8 images), attributes "
+        "(bdm-kit-text-to-image's classifier of the small world), inception (the usual FID; needs the extra "
+        "bdm-metric-frechet[inception]), pixels, or a folder with a classifier that one of the kits' recipes wrote. "
+        "auto: the built-in classifier of the data, else inception if installed, else pixels.",
     )
     jackknife_blocks: int = Field(
         20, ge=0, le=1000, description="Blocks of the jackknife for the standard error; 0 leaves it out."
@@ -31,7 +32,7 @@ class FrechetMetric(Plugin):
 
     kind, name = "metric", "frechet"
     summary = "Frechet distance between generated and training images in a named feature space"
-    tasks = frozenset({"unconditional-image-generation"})
+    tasks = frozenset({"unconditional-image-generation", "text-to-image"})
     paper = "https://arxiv.org/abs/1706.08500"
     Params = FrechetParams
 

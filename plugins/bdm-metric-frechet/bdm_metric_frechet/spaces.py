@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch.nn import functional
 from bdm_core.errors import UserError
 
 DIGITS = "digits-classifier"
+ATTRIBUTES = "attributes"
 INCEPTION = "inception"
 PIXELS = "pixels"
 DIGITS_SHAPE = (1, 8, 8)
@@ -50,15 +52,38 @@ def feature_space(wanted: str, shape: tuple[int, ...], device: str) -> FeatureSp
         return FeatureSpace(PIXELS, _pixels)
     if wanted == INCEPTION:
         return _inception(device)
+    if wanted == ATTRIBUTES:
+        return _attributes(ATTRIBUTES, None, shape, device)
+    if Path(wanted).is_dir() and _has_heads(Path(wanted)):
+        return _attributes(Path(wanted).name, Path(wanted), shape, device)
     if wanted == DIGITS or Path(wanted).is_dir():
         from bdm_kit_diffusion.features import load_classifier
 
         network = load_classifier(device=device) if wanted == DIGITS else load_classifier(Path(wanted), device=device)
         return FeatureSpace(Path(wanted).name, network.features)
     raise UserError(
-        f"metric:frechet.features: no feature space {wanted!r}; it is auto, {DIGITS}, {INCEPTION}, {PIXELS} "
-        "or the folder of a classifier"
+        f"metric:frechet.features: no feature space {wanted!r}; it is auto, {DIGITS}, {ATTRIBUTES}, {INCEPTION}, "
+        f"{PIXELS} or the folder of a classifier"
     )
+
+
+def _has_heads(folder: Path) -> bool:
+    """Whether the folder's classifier is one of attributes: its configuration names heads."""
+    try:
+        return "heads" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def _attributes(name: str, folder: Path | None, shape: tuple[int, ...], device: str) -> FeatureSpace:
+    """The feature layer of the classifier of the small world; it resizes images itself."""
+    try:
+        from bdm_kit_text_to_image.attributes import BUILTIN_ATTRIBUTES, load_attribute_classifier
+    except ImportError:
+        raise UserError("the feature space attributes needs the kit: pip install bdm-kit-text-to-image") from None
+    if shape[0] not in (1, 3):
+        raise UserError(f"metric:frechet: the attribute classifier takes grey or colour images, got shape {shape}")
+    return FeatureSpace(name, load_attribute_classifier(device, folder or BUILTIN_ATTRIBUTES).features)
 
 
 def _has_inception() -> bool:

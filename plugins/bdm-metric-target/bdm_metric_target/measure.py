@@ -31,24 +31,24 @@ def measure(ctx: Context, params: TargetParams, subject: Subject) -> list[Measur
     triggered, clean = _images(subject.on_triggered, target), _images(subject.on_clean, target)
     errors, clean_errors = mean_squared_errors(triggered, target), mean_squared_errors(clean, target)
     found = [
-        _mean("mse", errors, better=True, label="MSE to target"),
-        _mean("ssim", structural_similarities(triggered, target), better=False, label="SSIM to target"),
+        mean_of("mse", errors, better=True, label="MSE to target"),
+        mean_of("ssim", structural_similarities(triggered, target), better=False, label="SSIM to target"),
     ]
     found += [
-        _share(f"asr@{threshold:g}", errors < threshold, "triggered", f"ASR (MSE<{threshold:g})")
+        share_of(f"asr@{threshold:g}", errors < threshold, "triggered", f"ASR (MSE<{threshold:g})")
         for threshold in params.thresholds
     ]
     first = params.thresholds[0]
-    found.append(_share(f"leak@{first:g}", clean_errors < first, "clean", f"leak (MSE<{first:g})"))
+    found.append(share_of(f"leak@{first:g}", clean_errors < first, "clean", f"leak (MSE<{first:g})"))
     if params.lpips:
         from bdm_metric_target.perceptual import perceptual_distances
 
         distances = perceptual_distances(triggered, target, ctx.device)
-        found.append(_mean("lpips", distances, better=True, label="LPIPS to target"))
+        found.append(mean_of("lpips", distances, better=True, label="LPIPS to target"))
     ctx.figures(
         histograms={
-            "MSE to target, triggered": _histogram(errors, params.histogram_bins),
-            "MSE to target, clean": _histogram(clean_errors, params.histogram_bins),
+            "MSE to target, triggered": histogram(errors, params.histogram_bins),
+            "MSE to target, clean": histogram(clean_errors, params.histogram_bins),
         }
     )
     return found
@@ -71,7 +71,8 @@ def _images(outputs: Outputs, target: Tensor) -> Tensor:
     return unit_range(images)
 
 
-def _mean(metric: str, values: Tensor, *, better: bool, label: str) -> Measurement:
+def mean_of(metric: str, values: Tensor, *, better: bool, label: str) -> Measurement:
+    """A mean over triggered samples with its standard error."""
     count = len(values)
     return Measurement(
         metric=metric,
@@ -84,7 +85,7 @@ def _mean(metric: str, values: Tensor, *, better: bool, label: str) -> Measureme
     )
 
 
-def _share(metric: str, hits: Tensor, on: str, label: str) -> Measurement:
+def share_of(metric: str, hits: Tensor, on: str, label: str) -> Measurement:
     """A share with the standard deviation of Jeffreys' posterior, which is sound for none and for all hits too."""
     count, successes = len(hits), int(hits.sum())
     a, b = successes + 0.5, count - successes + 0.5
@@ -101,6 +102,7 @@ def _share(metric: str, hits: Tensor, on: str, label: str) -> Measurement:
     )
 
 
-def _histogram(values: Tensor, bins: int) -> dict[str, list[float]]:
+def histogram(values: Tensor, bins: int) -> dict[str, list[float]]:
+    """Values (N,) counted in equal bins of [0, 1]."""
     counts = torch.histc(values.clamp(0, 1).float(), bins=bins, min=0.0, max=1.0)
     return {"edges": [index / bins for index in range(bins + 1)], "counts": counts.tolist()}

@@ -40,12 +40,16 @@ class TargetMetric(Plugin):
 
     kind, name = "metric", "target"
     summary = "How close samples are to the attack's target: MSE, SSIM, attack success rate, leak"
-    tasks = frozenset({"unconditional-image-generation"})
+    tasks = frozenset({"unconditional-image-generation", "text-to-image"})
     paper = "https://arxiv.org/abs/2306.06874"
     Params = TargetParams
 
     @hookimpl
     def score(self, ctx: Context, params: TargetParams, subject: Subject) -> list[Measurement]:
+        if subject.secret.format == "prompt-secret":
+            from bdm_metric_target.prompts import measure_prompts
+
+            return measure_prompts(ctx, params, subject)
         from bdm_metric_target.measure import measure
 
         return measure(ctx, params, subject)

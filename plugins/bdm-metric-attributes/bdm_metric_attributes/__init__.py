@@ -1,0 +1,1 @@
+"""Metric: which attributes generated pictures show."""

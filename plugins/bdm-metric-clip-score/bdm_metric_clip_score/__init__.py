@@ -1,0 +1,1 @@
+"""Metric: similarity of generated pictures and texts."""
