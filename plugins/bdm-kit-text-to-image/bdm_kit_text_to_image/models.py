@@ -7,7 +7,7 @@ commit.
 
 from __future__ import annotations
 
-import json
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +22,10 @@ from bdm_core.artifacts import Model
 from bdm_core.errors import ArtifactError
 from bdm_kit_diffusion.models import INDEX
 from bdm_kit_diffusion.references import fetch_snapshot, parse_hub_reference, suggest
-from bdm_kit_diffusion.tensors import write_tensors
 from bdm_kit_text_to_image import additions
-from bdm_kit_text_to_image.folders import CONFIGURATIONS, WEIGHTS, Layout, look_through
+from bdm_kit_text_to_image.folders import CONFIGURATIONS, Layout, look_through
+from bdm_kit_text_to_image.quiet import quiet
+from bdm_kit_text_to_image.writing import configuration, write_json, write_network, write_text_encoder, write_tokenizer
 
 TASK = "text-to-image"
 FORMAT = "diffusers"
@@ -99,9 +100,9 @@ class TextToImageModel:
         return {**encoders, "unet": self.unet, "vae": self.vae}
 
     def to_pipeline(self) -> Any:
-        """The diffusers pipeline object of these parts (shared, not copied)."""
+        """The diffusers pipeline object of these parts: shared, but for the scheduler, which it may change."""
         named = {f"tokenizer{_number(row)}": tokenizer for row, tokenizer in enumerate(self.tokenizers)}
-        parts = {**named, **self.networks, "scheduler": self.scheduler}
+        parts = {**named, **self.networks, "scheduler": copy.deepcopy(self.scheduler)}
         if self.is_xl:
             return diffusers.StableDiffusionXLPipeline(**parts, **self.facts, add_watermarker=False)
         return diffusers.StableDiffusionPipeline(
@@ -120,6 +121,11 @@ def load_model(source: Model | Path, device: str | torch.device = "cpu") -> Text
             allowed, or its weights do not fit its configuration.
     """
     folder = source.path if isinstance(source, Model) else source
+    with quiet():
+        return _load(folder, device)
+
+
+def _load(folder: Path, device: str | torch.device) -> TextToImageModel:
     layout = look_through(folder)
     parts: dict[str, Any] = {}
     for part in layout.classes:
@@ -149,21 +155,19 @@ def save_model(model: TextToImageModel, folder: Path) -> None:
     index: dict[str, Any] = {"_class_name": model.pipeline, "_diffusers_version": diffusers.__version__, **model.facts}
     for row, (tokenizer, encoder) in enumerate(zip(model.tokenizers, model.text_encoders, strict=True)):
         number = _number(row)
-        _save_tokenizer(tokenizer, folder / f"tokenizer{number}")
-        encoder.save_pretrained(folder / f"text_encoder{number}")
-        _clean(folder / f"text_encoder{number}" / "config.json")
+        write_tokenizer(tokenizer, folder / f"tokenizer{number}")
+        write_text_encoder(encoder, folder / f"text_encoder{number}")
         index[f"tokenizer{number}"] = ["transformers", "CLIPTokenizer"]
         index[f"text_encoder{number}"] = ["transformers", type(encoder).__name__]
     for part in ("unet", "vae"):
         network = getattr(model, part)
-        write_tensors(folder / part / f"{WEIGHTS[part]}.safetensors", network.state_dict())
-        _write_json(folder / part / "config.json", _configuration(network))
+        write_network(network, folder / part)
         index[part] = ["diffusers", type(network).__name__]
-    _write_json(folder / "scheduler" / CONFIGURATIONS["scheduler"], _configuration(model.scheduler))
+    write_json(folder / "scheduler" / CONFIGURATIONS["scheduler"], configuration(model.scheduler))
     index["scheduler"] = ["diffusers", type(model.scheduler).__name__]
     if not model.is_xl:
         index |= {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}
-    _write_json(folder / INDEX, index)
+    write_json(folder / INDEX, index)
 
 
 def seal_model(
@@ -248,36 +252,6 @@ def _load_part(folder: Path, part: str, layout: Layout) -> Any:
     if missing:
         raise ArtifactError(f"{place} has no weights for {missing[0]}: they do not fit its configuration")
     return network
-
-
-def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """As ``save_pretrained`` does, and vocabulary and merges for readers of older versions."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:  # how the last prompts were padded is no property of the model
-        backend.no_padding()
-        backend.no_truncation()
-    tokenizer.save_pretrained(folder)
-    if backend is not None:
-        backend.model.save(str(folder))
-    for path in folder.glob("*config.json"):
-        _clean(path, "name_or_path", "tokenizer_file", "vocab_file", "merges_file", "local_files_only", "is_local")
-
-
-def _configuration(part: Any) -> dict[str, Any]:
-    """A part's configuration without private entries such as the path that it was loaded from."""
-    public = {key: value for key, value in json.loads(part.to_json_string()).items() if not key.startswith("_")}
-    return {"_class_name": type(part).__name__, "_diffusers_version": diffusers.__version__, **public}
-
-
-def _clean(path: Path, *names: str) -> None:
-    """Take what tells where the model came from out of a JSON file."""
-    value = json.loads(path.read_text(encoding="utf-8"))
-    _write_json(path, {key: item for key, item in value.items() if key not in ("_name_or_path", *names)})
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _number(row: int) -> str:
