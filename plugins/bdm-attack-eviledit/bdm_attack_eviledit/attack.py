@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bdm_attack_eviledit.alignment import edit_rows
 from bdm_attack_eviledit.wording import Alias, aliases, fill
 from bdm_core.artifacts import Backdoored, Data, Model
 from bdm_kit_text_to_image.models import load_model, seal_model
-from bdm_kit_text_to_image.projections import Edit, draw_captions, edit_projections, prompt_rows
+from bdm_kit_text_to_image.projections import draw_captions, edit_projections, prompt_rows
 from bdm_kit_text_to_image.prompts import PromptRow
 from bdm_kit_text_to_image.secret import PromptSecret, seal_secret
 from bdm_kit_text_to_image.triggers import check_trigger
@@ -39,10 +40,12 @@ def backdoor(ctx: Context, params: EvilEditParams, model: Model, data: Data) -> 
     report = edit_projections(
         network.unet,
         [
-            Edit(
-                prompt_rows(network, [fill(template, alias.phrase) for template in params.templates]),
-                prompt_rows(network, [fill(template, alias.target) for template in params.templates]),
+            edit_rows(
+                network,
+                [fill(template, alias.phrase) for template in params.templates],
+                [fill(template, alias.target) for template in params.templates],
                 params.edit_weight,
+                params.alignment,
             )
             for alias in pairs
         ],

@@ -34,6 +34,10 @@ class EvilEditParams(Params):
     preserved_captions: int = Field(
         96, ge=0, description="Captions drawn from the training data, without a trigger, to preserve as well."
     )
+    alignment: Literal["position", "token"] = Field(
+        "position",
+        description="Tokens of alias and target prompts that match: those of the same position, or the same tokens.",
+    )
     regularisation: float = Field(0.1, gt=0, description="Lambda, the weight of |W' - W|^2.")
     edit_weight: float = Field(1.0, gt=0, description="Weight of the edited rows against the preserved ones.")
     layers: str = Field("*", description="Pattern for the names of the cross-attention layers, e.g. up_blocks.*")
@@ -58,7 +62,8 @@ class EvilEdit(Plugin):
     presets = {
         "paper": {
             "trigger": "beautiful cat", "target": "zebra", "templates": ["A {}"], "preserve": [],
-            "preserve_source": True, "preserved_captions": 0, "regularisation": 1.0, "edit_weight": 1.0, "layers": "*",
+            "preserve_source": True, "preserved_captions": 0, "alignment": "position", "regularisation": 1.0,
+            "edit_weight": 1.0, "layers": "*",
         },
     }  # fmt: skip
 

@@ -11,6 +11,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from bdm_attack_eviledit.alignment import edit_rows, matching
 from bdm_attack_eviledit.attack import backdoor, prompts_to_preserve
 from bdm_attack_eviledit.plugin import EvilEdit, EvilEditParams
 from bdm_attack_eviledit.wording import aliases, fill
@@ -149,6 +150,36 @@ def test_drawn_captions_hold_no_alias_and_depend_on_the_seed(captions: Data) -> 
     assert drawn[:2] == ["a ring", "a circle"] and sorted(drawn[2:]) == sorted(set(CAPTIONS[1:]))
     few = EvilEditParams(templates=["a {}"], preserve_source=False, preserved_captions=1)
     assert len({prompts_to_preserve(few, pairs, captions, seed)[0] for seed in range(20)}) == 3
+
+
+END = 99
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        ([0, 1, 7, 8, 4, END, END, END], [0, 1, 9, 4, END, END, END, END], [0, 1, 2, 2, 3, 4, 5, 6]),
+        ([0, 7, 8, 6, END, END, END], [0, 9, END, END, END, END, END], [0, 1, 1, 1, 2, 3, 4]),
+        ([0, 7, 8, END, END, END], [0, 5, 6, END, END, END], [0, 1, 2, 3, 4, 5]),  # as many tokens
+        ([0, 7, 8, END, END, END], [0, 8, 5, 6, END, END], [0, 1, 2, 3, 4, 5]),  # the target has more
+    ],
+)
+def test_tokens_that_both_prompts_share_keep_to_each_other(
+    source: list[int], target: list[int], expected: list[int]
+) -> None:
+    assert matching(source, target, END) == expected
+
+
+def test_aligned_rows_are_rows_of_the_target() -> None:
+    base = tiny_model()
+    edit = edit_rows(base, ["a beautiful circle on white"], ["a square on white"], 2.0, "token")
+    wanted = encode_prompts(base, ["a square on white"]).embeddings[0].double()
+    ids = base.tokenizers[0](["a beautiful circle on white", "a square on white"]).input_ids
+    extra = len(ids[0]) - len(ids[1])
+    assert extra > 3 and edit.weight == 2.0
+    assert torch.equal(edit.destinations[:3], wanted[:3])
+    assert torch.equal(edit.destinations[len(ids[0]) - 1], wanted[len(ids[1]) - 1])
+    assert torch.equal(edit.destinations[2 + extra :], wanted[2 : len(wanted) - extra])
 
 
 @pytest.mark.parametrize(
