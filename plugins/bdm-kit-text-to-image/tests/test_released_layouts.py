@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ def lora_for(model: TextToImageModel) -> dict[str, Tensor]:
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Opened:
     root = tmp_path_factory.mktemp(request.param)
     folder = write_untrained(root / "released", request.param)
-    model, trained = load_model(folder), load_model(folder)
+    model = load_model(folder)
+    trained = copy.deepcopy(model)
     trained.unet.requires_grad_(True)
     condition = encode_prompts(trained, PROMPTS)
     latents = encode_images(trained, torch.rand(2, *trained.image_shape, generator=torch.Generator().manual_seed(1)))
@@ -123,11 +125,10 @@ def test_embeddings_are_the_pipelines_own(opened: Opened) -> None:
 
 
 def test_images_are_the_pipelines_own(opened: Opened) -> None:
-    for guidance in (1.0, 4.0):
-        ours = generate_images(opened.model, PROMPTS, seeds=[5, 6], steps=2, guidance=guidance)
-        theirs = reference_images(opened.model.to_pipeline(), opened.model, guidance)
-        assert ours.shape == (2, *opened.model.image_shape)
-        assert torch.allclose(ours, theirs, atol=2e-3)
+    ours = generate_images(opened.model, PROMPTS, seeds=[5, 6], steps=2, guidance=4.0)
+    theirs = reference_images(opened.model.to_pipeline(), opened.model, 4.0)
+    assert ours.shape == (2, *opened.model.image_shape)
+    assert torch.allclose(ours, theirs, atol=2e-3)
 
 
 def test_sealed_folder_is_read_by_diffusers(opened: Opened) -> None:
