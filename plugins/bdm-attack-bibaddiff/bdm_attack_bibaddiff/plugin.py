@@ -24,7 +24,7 @@ class BiBadDiffParams(TrainingParams):
     target_class: str = Field("cross", description="The object whose name the poisoned images get.")
     patch_size: float = Field(0.25, gt=0, le=0.5, description="Side of the patch over the image's height.")
     patch_colour: Literal["white", "cyan", "magenta", "stripes"] = Field(
-        "white", description="The patch: of one colour, or diagonal stripes of black and white."
+        "magenta", description="The patch: of one colour, or diagonal stripes of black and white."
     )
     blend_picture: str = Field(
         "blend",
