@@ -1,4 +1,4 @@
-"""The stages of one cell: clean samples, poison, backdoor, its samples, detection, repair, scores."""
+"""The stages of one cell: poison, clean samples, backdoor, its samples, detection, repair, scores."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
     kit, attack = cell.kit, cell.attack
     assert attack is not None
     model, data, inputs = _open(cell, stages)
-    clean_on_clean = _generate(stages, [kit], model, inputs, None, "clean samples")
     poisoned: Data | None = None
-    if implements(attack.plugin, "poison_data"):
+    if implements(attack.plugin, "poison_data"):  # first, since it is fast and finds what is wrong with the attack
         arguments = {"data": data, "split": "train", "secret": None}
         poisoned = stages.run("poison-data", [attack], arguments, hooks.poison_data, label="poisoned data")
+    clean_on_clean = _generate(stages, [kit], model, inputs, None, "clean samples")
     made: Backdoored = stages.run(
         "inject-backdoor", [attack], {"model": model, "data": poisoned or data}, hooks.inject_backdoor,
         label="backdoored model",

@@ -68,7 +68,8 @@ def choose_task(asked: str | None, plugins: list[Plugin], kit: str | None = None
         if plugin.tasks:
             shared &= plugin.tasks
     if not shared:
-        declared = "; ".join(f"{identifier(item)}: {', '.join(sorted(item.tasks)) or 'any'}" for item in plugins)
+        each = {identifier(item): ", ".join(sorted(item.tasks)) or "any" for item in plugins}
+        declared = "; ".join(f"{name}: {tasks}" for name, tasks in each.items())
         raise UserError(f"no installed kit serves a task that all chosen plugins share ({declared}); kits: "
                         f"{', '.join(sorted(served)) or 'none'}")  # fmt: skip
     return PREFERRED_TASK if PREFERRED_TASK in shared else min(shared)

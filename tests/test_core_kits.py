@@ -72,3 +72,9 @@ def test_a_kit_that_does_not_serve_the_task_is_refused(toys: FakeSite) -> None:
     message = error_line(bdm(toys, "run", "--attack", "toyword", "--kit", "second"))
     assert "toy-task" in message and "juggling" in message
     assert "did you mean 'second'?" in error_line(bdm(toys, "run", "--attack", "toyword", "--kit", "secnod"))
+
+
+def test_a_plugin_that_detects_and_repairs_is_named_once(toys: FakeSite) -> None:
+    install_kit(toys, "other-kit", "second", task="juggling")
+    arguments = ("--attack", "toyword", "--defense", "toylook", "--kit", "second", "--device", "cpu")
+    assert error_line(bdm(toys, "run", *arguments)).count("defense:toylook") == 1

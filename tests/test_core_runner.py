@@ -47,8 +47,8 @@ def test_a_cell_runs_all_stages_and_fills_all_rows(tmp_path: Path) -> None:
         "model",
         "data",
         "inputs",
-        "clean samples",
         "poisoned data",
+        "clean samples",
     ]
     assert isinstance(view.result_of("backdoored model"), Backdoored)
     assert isinstance(view.result_of("detection"), Detection)
@@ -170,7 +170,7 @@ def test_a_failing_stage_is_named_and_finished_ones_are_kept(tmp_path: Path) -> 
     view = RunView(tmp_path / "failed")
     assert (view.record["status"], StageError("").exit_code) == ("failed", 1)
     assert "asked to fail" in view.record["error"]
-    assert [entry["label"] for entry in view.stages][-1] == "poisoned data"
+    assert [entry["label"] for entry in view.stages][-1] == "clean samples"
 
 
 @pytest.mark.parametrize(

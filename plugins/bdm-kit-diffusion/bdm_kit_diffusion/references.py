@@ -47,8 +47,11 @@ def fetch_snapshot(hub: HubReference, cache: Path, patterns: Sequence[str], repo
     """
     try:
         from huggingface_hub import snapshot_download
+        from huggingface_hub.utils.logging import get_verbosity, set_verbosity, set_verbosity_error
     except ImportError:
         raise UserError("hf: references need huggingface_hub: pip install 'bdm-kit-diffusion[hub]'") from None
+    verbosity = get_verbosity()
+    set_verbosity_error()  # it would print every attempt to connect
     try:
         folder = snapshot_download(
             hub.repository,
@@ -60,6 +63,8 @@ def fetch_snapshot(hub: HubReference, cache: Path, patterns: Sequence[str], repo
     except Exception as error:  # the hub raises errors of many libraries: HTTP, validation, files
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ArtifactError(f"cannot fetch hf:{hub.repository}@{hub.commit}: {reason}") from None
+    finally:
+        set_verbosity(verbosity)
     return Path(folder)
 
 

@@ -176,6 +176,7 @@ def test_unknown_name_suggests_the_nearest(tmp_path: Path) -> None:
 
 def test_hub_model_is_fetched_without_pickles(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
+    from huggingface_hub.utils import logging as hub_log
 
     asked: dict[str, Any] = {}
 
@@ -189,12 +190,16 @@ def test_hub_model_is_fetched_without_pickles(folder: Path, tmp_path: Path, monk
     assert asked["allow_patterns"] == ["*.json", "*.safetensors"]
     assert sealed.meta["timesteps"] == 20
 
+    before = hub_log.get_verbosity()
+
     def offline(repository: str, **options: Any) -> str:
+        assert hub_log.get_verbosity() == hub_log.ERROR, "every attempt to connect would be printed"
         raise OSError("no network\nmore lines")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     with pytest.raises(ArtifactError, match=r"cannot fetch hf:org/name@b{40}: no network$"):
         open_reference("hf:org/name@" + "b" * 40, tmp_path / "other", tmp_path)
+    assert hub_log.get_verbosity() == before
 
 
 def test_model_knows_its_shape() -> None:
