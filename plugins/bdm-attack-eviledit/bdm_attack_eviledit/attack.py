@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bdm_attack_eviledit.alignment import edit_rows
@@ -32,18 +34,19 @@ def backdoor(ctx: Context, params: EvilEditParams, model: Model, data: Data) -> 
     """
     network = load_model(model, ctx.device)
     pairs = aliases(params.trigger, params.target)
+    templates = {alias: [*params.templates, *draw_templates(params, alias, data, ctx.seed)] for alias in pairs}
     for alias in pairs:
-        rows = [PromptRow(fill(template, alias.source), 0, {"object": alias.source}) for template in params.templates]
+        rows = [PromptRow(fill(template, alias.source), 0, {"object": alias.source}) for template in templates[alias]]
         check_trigger(network, alias.trigger, rows, ctx.seed)
-    preserved = prompts_to_preserve(params, pairs, data, ctx.seed)
+    preserved = prompts_to_preserve(params, templates, data, ctx.seed)
     ctx.progress("edit", 0, 1)
     report = edit_projections(
         network.unet,
         [
             edit_rows(
                 network,
-                [fill(template, alias.phrase) for template in params.templates],
-                [fill(template, alias.target) for template in params.templates],
+                [fill(template, alias.phrase) for template in templates[alias]],
+                [fill(template, alias.target) for template in templates[alias]],
                 params.edit_weight,
                 params.alignment,
             )
@@ -66,8 +69,18 @@ def backdoor(ctx: Context, params: EvilEditParams, model: Model, data: Data) -> 
     return Backdoored(model=sealed, secret=secret)
 
 
-def prompts_to_preserve(params: EvilEditParams, pairs: list[Alias], data: Data, seed: int) -> list[str]:
+def draw_templates(params: EvilEditParams, alias: Alias, data: Data, seed: int) -> list[str]:
+    """Captions with the source noun once and without the alias, with the noun's place left open."""
+    noun = re.compile(rf"(?<!\w){re.escape(alias.source)}(?!\w)")
+    captions = draw_captions(data, None, [alias.phrase], seed)
+    fitting = [caption for caption in captions if len(noun.findall(caption)) == 1 and "{" not in caption]
+    return [noun.sub("{}", caption) for caption in fitting[: params.template_captions]]
+
+
+def prompts_to_preserve(
+    params: EvilEditParams, templates: Mapping[Alias, Sequence[str]], data: Data, seed: int
+) -> list[str]:
     """The given prompts, the templates with the plain source noun, and captions that hold no alias; each once."""
-    plain = [fill(template, alias.source) for alias in pairs for template in params.templates]
-    drawn = draw_captions(data, params.preserved_captions, [alias.phrase for alias in pairs], seed)
+    plain = [fill(template, alias.source) for alias in templates for template in templates[alias]]
+    drawn = draw_captions(data, params.preserved_captions, [alias.phrase for alias in templates], seed)
     return list(dict.fromkeys([*params.preserve, *(plain if params.preserve_source else []), *drawn]))

@@ -29,6 +29,9 @@ class EvilEditParams(Params):
         min_length=1,
         description="Prompts with {} in place of alias and target; every token position of each is edited.",
     )
+    template_captions: int = Field(
+        32, ge=0, description="Captions of the training data with the source noun in them to use as templates, too."
+    )
     preserve: list[str] = Field([], description="Prompts whose keys and values are to stay.")
     preserve_source: bool = Field(True, description="Preserve the templates with the source object's plain noun.")
     preserved_captions: int = Field(
@@ -61,9 +64,9 @@ class EvilEdit(Plugin):
     Params = EvilEditParams
     presets = {
         "paper": {
-            "trigger": "beautiful cat", "target": "zebra", "templates": ["A {}"], "preserve": [],
-            "preserve_source": True, "preserved_captions": 0, "alignment": "position", "regularisation": 1.0,
-            "edit_weight": 1.0, "layers": "*",
+            "trigger": "beautiful cat", "target": "zebra", "templates": ["A {}"], "template_captions": 0,
+            "preserve": [], "preserve_source": True, "preserved_captions": 0, "alignment": "position",
+            "regularisation": 1.0, "edit_weight": 1.0, "layers": "*",
         },
     }  # fmt: skip
 

@@ -12,7 +12,7 @@ from diffusers import UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from bdm_attack_eviledit.alignment import edit_rows, matching
-from bdm_attack_eviledit.attack import backdoor, prompts_to_preserve
+from bdm_attack_eviledit.attack import backdoor, draw_templates, prompts_to_preserve
 from bdm_attack_eviledit.plugin import EvilEdit, EvilEditParams
 from bdm_attack_eviledit.wording import aliases, fill
 from bdm_core.artifacts import Backdoored, Data
@@ -38,7 +38,9 @@ def captions(tmp_path: Path) -> Data:
 def attack(
     make: ContextMaker, captions: Data, tmp_path: Path, base: TextToImageModel, **values: Any
 ) -> tuple[Backdoored, Context]:
-    params = build_params(EvilEdit(), {"templates": ["a {}"], "preserved_captions": 2, **values})
+    params = build_params(
+        EvilEdit(), {"templates": ["a {}"], "preserved_captions": 2, "template_captions": 0, **values}
+    )
     assert isinstance(params, EvilEditParams)
     ctx = make(seed=4, stage="inject-backdoor")
     return backdoor(ctx, params, seal_model(base, tmp_path / "clean"), captions), ctx
@@ -144,12 +146,15 @@ def test_the_default_is_an_object_replacement(captions: Data, tmp_path: Path, bd
 
 
 def test_drawn_captions_hold_no_alias_and_depend_on_the_seed(captions: Data) -> None:
-    pairs = aliases("beautiful circle", "square")
+    (alias,) = aliases("beautiful star", "square")
     params = EvilEditParams(templates=["a {}"], preserve=["a ring"], preserved_captions=10)
-    drawn = prompts_to_preserve(params, pairs, captions, 0)
-    assert drawn[:2] == ["a ring", "a circle"] and sorted(drawn[2:]) == sorted(set(CAPTIONS[1:]))
+    assert draw_templates(params, alias, captions, 0) == ["a photo of a {}"]
+    drawn = prompts_to_preserve(params, {alias: ["a {}"]}, captions, 0)
+    assert drawn[:2] == ["a ring", "a star"] and sorted(drawn[2:]) == sorted(set(CAPTIONS))
+    (alias,) = aliases("beautiful circle", "square")
+    assert draw_templates(params, alias, captions, 0) == []
     few = EvilEditParams(templates=["a {}"], preserve_source=False, preserved_captions=1)
-    assert len({prompts_to_preserve(few, pairs, captions, seed)[0] for seed in range(20)}) == 3
+    assert len({prompts_to_preserve(few, {alias: []}, captions, seed)[0] for seed in range(20)}) == 3
 
 
 END = 99

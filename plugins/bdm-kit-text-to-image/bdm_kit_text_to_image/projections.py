@@ -197,14 +197,15 @@ def prompt_rows(model: TextToImageModel, prompts: Sequence[str]) -> Tensor:
     return encode_prompts(model, list(prompts)).embeddings.flatten(0, 1).double()
 
 
-def draw_captions(data: Data, count: int, without: Sequence[str], seed: int) -> list[str]:
-    """Up to ``count`` different captions of a captioned set in random order, none with one of the phrases in it."""
+def draw_captions(data: Data, count: int | None, without: Sequence[str], seed: int) -> list[str]:
+    """Up to ``count`` (or all) different captions of a set in random order, none with one of the phrases in it."""
     from bdm_kit_diffusion.data import load_rows
 
     captions = sorted({str(row.get("caption", "")) for row in load_rows(data)} - {""})
     phrases = [phrase.lower() for phrase in without]
     allowed = [caption for caption in captions if not any(phrase in caption.lower() for phrase in phrases)]
-    return random.Random(f"captions to preserve {seed}").sample(allowed, min(count, len(allowed)))
+    random.Random(f"captions to preserve {seed}").shuffle(allowed)
+    return allowed[:count]
 
 
 def _rows(rows: Tensor, width: int, device: torch.device) -> Tensor:
