@@ -69,7 +69,7 @@ def test_patches_are_flat_rectangles_in_half_of_the_images() -> None:
 
 def test_a_short_training_is_saved_and_opened(tmp_path: Path) -> None:
     short = {"scenes": 24, "autoencoder": replace(AUTOENCODER, steps=2, batch_size=4),
-             "pipeline": replace(PIPELINE, steps=2, batch_size=4)}  # fmt: skip
+             "pipeline": replace(PIPELINE, steps=2, batch_size=4), "refinement": replace(PIPELINE, steps=1, batch_size=4)}  # fmt: skip
     model = train_small_world(tmp_path / "work", **short)  # type: ignore[arg-type]
     save_model(model, tmp_path / "model")
     opened = load_model(tmp_path / "model")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -39,6 +38,11 @@ PIPELINE = TrainingOptions(
     steps=3600, batch_size=48, learning_rate=2e-3, warmup_steps=200, ema_decay=0.998, checkpoint_seconds=60
 )
 
+REFINEMENT = TrainingOptions(
+    steps=2900, batch_size=48, learning_rate=1.5e-3, warmup_steps=100, ema_decay=0.998, checkpoint_seconds=60
+)
+REFINEMENT_WEIGHT = 5.0
+
 
 def _print_progress(label: str, done: int, total: int, loss: float | None) -> None:
     if done % 250 == 0 or done == total:
@@ -52,15 +56,17 @@ def train_small_world(
     scenes: int = SCENES,
     autoencoder: TrainingOptions = AUTOENCODER,
     pipeline: TrainingOptions = PIPELINE,
+    refinement: TrainingOptions = REFINEMENT,
     seed: int = 0,
 ) -> TextToImageModel:
-    """First the VAE, then text encoder and UNet together on its latents.
+    """First the VAE, then text encoder and UNet together on its latents, and these once more with weighted timesteps.
 
     Args:
         work: folder of the checkpoints; None for none.
         scenes: how many training images.
         autoencoder: how the VAE is trained.
-        pipeline: how text encoder and UNet are trained.
+        pipeline: how text encoder and UNet are trained first.
+        refinement: how they are trained then, by which outlines and second objects appear reliably.
         seed: of weights and training; the scenes are always the same.
     """
     shown, texts = training_pairs(scenes)
@@ -72,10 +78,12 @@ def train_small_world(
     )  # fmt: skip
     latents = scale_latents(model, images)
     data = captioned(model, shown, latents, WAYS, seed)
-    train(
-        Denoiser(model.text_encoders[0], model.unet), joint_loss(data, model.scheduler), pipeline,
-        seed=seed, work=work, label="pipeline", progress=_print_progress,
-    )  # fmt: skip
+    denoiser = Denoiser(model.text_encoders[0], model.unet)
+    for label, options, weight in (("pipeline", pipeline, 1.0), ("refinement", refinement, REFINEMENT_WEIGHT)):
+        train(
+            denoiser, joint_loss(data, model.scheduler, weight), options,
+            seed=seed, work=work, label=label, progress=_print_progress,
+        )  # fmt: skip
     return model
 
 
@@ -94,12 +102,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="where to; by default the shipped pipeline is replaced")
     parser.add_argument("--work", type=Path, help="folder of the checkpoints of an interrupted training")
-    parser.add_argument("--steps", type=int, default=PIPELINE.steps, help="steps of text encoder and UNet")
     arguments = parser.parse_args()
     folder = arguments.folder or BUILTIN / DEFAULT_MODEL
     torch.set_num_threads(1)
     started = time.monotonic()
-    model = train_small_world(arguments.work, pipeline=replace(PIPELINE, steps=arguments.steps))
+    model = train_small_world(arguments.work)
     save_model(model, folder)
     print(f"trained in {time.monotonic() - started:.0f} s; wrote {folder}")
 

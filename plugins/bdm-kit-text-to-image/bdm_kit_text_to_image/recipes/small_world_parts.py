@@ -136,8 +136,18 @@ def captioned(model: TextToImageModel, scenes: list[Scene], latents: Tensor, way
     return Captioned(latents, torch.stack(ids, dim=1), token_ids(model, [""])[0])
 
 
-def joint_loss(data: Captioned, scheduler: Any) -> Loss:
-    """The mean squared error of the predicted noise, one caption in ten left out."""
+def joint_loss(data: Captioned, scheduler: Any, most_weight: float = 1.0) -> Loss:
+    """The mean squared error of the predicted noise, one caption in ten left out.
+
+    Args:
+        data: latents and captions.
+        scheduler: the noise schedule.
+        most_weight: the error is weighted with min(1 / abar_t, most_weight), divided by the mean. 1 weights all
+            timesteps the same; 1 / abar_t makes it the squared error of v, which is big where there is much noise:
+            there the text decides how many objects appear and where.
+    """
+    weights = (1 / scheduler.alphas_cumprod.float()).clamp(max=most_weight)
+    weights = weights / weights.mean()
 
     def loss(model: nn.Module, draw: Draw) -> Tensor:
         rows = draw.rows(len(data.latents))
@@ -147,6 +157,7 @@ def joint_loss(data: Captioned, scheduler: Any) -> Loss:
         ids = data.ids[rows, (way * data.ids.shape[1]).long()]
         ids = torch.where((empty < EMPTY_SHARE)[:, None], data.empty, ids)
         predicted = model(add_noise(scheduler, latents, noise, timesteps), timesteps, ids)
-        return (predicted - training_target(scheduler, latents, noise, timesteps)).square().mean()
+        error = (predicted - training_target(scheduler, latents, noise, timesteps)).square().mean((1, 2, 3))
+        return (weights[timesteps] * error).mean()
 
     return loss
