@@ -248,6 +248,22 @@ class Measurement(Record):
         return None if isinstance(number, float) and not math.isfinite(number) else number
 
 
+def verify_if_sealed(reference: str | None) -> None:
+    """Compare a local folder with its manifest, if it is a sealed artifact; anything else is the kit's to judge.
+
+    Raises:
+        ArtifactError: a file is missing, extra, changed, a link, or outside the folder; or the manifest is damaged.
+    """
+    folder = Path(reference or "")
+    try:
+        record = json.loads((folder / MANIFEST).read_text(encoding="utf-8")) if reference else None
+    except (OSError, ValueError):
+        return  # no folder, or another program's manifest
+    kinds = {cls.kind_name: cls for cls in (Data, Model, Secret, Outputs, Evidence)}
+    if isinstance(record, dict) and "schema_version" in record and record.get("kind") in kinds:
+        kinds[record["kind"]].open(folder)
+
+
 def artifacts_in(value: Any) -> list[Artifact]:
     """Every artifact in a value: itself, or those within records and lists."""
     if isinstance(value, Artifact):

@@ -8,7 +8,7 @@ from typing import Any
 import pluggy
 
 from bdm_core import hooks
-from bdm_core.artifacts import Backdoored, Data, Detection, Measurement, Model, Outputs, Subject
+from bdm_core.artifacts import Backdoored, Data, Detection, Measurement, Model, Outputs, Subject, verify_if_sealed
 from bdm_core.context import Context
 from bdm_core.errors import PluginError
 from bdm_core.files import content_of
@@ -88,6 +88,8 @@ def scan_model(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[s
 
 def _open(cell: Prepared, stages: StageRunner) -> tuple[Model, Data, Data]:
     kit, spec = cell.kit, cell.spec
+    for reference in (spec.model, spec.data):
+        verify_if_sealed(reference)
     model: Model = stages.run(
         "open-model", [kit], {"reference": spec.model}, hooks.open_model, label="model",
         identity={"reference": content_of(spec.model)},

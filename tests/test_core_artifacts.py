@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bdm_core.artifacts import MANIFEST, Data, Detection, Model
+from bdm_core.artifacts import MANIFEST, Data, Detection, Model, verify_if_sealed
 from bdm_core.errors import ArtifactError
 
 TASK = "unconditional-image-generation"
@@ -112,3 +113,45 @@ def test_the_verdict_follows_from_score_threshold_and_conclusiveness(
 def _made(path: Path) -> Path:
     path.mkdir()
     return path
+
+
+def _foreign(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    (folder / "unet").mkdir(parents=True)
+    (folder / "unet" / "config.json").write_text("{}")
+    Model.seal(folder, format="diffusers", task="toy")
+    return folder
+
+
+def _leave(folder: Path) -> None:
+    record = json.loads((folder / "manifest.json").read_text())
+    record["files"]["../../elsewhere"] = "0" * 64
+    (folder / "manifest.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "unet/config.json").write_text("[]"), "does not match the hash"),
+        (lambda folder: (folder / "unet/config.json").unlink(), "is missing"),
+        (lambda folder: (folder / "more.json").write_text("{}"), "is not in the manifest"),
+        (lambda folder: (folder / "more.json").symlink_to("/etc/passwd"), "is a link"),
+        (_leave, "leaves the artifact"),
+    ],
+)
+def test_a_sealed_folder_from_elsewhere_is_compared_with_its_manifest(
+    tmp_path: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    folder = _foreign(tmp_path)
+    verify_if_sealed(str(folder))
+    damage(folder)
+    with pytest.raises(ArtifactError, match=message) as caught:
+        verify_if_sealed(str(folder))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["no json", "[]", '{"kind": "model"}', '{"schema_version": 3, "kind": "app"}'])
+def test_a_manifest_of_another_program_is_left_to_the_kit(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    for reference in (str(tmp_path), None, "built-in", "hf:org/name@commit", "x" * 5000):
+        verify_if_sealed(reference)
