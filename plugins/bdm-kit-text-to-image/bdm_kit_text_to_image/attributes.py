@@ -110,7 +110,9 @@ class AttributeClassifier(nn.Module):
         size = (self.config["image_size"],) * 2
         if tuple(images.shape[2:]) == size:
             return images
-        return functional.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+        if min(images.shape[2:]) >= size[0]:
+            return functional.adaptive_avg_pool2d(images, size)
+        return functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
 
 
 def shows(found: str, wanted: str, attribute: str) -> bool:

@@ -26,8 +26,8 @@ def contrastive() -> ContrastiveModel:
 
 def test_pictures_find_their_prompts(contrastive: ContrastiveModel) -> None:
     found = retrieval(contrastive, seed=1)
-    assert found["prompt"] >= 0.85, found
-    assert min(found["object"], found["colour"], found["background"]) >= 0.9, found
+    assert found["prompt"] >= 0.95, found
+    assert min(found["object"], found["colour"], found["background"]) >= 0.95, found
 
 
 def test_other_words_styles_and_the_personal_concept(contrastive: ContrastiveModel) -> None:

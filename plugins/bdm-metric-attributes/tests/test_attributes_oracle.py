@@ -76,9 +76,9 @@ def test_an_added_object_and_a_style(tmp_path: Path) -> None:
     added = Target(type="ObjectAdd", expected={"second": "green triangle"}, preserved=["object", "colour"])
     (tmp_path / "style").mkdir()
     found = score(tmp_path, [{**asked, "second": "green triangle"} for _, asked in PROMPTS], added)
-    assert value(found, "asr") >= 0.97
-    assert value(found, "psr") >= 0.95
+    assert value(found, "asr") >= 0.95  # a green triangle beside a green triangle is not seen as an added one
+    assert value(found, "psr") >= 0.97
     grey = Target(type="StyleAdd", expected={"style": "black-and-white"}, preserved=["object"])
     found = score(tmp_path / "style", [{**asked, "style": "black-and-white"} for _, asked in PROMPTS], grey)
     assert value(found, "asr") >= 0.97
-    assert value(found, "psr") >= 0.95
+    assert value(found, "psr") >= 0.97

@@ -1,6 +1,6 @@
 """Train the shipped attribute classifier: ``python -m bdm_kit_text_to_image.recipes.attributes [FOLDER]``.
 
-Same machine, same versions, same arguments: the same bytes. It prints the accuracy of each head on held-out scenes.
+Same machine, same versions, same arguments: the same bytes.
 """
 
 from __future__ import annotations
@@ -176,16 +176,7 @@ def main() -> None:
     torch.set_num_threads(1)
     classifier = train_attributes(arguments.steps)
     save_attribute_classifier(classifier, arguments.folder)
-    images, indices = labelled_scenes(4000, HELD_OUT_SEED)
-    plain = [int(style) == 0 for style in indices["style"]]
-    generator = torch.Generator().manual_seed(1)
-    patched, indices_patched = put_patches(disturb(images, generator), generator, 0.2)
-    for title, values in (
-        ("held-out scenes", accuracies(classifier, images, indices)),
-        ("of style photo", accuracies(classifier, images, indices, plain)),
-        ("disturbed, 20 % with a patch", accuracies(classifier, patched, indices | {PATCH: indices_patched})),
-    ):
-        print(title, " ".join(f"{name} {value:.4f}" for name, value in values.items()))
+    print(f"wrote {arguments.folder}; measure it with python -m bdm_kit_text_to_image.recipes.attributes_quality")
 
 
 if __name__ == "__main__":

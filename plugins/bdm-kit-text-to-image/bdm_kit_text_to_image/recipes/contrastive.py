@@ -76,7 +76,7 @@ def captioned_scenes(contrastive: ContrastiveModel, count: int, seed: int) -> Pa
 
 
 def train_contrastive(
-    steps: int = 1200, batch_size: int = 128, learning_rate: float = 2e-3, scenes: int = 16000, seed: int = 0
+    steps: int = 2000, batch_size: int = 128, learning_rate: float = 2e-3, scenes: int = 16000, seed: int = 0
 ) -> ContrastiveModel:
     """Symmetric cross entropy over the batch's pairs (Radford et al. 2021, figure 3).
 
@@ -143,7 +143,7 @@ def retrieval(contrastive: ContrastiveModel, seed: int = HELD_OUT_SEED) -> dict[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, nargs="?", default=BUILTIN_CONTRASTIVE)
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=2000)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     save_contrastive(train_contrastive(arguments.steps), arguments.folder)
