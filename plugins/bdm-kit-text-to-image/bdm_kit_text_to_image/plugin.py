@@ -69,7 +69,7 @@ class TextToImageKit(Plugin):
     summary = "Text-to-image generation with Stable Diffusion pipelines in diffusers' format"
     tasks = frozenset({"text-to-image"})
     Params = TextToImageKitParams
-    default_metrics: ClassVar[tuple[str, ...]] = ("attributes", "clip-score", "frechet", "detection")
+    default_metrics: ClassVar[tuple[str, ...]] = ("attributes", "clip-score", "target", "frechet", "detection")
     tiny_params: ClassVar[dict[str, Any]] = {"prompts": 4, "steps": 2, "most_images": 32}
 
     @hookimpl
