@@ -60,6 +60,12 @@ def accuracy(images: Tensor, prompts: Sequence[Prompt]) -> dict[str, float]:
     }  # fmt: skip
 
 
+def second_share(images: Tensor) -> float:
+    """The share of images in which the classifier sees a second object, or several equal ones."""
+    seen = load_attribute_classifier().predict(images)
+    return sum(a != "none" or b != "1" for a, b in zip(seen["second"], seen["count"], strict=True)) / len(images)
+
+
 def autoencoder_quality(model: TextToImageModel) -> dict[str, object]:
     """Mean squared errors, pixels in [0, 1]: of fresh scenes, of the personal concept, of corner patches."""
     scenes = render(draw_scenes(512, 77))
@@ -109,6 +115,8 @@ def measure(model: TextToImageModel, split: str = "test") -> dict[str, object]:
     for number, (name, prompts) in enumerate(prompt_sets(split).items()):
         images = generate_images(model, [prompt for prompt, _ in prompts], seeds=1000 * number)
         report[name] = accuracy(images, prompts)
+        if name == "two objects":
+            report["two objects, any second one"] = round(second_share(images), 3)
     report["adjectives"] = adjective_effects(model)
     return report
 
