@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fake_site import FakeSite
 from safetensors.torch import load_file, save_file
 
 from bdm_cli.archive import extract
+from bdm_cli.checkpoint import read_weights
 from bdm_cli.import_ import convert, safe_name
 from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
@@ -221,3 +223,12 @@ def test_weights_in_several_files_keep_their_index(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "out/unet/diffusion_pytorch_model.safetensors.index.json").read_text())
     for key, name in written["weight_map"].items():
         assert torch.equal(load_file(tmp_path / "out/unet" / name)[key], WEIGHTS[key])
+
+
+def test_a_pickle_that_is_no_state_dict_is_refused_without_other_remarks(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pt"
+    path.write_bytes(pickle.dumps({"a": print}, protocol=4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserError, match="is refused"):
+            read_weights(path)
