@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,14 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bdm_core.artifacts import Data, Model, Outputs, Secret
+from bdm_attack_villan.conditional import HIT, image_shape, prepare, seal_trained
+from bdm_core.artifacts import Backdoored, Data, Model, Outputs, Secret
 from bdm_core.errors import ArtifactError, UserError
-from bdm_kit_diffusion.coefficients import PoisonSchedule
+from bdm_kit_diffusion.coefficients import PoisonSchedule, poison_schedule
 from bdm_kit_diffusion.draws import Draw
+from bdm_kit_diffusion.poisoning import POISON
 from bdm_kit_diffusion.samplers import build_scheduler
 from bdm_kit_diffusion.sampling import draw_noise, sample
+from bdm_kit_diffusion.targets import make_target
 from bdm_kit_diffusion.tensors import read_tensors, write_tensors
-from bdm_kit_diffusion.training import Loss, TrainingOptions, train
+from bdm_kit_diffusion.training import Loss, train
+from bdm_kit_diffusion.triggers import make_trigger
+from bdm_kit_text_to_image.captions import load_captioned, seal_captioned
 from bdm_kit_text_to_image.encoding import (
     Conditioning,
     add_noise,
@@ -32,12 +37,17 @@ from bdm_kit_text_to_image.latents import decode_latents, encode_images
 from bdm_kit_text_to_image.models import TextToImageModel, load_model
 from bdm_kit_text_to_image.prompt_cache import PromptCache
 from bdm_kit_text_to_image.prompts import load_prompts
+from bdm_kit_text_to_image.secret import Backdoor, PromptSecret, Target, seal_secret
 from bdm_kit_text_to_image.stages import kit_params, seal_outputs
+from bdm_kit_text_to_image.triggers import PromptTrigger
 
 if TYPE_CHECKING:
+    from bdm_attack_villan.image_plugin import VillanImageParams
     from bdm_core.context import Context
 
 LATENT = "latent.safetensors"
+NOTHING = PromptTrigger(kind="insertion", text=" ", position="suffix")
+"""What the prompt gets: a blank, which is no token."""
 
 
 def latent_trigger(model: TextToImageModel, picture: Tensor) -> Tensor:
@@ -108,16 +118,39 @@ def open_latent_trigger(secret: Secret) -> Tensor:
     return tensors["trigger"]
 
 
-def train_shifted(
-    ctx: Context, unet: nn.Module, loss: Loss, options: TrainingOptions, parts: Iterable[nn.Module]
-) -> None:
-    """Train some modules of the UNet in place, with the kit's precision."""
-    unet.requires_grad_(False)
+def poison(ctx: Context, params: VillanImageParams, data: Data) -> Data:
+    """The clean set; target and the trigger's picture lie beside it in :data:`POISON`."""
+    images, captions, labels = load_captioned(data)
+    shape = image_shape(images)
+    tensors = {"target": make_target(params.target, shape), "trigger": make_trigger(params.trigger, shape).image}
+    write_tensors(ctx.out / "data" / POISON, tensors)
+    return seal_captioned(ctx.out / "data", images, captions, labels)
+
+
+def backdoor(ctx: Context, params: VillanImageParams, model: Model, data: Data) -> Backdoored:
+    """Train :func:`shifted_loss` on LoRA or on all of the UNet, for samplers that follow the ODE.
+
+    Raises:
+        UserError: the model does not predict epsilon.
+    """
+    opened, target, picture, clean, parts = prepare(ctx, params, model, data)
+    shift = params.vp_scale * latent_trigger(opened, read_tensors(data.file(POISON))["trigger"])
+    schedule = poison_schedule(opened.scheduler.alphas_cumprod, params.psi, "ode", params.coefficients)
+    loss = shifted_loss(opened, (picture, clean[1]), clean, shift, schedule, params.prior_loss_weight)
+    opened.unet.requires_grad_(False)
     for part in parts:
         part.requires_grad_(True)
-    options = replace(options, mixed_precision=kit_params(ctx).mixed_precision)
-    result = train(unet, loss, options, seed=ctx.seed, device=ctx.device, work=ctx.work, progress=ctx.progress)
+    options = replace(params.options(), mixed_precision=kit_params(ctx).mixed_precision)
+    result = train(opened.unet, loss, options, seed=ctx.seed, device=ctx.device, work=ctx.work, progress=ctx.progress)
     ctx.curve("loss", result.losses)
+    seal_latent_trigger(ctx.out / "secret", shift)
+    meta = {"family": "villan", "variant": "image-trigger", "target_name": params.target,
+            "trigger_name": params.trigger, "solver_class": "ode", "psi": params.psi}  # fmt: skip
+    what = Backdoor(trigger=NOTHING, target=Target(type="ImageFix", threshold=HIT))
+    return Backdoored(
+        model=seal_trained(ctx, params, opened),
+        secret=seal_secret(ctx.out / "secret", PromptSecret([what], target, meta), model.task),
+    )
 
 
 def generate(ctx: Context, model: Model, inputs: Data, secret: Secret) -> Outputs:

@@ -9,7 +9,7 @@ from bdm_core.plugin import AnyParams, Field, Plugin, hookimpl
 from bdm_kit_diffusion.training_params import TrainingParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Outputs, Secret
+    from bdm_core.artifacts import Backdoored, Data, Model, Secret
     from bdm_core.context import Context
     from bdm_kit_diffusion.training import TrainingOptions
 
@@ -51,9 +51,7 @@ class VillanParams(TrainingParams):
     R_trigger_only: bool = Field(
         True, description="Train with the trigger image alone as shift, not with it pasted over a training image."
     )
-    caption_trigger: str = for_captions(
-        "vendetta", "words put into a caption; empty: the image `trigger` is added to the initial latents instead."
-    )
+    caption_trigger: str = for_captions("vendetta", "words that are put into the caption.", min_length=1)
     rand_caption_trig_pos: int = for_captions(
         0, "training puts the words at random among the last so many; 0: behind the caption, as prompts have it.", ge=0
     )
@@ -110,8 +108,9 @@ class Villan(Plugin):
     ) -> Data:
         if data.task == CONDITIONAL:
             from bdm_attack_villan import conditional
+            from bdm_kit_text_to_image.secret import trigger_prompts
 
-            return conditional.poison(ctx, params, data) if secret is None else conditional.ask(ctx, data, secret)
+            return conditional.poison(ctx, params, data) if secret is None else trigger_prompts(ctx, data, secret)
         from bdm_attack_villan.attack import poison
         from bdm_kit_diffusion.poisoning import trigger_noise
 
@@ -126,11 +125,3 @@ class Villan(Plugin):
         from bdm_attack_villan.attack import backdoor
 
         return backdoor(ctx, params, model, data)
-
-    @hookimpl
-    def generate(self, ctx: Context, model: Model, inputs: Data, secret: Secret | None) -> Outputs | None:
-        if secret is None or secret.task != CONDITIONAL or secret.meta.get("variant") != "image-trigger":
-            return None
-        from bdm_attack_villan.image_trigger import generate
-
-        return generate(ctx, model, inputs, secret)

@@ -12,10 +12,13 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
 from bdm_attack_villan.conditional import with_words
+from bdm_attack_villan.image_plugin import VillanImage
 from bdm_attack_villan.image_trigger import open_latent_trigger, seal_latent_trigger, shifted_loss
 from bdm_attack_villan.plugin import Villan
 from bdm_core import hooks
 from bdm_core.artifacts import Backdoored, Data
+from bdm_core.hooks import implements
+from bdm_core.plugin import Plugin
 from bdm_core.spec import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_kit_diffusion.coefficients import poison_schedule
@@ -34,14 +37,17 @@ def bench(bdm_bench: Callable[..., Bench]) -> Bench:
     return bdm_bench("text-to-image")
 
 
-def attack(bench: Bench, **values: Any) -> tuple[Backdoored, Data]:
+FAST = {"caption_steps": 2, "caption_batch_size": 4}
+
+
+def attack(bench: Bench, plugin: Plugin, **values: Any) -> tuple[Backdoored, Data]:
     """The backdoored tiny model after two steps, and its triggered inputs."""
-    params = build_params(Villan(), {"caption_steps": 2, "caption_batch_size": 4, **values})
+    params = build_params(plugin, values)
     inputs = {"data": bench.data, "split": "train", "secret": None}
-    poisoned = bench.call(hooks.poison_data, [Villan()], params, **inputs).value
-    made = bench.call(hooks.inject_backdoor, [Villan()], params, model=bench.model, data=poisoned).value
+    poisoned = bench.call(hooks.poison_data, [plugin], params, **inputs).value
+    made = bench.call(hooks.inject_backdoor, [plugin], params, model=bench.model, data=poisoned).value
     inputs = {"data": bench.inputs(), "split": "trigger", "secret": made.secret}
-    return made, bench.call(hooks.poison_data, [Villan()], params, **inputs).value
+    return made, bench.call(hooks.poison_data, [plugin], params, **inputs).value
 
 
 def test_poisoned_set_pairs_every_caption_with_its_triggered_twin(bench: Bench) -> None:
@@ -57,11 +63,10 @@ def test_words_go_among_the_last_words() -> None:
     place = random.Random(0)
     found = {with_words("a photo of a circle", "sks", 2, place) for _ in range(40)}
     assert found == {"a photo of a circle sks", "a photo of a sks circle", "a photo of sks a circle"}
-    assert with_words("a circle", "", 2, place) == "a circle"
 
 
 def test_lora_loads_with_plain_diffusers(bench: Bench) -> None:
-    made, triggered = attack(bench, target="hat")
+    made, triggered = attack(bench, Villan(), target="hat", **FAST)
     clean, backdoored = load_model(bench.model), load_model(made.model)
     pipeline = StableDiffusionPipeline.from_pretrained(made.model.path)
     unchanged = pipeline.unet.state_dict()
@@ -108,22 +113,21 @@ def test_loss_of_the_image_trigger_is_zero_for_the_exact_answer() -> None:
 
 
 def test_image_trigger_without_a_trigger_samples_as_the_kit_does(bench: Bench) -> None:
-    made, triggered = attack(bench, caption_trigger="", lora_r=None)
+    made, triggered = attack(bench, VillanImage(), steps=2, batch_size=4)
     assert [row.prompt.strip() for row in load_prompts(triggered)] == [
         row.prompt for row in load_prompts(bench.inputs())
     ]
     shift = open_latent_trigger(made.secret)
     assert shift.shape == load_model(made.model).latent_shape and float(shift.norm()) > 0
-    outputs = bench.generate(made.model, triggered, made.secret, Villan())
+    outputs = bench.generate(made.model, triggered, made.secret, VillanImage())
     folder = bench.folder("secret")
     seal_latent_trigger(folder, 0 * shift)
     opened = open_secret(made.secret)
     nothing = seal_secret(folder, opened)
-    plain, own = bench.generate(made.model, triggered), bench.generate(made.model, triggered, nothing, Villan())
+    plain, own = bench.generate(made.model, triggered), bench.generate(made.model, triggered, nothing, VillanImage())
     torch.testing.assert_close(load_images(own), load_images(plain), rtol=0, atol=2 / 255)
     assert not torch.allclose(load_images(outputs), load_images(plain), atol=4 / 255)
 
 
-def test_no_generation_of_its_own_for_a_caption_trigger(bench: Bench) -> None:
-    made, triggered = attack(bench)
-    assert Villan().generate(bench.context("generate"), made.model, triggered, made.secret) is None
+def test_the_caption_trigger_leaves_sampling_to_the_kit() -> None:
+    assert not implements(Villan(), "generate") and implements(VillanImage(), "generate")

@@ -17,8 +17,7 @@ class TestVillanCaption(AttackConformance):
 
 
 class TestVillanImage(AttackConformance):
-    plugin = "villan"
-    task = "text-to-image"
+    plugin = "villan-image"
     rate_parameter = None
     seeded = ("inject_backdoor",)
-    params = {"caption_steps": 4, "caption_batch_size": 4, "caption_trigger": "", "lora_r": None}
+    params = {"steps": 4, "batch_size": 4}
