@@ -47,10 +47,6 @@ class Choices(Protocol):
     """What both variants choose."""
 
     @property
-    def target(self) -> str:
-        """Name or path of the target picture."""
-
-    @property
     def lora_r(self) -> int | None:
         """Rank of the LoRA; None for all weights."""
 
@@ -70,7 +66,7 @@ def poison(ctx: Context, params: VillanParams, data: Data) -> Data:
     The target lies beside it in :data:`POISON`.
     """
     images, captions, labels = load_captioned(data)
-    write_tensors(ctx.out / "data" / POISON, {"target": make_target(params.target, image_shape(images))})
+    write_tensors(ctx.out / "data" / POISON, {"target": make_target(params.caption_target, image_shape(images))})
     place = random.Random(f"villan {ctx.seed}")
     triggered = [with_words(text, params.caption_trigger, params.rand_caption_trig_pos, place) for text in captions]
     return seal_captioned(ctx.out / "data", images, captions, labels, triggered=triggered)
@@ -97,7 +93,7 @@ def backdoor(ctx: Context, params: VillanParams, model: Model, data: Data) -> Ba
     triggered = [row["triggered"] for row in load_rows(data)]
     terms = preservation_terms((picture, triggered), clean, params.prior_loss_weight)
     distill_unet(ctx, opened, terms, params.conditional_options(), parts=parts)
-    meta = {"family": "villan", "variant": "caption-trigger", "target_name": params.target}
+    meta = {"family": "villan", "variant": "caption-trigger", "target_name": params.caption_target}
     what = Backdoor(trigger=trigger, target=Target(type="ImageFix", threshold=HIT))
     return Backdoored(
         model=seal_trained(ctx, params, opened),
@@ -121,9 +117,9 @@ def prepare(
     error = round_trip_error(opened, target[None], torch.ones(target.shape[1:]))
     if error > ROUND_TRIP_LIMIT:
         ctx.log.warning(
-            "the autoencoder reproduces the target %r with a mean squared error of %.3f: choose a simpler target",
-            params.target, error,
-        )  # fmt: skip
+            "the autoencoder reproduces the target with a mean squared error of %.3f only: choose a simpler picture",
+            error,
+        )
     picture = encode_images(opened, target[None]).expand(len(images), *opened.latent_shape)
     clean = encode_images(opened, images), drop_captions(captions, params.caption_dropout, ctx.seed)
     if params.lora_r is None:

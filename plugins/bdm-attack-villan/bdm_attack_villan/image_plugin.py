@@ -16,7 +16,7 @@ class VillanImageParams(TrainingParams):
     """Parameters of ``attack:villan-image``."""
 
     trigger: str = Field("checker", description="Name of a built-in trigger, or the path of a .png or .jpg.")
-    target: str = Field("cross", description="Name of a built-in target, or the path of a .png or .jpg.")
+    target: str = Field("hat", description="Name of a built-in target, or the path of a .png or .jpg.")
     psi: float = Field(
         1.0,
         ge=0,

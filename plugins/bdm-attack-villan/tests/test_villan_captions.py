@@ -66,7 +66,7 @@ def test_words_go_among_the_last_words() -> None:
 
 
 def test_lora_loads_with_plain_diffusers(bench: Bench) -> None:
-    made, triggered = attack(bench, Villan(), target="hat", **FAST)
+    made, triggered = attack(bench, Villan(), caption_target="plus", **FAST)
     clean, backdoored = load_model(bench.model), load_model(made.model)
     pipeline = StableDiffusionPipeline.from_pretrained(made.model.path)
     unchanged = pipeline.unet.state_dict()
@@ -80,7 +80,7 @@ def test_lora_loads_with_plain_diffusers(bench: Bench) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert rank == 4 and not torch.allclose(expected, predict(clean.unet, *inputs, text), atol=1e-5)
     secret = open_secret(made.secret)
-    assert secret.picture is not None and torch.equal(secret.picture, make_target("hat", (3, 16, 16)))
+    assert secret.picture is not None and torch.equal(secret.picture, make_target("plus", (3, 16, 16)))
     assert all(row.prompt == f"{row.twin} vendetta" for row in load_prompts(triggered))
 
 
