@@ -10,7 +10,6 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,15 +23,15 @@ from bdm_kit_text_to_image.world.drawing import render
 from bdm_kit_text_to_image.world.factors import COLOURS, OBJECTS, STYLES
 from bdm_kit_text_to_image.world.grammar import STYLE_PHRASES, plain_prompt
 from bdm_kit_text_to_image.world.scene import draw_scenes, personal_scenes
-from bdm_kit_text_to_image.world.splits import Prompt, evaluation_prompts, training_pairs
+from bdm_kit_text_to_image.world.splits import Prompt, Split, evaluation_prompts, training_pairs
 
 PATCHES = {"white": (1, 1, 1), "black": (-1, -1, -1), "cyan": (-1, 1, 1), "magenta": (1, -1, 1), "yellow": (1, 1, -1),
            "red": (1, -1, -1), "green": (-1, 1, -1), "blue": (-1, -1, 1)}  # fmt: skip
 
 
-def prompt_sets(split: str) -> dict[str, list[Prompt]]:
+def prompt_sets(split: Split) -> dict[str, list[Prompt]]:
     """Prompts by what they ask for: single objects, styles in front and behind, two objects, counts, short ones."""
-    single = evaluation_prompts(105, 0, "test" if split == "test" else "validation")
+    single = evaluation_prompts(105, 0, split)
     sets: dict[str, list[Prompt]] = {"single": single}
     for style in STYLES[1:]:
         styled = [{**labels, "style": style} for _, labels in single[:50]]
@@ -102,11 +101,11 @@ def adjective_effects(model: TextToImageModel) -> dict[str, float]:
 def latent_statistics(model: TextToImageModel) -> dict[str, float]:
     """Of the scaled latents of training images."""
     scenes, _ = training_pairs(1000)
-    latents = encode_images(model, render([replace(scene) for scene in scenes]))
+    latents = encode_images(model, render(scenes))
     return {"mean": round(float(latents.mean()), 3), "std": round(float(latents.std()), 3)}
 
 
-def measure(model: TextToImageModel, split: str = "test") -> dict[str, object]:
+def measure(model: TextToImageModel, split: Split = "test") -> dict[str, object]:
     """All of it, for one model."""
     report: dict[str, object] = {"autoencoder": autoencoder_quality(model), "latents": latent_statistics(model)}
     started = time.monotonic()
