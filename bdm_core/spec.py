@@ -111,6 +111,11 @@ def load_spec(path: Path | None, options: dict[str, Any], sets: Iterable[str]) -
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = sorted([*RunSpec.model_fields, "defense"])
+            near = difflib.get_close_matches(where, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise UserError(f"{path}: no run option {where!r}; {hint}") from None
         raise UserError(f"run option {where or 'params'}: {first['msg']} (got {first['input']!r})") from None
 
 

@@ -104,3 +104,9 @@ def test_scores_are_one_line_of_the_stages() -> None:
     console.print(stage_table(stages))
     printed = console.export_text().splitlines()
     assert [line.split()[:3] for line in printed[2:]] == [["model", "1.50", "s"], ["scores", "3.00", "s"]]
+
+
+def test_a_cell_without_numbers_in_a_part_has_no_heading_there() -> None:
+    scan = Row({**cell()[0].cell, "attack": None}, "model", ["run"], [0], verdicts=["clean"])
+    text = table([*cell(), scan], 40)
+    assert sum(line.startswith("scan") for line in text) == 1 < sum(line.startswith("villan") for line in text)

@@ -34,7 +34,9 @@ def test_later_sources_win_and_defense_stands_for_both(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("- a list", "no mapping"),
-        ("atack: villan", "atack"),
+        ("atack: villan", "no run option 'atack'; did you mean 'attack'"),
+        ("metric: target", "no run option 'metric'; did you mean 'metrics'"),
+        ("colour: blue", "no run option 'colour'; there are attack, data, data_share, defense"),
         ("seed: -1", "seed"),
         ("data_share: 0", "data_share"),
         ("device: tpu", "device"),

@@ -96,12 +96,13 @@ def _block(names: Column, columns: list[Column], titles: list[str], width: int) 
         words = [column.header[index] if index < len(column.header) else "" for column in columns]
         found.append(Text(_line("", names, words, columns), style="bold"))
     found.append(Text("─" * (names.width + sum(column.width + GAP for column in columns)), style="dim"))
-    for title, places in groupby(range(len(titles)), key=lambda place: titles[place]):
-        found += [Text(line, style="bold") for line in textwrap.wrap(title, width, subsequent_indent="    ")]
+    for title, group in groupby(range(len(titles)), key=lambda place: titles[place]):
+        places = [place for place in group if any(column.cells[place] for column in columns)]
+        if places:
+            found += [Text(line, style="bold") for line in textwrap.wrap(title, width, subsequent_indent="    ")]
         for place in places:
             cells = [column.cells[place] for column in columns]
-            if any(cells):
-                found.append(Text(_line(names.cells[place], names, cells, columns)))
+            found.append(Text(_line(names.cells[place], names, cells, columns)))
     return found
 
 

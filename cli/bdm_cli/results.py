@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from bdm_cli.summary import Row
 
 
+NAMED = 3
+"""So many unfinished runs are named."""
+
+
 class Format(StrEnum):
     """How ``bdm results`` prints."""
 
@@ -40,8 +44,9 @@ def results(
     views = runs_in(folder)
     complete = [view for view in views if view.record["status"] == "complete"]
     if len(complete) < len(views):
-        unfinished = ", ".join(view.folder.name for view in views if view not in complete)
-        warn(f"left out, because they did not complete: {unfinished}")
+        unfinished = [view.folder.name for view in views if view not in complete]
+        more = f" and {len(unfinished) - NAMED} more" if len(unfinished) > NAMED else ""
+        warn(f"left out, because they did not complete: {', '.join(unfinished[:NAMED])}{more}")
     rows = summarise(complete, by_seed=by_seed)
     metrics = list(dict.fromkeys(metric for row in rows for metric in row.labels))
     if output is Format.json:
