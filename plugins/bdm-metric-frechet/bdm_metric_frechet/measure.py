@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bdm_core.artifacts import Measurement, Subject
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.data import load_images
+from bdm_kit_diffusion.data import load_images, load_rows
 from bdm_metric_frechet.distance import FrechetDistance
 from bdm_metric_frechet.spaces import ATTRIBUTES, feature_space
 
@@ -27,6 +28,7 @@ def measure(ctx: Context, params: FrechetParams, subject: Subject) -> list[Measu
         UserError: fewer than two images, images of different shapes, or a feature space that cannot be used.
     """
     reference, samples = load_images(subject.reference), load_images(subject.on_clean)
+    reference = reference[comparable_rows(load_rows(subject.reference), load_rows(subject.on_clean))]
     if min(len(reference), len(samples)) < 2:
         raise UserError(
             f"metric:frechet needs two images or more, got {len(samples)} samples, {len(reference)} references"
@@ -59,3 +61,28 @@ def measure(ctx: Context, params: FrechetParams, subject: Subject) -> list[Measu
             label=f"Frechet distance ({space.name})",
         )
     ]
+
+
+def comparable_rows(reference: Sequence[Mapping[str, Any]], samples: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The reference rows of the kind that the prompts ask for.
+
+    Where all prompts ask for the same value of an attribute (style photo, one object), reference images of another
+    value are left out: otherwise the distance would mostly say that nobody asked for these.
+
+    Args:
+        reference: rows of the reference images; ``labels`` say what they show, if anything does.
+        samples: rows of the generated images; ``labels`` say what was asked for.
+
+    Returns:
+        Indices in order; all of them without labels, or if fewer than two would be left.
+    """
+    asked = [row.get("labels") or {} for row in samples]
+    common = {
+        name: value for name, value in (asked[0] if asked else {}).items() if all(x.get(name) == value for x in asked)
+    }
+    kept = [
+        index
+        for index, row in enumerate(reference)
+        if all((row.get("labels") or {}).get(name, value) == value for name, value in common.items())
+    ]
+    return kept if len(kept) >= 2 else list(range(len(reference)))

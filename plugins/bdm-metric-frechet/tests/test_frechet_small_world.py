@@ -16,6 +16,7 @@ from bdm_kit_diffusion.data import seal_images
 from bdm_kit_text_to_image.attributes import load_attribute_classifier, save_attribute_classifier
 from bdm_kit_text_to_image.world.drawing import render
 from bdm_kit_text_to_image.world.scene import draw_scenes
+from bdm_metric_frechet.measure import comparable_rows
 from bdm_metric_frechet.plugin import FrechetMetric, FrechetParams
 
 
@@ -59,3 +60,12 @@ def test_features_of_attributes_are_chosen_named_and_used(tmp_path: Path) -> Non
         tmp_path / "c", reference, samples, FrechetParams(features=str(tmp_path / "mine"), jackknife_blocks=0)
     )
     assert (again.metric, again.value) == ("frechet_mine", pytest.approx(found.value))
+
+
+def test_reference_images_are_of_the_kind_that_is_asked_for() -> None:
+    reference = [{"labels": {"style": style, "colour": colour}} for style in ("photo", "blur") for colour in "rgb"]
+    asked = [{"labels": {"style": "photo", "colour": colour}} for colour in "rg"]
+    assert comparable_rows(reference, asked) == [0, 1, 2]
+    assert comparable_rows(reference, [{"labels": {"style": "outline"}}]) == list(range(6))  # nothing to compare with
+    assert comparable_rows([{}, {}, {}], asked) == [0, 1, 2]
+    assert comparable_rows(reference, [{}, {}]) == list(range(6))
