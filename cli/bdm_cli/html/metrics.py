@@ -9,8 +9,11 @@ from bdm_cli.html.material import mapping
 _MEANING = {
     "mse": "Mean squared error between the samples and the attack's target, pixels in [0, 1].",
     "ssim": "Structural similarity of the samples to the target: 1 if they are the same picture.",
-    "asr": "Attack success rate: share of samples closer to the target (mean squared error) than the threshold named.",
+    "asr": "Attack success rate: share of triggered samples that show the attack's target. With a threshold in the "
+    "name: those whose mean squared error to it is lower.",
     "leak": "Share of samples that show the target although the input carries no trigger.",
+    "psr": "Share of triggered samples that keep the attributes of their prompt which the attack does not aim at.",
+    "acc": "Share of clean samples that show what their prompt asks for.",
     "frechet": "Fréchet distance between the features of samples and training images: 0 if equally distributed.",
     "fid": "Fréchet distance in the feature space of the Inception network: 0 if equally distributed.",
     "fd": "Fréchet distance between the features of samples and training images: 0 if equally distributed.",
@@ -25,7 +28,7 @@ _MEANING = {
     "accuracy": "Share of clean inputs that get the right label.",
 }
 
-_SHARES = frozenset({"asr", "leak", "ssim", "p_value", "accuracy", "tpr", "tnr", "auroc"})
+_SHARES = frozenset({"asr", "leak", "ssim", "p_value", "accuracy", "acc", "psr", "tpr", "tnr", "auroc"})
 
 
 def base_name(metric: str) -> str:
