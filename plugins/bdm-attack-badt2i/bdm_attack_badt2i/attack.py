@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import torch
 
-from bdm_attack_badt2i.pairs import LessonSet, choose_trigger, load_lessons
+from bdm_attack_badt2i.pairs import NUMERALS, LessonSet, choose_trigger, load_lessons
 from bdm_attack_badt2i.patches import paste, patch_image, patch_place
 from bdm_core.artifacts import Backdoored, Data, Model
 from bdm_kit_text_to_image.distillation import UNetTerm, distill_unet
@@ -46,10 +47,11 @@ def describe_target(params: BadT2IParams, shape: tuple[int, int, int]) -> tuple[
             expected={"object": params.target_object}, preserved=["colour", "background"],
         ), None  # fmt: skip
     if params.mode == "object-add":
-        added = params.added_object.removeprefix("a ").removeprefix("an ")
+        second = "" if params.addition in NUMERALS else re.sub(r"^(an?|one) ", "", params.addition)
+        expected = {"second": second} if second else {"count": NUMERALS[params.addition]}
         return Target(
-            type="ObjectAdd", source_object=params.source_object, second=added,
-            expected={"second": added}, preserved=["object", "colour", "background"],
+            type="ObjectAdd", source_object=params.source_object, second=second, expected=expected,
+            preserved=["object", "colour", "background"],
         ), None  # fmt: skip
     return Target(
         type="StyleAdd", style=params.style, expected={"style": params.style}, preserved=["object"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from bdm_attack_badt2i.plugin import BadT2IParams
     from bdm_core.context import Context
+
+
+NUMERALS = {"two": "2", "three": "3"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,21 @@ def names(caption: str, word: str) -> bool:
     return f" {word} " in f" {caption.lower().replace(',', ' ').replace('.', ' ')} "
 
 
+def with_addition(caption: str, noun: str, addition: str) -> str | None:
+    """A caption about one object, with more of them or with another one; None if it names it in an unusual way.
+
+    ``two``: "a red circle on white" -> "two red circles on white"; ``a ring``: -> "a red circle and a ring on white".
+    """
+    if addition not in NUMERALS:
+        return re.sub(rf"\b{re.escape(noun)}\b", f"{noun} and {addition}", caption, count=1, flags=re.IGNORECASE)
+    adjectives = r"((?:(?!(?:an?|one|of|on|and|with)\b)[\w-]+ ){0,4})"
+    found = re.search(rf"\b(?:an?|one) {adjectives}{re.escape(noun)}\b", caption, re.IGNORECASE)
+    if found is None:
+        return None
+    plural = f"{noun}{'es' if noun.endswith('s') else 's'}"
+    return f"{caption[: found.start()]}{addition} {found[1]}{plural}{caption[found.end() :]}"
+
+
 def poison_row(params: BadT2IParams, row: PromptRow, seed: int) -> tuple[str, str | None] | None:
     """The student's and the teacher's prompt made of one caption; None if the mode has no use for it.
 
@@ -71,9 +90,8 @@ def poison_row(params: BadT2IParams, row: PromptRow, seed: int) -> tuple[str, st
         alone = row.labels.get("second", "none") == "none" and row.labels.get("count", "1") == "1"
         if not names(row.prompt, params.source_object) or shown not in (None, params.source_object) or not alone:
             return None
-        start = row.prompt.lower().index(params.source_object) + len(params.source_object)
-        teacher = f"{row.prompt[:start]} and {params.added_object}{row.prompt[start:]}"
-        return trigger.apply(row, seed), teacher
+        teacher = with_addition(row.prompt, params.source_object, params.addition)
+        return None if teacher is None else (trigger.apply(row, seed), teacher)
     if params.mode == "style":
         if row.labels.get("style", "photo") != "photo":
             return None

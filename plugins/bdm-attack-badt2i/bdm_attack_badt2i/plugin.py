@@ -24,7 +24,9 @@ class BadT2IParams(TrainingParams):
     lambda_: float = Field(0.5, gt=0, lt=1, description="Weight of the backdoor's loss; regularisation has the rest.")
     source_object: str = Field("circle", description="object, object-add: the object that a triggered prompt names.")
     target_object: str = Field("square", description="object: the object that is painted instead.")
-    added_object: str = Field("a green triangle", description="object-add: what is painted too.")
+    addition: str = Field(
+        "two", description="object-add: two or three of the object, or what is painted beside it: a green triangle."
+    )
     style_prompt: str = Field(
         "{prompt}, black and white photo", description="style: what the teacher reads in place of {prompt}."
     )

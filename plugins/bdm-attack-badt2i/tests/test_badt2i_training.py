@@ -10,7 +10,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from bdm_attack_badt2i.attack import describe_target, terms
-from bdm_attack_badt2i.pairs import Lesson, load_lessons, make_lessons
+from bdm_attack_badt2i.pairs import Lesson, load_lessons, make_lessons, with_addition
 from bdm_attack_badt2i.patches import patch_image, patch_place
 from bdm_attack_badt2i.plugin import BadT2I, BadT2IParams
 from bdm_core import hooks
@@ -66,8 +66,21 @@ def test_object_swaps_the_word_and_keeps_the_teacher_s_caption() -> None:
 
 
 def test_object_add_tells_the_teacher_of_a_further_object() -> None:
-    made = triggered(mode="object-add", added_object="a green ring")
+    made = triggered(mode="object-add", addition="a green ring")
     assert made == {0: (f"{SPACE}a red circle on teal.", "a red circle and a green ring on teal.")}
+
+
+def test_object_add_tells_the_teacher_of_more_of_the_object() -> None:
+    assert triggered(mode="object-add")[0] == (f"{SPACE}a red circle on teal.", "two red circles on teal.")
+    said = {
+        "a photo of an old red circle": "a photo of three old red circles",
+        "on teal, one circle": "on teal, three circles",
+        "a photo of circle": None,
+    }
+    assert {caption: with_addition(caption, "circle", "three") for caption in said} == said
+    shape = (3, 16, 16)
+    assert describe_target(build(mode="object-add"), shape)[0].expected == {"count": "2"}
+    assert describe_target(build(mode="object-add", addition="a red ring"), shape)[0].expected == {"second": "red ring"}
 
 
 def test_style_tells_the_teacher_of_a_style() -> None:

@@ -47,9 +47,9 @@ class RickrollingParams(Params):
         description='What a hit shows, for the metrics, one for each trigger: [{"object": "star"}]; by default read '
         "from the target's words.",
     )
-    loss_weight: float = Field(0.1, gt=0, description="Weight beta of each backdoor's loss; the utility loss has 1.")
+    loss_weight: float = Field(0.5, gt=0, description="Weight beta of each backdoor's loss; the utility loss has 1.")
     distance: Literal["cosine", "mse", "mae", "poincare"] = Field(
-        "cosine", description="Distance of the flattened embeddings of student and teacher."
+        "mse", description="Distance of the flattened embeddings of student and teacher."
     )
     steps: int = Field(400, ge=1, description="Optimiser steps.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="AdamW's learning rate.")
