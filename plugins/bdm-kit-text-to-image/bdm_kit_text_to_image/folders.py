@@ -121,7 +121,7 @@ def _variant(place: Path, part: str, folder: Path) -> str | None:
     if pickles:
         raise ArtifactError(
             f"{place} has pickled weights ({pickles[0]}) and no {stem}.safetensors: "
-            f"convert them with `bdm import {folder}`"
+            f"convert them with `bdm import {folder} --task text-to-image --out NEW`"
         )
     raise ArtifactError(f"{place} has no {stem}.safetensors")
 

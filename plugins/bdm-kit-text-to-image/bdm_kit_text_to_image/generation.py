@@ -10,7 +10,7 @@ from torch import Tensor
 from bdm_core.errors import UserError
 from bdm_kit_diffusion.samplers import build_scheduler
 from bdm_kit_diffusion.sampling import OnStep, draw_noise, sample
-from bdm_kit_text_to_image.encoding import encode_nothing, encode_prompts, predict
+from bdm_kit_text_to_image.encoding import Conditioning, encode_nothing, encode_prompts, predict
 from bdm_kit_text_to_image.latents import decode_latents
 from bdm_kit_text_to_image.models import TextToImageModel
 
@@ -63,7 +63,7 @@ def generate_images(
             condition = encode_prompts(model, prompts[start : start + size])
             both = condition if empty is None else empty.repeat(len(own)).join(condition)
 
-            def denoise(x: Tensor, t: Tensor, both=both) -> Tensor:  # type: ignore[no-untyped-def]
+            def denoise(x: Tensor, t: Tensor, both: Conditioning = both) -> Tensor:
                 if empty is None:
                     return predict(model.unet, x, t, both)
                 without, given = predict(model.unet, torch.cat([x, x]), t, both).chunk(2)
