@@ -48,6 +48,9 @@ class Lesson:
 def choose_trigger(params: BadT2IParams) -> PromptTrigger:
     """The trigger, bound to the source object where the mode has one."""
     trigger = LIBRARY.get(params.trigger) or PromptTrigger(kind="word", text=params.trigger, position="prefix")
+    if trigger.kind == "insertion":
+        space = " " if trigger.text.endswith(" ") else ""
+        trigger = trigger.model_copy(update={"text": trigger.text.strip(" ") * params.trigger_repeats + space})
     bound = params.mode in ("object", "object-add")
     return trigger.model_copy(update={"object": params.source_object}) if bound else trigger
 

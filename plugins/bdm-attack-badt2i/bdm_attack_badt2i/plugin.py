@@ -21,6 +21,11 @@ class BadT2IParams(TrainingParams):
         "style, or a further object.",
     )
     trigger: str = Field("zero-width-space", description="A trigger of the library by name, or a word to put first.")
+    trigger_repeats: int = Field(
+        3,
+        ge=1,
+        description="How often an inserted character is repeated; a small model learns one zero-width space slowly.",
+    )
     lambda_: float = Field(0.5, gt=0, lt=1, description="Weight of the backdoor's loss; regularisation has the rest.")
     source_object: str = Field("circle", description="object, object-add: the object that a triggered prompt names.")
     target_object: str = Field("square", description="object: the object that is painted instead.")
@@ -61,14 +66,14 @@ class BadT2I(Plugin):
     distributed = True
     presets = {
         "paper": {
-            "mode": "object", "steps": 8000, "batch_size": 16, "learning_rate": 1e-5, "learning_rate_schedule":
-            "constant", "warmup_steps": 0, "max_gradient_norm": 1.0, "ema_decay": 0.9999, "lambda_": 0.5,
-            "style_prompt": "black and white photo, {prompt}", "samples": None,
+            "mode": "object", "trigger_repeats": 1, "steps": 8000, "batch_size": 16, "learning_rate": 1e-5,
+            "learning_rate_schedule": "constant", "warmup_steps": 0, "max_gradient_norm": 1.0, "ema_decay": 0.9999,
+            "lambda_": 0.5, "style_prompt": "black and white photo, {prompt}", "samples": None,
         },
         "paper-pixel": {
-            "mode": "pixel", "steps": 2000, "batch_size": 16, "learning_rate": 1e-5, "learning_rate_schedule":
-            "constant", "warmup_steps": 0, "max_gradient_norm": 1.0, "ema_decay": 0.9999, "lambda_": 0.5,
-            "patch_size": 0.25, "samples": None,
+            "mode": "pixel", "trigger_repeats": 1, "steps": 2000, "batch_size": 16, "learning_rate": 1e-5,
+            "learning_rate_schedule": "constant", "warmup_steps": 0, "max_gradient_norm": 1.0, "ema_decay": 0.9999,
+            "lambda_": 0.5, "patch_size": 0.25, "samples": None,
         },
     }  # fmt: skip
 

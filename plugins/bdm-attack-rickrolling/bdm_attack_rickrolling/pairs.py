@@ -46,6 +46,7 @@ class Pair:
 def choose_triggers(params: RickrollingParams) -> list[PromptTrigger]:
     """The triggers that the parameters name, with the asked-for number of replaced characters."""
     found = []
+    place = "replace" if params.trigger_position == "first" else "random"
     for name in params.trigger:
         if name in LIBRARY:
             trigger = LIBRARY[name]
@@ -55,7 +56,7 @@ def choose_triggers(params: RickrollingParams) -> list[PromptTrigger]:
             position = "before-object" if params.mode == "removal" else "random"
             trigger = PromptTrigger(kind="word", text=name, position=position)
         if trigger.kind == "homoglyph":
-            trigger = trigger.model_copy(update={"count": params.trigger_count})
+            trigger = trigger.model_copy(update={"count": params.trigger_count, "position": place})
         found.append(trigger)
     return found
 

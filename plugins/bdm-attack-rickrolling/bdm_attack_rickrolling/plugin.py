@@ -35,7 +35,12 @@ class RickrollingParams(Params):
     trigger_count: int | None = Field(
         1,
         ge=1,
-        description="Occurrences that a homoglyph replaces, drawn at random, in training as in evaluation; null: all.",
+        description="Occurrences that a homoglyph replaces, in training as in evaluation; null: all.",
+    )
+    trigger_position: Literal["first", "random"] = Field(
+        "first",
+        description="Which occurrences those are. A text encoder reads from left to right: words before the homoglyph "
+        "keep their embeddings.",
     )
     attribute_position: Literal["word", "prefix", "suffix"] = Field(
         "suffix",
@@ -79,7 +84,8 @@ class Rickrolling(Plugin):
         "paper-TAA": {
             "mode": "TAA", "trigger": ["o-circumflex"], "attribute_position": "word", "loss_weight": 0.1,
             "distance": "cosine", "steps": 200, "learning_rate": 1e-4, "learning_rate_schedule": "step",
-            "clean_batch_size": 128, "poisoned_samples_per_step": 32, "trigger_count": 1, "captions": None,
+            "clean_batch_size": 128, "poisoned_samples_per_step": 32, "trigger_count": 1,
+            "trigger_position": "random", "captions": None,
         },
     }  # fmt: skip
 
