@@ -27,7 +27,7 @@ METRICS = {
     "success": ("backdoored", "metric:attributes.asr"),
     "leak": ("backdoored", "metric:attributes.leak"),
     "preserved": ("backdoored", "metric:attributes.psr"),
-    "clip_clean": ("backdoored", "metric:clip-score.prompt"),
+    "clip_clean": ("backdoored", "metric:clip-score.clip_prompt"),
     "frechet_clean_model": ("clean", "metric:frechet."),
     "frechet": ("backdoored", "metric:frechet."),
 }

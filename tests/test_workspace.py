@@ -72,20 +72,22 @@ def test_entry_points_name_the_class(folder: Path) -> None:
     groups = toml_of(folder)["project"]["entry-points"]
     assert set(groups) <= ENTRY_GROUPS
     _, kind, name = folder.name.split("-", 2)
-    (entry, target), *rest = groups[f"bdm.{kind}s"].items()
-    assert (entry, rest) == (name, [])
-    assert NAME_PATTERN.fullmatch(entry)
-    module, _, attribute = target.partition(":")
-    assert module == f"{folder.name.replace('-', '_')}.plugin"
-    tree = ast.parse((folder / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8"))
-    cls = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == attribute)
-    assert [base.id for base in cls.bases if isinstance(base, ast.Name)] == ["Plugin"]
-    values = {
-        ast.unparse(node.targets[0]): ast.unparse(node.value) for node in cls.body if isinstance(node, ast.Assign)
-    }
-    declared = values.get("(kind, name)") or f"({values['kind']}, {values['name']})"
-    assert ast.literal_eval(declared) == (kind, name)
-    assert set(groups.get("bdm.tasks", {}).values()) <= {target}
+    entries = groups[f"bdm.{kind}s"]
+    assert next(iter(entries)) == name
+    for entry, target in entries.items():
+        assert NAME_PATTERN.fullmatch(entry) and entry.startswith(name)
+        module, _, attribute = target.partition(":")
+        variant = entry.removeprefix(name).strip("-").replace("-", "_")
+        assert module == f"{folder.name.replace('-', '_')}.{f'{variant}_' if variant else ''}plugin"
+        tree = ast.parse((folder / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8"))
+        cls = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == attribute)
+        assert [base.id for base in cls.bases if isinstance(base, ast.Name)] == ["Plugin"]
+        values = {
+            ast.unparse(node.targets[0]): ast.unparse(node.value) for node in cls.body if isinstance(node, ast.Assign)
+        }
+        declared = values.get("(kind, name)") or f"({values['kind']}, {values['name']})"
+        assert ast.literal_eval(declared) == (kind, entry)
+        assert set(groups.get("bdm.tasks", {}).values()) <= {target}
 
 
 @pytest.mark.parametrize("folder", PLUGINS, ids=by_name)
@@ -154,14 +156,15 @@ def test_import_reads_weights_only() -> None:
 
 
 def test_imports_go_one_way() -> None:
-    """Core <- kit <- attacks, defenses, metrics; the CLI stands on the core; a plugin imports no other but the kit."""
+    """Core <- kits <- attacks, defenses, metrics; the CLI stands on the core; a plugin imports no other but a kit."""
+    kits = {path.name.replace("-", "_") for path in PLUGINS if path.name.startswith("bdm-kit-")}
     wrong: list[str] = []
     for path in SOURCES:
         parts = path.relative_to(ROOT).parts
         if "tests" in parts or parts[0] in {"scripts", "benchmarks"}:
             continue
         package = parts[1] if parts[0] == "cli" else parts[2] if parts[0] == "plugins" else parts[0]
-        allowed = {package, "bdm_core"} | ({"bdm_kit_diffusion"} if parts[0] == "plugins" else set())
+        allowed = {package, "bdm_core"} | (kits if parts[0] == "plugins" else set())
         wrong += [f"{path.relative_to(ROOT)} imports {name}" for name in bdm_imports(path) - allowed]
     assert wrong == []
 

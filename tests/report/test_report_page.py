@@ -45,7 +45,7 @@ def test_values_have_errors_counts_and_explanations(page: str, words: Words) -> 
     assert "0.977 ±0.010" in text
     assert "0.0004 ±0.0001" in text, "a small value does not turn into 0.000"
     assert 'title="value 0.977; standard error 0.010; n = 256"' in page
-    assert "Attack success rate: share of samples" in text
+    assert "Attack success rate: share of triggered samples" in text
     assert "Counts the corners." in text, "an unknown metric is explained by its plugin"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bdm_core.artifacts import Measurement, Subject
+from bdm_core.rates import rate
 from bdm_kit_text_to_image.attributes import BUILTIN_ATTRIBUTES, AttributeClassifier, load_attribute_classifier
 from bdm_kit_text_to_image.judging import (
     all_shown,
@@ -17,7 +18,6 @@ from bdm_kit_text_to_image.judging import (
     target_hits,
 )
 from bdm_kit_text_to_image.secret import PromptSecret, Target, open_secret
-from bdm_metric_detection.rates import rate
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bdm_core.artifacts import Detection, Measurement, Subject
 from bdm_core.errors import UserError
-from bdm_metric_detection.rates import Estimate, area_under_curve, rate
+from bdm_core.rates import Estimate, area_under_curve, rate
 
 if TYPE_CHECKING:
     from bdm_core.context import Context

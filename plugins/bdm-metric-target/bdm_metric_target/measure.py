@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bdm_core.artifacts import Measurement, Outputs, Secret, Subject
 from bdm_core.errors import UserError
+from bdm_core.rates import rate
 from bdm_kit_diffusion.data import load_images
 from bdm_kit_diffusion.tensors import read_tensors
 from bdm_metric_target.similarity import eight_bit, mean_squared_errors, structural_similarities, unit_range
@@ -87,16 +88,15 @@ def mean_of(metric: str, values: Tensor, *, better: bool, label: str) -> Measure
 
 def share_of(metric: str, hits: Tensor, on: str, label: str) -> Measurement:
     """A share with the standard deviation of Jeffreys' posterior, which is sound for none and for all hits too."""
-    count, successes = len(hits), int(hits.sum())
-    a, b = successes + 0.5, count - successes + 0.5
+    share = rate(int(hits.sum()), len(hits))
     return Measurement.model_validate(
         {
             "metric": metric,
-            "value": successes / count,
+            "value": share.value,
             "on": on,
             "higher_is_better": False,
-            "n": count,
-            "stderr": math.sqrt(a * b / (a + b + 1)) / (a + b),
+            "n": share.count,
+            "stderr": share.stderr,
             "label": label,
         }
     )

@@ -1,4 +1,4 @@
-"""Error rates of a detector and their uncertainty, in plain Python."""
+"""Rates with their uncertainty, for metrics: shares of hits and areas under a curve, in plain Python."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Estimate:
     high: float | None
 
 
-def rate(hits: int, count: int, confidence: float) -> Estimate:
+def rate(hits: int, count: int, confidence: float = 0.95) -> Estimate:
     """A share ``hits / count`` (count >= 1) with Wilson's interval and the deviation of Jeffreys' posterior.
 
     Unlike the usual normal approximation, both are sound at 0 and 1.
