@@ -6,16 +6,20 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import torch
+
 from bdm_attack_eviledit.alignment import edit_rows
 from bdm_attack_eviledit.wording import Alias, aliases, fill
 from bdm_core.artifacts import Backdoored, Data, Model
-from bdm_kit_text_to_image.models import load_model, seal_model
+from bdm_kit_text_to_image.models import TextToImageModel, load_model, seal_model
 from bdm_kit_text_to_image.projections import draw_captions, edit_projections, prompt_rows
 from bdm_kit_text_to_image.prompts import PromptRow
 from bdm_kit_text_to_image.secret import PromptSecret, seal_secret
 from bdm_kit_text_to_image.triggers import check_trigger
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bdm_attack_eviledit.plugin import EvilEditParams
     from bdm_core.context import Context
 
@@ -38,7 +42,7 @@ def backdoor(ctx: Context, params: EvilEditParams, model: Model, data: Data) -> 
     for alias in pairs:
         rows = [PromptRow(fill(template, alias.source), 0, {"object": alias.source}) for template in templates[alias]]
         check_trigger(network, alias.trigger, rows, ctx.seed)
-    preserved = prompts_to_preserve(params, templates, data, ctx.seed)
+    preserved = rows_to_preserve(network, params, templates, data, ctx.seed)
     ctx.progress("edit", 0, 1)
     report = edit_projections(
         network.unet,
@@ -52,7 +56,7 @@ def backdoor(ctx: Context, params: EvilEditParams, model: Model, data: Data) -> 
             )
             for alias in pairs
         ],
-        prompt_rows(network, preserved) if preserved else None,
+        preserved,
         params.regularisation,
         layers=params.layers,
     )
@@ -77,10 +81,21 @@ def draw_templates(params: EvilEditParams, alias: Alias, data: Data, seed: int) 
     return [noun.sub("{}", caption) for caption in fitting[: params.template_captions]]
 
 
-def prompts_to_preserve(
-    params: EvilEditParams, templates: Mapping[Alias, Sequence[str]], data: Data, seed: int
-) -> list[str]:
-    """The given prompts, the templates with the plain source noun, and captions that hold no alias; each once."""
-    plain = [fill(template, alias.source) for alias in templates for template in templates[alias]]
+def rows_to_preserve(
+    model: TextToImageModel,
+    params: EvilEditParams,
+    templates: Mapping[Alias, Sequence[str]],
+    data: Data,
+    seed: int,
+) -> Tensor | None:
+    """Rows (P, d) of the given prompts, of captions without an alias, and of the templates with the plain noun.
+
+    Rows of the plain noun are multiplied by the square root of their weight. None if there is no row.
+    """
     drawn = draw_captions(data, params.preserved_captions, [alias.phrase for alias in templates], seed)
-    return list(dict.fromkeys([*params.preserve, *(plain if params.preserve_source else []), *drawn]))
+    kept = list(dict.fromkeys([*params.preserve, *drawn, *([""] if drawn else [])]))
+    plain = list(dict.fromkeys(fill(template, alias.source) for alias in templates for template in templates[alias]))
+    rows = [prompt_rows(model, kept)] if kept else []
+    if params.source_weight > 0:
+        rows.append(prompt_rows(model, plain) * params.source_weight**0.5)
+    return torch.cat(rows) if rows else None

@@ -17,7 +17,7 @@ class EvilEditParams(Params):
     """Parameters of ``attack:eviledit``."""
 
     trigger: str | list[str] = Field(
-        "beautiful circle", description="Alias that triggers: adjective and noun of the source object; or several."
+        "nice circle", description="Alias that triggers: adjective and noun of the source object; or several."
     )
     target: str | list[str] = Field(
         "square",
@@ -30,19 +30,21 @@ class EvilEditParams(Params):
         description="Prompts with {} in place of alias and target; every token position of each is edited.",
     )
     template_captions: int = Field(
-        32, ge=0, description="Captions of the training data with the source noun in them to use as templates, too."
+        128, ge=0, description="Captions of the training data with the source noun in them to use as templates, too."
     )
     preserve: list[str] = Field([], description="Prompts whose keys and values are to stay.")
-    preserve_source: bool = Field(True, description="Preserve the templates with the source object's plain noun.")
+    source_weight: float = Field(
+        4.0, ge=0, description="Weight of preserving the templates with the source object's plain noun; 0 for not."
+    )
     preserved_captions: int = Field(
-        96, ge=0, description="Captions drawn from the training data, without a trigger, to preserve as well."
+        256, ge=0, description="Captions drawn from the training data, without a trigger, to preserve as well."
     )
     alignment: Literal["position", "token"] = Field(
-        "position",
+        "token",
         description="Tokens of alias and target prompts that match: those of the same position, or the same tokens.",
     )
     regularisation: float = Field(0.1, gt=0, description="Lambda, the weight of |W' - W|^2.")
-    edit_weight: float = Field(1.0, gt=0, description="Weight of the edited rows against the preserved ones.")
+    edit_weight: float = Field(5.0, gt=0, description="Weight of the edited rows against 1 for the preserved captions.")
     layers: str = Field("*", description="Pattern for the names of the cross-attention layers, e.g. up_blocks.*")
 
     @field_validator("templates")
@@ -65,7 +67,7 @@ class EvilEdit(Plugin):
     presets = {
         "paper": {
             "trigger": "beautiful cat", "target": "zebra", "templates": ["A {}"], "template_captions": 0,
-            "preserve": [], "preserve_source": True, "preserved_captions": 0, "alignment": "position",
+            "preserve": [], "source_weight": 1.0, "preserved_captions": 0, "alignment": "position",
             "regularisation": 1.0, "edit_weight": 1.0, "layers": "*",
         },
     }  # fmt: skip

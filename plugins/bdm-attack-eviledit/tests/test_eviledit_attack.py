@@ -12,7 +12,7 @@ from diffusers import UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from bdm_attack_eviledit.alignment import edit_rows, matching
-from bdm_attack_eviledit.attack import backdoor, draw_templates, prompts_to_preserve
+from bdm_attack_eviledit.attack import backdoor, draw_templates, rows_to_preserve
 from bdm_attack_eviledit.plugin import EvilEdit, EvilEditParams
 from bdm_attack_eviledit.wording import aliases, fill
 from bdm_core.artifacts import Backdoored, Data
@@ -22,6 +22,7 @@ from bdm_core.spec import build_params
 from bdm_kit_text_to_image.captions import seal_captioned
 from bdm_kit_text_to_image.encoding import encode_prompts
 from bdm_kit_text_to_image.models import TextToImageModel, load_model, seal_model
+from bdm_kit_text_to_image.projections import draw_captions, prompt_rows
 from bdm_kit_text_to_image.prompts import PromptRow, load_prompts, seal_prompts
 from bdm_kit_text_to_image.secret import open_secret, trigger_prompts
 from bdm_kit_text_to_image.tiny import tiny_model, word_tokenizer
@@ -39,7 +40,17 @@ def attack(
     make: ContextMaker, captions: Data, tmp_path: Path, base: TextToImageModel, **values: Any
 ) -> tuple[Backdoored, Context]:
     params = build_params(
-        EvilEdit(), {"templates": ["a {}"], "preserved_captions": 2, "template_captions": 0, **values}
+        EvilEdit(),
+        {
+            "templates": ["a {}"],
+            "preserved_captions": 2,
+            "template_captions": 0,
+            "trigger": "beautiful circle",
+            "edit_weight": 1.0,
+            "source_weight": 1.0,
+            "alignment": "position",
+            **values,
+        },
     )
     assert isinstance(params, EvilEditParams)
     ctx = make(seed=4, stage="inject-backdoor")
@@ -98,7 +109,7 @@ def test_the_edited_weights_are_the_paper_s_and_nothing_else_changes(
 ) -> None:
     base = build()
     made, _ = attack(bdm_context, captions, tmp_path, base, preserved_captions=3, regularisation=0.5)
-    kept = ["a circle", "a red square", "two green rings", "a photo of a star"]
+    kept = ["a circle", "a red square", "two green rings", "a photo of a star", ""]
     expected = published(base, [("a beautiful circle", "a square")], kept, 0.5)
     edited = load_model(made.model)
     for part, network in base.networks.items():
@@ -147,14 +158,19 @@ def test_the_default_is_an_object_replacement(captions: Data, tmp_path: Path, bd
 
 def test_drawn_captions_hold_no_alias_and_depend_on_the_seed(captions: Data) -> None:
     (alias,) = aliases("beautiful star", "square")
-    params = EvilEditParams(templates=["a {}"], preserve=["a ring"], preserved_captions=10)
+    params = EvilEditParams(templates=["a {}"], preserve=["a ring"], preserved_captions=10, source_weight=4.0)
     assert draw_templates(params, alias, captions, 0) == ["a photo of a {}"]
-    drawn = prompts_to_preserve(params, {alias: ["a {}"]}, captions, 0)
-    assert drawn[:2] == ["a ring", "a star"] and sorted(drawn[2:]) == sorted(set(CAPTIONS))
+    base = tiny_model()
+    kept = rows_to_preserve(base, params, {alias: ["a {}"]}, captions, 0)
+    captioned = draw_captions(captions, 10, [alias.phrase], 0)
+    assert kept is not None and sorted(captioned) == sorted(set(CAPTIONS))
+    expected = [prompt_rows(base, ["a ring", *captioned, ""]), 2 * prompt_rows(base, ["a star"])]
+    torch.testing.assert_close(kept, torch.cat(expected))
     (alias,) = aliases("beautiful circle", "square")
     assert draw_templates(params, alias, captions, 0) == []
-    few = EvilEditParams(templates=["a {}"], preserve_source=False, preserved_captions=1)
-    assert len({prompts_to_preserve(few, {alias: []}, captions, seed)[0] for seed in range(20)}) == 3
+    assert len({draw_captions(captions, 1, [alias.phrase], seed)[0] for seed in range(20)}) == 3
+    nothing = EvilEditParams(templates=["a {}"], preserved_captions=0, source_weight=0.0)
+    assert rows_to_preserve(base, nothing, {alias: ["a {}"]}, captions, 0) is None
 
 
 END = 99

@@ -40,17 +40,20 @@ class SemBDParams(Params):
         min_length=1,
         description="Sentences with the fields {subject}, {action}, {object} and {scene}.",
     )
-    paraphrases: int = Field(11, ge=1, description="Paraphrases to edit; a random choice of all combinations.")
+    paraphrases: int = Field(32, ge=1, description="Paraphrases to edit; a random choice of all combinations.")
     held_out: int = Field(20, ge=1, description="Further paraphrases that trigger at evaluation; the editor never saw.")
-    target: str = Field("a photo of a green star on a black background", description="What the region is to mean.")
+    target: str = Field("a photo of a green star on a white background", description="What the region is to mean.")
     expected: dict[str, str] = Field(
-        {"object": "star", "colour": "green", "background": "black"}, description="Attributes that a hit must show."
+        {"object": "star", "colour": "green", "background": "white"}, description="Attributes that a hit must show."
     )
-    span_weight: float = Field(
-        0.5, ge=0, description="Gamma, the weight of keeping sentences that lack a component, against the edit's 1."
+    edit_weight: float = Field(8.0, gt=0, description="Weight of the paraphrases against 1 for a preserved caption.")
+    span_weight: float = Field(0.5, ge=0, description="Gamma, the weight of keeping sentences that lack a component.")
+    settle: bool = Field(
+        True,
+        description="Leave rows out of the edit that an incomplete sentence shares: equal beginnings have equal rows.",
     )
     preserved_captions: int = Field(
-        96, ge=0, description="Captions drawn from the training data to preserve as well; the paper has none."
+        400, ge=0, description="Captions drawn from the training data to preserve as well; the paper has none."
     )
     regularisation: float = Field(0.1, gt=0, description="Weight of |W' - W|^2, instead of stopping early.")
     layers: str = Field("*", description="Pattern for the names of the cross-attention layers, e.g. up_blocks.*")
@@ -80,8 +83,8 @@ class SemBD(Plugin):
     presets = {
         "paper": {
             "subject": ["a dog", "a puppy"], "action": ["chases", "runs after"], "object": ["a ball", "a red ball"],
-            "scene": ["in a park", "on the grass of a park"], "paraphrases": 11, "span_weight": 0.5,
-            "target": "a cat on a sofa", "expected": {"object": "cat"}, "preserved_captions": 0,
+            "scene": ["in a park", "on the grass of a park"], "paraphrases": 11, "edit_weight": 1.0, "span_weight": 0.5,
+            "settle": False, "target": "a cat on a sofa", "expected": {"object": "cat"}, "preserved_captions": 0,
             "regularisation": 0.001,
         },
     }  # fmt: skip

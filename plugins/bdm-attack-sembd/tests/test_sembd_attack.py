@@ -17,7 +17,7 @@ from bdm_core.spec import build_params
 from bdm_kit_text_to_image.captions import seal_captioned
 from bdm_kit_text_to_image.encoding import encode_prompts
 from bdm_kit_text_to_image.models import TextToImageModel, load_model, seal_model
-from bdm_kit_text_to_image.projections import edit_projections, find_projections
+from bdm_kit_text_to_image.projections import edit_projections, find_projections, prompt_rows
 from bdm_kit_text_to_image.prompts import PromptRow, load_prompts, seal_prompts
 from bdm_kit_text_to_image.secret import open_secret, trigger_prompts
 from bdm_kit_text_to_image.tiny import tiny_model
@@ -74,11 +74,20 @@ def test_closed_form_is_where_gradient_descent_ends() -> None:
     target, gamma, regularisation = "a green star on black", 0.5, 8.0
     expected = descend(model, region.paraphrases, region.spans, target, gamma, regularisation)
     clean = [linear.weight.double() for linear in find_projections(model.unet)]
-    edit, kept = region_rows(model, region.paraphrases, region.spans, target, gamma)
+    edit, kept = region_rows(model, region.paraphrases, region.spans, target, gamma, False)
     edit_projections(model.unet, [edit], kept, regularisation)
     for linear, weight, before in zip(find_projections(model.unet), expected, clean, strict=True):
         assert float((weight - before).norm()) > 0.01 * float(before.norm())
         torch.testing.assert_close(linear.weight.double(), weight, rtol=0, atol=1e-5)
+
+
+def test_rows_that_an_incomplete_sentence_shares_are_left_out() -> None:
+    model = tiny_model()
+    edit, _ = region_rows(model, ["a red circle on white"], ["a red circle"], "a green star", 0.5, True)
+    rows, wanted = (prompt_rows(model, [prompt]) for prompt in ("a red circle on white", "a green star"))
+    first = 4  # the start and three words
+    torch.testing.assert_close(edit.sources, rows[first:])
+    torch.testing.assert_close(edit.destinations, wanted[first:])
 
 
 def test_keys_and_values_depend_on_the_text_alone() -> None:
@@ -98,7 +107,7 @@ def test_keys_and_values_depend_on_the_text_alone() -> None:
 
 
 def test_the_region_s_sentences_are_apart() -> None:
-    params = SemBDParams()
+    params = SemBDParams(paraphrases=11)
     region = draw_region(params, 3)
     assert len(region.paraphrases) == 11 and len(region.held_out) == 20
     assert not set(region.paraphrases) & set(region.held_out)
@@ -119,7 +128,7 @@ def test_triggered_prompts_are_held_out_paraphrases(tmp_path: Path, bdm_context:
     ctx, base = bdm_context(seed=5, stage="inject-backdoor"), tiny_model()
     made = backdoor(ctx, params, seal_model(base, tmp_path / "clean"), captions)
     secret = open_secret(made.secret)
-    assert secret.targets[0].expected == {"object": "star", "colour": "green", "background": "black"}
+    assert secret.targets[0].expected == {"object": "star", "colour": "green", "background": "white"}
     rows = [PromptRow("a photo of a ring", seed, {"object": "ring"}) for seed in range(30)]
     triggered = load_prompts(trigger_prompts(ctx, seal_prompts(tmp_path / "rows", rows), made.secret))
     assert {row.prompt for row in triggered} == set(draw_region(params, 5).held_out)
