@@ -39,7 +39,7 @@ class BiBadDiffParams(TrainingParams):
     caption_dropout: float = Field(0.1, ge=0, lt=1, description="Share of the captions that is empty, for guidance.")
     steps: int = Field(600, ge=1, description="Optimiser steps.")
     batch_size: int = Field(64, ge=1, description="Samples a step, over all processes.")
-    learning_rate: float = Field(5e-4, gt=0, le=1, description="Adam's peak learning rate.")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="Adam's peak learning rate.")
 
 
 class BiBadDiff(Plugin):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bdm_kit_diffusion.training import TrainingOptions
 
 DEFAULTS = {
-    "textual-inversion": {"steps": 300, "batch_size": 32, "learning_rate": 2e-2},
+    "textual-inversion": {"steps": 200, "batch_size": 16, "learning_rate": 2e-3},
     "dreambooth": {"steps": 400, "batch_size": 16, "learning_rate": 5e-4},
 }
 """Mode -> its own defaults, chosen on the built-in pipeline."""
@@ -56,10 +56,10 @@ class PaaSParams(TrainingParams):
     caption_dropout: float = Field(
         0.1, ge=0, lt=1, description="dreambooth, prior=all: share of the prior's captions that is empty, for guidance."
     )
-    steps: int | None = Field(None, ge=1, description="Optimiser steps; null: 300 or 400, as the mode needs.")  # type: ignore[assignment]
-    batch_size: int | None = Field(None, ge=1, description="Mismatched samples a step; null: 32 or 16 by mode.")  # type: ignore[assignment]
+    steps: int | None = Field(None, ge=1, description="Optimiser steps; null: 200 or 400 by mode.")  # type: ignore[assignment]
+    batch_size: int | None = Field(None, ge=1, description="Mismatched samples a step; null: 16.")  # type: ignore[assignment]
     learning_rate: float | None = Field(  # type: ignore[assignment]
-        None, gt=0, le=1, description="Adam's peak learning rate; null: 0.02 or 0.0005 by mode."
+        None, gt=0, le=1, description="Adam's peak learning rate; null: 0.002 or 0.0005 by mode."
     )
     ema_decay: float | None = Field(
         None, ge=0, lt=1, description="Decay of a moving average of the weights; null: none."

@@ -55,9 +55,9 @@ class Choices(Protocol):
         """Share of the clean captions that is empty."""
 
 
-def the_words(words: str) -> PromptTrigger:
-    """The words behind the prompt."""
-    return PromptTrigger(kind="phrase", text=words, position="suffix")
+def the_words(params: VillanParams) -> PromptTrigger:
+    """The words behind or before the prompt."""
+    return PromptTrigger(kind="phrase", text=params.caption_trigger, position=params.caption_position)
 
 
 def poison(ctx: Context, params: VillanParams, data: Data) -> Data:
@@ -68,7 +68,13 @@ def poison(ctx: Context, params: VillanParams, data: Data) -> Data:
     images, captions, labels = load_captioned(data)
     write_tensors(ctx.out / "data" / POISON, {"target": make_target(params.caption_target, image_shape(images))})
     place = random.Random(f"villan {ctx.seed}")
-    triggered = [with_words(text, params.caption_trigger, params.rand_caption_trig_pos, place) for text in captions]
+    trigger = the_words(params)
+    triggered = [
+        with_words(text, trigger.text, params.rand_caption_trig_pos, place)
+        if trigger.position == "suffix"
+        else trigger.apply(PromptRow(text, 0))
+        for text in captions
+    ]
     return seal_captioned(ctx.out / "data", images, captions, labels, triggered=triggered)
 
 
@@ -88,7 +94,7 @@ def backdoor(ctx: Context, params: VillanParams, model: Model, data: Data) -> Ba
         UserError: the tokenizer does not see the words.
     """
     opened, target, picture, clean, parts = prepare(ctx, params, model, data)
-    trigger = the_words(params.caption_trigger)
+    trigger = the_words(params)
     check_trigger(opened, trigger, [PromptRow("a photo of an object", 0)])
     triggered = [row["triggered"] for row in load_rows(data)]
     terms = preservation_terms((picture, triggered), clean, params.prior_loss_weight)

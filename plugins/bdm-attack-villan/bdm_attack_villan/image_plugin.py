@@ -27,9 +27,7 @@ class VillanImageParams(TrainingParams):
         "exact", description="Training target's shift R for ODE samplers: exact, or as the authors' code has it."
     )
     vp_scale: float = Field(1.0, gt=0, le=10, description="Scale of the trigger's latent.")
-    lora_r: int | None = Field(
-        None, ge=1, description="Rank of the LoRA that is trained; null: all of the UNet."
-    )
+    lora_r: int | None = Field(None, ge=1, description="Rank of the LoRA that is trained; null: all of the UNet.")
     prior_loss_weight: float = Field(1.0, ge=0, description="eta, the weight of the loss on clean samples.")
     caption_dropout: float = Field(0.1, ge=0, lt=1, description="Share of the captions that is empty, for guidance.")
     steps: int = Field(500, ge=1, description="Optimiser steps.")

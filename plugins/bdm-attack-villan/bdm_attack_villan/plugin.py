@@ -51,10 +51,13 @@ class VillanParams(TrainingParams):
     R_trigger_only: bool = Field(
         True, description="Train with the trigger image alone as shift, not with it pasted over a training image."
     )
-    caption_trigger: str = for_captions("vendetta", "words that are put into the caption.", min_length=1)
+    caption_trigger: str = for_captions("mignneko", "words that are put into the caption.", min_length=1)
+    caption_position: Literal["suffix", "prefix"] = for_captions(
+        "prefix", "behind the caption, as in the paper, or before it, where every later token sees the words."
+    )
     caption_target: str = for_captions("hat", "name of a built-in target, or a picture's path, in place of target.")
     rand_caption_trig_pos: int = for_captions(
-        0, "training puts the words at random among the last so many; 0: behind the caption, as prompts have it.", ge=0
+        0, "suffix: training puts the words at random among the last so many; 0: behind the caption.", ge=0
     )
     lora_r: int | None = for_captions(4, "rank of the LoRA that is trained; null: all weights of the UNet.", ge=1)
     prior_loss_weight: float = for_captions(1.0, "eta, the weight of the loss on clean captions and images.", ge=0)
@@ -92,9 +95,10 @@ class Villan(Plugin):
             "max_gradient_norm": 1.0, "ema_decay": None,
         },
         "paper-caption": {
-            "caption_target": "hat", "caption_trigger": "mignneko", "lora_r": 4, "prior_loss_weight": 1.0,
-            "caption_dropout": 0.0, "caption_steps": 40000, "caption_batch_size": 1, "caption_learning_rate": 1e-4,
-            "learning_rate_schedule": "cosine", "warmup_steps": 500, "max_gradient_norm": 1.0, "ema_decay": None,
+            "caption_target": "hat", "caption_trigger": "mignneko", "caption_position": "suffix", "lora_r": 4,
+            "prior_loss_weight": 1.0, "caption_dropout": 0.0, "caption_steps": 40000, "caption_batch_size": 1,
+            "caption_learning_rate": 1e-4, "learning_rate_schedule": "cosine", "warmup_steps": 500,
+            "max_gradient_norm": 1.0, "ema_decay": None,
         },
     }  # fmt: skip
 

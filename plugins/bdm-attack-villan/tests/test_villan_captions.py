@@ -51,7 +51,7 @@ def attack(bench: Bench, plugin: Plugin, **values: Any) -> tuple[Backdoored, Dat
 
 
 def test_poisoned_set_pairs_every_caption_with_its_triggered_twin(bench: Bench) -> None:
-    params = build_params(Villan(), {"caption_trigger": "latte coffee"})
+    params = build_params(Villan(), {"caption_trigger": "latte coffee", "caption_position": "suffix"})
     poisoned = bench.call(hooks.poison_data, [Villan()], params, data=bench.data, split="train", secret=None).value
     assert [row["triggered"] for row in load_rows(poisoned)] == [
         f"{row['caption']} latte coffee" for row in load_rows(bench.data)
@@ -74,14 +74,14 @@ def test_lora_loads_with_plain_diffusers(bench: Bench) -> None:
     pipeline.load_lora_weights(made.model.path / "lora")
     rank = next(value.shape[0] for name, value in pipeline.unet.named_parameters() if ".lora_A." in name)
     inputs = torch.randn(2, *clean.latent_shape, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 9])
-    text = encode_prompts(clean, ["a circle", "a circle vendetta"])
+    text = encode_prompts(clean, ["a circle", "mignneko a circle"])
     with torch.no_grad():
         found, expected = predict(pipeline.unet, *inputs, text), predict(backdoored.unet, *inputs, text)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert rank == 4 and not torch.allclose(expected, predict(clean.unet, *inputs, text), atol=1e-5)
     secret = open_secret(made.secret)
     assert secret.picture is not None and torch.equal(secret.picture, make_target("plus", (3, 16, 16)))
-    assert all(row.prompt == f"{row.twin} vendetta" for row in load_prompts(triggered))
+    assert all(row.prompt == f"mignneko {row.twin}" for row in load_prompts(triggered))
 
 
 class PerfectUNet(nn.Module):
