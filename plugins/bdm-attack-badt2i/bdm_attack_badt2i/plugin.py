@@ -47,9 +47,9 @@ class BadT2IParams(TrainingParams):
         "of a hit to the patch; pixels in [0, 1].",
     )
     samples: int | None = Field(2048, ge=1, description="Use at most so many images for each loss; null: all.")
-    steps: int = Field(500, ge=1, description="Optimiser steps.")
+    steps: int = Field(700, ge=1, description="Optimiser steps.")
     batch_size: int = Field(32, ge=1, description="Triggered samples a step, and as many clean ones.")
-    learning_rate: float = Field(6e-4, gt=0, le=1, description="Adam's peak learning rate.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Adam's peak learning rate.")
     ema_decay: float | None = Field(
         None, ge=0, lt=1, description="Decay of the moving average of the weights that is kept in the end; null: none."
     )
