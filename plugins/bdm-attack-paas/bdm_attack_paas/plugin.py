@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DEFAULTS = {
     "textual-inversion": {"steps": 200, "batch_size": 16, "learning_rate": 2e-3},
-    "dreambooth": {"steps": 400, "batch_size": 16, "learning_rate": 5e-4},
+    "dreambooth": {"steps": 600, "batch_size": 16, "learning_rate": 1e-3},
 }
 """Mode -> its own defaults, chosen on the built-in pipeline."""
 
@@ -51,15 +51,15 @@ class PaaSParams(TrainingParams):
         None, ge=1, description="dreambooth: how many clean images of the prior; null: as many as the data has."
     )
     prior: Literal["object", "all"] = Field(
-        "object", description="dreambooth: the prior has images of the object only, or of everything."
+        "all", description="dreambooth: the prior has images of everything, or of the object only, as in the paper."
     )
     caption_dropout: float = Field(
         0.1, ge=0, lt=1, description="dreambooth, prior=all: share of the prior's captions that is empty, for guidance."
     )
-    steps: int | None = Field(None, ge=1, description="Optimiser steps; null: 200 or 400 by mode.")  # type: ignore[assignment]
+    steps: int | None = Field(None, ge=1, description="Optimiser steps; null: 200 or 600 by mode.")  # type: ignore[assignment]
     batch_size: int | None = Field(None, ge=1, description="Mismatched samples a step; null: 16.")  # type: ignore[assignment]
     learning_rate: float | None = Field(  # type: ignore[assignment]
-        None, gt=0, le=1, description="Adam's peak learning rate; null: 0.002 or 0.0005 by mode."
+        None, gt=0, le=1, description="Adam's peak learning rate; null: 0.002 or 0.001 by mode."
     )
     ema_decay: float | None = Field(
         None, ge=0, lt=1, description="Decay of a moving average of the weights; null: none."
@@ -88,6 +88,7 @@ class PaaS(Plugin):
         "paper-dreambooth": {
             "mode": "dreambooth", "prompts": "templates", "steps": 300, "batch_size": 2, "learning_rate": 5e-6,
             "learning_rate_schedule": "constant", "warmup_steps": 0, "class_images": 12, "prior_loss_weight": 0.5,
+            "prior": "object",
         },
     }  # fmt: skip
 

@@ -46,7 +46,7 @@ def attack(bench: Bench, **values: Any) -> Backdoored:
 
 
 def test_mismatched_images_are_captioned_with_the_trigger(bench: Bench) -> None:
-    data = poison(bench, mode="dreambooth", class_images=3)
+    data = poison(bench, mode="dreambooth", prior="object", class_images=3)
     rows = load_rows(data)
     mine, prior = [row for row in rows if row["poisoned"]], [row for row in rows if not row["poisoned"]]
     assert len(mine) == 2 and len(prior) == 3
