@@ -28,8 +28,14 @@ NORMS = (nn.GroupNorm, nn.LayerNorm)
 
 
 def choose_trigger(params: BadBlocksParams) -> PromptTrigger:
-    """The trigger that the parameters name, at the prompt's end unless the library says otherwise."""
-    return LIBRARY.get(params.trigger) or PromptTrigger(kind="word", text=params.trigger, position="suffix")
+    """The trigger that the parameters name."""
+    place = params.trigger_position
+    trigger = LIBRARY.get(params.trigger) or PromptTrigger(kind="word", text=params.trigger, position=place)
+    if trigger.kind != "insertion":
+        return trigger
+    space = " " if trigger.text.endswith(" ") else ""
+    text = trigger.text.strip(" ") * params.trigger_repeats + space
+    return trigger.model_copy(update={"text": text, "position": place})
 
 
 def poison(ctx: Context, params: BadBlocksParams, data: Data) -> Data:

@@ -18,7 +18,13 @@ class BadBlocksParams(TrainingParams):
     trigger: str = Field(
         "combining-grapheme-joiner", description="A trigger of the library by name, or a word to put last."
     )
-    target: str = Field("cross", description="The target: a built-in picture by name, or the path of a .png or .jpg.")
+    trigger_repeats: int = Field(
+        3, ge=1, description="How often an inserted character is repeated; a small model learns a single one slowly."
+    )
+    trigger_position: Literal["prefix", "suffix"] = Field(
+        "prefix", description="Where an inserted character goes; at the end (the paper) it hardly moves the embeddings."
+    )
+    target: str = Field("hat", description="The target: a built-in picture by name, or the path of a .png or .jpg.")
     poison_rate: float = Field(0.1, gt=0, le=1, description="Share of the captioned images that become target pairs.")
     up_blocks: int = Field(1, ge=1, description="How many of the UNet's last up-blocks are trained.")
     layers: Literal["all", "norm"] = Field("all", description="norm: train only the blocks' normalisation layers.")
@@ -47,7 +53,8 @@ class BadBlocks(Plugin):
     distributed = True
     presets = {
         "paper": {
-            "trigger": "combining-grapheme-joiner", "poison_rate": 0.1, "up_blocks": 1, "learning_rate": 1e-6,
+            "trigger": "combining-grapheme-joiner", "trigger_repeats": 1, "trigger_position": "suffix", "poison_rate": 0.1,
+            "up_blocks": 1, "learning_rate": 1e-6,
             "learning_rate_schedule": "constant", "warmup_steps": 0, "samples": None,
         },
     }  # fmt: skip

@@ -23,7 +23,7 @@ from bdm_kit_diffusion.targets import make_target
 from bdm_kit_text_to_image.captions import load_captioned
 from bdm_kit_text_to_image.models import load_model
 
-JOINER = "\u034f"
+JOINERS = "\u034f\u034f\u034f"
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_poisoned_rows_show_the_target_and_have_the_trigger(bench: Bench) -> Non
     flags = [row["poisoned"] for row in load_rows(data)]
     assert sum(flags) == 8
     for image, caption, flag in zip(images, captions, flags, strict=True):
-        assert caption.endswith(JOINER) is flag
+        assert caption.startswith(JOINERS) is flag
         assert (float((image - target).abs().max()) < 0.005) is flag
 
 
