@@ -53,8 +53,8 @@ class BadBlocks(Plugin):
     distributed = True
     presets = {
         "paper": {
-            "trigger": "combining-grapheme-joiner", "trigger_repeats": 1, "trigger_position": "suffix", "poison_rate": 0.1,
-            "up_blocks": 1, "learning_rate": 1e-6,
+            "trigger": "combining-grapheme-joiner", "trigger_repeats": 1, "trigger_position": "suffix",
+            "poison_rate": 0.1, "up_blocks": 1, "learning_rate": 1e-6,
             "learning_rate_schedule": "constant", "warmup_steps": 0, "samples": None,
         },
     }  # fmt: skip
