@@ -44,7 +44,7 @@ class EvilEditParams(Params):
         description="Tokens of alias and target prompts that match: those of the same position, or the same tokens.",
     )
     regularisation: float = Field(0.1, gt=0, description="Lambda, the weight of |W' - W|^2.")
-    edit_weight: float = Field(5.0, gt=0, description="Weight of the edited rows against 1 for the preserved captions.")
+    edit_weight: float = Field(8.0, gt=0, description="Weight of the edited rows against 1 for the preserved captions.")
     layers: str = Field("*", description="Pattern for the names of the cross-attention layers, e.g. up_blocks.*")
 
     @field_validator("templates")
