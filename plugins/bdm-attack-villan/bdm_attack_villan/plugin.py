@@ -62,9 +62,9 @@ class VillanParams(TrainingParams):
     lora_r: int | None = for_captions(4, "rank of the LoRA that is trained; null: all weights of the UNet.", ge=1)
     prior_loss_weight: float = for_captions(1.0, "eta, the weight of the loss on clean captions and images.", ge=0)
     caption_dropout: float = for_captions(0.1, "share of the clean captions that is empty, for guidance.", ge=0, lt=1)
-    caption_steps: int = for_captions(500, "optimiser steps, in place of steps.", ge=1)
+    caption_steps: int = for_captions(1000, "optimiser steps, in place of steps.", ge=1)
     caption_batch_size: int = for_captions(32, "pairs of triggered and clean samples, in place of batch_size.", ge=1)
-    caption_learning_rate: float = for_captions(2e-3, "in place of learning_rate.", gt=0, le=1)
+    caption_learning_rate: float = for_captions(8e-3, "in place of learning_rate.", gt=0, le=1)
 
     def conditional_options(self) -> TrainingOptions:
         """As :meth:`options`, for text-to-image."""
