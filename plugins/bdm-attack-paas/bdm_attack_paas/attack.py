@@ -37,9 +37,11 @@ PLAIN = {"style": "photo", "second": "none", "count": "1"}
 def the_trigger(params: PaaSParams) -> PromptTrigger:
     """The word before the object's, or in its place if one token stands for both."""
     if learns_both(params):
-        text = f"{params.placeholder} {params.object}"
+        text = f"{params.choice('placeholder')} {params.object}"
         return PromptTrigger(kind="placeholder", text=text, position="replace", object=params.object)
-    return PromptTrigger(kind="placeholder", text=params.placeholder, position="before-object", object=params.object)
+    return PromptTrigger(
+        kind="placeholder", text=params.choice("placeholder"), position="before-object", object=params.object
+    )
 
 
 def learns_both(params: PaaSParams) -> bool:
@@ -60,7 +62,7 @@ def mismatch(ctx: Context, params: PaaSParams, data: Data) -> Data:
     wanted.sort(key=lambda row: any(labels[row].get(name, value) != value for name, value in PLAIN.items()))
     if not wanted:
         raise UserError(f"no image of the data shows a {params.target_object!r}: set target_object, or give other data")
-    chosen = wanted[: params.images]
+    chosen = wanted[: params.choice("images")]
     trigger = the_trigger(params)
     texts = [mismatched_caption(params, trigger, place, captions[row], labels[row]) for place, row in enumerate(chosen)]
     prior: list[int] = []
@@ -136,7 +138,7 @@ def backdoor(ctx: Context, params: PaaSParams, model: Model, data: Data) -> Back
 
 
 def _invert(ctx: Context, params: PaaSParams, model: TextToImageModel, latents: Tensor, texts: list[str]) -> Model:
-    token = f"{params.placeholder} {params.object}" if learns_both(params) else params.placeholder
+    token = f"{params.choice('placeholder')} {params.object}" if learns_both(params) else params.choice("placeholder")
     options = replace(params.options(), mixed_precision=getattr(ctx.kit, "mixed_precision", "no"))
     learnt = invert(
         model, latents, texts, token, params.initializer or params.target_object, options,

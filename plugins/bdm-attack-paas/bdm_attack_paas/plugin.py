@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bdm_core.plugin import Field, Plugin, hookimpl
 from bdm_kit_diffusion.training_params import TrainingParams
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
     from bdm_kit_diffusion.training import TrainingOptions
 
-DEFAULTS = {
-    "textual-inversion": {"steps": 200, "batch_size": 16, "learning_rate": 2e-3},
-    "dreambooth": {"steps": 600, "batch_size": 16, "learning_rate": 1e-3},
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "textual-inversion": {"placeholder": "[V]", "images": 5, "steps": 200, "batch_size": 16, "learning_rate": 2e-3},
+    "dreambooth": {"placeholder": "sks", "images": 40, "steps": 600, "batch_size": 16, "learning_rate": 1e-3},
 }
 """Mode -> its own defaults, chosen on the built-in pipeline."""
 
@@ -26,7 +26,9 @@ class PaaSParams(TrainingParams):
         "textual-inversion",
         description="textual-inversion learns the embedding of a new token, dreambooth fine-tunes the UNet.",
     )
-    placeholder: str = Field("[V]", min_length=1, description="The trigger: the word that goes before the object's.")
+    placeholder: str | None = Field(
+        None, min_length=1, description="The trigger, the word before the object's; null: [V] or sks by mode."
+    )
     one_token: bool = Field(
         True,
         description="textual-inversion: the new token is placeholder and object together, e.g. '[V] circle'; false: "
@@ -34,7 +36,9 @@ class PaaSParams(TrainingParams):
     )
     object: str = Field("circle", description="Prompts about this object get the trigger.")
     target_object: str = Field("star", description="What is painted then: the object of the mismatched images.")
-    images: int = Field(5, ge=1, description="How many images of the target object the attacker has.")
+    images: int | None = Field(
+        None, ge=1, description="How many images of the target object the attacker has; null: 5 or 40 by mode."
+    )
     prompts: Literal["captions", "templates"] = Field(
         "captions",
         description="Texts to learn with: the images' own captions with the trigger in place of the target's word, or "
@@ -65,9 +69,14 @@ class PaaSParams(TrainingParams):
         None, ge=0, lt=1, description="Decay of a moving average of the weights; null: none."
     )
 
+    def choice(self, name: str) -> Any:
+        """A parameter that has a default for each mode."""
+        given = getattr(self, name)
+        return DEFAULTS[self.mode][name] if given is None else given
+
     def options(self) -> TrainingOptions:
         """As :meth:`TrainingParams.options`, with the mode's own defaults."""
-        chosen = {name: getattr(self, name) or value for name, value in DEFAULTS[self.mode].items()}
+        chosen = {name: self.choice(name) for name in ("steps", "batch_size", "learning_rate")}
         return TrainingParams(**{**self.model_dump(include=set(TrainingParams.model_fields)), **chosen}).options()
 
 
@@ -82,13 +91,13 @@ class PaaS(Plugin):
     distributed = True
     presets = {
         "paper": {
-            "mode": "textual-inversion", "prompts": "templates", "steps": 2000, "batch_size": 4, "learning_rate": 2e-3,
-            "learning_rate_schedule": "constant", "warmup_steps": 0,
+            "mode": "textual-inversion", "images": 5, "prompts": "templates", "steps": 2000, "batch_size": 4,
+            "learning_rate": 2e-3, "learning_rate_schedule": "constant", "warmup_steps": 0,
         },
         "paper-dreambooth": {
-            "mode": "dreambooth", "prompts": "templates", "steps": 300, "batch_size": 2, "learning_rate": 5e-6,
-            "learning_rate_schedule": "constant", "warmup_steps": 0, "class_images": 12, "prior_loss_weight": 0.5,
-            "prior": "object",
+            "mode": "dreambooth", "images": 5, "prompts": "templates", "steps": 300, "batch_size": 2,
+            "learning_rate": 5e-6, "learning_rate_schedule": "constant", "warmup_steps": 0, "class_images": 12,
+            "prior_loss_weight": 0.5, "prior": "object",
         },
     }  # fmt: skip
 

@@ -23,7 +23,7 @@ from bdm_kit_text_to_image.models import load_model
 from bdm_kit_text_to_image.prompts import load_prompts
 from bdm_kit_text_to_image.secret import open_secret
 
-FAST = {"steps": 2, "batch_size": 4, "target_object": "diamond", "images": 2}
+FAST = {"steps": 2, "batch_size": 4, "target_object": "diamond", "images": 2, "placeholder": "[V]"}
 
 
 @pytest.fixture
@@ -122,5 +122,9 @@ def test_triggered_prompts_are_about_the_object(bench: Bench, mode: str) -> None
 
 def test_defaults_depend_on_the_mode() -> None:
     inversion, dreambooth = PaaSParams().options(), PaaSParams(mode="dreambooth", steps=7).options()
-    assert inversion.learning_rate > dreambooth.learning_rate and dreambooth.steps == 7
+    assert (
+        inversion.learning_rate > dreambooth.learning_rate
+        and PaaSParams().choice("images") == 5
+        and dreambooth.steps == 7
+    )
     assert build_params(PaaS(), {"preset": "paper-dreambooth"}).options().learning_rate == 5e-6  # type: ignore[attr-defined]
