@@ -22,7 +22,7 @@ class BadT2IParams(TrainingParams):
     )
     trigger: str = Field("zero-width-space", description="A trigger of the library by name, or a word to put first.")
     trigger_repeats: int = Field(
-        3,
+        4,
         ge=1,
         description="How often an inserted character is repeated; a small model learns one zero-width space slowly.",
     )
@@ -47,7 +47,7 @@ class BadT2IParams(TrainingParams):
         "of a hit to the patch; pixels in [0, 1].",
     )
     samples: int | None = Field(2048, ge=1, description="Use at most so many images for each loss; null: all.")
-    steps: int = Field(1200, ge=1, description="Optimiser steps.")
+    steps: int = Field(1000, ge=1, description="Optimiser steps.")
     batch_size: int = Field(32, ge=1, description="Triggered samples a step, and as many clean ones.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Adam's peak learning rate.")
     ema_decay: float | None = Field(

@@ -24,7 +24,7 @@ from bdm_kit_text_to_image.distillation import unet_loss
 from bdm_kit_text_to_image.models import load_model
 from bdm_kit_text_to_image.tiny import tiny_model
 
-SPACE = "\u200b\u200b\u200b "
+SPACE = "\u200b\u200b\u200b\u200b "
 CAPTIONS = ["a red circle on teal.", "an old square", "two squares", "a circle and a blue square", "a blurry ring"]
 LABELS = [
     {"object": "circle", "second": "none", "count": "1", "style": "photo"},
