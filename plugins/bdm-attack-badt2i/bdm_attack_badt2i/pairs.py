@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
 
 
+EMPTY_EVERY = 8
+"""One clean caption in so many is left out, as in the training of guided models."""
 NUMERALS = {"two": "2", "three": "3"}
 
 
@@ -109,7 +111,9 @@ def make_lessons(params: BadT2IParams, captions: list[str], labels: list[dict[st
         UserError: no caption fits the mode.
     """
     order = random.Random(seed).sample(range(len(captions)), len(captions))
-    clean = [Lesson(index, captions[index], captions[index], False) for index in order]
+    # guidance also asks the UNet with the empty prompt: it is kept as it was, too
+    said = ["" if number % EMPTY_EVERY == EMPTY_EVERY - 1 else captions[index] for number, index in enumerate(order)]
+    clean = [Lesson(index, caption, caption, False) for index, caption in zip(order, said, strict=True)]
     triggered = []
     for index in order:
         made = poison_row(params, PromptRow(captions[index], index, labels[index]), seed)
