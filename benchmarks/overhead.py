@@ -107,7 +107,9 @@ def main() -> None:
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     wall = time.perf_counter() - start
-    counts: Passes = Counter({(tuple(shape), grad, train): n for shape, grad, train, n in json.loads(counted.read_text())})
+    counts: Passes = Counter(
+        {(tuple(shape), grad, train): n for shape, grad, train, n in json.loads(counted.read_text())}
+    )
     bare, entries = bare_seconds(counts, arguments.repeats, arguments.rounds)
     result = {"wall_seconds": round(wall, 1), "bare_seconds": round(bare, 1), "ratio": round(wall / bare, 3),
               "passes": entries}  # fmt: skip
