@@ -163,7 +163,7 @@ class Parts:
 
 def find_parts(folder: Path) -> Parts:
     """Look at a pipeline folder without loading any weights. Raises ArtifactError as :func:`load_model` does."""
-    index = _read_json(folder / INDEX, f"{folder} is no diffusers pipeline folder")
+    index = read_json(folder / INDEX, f"{folder} is no diffusers pipeline folder")
     pipeline = str(index.get("_class_name"))
     if pipeline not in PIPELINES:
         raise ArtifactError(f"{folder / INDEX} names the pipeline {pipeline!r}; supported are {', '.join(PIPELINES)}")
@@ -174,7 +174,7 @@ def find_parts(folder: Path) -> Parts:
         if not isinstance(name, str) or name not in PIPELINES[pipeline][part]:
             raise ArtifactError(f"{folder / INDEX} names {entry!r} as {part}: not an allowed diffusers class")
         place = folder / part if (folder / part).is_dir() else folder
-        stated = _read_json(place / file, f"{folder} has no {part}").get("_class_name", name)
+        stated = read_json(place / file, f"{folder} has no {part}").get("_class_name", name)
         if stated not in PIPELINES[pipeline][part]:
             raise ArtifactError(f"{place / file} names the class {stated!r}: not an allowed diffusers class")
         found[part] = place, name
@@ -195,7 +195,8 @@ def _configuration(part: Any) -> dict[str, Any]:
     return {"_class_name": type(part).__name__, "_diffusers_version": diffusers.__version__, **public}
 
 
-def _read_json(path: Path, missing: str) -> dict[str, Any]:
+def read_json(path: Path, missing: str) -> dict[str, Any]:
+    """A JSON object of at most 1 MiB. Raises ArtifactError, which starts with ``missing`` if there is no such file."""
     if not path.is_file():
         raise ArtifactError(f"{missing}: {path.name} is missing")
     try:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bdm_core.errors import ArtifactError
-from bdm_kit_diffusion.models import INDEX, LARGEST_JSON, PICKLES, SCHEDULERS
+from bdm_kit_diffusion.models import INDEX, PICKLES, SCHEDULERS, read_json
 
 TOKENIZERS = frozenset({"CLIPTokenizer", "CLIPTokenizerFast"})
 ALLOWED: dict[str, frozenset[str]] = {
@@ -69,21 +68,6 @@ def look_through(folder: Path) -> Layout:
         key: value for key, value in index.items() if isinstance(value, bool) and key == "force_zeros_for_empty_prompt"
     }
     return Layout(pipeline, classes, variants, facts)
-
-
-def read_json(path: Path, missing: str) -> dict[str, Any]:
-    """A JSON object of at most 1 MiB. Raises ArtifactError, which starts with ``missing`` if there is no such file."""
-    if not path.is_file():
-        raise ArtifactError(f"{missing}: {path.name} is missing")
-    try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise ValueError("larger than 1 MiB")
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ArtifactError(f"{path} is no valid JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ArtifactError(f"{path} is no JSON object")
-    return value
 
 
 def _class_of(folder: Path, index: dict[str, Any], part: str) -> str:
