@@ -73,6 +73,8 @@ class Forgetful(ToyAttack):
 
     @hookimpl
     def inject_backdoor(self, ctx, params, model, data):
+        while not list(ctx.out.parents[3].glob(".rank1-*/run.json")):
+            time.sleep(0.01)
         require_all_ranks()
         raise AssertionError("a collective would wait here for ever")
 """
