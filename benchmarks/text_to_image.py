@@ -118,7 +118,7 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
             return f"{statistics.mean(values):.{digits}f}" if values else ""
 
         wins = [line["success"] for line in own if line["success"] is not None]
-        spread = f" ({min(wins):.2f} to {max(wins):.2f}, {len(wins)} seed{"s" * (len(wins) > 1)})" if wins else ""
+        spread = f" ({min(wins):.2f} to {max(wins):.2f}, seeds: {len(wins)})" if wins else ""
         rows.append([
             case.name, "" if case.success is None else f"{case.success:.2f}", mean("success") + spread,
             mean("success_clean_model"), mean("leak"), mean("preserved"),
