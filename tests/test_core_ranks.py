@@ -65,6 +65,7 @@ class Apart(ToyAttack):
         assert ctx.rank == 0
         while not list(ctx.out.parents[3].glob(".rank1-*/run.json")):
             time.sleep(0.01)
+        time.sleep(3)  # the follower opens its folder a moment before it looks for its leader
         raise ValueError("asked to fail")
 
 
@@ -75,6 +76,7 @@ class Forgetful(ToyAttack):
     def inject_backdoor(self, ctx, params, model, data):
         while not list(ctx.out.parents[3].glob(".rank1-*/run.json")):
             time.sleep(0.01)
+        time.sleep(3)  # the follower opens its folder a moment before it looks for its leader
         require_all_ranks()
         raise AssertionError("a collective would wait here for ever")
 """
