@@ -33,9 +33,9 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
         "inject-backdoor", [attack], {"model": model, "data": poisoned or data}, hooks.inject_backdoor,
         label="backdoored model",
     )  # fmt: skip
-    twins = _first(cell, stages, inputs)
+    to_trigger = _inputs_to_trigger(cell, stages, inputs)
     triggered: Data = stages.run(
-        "trigger-inputs", [attack], {"data": twins, "split": "trigger", "secret": made.secret}, hooks.poison_data,
+        "trigger-inputs", [attack], {"data": to_trigger, "split": "trigger", "secret": made.secret}, hooks.poison_data,
         label="triggered inputs",
     )  # fmt: skip
     askers = [attack, kit] if implements(attack.plugin, "generate") else [kit]
@@ -102,7 +102,7 @@ def _open(cell: Prepared, stages: StageRunner) -> tuple[Model, Data, Data]:
     return model, data, inputs
 
 
-def _first(cell: Prepared, stages: StageRunner, inputs: Data) -> Data:
+def _inputs_to_trigger(cell: Prepared, stages: StageRunner, inputs: Data) -> Data:
     """The clean inputs that also get the trigger: the first rows, as many as ``triggered_share`` says, at least one."""
     share = cell.spec.triggered_share
     if share is None:

@@ -45,12 +45,12 @@ class Lease:
 
     Args:
         path: the lease file; its folder must exist.
-        group: free text that other ranks of the same launch compare, see the runner.
+        launcher: what started the holder; further ranks of a launch compare it, see :mod:`bdm_core.ranks`.
     """
 
-    def __init__(self, path: Path, group: str = "") -> None:
+    def __init__(self, path: Path, launcher: str = "") -> None:
         self.path = path
-        self.group = group
+        self.launcher = launcher
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._mine = ""
@@ -59,7 +59,7 @@ class Lease:
         """Take the lease if nobody holds it, or if its holder is gone."""
         pid = os.getpid()
         record = {"pid": pid, "host": socket.gethostname(), "machine": machine(), "start": _process_start(pid),
-                  "group": self.group, "nonce": os.urandom(8).hex()}  # fmt: skip
+                  "launcher": self.launcher, "nonce": os.urandom(8).hex()}  # fmt: skip
         self._mine = json.dumps(record)
         for _ in range(2):
             try:
@@ -77,7 +77,7 @@ class Lease:
         return False
 
     def holder(self) -> dict[str, Any] | None:
-        """Who holds the lease: pid, host, start, group, nonce; None if nobody does or the file is being written."""
+        """Who holds the lease: pid, host, start, launcher, nonce; None if nobody does or the file is being written."""
         try:
             record = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

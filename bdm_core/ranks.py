@@ -26,6 +26,8 @@ from bdm_core.store import Store, report_disk_errors
 POLL_SECONDS = 0.2
 START_SECONDS = 300.0
 """How long further ranks wait for rank 0 to begin."""
+GRACE_SECONDS = 20.0
+"""How long they wait if a rank 0 with their launcher has ended: one started by hand may be about to begin again."""
 INVITATION = "ranks"
 _LONE: ContextVar[str] = ContextVar("bdm_lone_hook", default="")
 LOOPBACK = ("", "localhost", "127.0.0.1", "::1")
@@ -48,6 +50,11 @@ def group() -> str:
     address = os.environ.get("MASTER_ADDR", "")
     host = socket.gethostname() if address in LOOPBACK else address
     return f"{host}:{os.environ.get('MASTER_PORT', '')}:{os.environ.get('TORCHELASTIC_RUN_ID', '')}"
+
+
+def _launcher() -> str:
+    """The process that started this one, and which of its attempts this is: the same for all ranks of one machine."""
+    return f"{socket.gethostname()}:{os.getppid()}:{os.environ.get('TORCHELASTIC_RESTART_COUNT', '')}"
 
 
 @contextlib.contextmanager
@@ -88,7 +95,8 @@ class Launch:
         self._began = time.monotonic()
         self._seen = False
         name = hashlib.sha256(self.group.encode()).hexdigest()[:16]
-        self._lease = Lease(store.root / paths.WORK / f"launch-{name}.lease", self.group)
+        self._lease = Lease(store.root / paths.WORK / f"launch-{name}.lease", _launcher())
+        self._ended = store.root / paths.WORK / f"launch-{name}.ended"
 
     @report_disk_errors
     def __enter__(self) -> Self:
@@ -97,6 +105,7 @@ class Launch:
                 if time.monotonic() - self._began > 2 * STALE_SECONDS:
                     raise StoreError(f"another launch with the address {self.group} uses this store: choose a port")
                 time.sleep(POLL_SECONDS)
+            self._ended.unlink(missing_ok=True)
         elif self.rank > 0:
             self.leader_is_gone()
         return self
@@ -105,6 +114,9 @@ class Launch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.rank == 0 and self.group:
+            if kind is not None:
+                with contextlib.suppress(OSError):  # without it a rank that begins only now waits START_SECONDS
+                    self._ended.write_text(_launcher(), encoding="utf-8")
             self._lease.release()
 
     def invite(self, key: str) -> None:
@@ -128,7 +140,15 @@ class Launch:
         if not self._lease.abandoned():
             self._seen = True
             return False
-        return self._seen or time.monotonic() - self._began > START_SECONDS
+        return self._seen or time.monotonic() - self._began > (GRACE_SECONDS if self._ended_unseen() else START_SECONDS)
+
+    def _ended_unseen(self) -> bool:
+        """Whether a rank 0 with this rank's launcher, on this machine, has failed or was killed before it was seen."""
+        killed = (self._lease.holder() or {}).get("launcher")
+        try:
+            return _launcher() in (killed, self._ended.read_text(encoding="utf-8"))
+        except OSError:
+            return _launcher() == killed
 
     def copy_work(self, key: str, work: Path) -> None:
         """Further ranks: copy the checkpoints that rank 0 has at the moment to ``work``."""

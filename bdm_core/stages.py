@@ -145,7 +145,7 @@ class StageRunner:
     def _lead(self, job: Job) -> Finished:
         """Compute the stage, or wait for the process that does."""
         while True:
-            with self.store.lease(job.key, self.launch.group) as lease:
+            with self.store.lease(job.key) as lease:
                 if not lease.acquire():
                     self.log.debug("waiting for another process to finish %s", job.label)
                     time.sleep(POLL_SECONDS)

@@ -115,9 +115,9 @@ class Store:
         """Where an unfinished stage works; survives a killed process."""
         return self.root / paths.WORK / key
 
-    def lease(self, key: str, group: str = "") -> Lease:
+    def lease(self, key: str) -> Lease:
         """The lease of a stage."""
-        return Lease(self.root / paths.WORK / f"{key}.lease", group)
+        return Lease(self.root / paths.WORK / f"{key}.lease")
 
     @report_disk_errors
     def read(self, stage: str, key: str) -> StageRecord | None:

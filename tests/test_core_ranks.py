@@ -65,7 +65,6 @@ class Apart(ToyAttack):
         assert ctx.rank == 0
         while not list(ctx.out.parents[3].glob(".rank1-*/run.json")):
             time.sleep(0.01)
-        time.sleep(3)  # the follower opens its folder a moment before it looks for its leader
         raise ValueError("asked to fail")
 
 
@@ -74,9 +73,6 @@ class Forgetful(ToyAttack):
 
     @hookimpl
     def inject_backdoor(self, ctx, params, model, data):
-        while not list(ctx.out.parents[3].glob(".rank1-*/run.json")):
-            time.sleep(0.01)
-        time.sleep(3)  # the follower opens its folder a moment before it looks for its leader
         require_all_ranks()
         raise AssertionError("a collective would wait here for ever")
 """
@@ -126,6 +122,58 @@ def test_training_together_without_saying_so_is_one_line_instead_of_waiting(
     assert "PluginError: attack:forgetful trains in stage 'inject-backdoor', which rank 0 works on alone" in message
     assert "distributed = True" in message
     assert "but rank 0 has ended" in follower.communicate(timeout=120)[1]
+
+
+def test_a_rank_that_begins_after_rank_0_has_failed_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MASTER_PORT", "29518")
+    monkeypatch.setattr(ranks, "GRACE_SECONDS", -1.0)
+
+    store = Store(tmp_path)
+    store.prepare()
+
+    def late() -> bool:
+        monkeypatch.setenv("RANK", "1")
+        return Launch(store).leader_is_gone()
+
+    assert not late(), "rank 0 may still come"
+    monkeypatch.setenv("RANK", "0")
+    leader = Launch(store)
+    with pytest.raises(ValueError, match="failed"), leader:
+        raise ValueError("failed")
+    assert late()
+    monkeypatch.setattr(ranks, "GRACE_SECONDS", 60.0)
+    assert not late(), "a rank 0 started by hand may come again"
+    monkeypatch.setattr(ranks, "GRACE_SECONDS", -1.0)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert not late(), "the next attempt has a rank 0 of its own"
+    monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT")
+    monkeypatch.setenv("RANK", "0")
+    with Launch(store):
+        assert not late()
+
+
+def test_a_rank_that_did_not_see_rank_0_before_it_was_killed_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MASTER_PORT", "29519")
+    monkeypatch.setattr(ranks, "GRACE_SECONDS", -1.0)
+    script = (
+        "import os, signal\nfrom pathlib import Path\n"
+        "from bdm_core.ranks import Launch\nfrom bdm_core.store import Store\n"
+        f"store = Store(Path({str(tmp_path)!r}))\nstore.prepare()\n"
+        f"os.getppid = lambda: {os.getppid()}\n"
+        "Launch(store).__enter__()\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], env={**os.environ, "RANK": "0"}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    monkeypatch.setenv("RANK", "1")
+    assert Launch(Store(tmp_path)).leader_is_gone()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert not Launch(Store(tmp_path)).leader_is_gone()
 
 
 def test_collectives_are_allowed_outside_of_lone_hooks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from bdm_attack_bibaddiff.patches import blend_shares
 from bdm_core.artifacts import Measurement, Outputs, Subject
 from bdm_core.errors import UserError
+from bdm_core.rates import rate
 from bdm_kit_text_to_image.attributes import load_attribute_classifier
 from bdm_kit_text_to_image.judging import load_generated, picture_errors
 from bdm_kit_text_to_image.secret import PromptSecret, open_secret
@@ -75,14 +75,13 @@ def trigger_shown(images: Tensor, secret: PromptSecret) -> Tensor:
 
 def _share(metric: str, hits: Tensor, on: On, label: str) -> Measurement:
     """A share with the standard deviation of Jeffreys' posterior."""
-    count, successes = len(hits), int(hits.sum())
-    a, b = successes + 0.5, count - successes + 0.5
+    share = rate(int(hits.sum()), len(hits))
     return Measurement(
         metric=metric if on == "triggered" else f"{metric}_clean",
-        value=successes / count,
+        value=share.value,
         on=on,
         higher_is_better=False,
-        n=count,
-        stderr=math.sqrt(a * b / (a + b + 1)) / (a + b),
+        n=share.count,
+        stderr=share.stderr,
         label=label if on == "triggered" else f"{label}, clean prompts",
     )
