@@ -18,10 +18,10 @@ import torch
 
 from bdm_core.context import Context
 from bdm_core.errors import BdmError
-from bdm_defense_elijah.clean_models import builtin_clean_models
 from bdm_defense_elijah.decision import SHIPPED, Calibration, ModelRecord, configuration
 from bdm_defense_elijah.detection import examine
 from bdm_defense_elijah.plugin import ElijahParams
+from bdm_kit_diffusion.clean_models import builtin_clean_models
 from bdm_kit_diffusion.models import DiffusionModel, load_model
 
 

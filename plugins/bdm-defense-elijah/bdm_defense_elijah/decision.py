@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import JsonValue, ValidationError
-from scipy.stats import t as student
 
 from bdm_core.artifacts import Record
 from bdm_core.errors import UserError
 from bdm_defense_elijah.plugin import ElijahParams
+from bdm_kit_diffusion.calibration import Verdict
 
 SHIPPED = Path(__file__).with_name("calibration.json")
 SEARCH = (
@@ -55,14 +54,6 @@ class Calibration(Record):
         return [record.score for record in self.records if record.label == label]
 
 
-class Verdict(Record):
-    """Score, threshold and p-value; higher scores are more suspicious."""
-
-    score: float
-    threshold: float
-    p_value: float
-
-
 def configuration(params: ElijahParams) -> dict[str, JsonValue]:
     """The parameters that a score depends on, as JSON."""
     chosen: dict[str, JsonValue] = {
@@ -82,26 +73,6 @@ def read_calibration(path: str | Path) -> Calibration:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
         raise UserError(f"{place} is no calibration of elijah: {where}: {first['msg']}") from None
-
-
-def one_class(score: float, clean: list[float], false_positive_rate: float, least: float = 0.0) -> Verdict:
-    """Judge a score against those of clean models by the prediction interval of one further clean model.
-
-    With n clean scores of mean m and standard deviation s, (score - m) / (s sqrt(1 + 1/n)) follows Student's t with
-    n - 1 degrees of freedom if clean scores are normal: the p-value is its upper tail, the threshold the score whose
-    p-value is ``false_positive_rate``, or ``least`` if that is higher: few and similar clean models make the interval
-    narrow, and a set that is hardly more uniform than usual is no backdoor, however rare it is.
-
-    Raises:
-        UserError: fewer than three clean models.
-    """
-    if len(clean) < 3:
-        raise UserError(f"a calibration needs at least 3 clean models, this one has {len(clean)}")
-    values = np.asarray(clean)
-    spread = max(float(values.std(ddof=1)), 1e-6) * math.sqrt(1 + 1 / len(values))
-    distribution = student(df=len(values) - 1, loc=float(values.mean()), scale=spread)
-    threshold = max(float(distribution.isf(false_positive_rate)), least)
-    return Verdict(score=score, threshold=threshold, p_value=float(distribution.sf(score)))
 
 
 def random_forest(score: float, log_variation: float, known: Calibration, seed: int) -> Verdict:

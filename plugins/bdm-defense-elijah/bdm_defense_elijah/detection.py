@@ -9,24 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from bdm_core.artifacts import Detection, Evidence, Model
 from bdm_core.context import Context
 from bdm_defense_elijah.decision import (
     Calibration,
-    Verdict,
     configuration,
     fingerprint,
-    one_class,
     random_forest,
     read_calibration,
 )
 from bdm_defense_elijah.generated import Generated, generate
 from bdm_defense_elijah.plugin import ElijahParams
 from bdm_defense_elijah.search import FLAT_SCALE, Candidate, Search, search
-from bdm_kit_diffusion.images import to_bytes
+from bdm_kit_diffusion.calibration import Verdict, one_class
+from bdm_kit_diffusion.evidence import write_picture
 from bdm_kit_diffusion.models import DiffusionModel, load_model
 from bdm_kit_diffusion.tensors import write_tensors
 
@@ -216,9 +214,3 @@ def cosine(one: Tensor, other: Tensor) -> float:
     """Of the angle between two tensors; 0 if either is zero."""
     scale = float(one.double().norm() * other.double().norm())
     return float((one.double() * other.double()).sum()) / scale if scale else 0.0
-
-
-def write_picture(path: Path, image: Tensor) -> None:
-    """An image (C, H, W) in [-1, 1] as PNG, C 1 or 3 (further channels are left out)."""
-    pixels = to_bytes(image[: 3 if image.shape[0] >= 3 else 1]).permute(1, 2, 0).numpy()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(path)

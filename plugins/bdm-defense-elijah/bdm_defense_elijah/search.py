@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from bdm_defense_elijah.plugin import ElijahParams
-from bdm_defense_elijah.starts import starting_points
 from bdm_kit_diffusion.inversion import distinct, invert
 from bdm_kit_diffusion.models import DiffusionModel
 from bdm_kit_diffusion.sampling import draw_noise
+from bdm_kit_diffusion.starts import starting_points
 
 OnStep = Callable[[int, int, float], None]
 FLAT_SCALE = 0.75

@@ -15,17 +15,18 @@ from bdm_core.errors import UserError
 from bdm_defense_elijah.decision import (
     Calibration,
     ModelRecord,
-    Verdict,
     configuration,
-    one_class,
     random_forest,
     read_calibration,
 )
 from bdm_defense_elijah.detection import calibration_warnings, not_identifiable
 from bdm_defense_elijah.plugin import Elijah, ElijahParams
-from bdm_defense_elijah.removal import inverted_trigger, published_loss, spread_loss
+from bdm_defense_elijah.removal import repair
+from bdm_kit_diffusion.calibration import Verdict, one_class
 from bdm_kit_diffusion.denoising import denoising_loss
 from bdm_kit_diffusion.draws import Draw
+from bdm_kit_diffusion.evidence import trigger_of
+from bdm_kit_diffusion.removal import published_loss, spread_loss
 
 CLEAN = [0.1, 0.2, 0.15, 0.3, 0.12, 0.25]
 
@@ -155,11 +156,15 @@ def test_spread_loss_punishes_a_response_to_the_trigger():
     assert float(value.detach()) == pytest.approx(4.0)  # the answer should have moved by tau, whose square is 4
 
 
-def test_removal_needs_an_inverted_trigger(tmp_path):
-    ctx = Context(tmp_path, tmp_path, 0)
-    model = SimpleNamespace(shape=(1, 2, 2))
+def test_removal_needs_an_inverted_trigger():
     with pytest.raises(UserError, match="--detect elijah"):
-        inverted_trigger(ctx, ElijahParams(), model, Detection(level="model", scores=[2.0], threshold=1.0))
+        trigger_of(Detection(level="model", scores=[2.0], threshold=1.0), (1, 2, 2), "elijah")
+
+
+def test_a_clean_model_is_left_as_it_is(tmp_path):
+    found = Detection(level="model", scores=[0.2], threshold=1.0)
+    model = SimpleNamespace()
+    assert repair(Context(tmp_path, tmp_path, 0), ElijahParams(), model, None, found) is model
 
 
 def test_presets_are_valid():

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from bdm_core.context import Context
-from bdm_defense_elijah.decision import Calibration, ModelRecord, Verdict, configuration, one_class
+from bdm_defense_elijah.decision import Calibration, ModelRecord, configuration
 from bdm_defense_elijah.detection import examine, note, seal_evidence
 from bdm_defense_elijah.generated import measure, relative, samplers_for
 from bdm_defense_elijah.plugin import ElijahParams
+from bdm_kit_diffusion.calibration import Verdict, one_class
 from bdm_kit_diffusion.coefficients import poison_schedule
 from bdm_kit_diffusion.diversity import pixel_distances
 from bdm_kit_diffusion.models import DiffusionModel

@@ -1,4 +1,4 @@
-"""Clean models for the shipped calibration: the built-in one and its relatives, trained here."""
+"""Clean models that the shipped calibrations of detectors rest on: the built-in one and its relatives, trained here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the inversion starts: a trigger can be found only if some start overlaps with it, so they differ widely."""
+"""Where trigger inversions start: a trigger can be found only if some start overlaps with it, so they differ widely."""
 
 from __future__ import annotations
 

@@ -1,0 +1,39 @@
+"""One-class verdicts: a score against those of clean models."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.stats import t as student
+
+from bdm_core.artifacts import Record
+from bdm_core.errors import UserError
+
+
+class Verdict(Record):
+    """Score, threshold and p-value; higher scores are more suspicious."""
+
+    score: float
+    threshold: float
+    p_value: float
+
+
+def one_class(score: float, clean: list[float], false_positive_rate: float, least: float = 0.0) -> Verdict:
+    """Judge a score against those of clean models by the prediction interval of one further clean model.
+
+    With n clean scores of mean m and standard deviation s, (score - m) / (s sqrt(1 + 1/n)) follows Student's t with
+    n - 1 degrees of freedom if clean scores are normal: the p-value is its upper tail, the threshold the score whose
+    p-value is ``false_positive_rate``, or ``least`` if that is higher: few and similar clean models make the interval
+    narrow, and a score that is hardly higher than usual is no sign of a backdoor, however rare it is.
+
+    Raises:
+        UserError: fewer than three clean models.
+    """
+    if len(clean) < 3:
+        raise UserError(f"a calibration needs at least 3 clean models, this one has {len(clean)}")
+    values = np.asarray(clean)
+    spread = max(float(values.std(ddof=1)), 1e-6) * math.sqrt(1 + 1 / len(values))
+    distribution = student(df=len(values) - 1, loc=float(values.mean()), scale=spread)
+    threshold = max(float(distribution.isf(false_positive_rate)), least)
+    return Verdict(score=score, threshold=threshold, p_value=float(distribution.sf(score)))

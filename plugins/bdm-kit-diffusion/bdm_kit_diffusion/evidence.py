@@ -1,0 +1,47 @@
+"""Evidence of the format ``inverted-trigger``: what one plugin's detection hands to its own or another's removal.
+
+``tensors.safetensors`` holds ``trigger`` (C, H, W), the shift of the initial noise, and, where it was estimated,
+``deviation`` (C, H, W), the noise's standard deviation under the trigger.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from bdm_core.artifacts import Detection
+from bdm_core.errors import UserError
+from bdm_kit_diffusion.images import to_bytes
+from bdm_kit_diffusion.tensors import read_tensors
+
+FORMAT = "inverted-trigger"
+TENSORS = "tensors.safetensors"
+
+
+def trigger_of(detection: Detection, shape: tuple[int, int, int], name: str) -> tuple[Tensor, Tensor | None]:
+    """Trigger and deviation (None if there is none) of a detection.
+
+    Args:
+        detection: of any plugin.
+        shape: (C, H, W) of the model.
+        name: of the plugin that asks, for the message.
+
+    Raises:
+        UserError: the detection has no evidence of this format, or none of this shape.
+    """
+    evidence = detection.evidence
+    if evidence is None or evidence.format != FORMAT:
+        found = "no evidence" if evidence is None else f"evidence of the format {evidence.format!r}"
+        raise UserError(f"{name}'s removal needs an inverted trigger; the detection has {found}: use --detect {name}")
+    tensors = read_tensors(evidence.file(TENSORS))
+    if any(tuple(value.shape) != shape for value in tensors.values()) or "trigger" not in tensors:
+        raise UserError(f"{evidence.path} holds no trigger of the model's shape {shape}")
+    return tensors["trigger"], tensors.get("deviation")
+
+
+def write_picture(path: Path, image: Tensor) -> None:
+    """An image (C, H, W) in [-1, 1] as PNG, C 1 or 3 (further channels are left out)."""
+    pixels = to_bytes(image[: 3 if image.shape[0] >= 3 else 1]).permute(1, 2, 0).numpy()
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(path)
