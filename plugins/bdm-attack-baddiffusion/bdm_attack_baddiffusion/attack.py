@@ -8,6 +8,7 @@ from bdm_core.artifacts import Backdoored, Data, Model
 from bdm_kit_diffusion.backdoor_training import inject
 from bdm_kit_diffusion.coefficients import poison_schedule
 from bdm_kit_diffusion.models import load_model
+from bdm_kit_diffusion.noise_levels import require_variance_preserving
 from bdm_kit_diffusion.poisoning import poison_by_name
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def backdoor(ctx: Context, params: BadDiffusionParams, model: Model, data: Data)
 
     R_t = (1 - sqrt(alpha_t)) s_t / (1 - alpha_t), which is exact for the ancestral sampler.
     """
-    schedule = poison_schedule(load_model(model).scheduler.alphas_cumprod, "bad", "sde", "exact")
+    abar = require_variance_preserving(load_model(model).scheduler, "baddiffusion")
+    schedule = poison_schedule(abar, "bad", "sde", "exact")
     meta = {"family": "baddiffusion", "psi": 1.0, "trigger_name": params.trigger, "target_name": params.target}
     return inject(ctx, model, data, schedule, params.options(), meta=meta)

@@ -22,6 +22,7 @@ from bdm_core.errors import UserError
 from bdm_kit_diffusion.coefficients import PoisonSchedule
 from bdm_kit_diffusion.draws import Draw
 from bdm_kit_diffusion.models import load_model, seal_model
+from bdm_kit_diffusion.noise_levels import marginals
 from bdm_kit_diffusion.poisoning import PoisonedSet, open_poisoned
 from bdm_kit_diffusion.samplers import MINIMUM_TRIGGER_NORM
 from bdm_kit_diffusion.secret import DiffusionSecret, seal_secret
@@ -39,31 +40,28 @@ def backdoor_loss(
 
     Args:
         poisoned: the training set.
-        scheduler: a diffusers scheduler with ``alphas_cumprod``, shape (T,), that predicts epsilon.
+        scheduler: the model's; see :func:`bdm_kit_diffusion.noise_levels.marginals`.
         schedule: rho and R for its T timesteps.
         noise_scale: k of poisoned samples, (C, H, W); None for 1.
 
     Raises:
         UserError: the model predicts something else than epsilon, or T differs.
     """
-    prediction = scheduler.config.get("prediction_type", "epsilon")
-    if prediction != "epsilon":
-        raise UserError(f"a backdoor needs a model that predicts epsilon; this model's scheduler says {prediction!r}")
-    abar = scheduler.alphas_cumprod.float()
-    if len(abar) != len(schedule):
-        raise UserError(f"the poison schedule has {len(schedule)} timesteps, the model {len(abar)}")
+    a, s = marginals(scheduler)
+    if len(a) != len(schedule):
+        raise UserError(f"the poison schedule has {len(schedule)} timesteps, the model {len(a)}")
 
     def loss(model: nn.Module, draw: Draw) -> Tensor:
         rows = draw.rows(len(poisoned.images))
-        t = draw.timesteps(len(abar))
+        t = draw.timesteps(len(a))
         noise = draw.normal(*poisoned.images.shape[1:])
         images, shift = poisoned.batch(rows, draw.device)
-        level = abar.to(draw.device)[t].view(-1, 1, 1, 1)
+        clean, level = (part.to(draw.device)[t].view(-1, 1, 1, 1) for part in (a, s))
         scale: Tensor | float = 1.0
         if noise_scale is not None:
             flags = poisoned.poisoned[rows].to(draw.device).view(-1, 1, 1, 1)
             scale = torch.where(flags, noise_scale.to(draw.device), 1.0)
-        noisy = level.sqrt() * images + (1 - level).sqrt() * scale * noise
+        noisy = clean * images + level * scale * noise
         noisy, target = schedule.apply(noisy, noise, shift, t)
         return functional.mse_loss(model(noisy, t).sample, target)
 

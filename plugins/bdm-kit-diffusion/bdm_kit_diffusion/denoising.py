@@ -1,4 +1,7 @@
-"""The denoising loss on clean images (Ho et al. 2020, arXiv 2006.11239, equation 14)."""
+"""The denoising loss on clean images (Ho et al. 2020, arXiv 2006.11239, equation 14).
+
+For variance-exploding models it is denoising score matching, weighted by sigma^2 (Song et al., 2011.13456, equation 7).
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,17 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bdm_core.errors import UserError
 from bdm_kit_diffusion.draws import Draw
+from bdm_kit_diffusion.noise_levels import marginals
 from bdm_kit_diffusion.training import Loss
 
 
 def denoising_loss(images: Tensor, scheduler: Any) -> Loss:
-    """Mean squared error of the predicted noise at x_t = sqrt(abar_t) image + sqrt(1 - abar_t) noise.
+    """Mean squared error of the predicted noise at x_t = a_t image + s_t noise.
 
     Args:
         images: (N, C, H, W) in [-1, 1].
-        scheduler: has ``alphas_cumprod``, shape (T,), and predicts epsilon.
+        scheduler: see :func:`bdm_kit_diffusion.noise_levels.marginals`.
 
     Returns:
         A loss for :func:`bdm_kit_diffusion.training.train`.
@@ -25,17 +28,14 @@ def denoising_loss(images: Tensor, scheduler: Any) -> Loss:
     Raises:
         UserError: the model predicts something else than epsilon.
     """
-    prediction = scheduler.config.get("prediction_type", "epsilon")
-    if prediction != "epsilon":
-        raise UserError(f"training needs a model that predicts epsilon; this model's scheduler says {prediction!r}")
-    abar = scheduler.alphas_cumprod.float()
+    a, s = marginals(scheduler)
 
     def loss(model: nn.Module, draw: Draw) -> Tensor:
         rows = draw.rows(len(images)).to(images.device)
-        t = draw.timesteps(len(abar))
+        t = draw.timesteps(len(a))
         noise = draw.normal(*images.shape[1:])
-        level = abar.to(draw.device)[t].view(-1, 1, 1, 1)
-        noisy = level.sqrt() * images[rows].to(draw.device) + (1 - level).sqrt() * noise
+        clean, level = (part.to(draw.device)[t].view(-1, 1, 1, 1) for part in (a, s))
+        noisy = clean * images[rows].to(draw.device) + level * noise
         return functional.mse_loss(model(noisy, t).sample, noise)
 
     return loss

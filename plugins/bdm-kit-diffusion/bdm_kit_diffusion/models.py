@@ -15,16 +15,20 @@ import diffusers
 import torch
 from diffusers import UNet2DModel
 from safetensors import SafetensorError
+from torch import nn
 
 from bdm_core.artifacts import Model
 from bdm_core.errors import ArtifactError
 from bdm_kit_diffusion.references import BUILTIN, fetch_snapshot, parse_hub_reference, suggest
+from bdm_kit_diffusion.score_network import SCHEDULER as VE_SCHEDULER
+from bdm_kit_diffusion.score_network import ScoreNetwork, is_variance_exploding, published_network
 from bdm_kit_diffusion.tensors import write_tensors
 
 TASK = "unconditional-image-generation"
 FORMAT = "diffusers"
 DEFAULT_MODEL, TINY_MODEL = "digits-ddpm", "digits-tiny"
-BUILTIN_MODELS = {DEFAULT_MODEL: DEFAULT_MODEL, TINY_MODEL: TINY_MODEL, "tiny": TINY_MODEL}
+SHAPES_MODEL = "shapes-ddpm"
+BUILTIN_MODELS = {name: name for name in (DEFAULT_MODEL, TINY_MODEL, SHAPES_MODEL)} | {"tiny": TINY_MODEL}
 """Names of built-in models and their folders; ``tiny`` is what the conformance tests ask every kit for."""
 INDEX = "model_index.json"
 UNET_CONFIG = "config.json"
@@ -49,7 +53,7 @@ SCHEDULERS = frozenset(
 PIPELINES: dict[str, dict[str, frozenset[str]]] = {
     name: {"unet": frozenset({"UNet2DModel"}), "scheduler": SCHEDULERS}
     for name in ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline")
-}
+} | {"ScoreSdeVePipeline": {"unet": frozenset({"UNet2DModel"}), "scheduler": frozenset({VE_SCHEDULER})}}
 """The pipelines that can be opened: their parts, and the classes each part may have."""
 LARGEST_JSON = 2**20
 
@@ -59,26 +63,34 @@ class DiffusionModel:
     """An opened model.
 
     Attributes:
-        unet: predicts the noise: ``unet(x, t).sample`` for x (N, C, H, W) float32 and t scalar or (N,).
+        unet: predicts the noise: ``unet(x, t).sample`` for x (N, C, H, W) float32 and t scalar or (N,). A UNet2DModel;
+            for a variance-exploding model the :class:`ScoreNetwork` around it, which takes and answers the same, for
+            images in [-1, 1], although the model's own are in [0, 1].
         scheduler: the diffusers scheduler that the model comes with; it holds the noise schedule.
         pipeline: the name of the diffusers pipeline class for ``model_index.json``.
     """
 
-    unet: UNet2DModel
+    unet: nn.Module
     scheduler: Any
     pipeline: str = "DDPMPipeline"
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of an image."""
-        size = self.unet.config["sample_size"]
+        config: Any = self.unet.config
+        size = config["sample_size"]
         height, width = (size, size) if isinstance(size, int) else size
-        return self.unet.config["in_channels"], height, width
+        return config["in_channels"], height, width
 
     @property
     def timesteps(self) -> int:
         """T, the number of timesteps of the noise schedule."""
         return int(self.scheduler.config.num_train_timesteps)
+
+    @property
+    def variance_exploding(self) -> bool:
+        """Whether noise is added to the image as it is (x = x_0 + sigma eps), as in NCSN++."""
+        return is_variance_exploding(self.scheduler)
 
 
 def load_model(source: Model | Path, device: str | torch.device = "cpu") -> DiffusionModel:
@@ -97,7 +109,8 @@ def load_model(source: Model | Path, device: str | torch.device = "cpu") -> Diff
         scheduler = getattr(diffusers, parts.scheduler_class).from_pretrained(parts.scheduler, local_files_only=True)
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"{folder} cannot be opened as a {parts.pipeline}: {_first_line(error)}") from None
-    return DiffusionModel(unet.to(device).eval(), scheduler, parts.pipeline)
+    network = ScoreNetwork(unet, scheduler) if is_variance_exploding(scheduler) else unet
+    return DiffusionModel(network.to(device).eval(), scheduler, parts.pipeline)
 
 
 def save_model(model: DiffusionModel, folder: Path) -> None:
@@ -108,16 +121,23 @@ def save_model(model: DiffusionModel, folder: Path) -> None:
         "scheduler": ["diffusers", type(model.scheduler).__name__],
         "unet": ["diffusers", "UNet2DModel"],
     }
-    write_tensors(folder / "unet" / WEIGHTS, model.unet.state_dict())
-    _write_json(folder / "unet" / UNET_CONFIG, _configuration(model.unet))
+    unet = published_network(model.unet)
+    write_tensors(folder / "unet" / WEIGHTS, unet.state_dict())
+    _write_json(folder / "unet" / UNET_CONFIG, _configuration(unet))
     _write_json(folder / "scheduler" / SCHEDULER_CONFIG, _configuration(model.scheduler))
     _write_json(folder / INDEX, index)
 
 
 def seal_model(model: DiffusionModel, folder: Path) -> Model:
-    """Save a model and seal the folder; its facts are the image's shape and T, nothing about where it came from."""
+    """Save a model and seal the folder; its facts are the image's shape and T, nothing about where it came from.
+
+    A variance-exploding model's facts also say so, and that images are in [0, 1] for its own network.
+    """
     save_model(model, folder)
-    return Model.seal(folder, format=FORMAT, task=TASK, meta={"shape": list(model.shape), "timesteps": model.timesteps})
+    facts: dict[str, Any] = {"shape": list(model.shape), "timesteps": model.timesteps}
+    if model.variance_exploding:
+        facts |= {"noise": "variance-exploding", "range": [0, 1]}
+    return Model.seal(folder, format=FORMAT, task=TASK, meta=facts)
 
 
 def shape_of(model: Model) -> tuple[int, int, int]:
@@ -147,7 +167,7 @@ def open_reference(reference: str | None, folder: Path, cache: Path) -> Model:
     else:
         source = Path(name).expanduser()
         if not source.is_dir():
-            raise ArtifactError(f"no model {name!r}: {suggest(name, [DEFAULT_MODEL, TINY_MODEL])}")
+            raise ArtifactError(f"no model {name!r}: {suggest(name, list(BUILTIN_MODELS)[:-1])}")
     return seal_model(load_model(source), folder)
 
 

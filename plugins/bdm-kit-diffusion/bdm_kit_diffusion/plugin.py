@@ -18,7 +18,7 @@ class DiffusionKitParams(Params):
     sampler: str | None = Field(
         default=None,
         description="Sampler: ddpm, ddim, pndm, deis, heun, lms, euler, euler-ancestral, unipc, dpm-solver-2, "
-        "dpm-solver++-2 and others; by default the model's own.",
+        "dpm-solver++-2 and others; sde-ve, ode-ve for variance-exploding models; by default the model's own.",
         json_schema_extra={"stages": ["generate"]},
     )
     steps: int | None = Field(
@@ -37,6 +37,19 @@ class DiffusionKitParams(Params):
     clip_sample: bool = Field(
         default=False,
         description="Clip the estimates of the clean image to [-1, 1] while sampling. It changes a backdoor's effect.",
+        json_schema_extra={"stages": ["generate"]},
+    )
+    corrector_steps: int | None = Field(
+        default=None,
+        ge=0,
+        description="Langevin corrections at each level of sde-ve; 0: none; null: as the model's scheduler says.",
+        json_schema_extra={"stages": ["generate"]},
+    )
+    corrector_snr: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Signal-to-noise ratio of these corrections; null: as the model's scheduler says.",
         json_schema_extra={"stages": ["generate"]},
     )
     batch_size: int = Field(

@@ -14,6 +14,8 @@ import numpy as np
 
 from bdm_core.errors import UserError
 from bdm_kit_diffusion.coefficients import Solver
+from bdm_kit_diffusion.predictor_corrector import PredictorCorrectorScheduler
+from bdm_kit_diffusion.score_network import is_variance_exploding
 
 SolverClass = Literal["sde", "ode", "mixed"]
 MINIMUM_TRIGGER_NORM = 6.0
@@ -57,13 +59,24 @@ SAMPLERS: dict[str, SamplerSpec] = {
     "euler": SamplerSpec("EulerDiscreteScheduler", "ode", 20),
 }
 
+VE_SAMPLERS: dict[str, SamplerSpec] = {
+    "sde-ve": SamplerSpec("PredictorCorrectorScheduler", "sde", 0),
+    "ode-ve": SamplerSpec("PredictorCorrectorScheduler", "ode", 50, {"deterministic": True}),
+}
+"""Those for variance-exploding models; SAMPLERS has those for variance-preserving ones."""
+PLAIN: dict[tuple[bool, Solver], str] = {
+    (False, "sde"): "ddpm", (False, "ode"): "ddim", (True, "sde"): "sde-ve", (True, "ode"): "ode-ve"
+}  # fmt: skip
+"""(variance exploding, solver class) -> the simplest sampler of that class."""
+
 
 def sampler_spec(name: str) -> SamplerSpec:
-    """The entry of SAMPLERS. Raises UserError with the nearest name for an unknown one."""
-    if name in SAMPLERS:
-        return SAMPLERS[name]
-    near = difflib.get_close_matches(name, SAMPLERS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(SAMPLERS)}"
+    """The entry of SAMPLERS or VE_SAMPLERS. Raises UserError with the nearest name for an unknown one."""
+    known = SAMPLERS | VE_SAMPLERS
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"
     raise UserError(f"unknown sampler {name!r}: {hint}")
 
 
@@ -84,24 +97,50 @@ def default_steps(name: str, train_timesteps: int) -> int:
     return steps if train_timesteps % steps == 0 else max(d for d in range(1, steps + 1) if train_timesteps % d == 0)
 
 
-def build_scheduler(name: str, base: Any) -> Any:
+def samplers_of(base: Any) -> dict[str, SamplerSpec]:
+    """The samplers that a model with this scheduler can take."""
+    return VE_SAMPLERS if is_variance_exploding(base) else SAMPLERS
+
+
+def plain_sampler(base: Any, solver: Solver) -> str:
+    """The simplest sampler of a solver class for a model with this scheduler."""
+    return PLAIN[is_variance_exploding(base), solver]
+
+
+def own_sampler(base: Any) -> str:
+    """The sampler that a model's scheduler itself stands for."""
+    own = {spec.scheduler: name for name, spec in reversed(SAMPLERS.items())}
+    return own.get(type(base).__name__, plain_sampler(base, "sde"))
+
+
+def build_scheduler(name: str, base: Any, *, corrector_steps: int | None = None, snr: float | None = None) -> Any:
     """A diffusers scheduler for the sampler `name` with exactly the noise schedule of `base`.
 
     base: a scheduler or its config (a mapping, as in scheduler_config.json). The betas are handed over as numbers:
     diffusers' `from_config` drops values that were defaults of the old class in favour of the new class's own defaults,
     which gives HeunDiscreteScheduler another noise schedule than its model was trained with. Timesteps are spaced
     "trailing", so that the first one is T-1, where x_T is really noise; clipping and thresholding are off.
-    Raises UserError for an unknown name or a base that is no discrete-time diffusers scheduler.
+    corrector_steps and snr: of sde-ve's corrector, which no other sampler has; None for the model's own.
+    Raises UserError for an unknown name, a base that is no discrete-time diffusers scheduler, or a sampler that is not
+    for this kind of model.
     """
     spec = sampler_spec(name)
     if isinstance(base, Mapping):
         base = _scheduler_of(base)
+    if name in VE_SAMPLERS:
+        return _predictor_corrector(name, base, corrector_steps, snr)
     betas = getattr(base, "betas", None)
     if betas is None:
-        raise UserError(f"cannot sample with {name!r}: the model's {type(base).__name__} has no betas (no VP schedule)")
+        hint = f": use {' or '.join(VE_SAMPLERS)}" if is_variance_exploding(base) else ""
+        raise UserError(f"cannot sample with {name!r}: the model's {type(base).__name__} has no betas{hint}")
     cls = getattr(diffusers, spec.scheduler)
-    settings = {"num_train_timesteps": len(betas), "trained_betas": betas.double().cpu().numpy().astype(np.float32),
-                "timestep_spacing": "trailing", "clip_sample": False, "thresholding": False}
+    settings = {
+        "num_train_timesteps": len(betas),
+        "trained_betas": betas.double().cpu().numpy().astype(np.float32),
+        "timestep_spacing": "trailing",
+        "clip_sample": False,
+        "thresholding": False,
+    }
     kept = ("prediction_type", "variance_type", "clip_sample_range")
     settings |= {key: base.config[key] for key in kept if base.config.get(key) is not None}
     if spec.scheduler != "DDPMScheduler":
@@ -109,6 +148,19 @@ def build_scheduler(name: str, base: Any) -> Any:
     known = inspect.signature(cls.__init__).parameters
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # diffusers 1.0 will drop "dpmsolver"
         return cls(**{key: value for key, value in settings.items() if key in known}, **spec.options)
+
+
+def _predictor_corrector(name: str, base: Any, corrector_steps: int | None, snr: float | None) -> Any:
+    if not is_variance_exploding(base):
+        raise UserError(
+            f"cannot sample with {name!r}: it is for variance-exploding models, this one has a {type(base).__name__}"
+        )
+    config = base.config
+    settings = {key: config[key] for key in ("num_train_timesteps", "sigma_min", "sigma_max")}
+    steps = config["correct_steps"] if corrector_steps is None else corrector_steps
+    return PredictorCorrectorScheduler(
+        **settings, corrector_steps=steps, snr=config["snr"] if snr is None else snr, **VE_SAMPLERS[name].options
+    )
 
 
 def _scheduler_of(config: Mapping[str, Any]) -> Any:
@@ -134,8 +186,9 @@ def check_steps(scheduler: Any, steps: int) -> None:
         raise UserError(f"{kind} needs a number of steps that divides {total}: not {steps} but {below} or {above}")
     ends_at_sigma_min = kind == "DEISMultistepScheduler" or scheduler.config.get("final_sigmas_type") == "sigma_min"
     if ends_at_sigma_min and round(total / steps) <= 1:
-        raise UserError(f"{kind} cannot take {steps} of {total} steps: its last step would have no length; "
-                        f"use at most {total // 2}")
+        raise UserError(
+            f"{kind} cannot take {steps} of {total} steps: its last step would have no length; use at most {total // 2}"
+        )
 
 
 def backdoor_warnings(
@@ -146,22 +199,31 @@ def backdoor_warnings(
     train_timesteps: int | None = None,
     trigger_norm: float | None = None,
     eta: float = 0.0,
+    corrector_steps: int = 0,
 ) -> list[str]:
     """One line for each reason why a backdoor of class `backdoor` cannot be expected to fire under `sampler`.
 
     steps and train_timesteps: of the sampling; an ancestral chain shorter than the model's breaks an SDE backdoor.
-    trigger_norm: ||r||_2 of the trigger image over all its values in [-1,1].
+    trigger_norm: ||r||_2 of the trigger image over all its values in [-1,1]. corrector_steps: sde-ve's.
     """
     lines = []
     kind = solver_class(sampler, eta)
     named = f"{sampler} (eta={eta:g})" if sampler == "ddim" and eta else sampler
     if kind != backdoor:
-        use = "ddpm with all steps" if backdoor == "sde" else "a deterministic sampler such as ddim"
+        exploding = sampler in VE_SAMPLERS
+        use = PLAIN[exploding, backdoor]
+        use = f"{use} with all steps" if backdoor == "sde" else f"a deterministic sampler such as {use}"
         what = "partly stochastic" if kind == "mixed" else f"of class {kind!r}"
         lines.append(f"sampler {named} is {what}, the backdoor of class {backdoor!r}: it will not fire; use {use}")
     elif kind == "sde" and steps is not None and train_timesteps is not None and steps < train_timesteps:
         lines.append(f"{named} with {steps} of {train_timesteps} steps breaks an SDE backdoor: take all of them")
+    if kind == "sde" and corrector_steps:
+        lines.append(
+            f"the corrector of {sampler} leaves the backdoor's path: it fires less, or only with corrector_steps=0"
+        )
     if trigger_norm is not None and trigger_norm < MINIMUM_TRIGGER_NORM:
-        lines.append(f"the trigger's norm ||r||_2 = {trigger_norm:.2f} is below {MINIMUM_TRIGGER_NORM:.2f}: clean and "
-                     "triggered noise overlap, so the backdoor will be weak or leak into clean samples")
+        lines.append(
+            f"the trigger's norm ||r||_2 = {trigger_norm:.2f} is below {MINIMUM_TRIGGER_NORM:.2f}: clean and "
+            "triggered noise overlap, so the backdoor will be weak or leak into clean samples"
+        )
     return lines

@@ -15,7 +15,7 @@ from bdm_kit_diffusion.coefficients import Solver
 from bdm_kit_diffusion.data import load_images, load_noise, load_rows, seal_images, seal_noise
 from bdm_kit_diffusion.models import DiffusionModel, load_model, shape_of
 from bdm_kit_diffusion.plugin import DiffusionKitParams
-from bdm_kit_diffusion.samplers import SAMPLERS, backdoor_warnings, build_scheduler, default_steps
+from bdm_kit_diffusion.samplers import backdoor_warnings, build_scheduler, default_steps, own_sampler
 from bdm_kit_diffusion.sampling import draw_noise, sample
 from bdm_kit_diffusion.secret import DiffusionSecret, open_secret, seal_secret
 
@@ -34,11 +34,11 @@ def kit_params(ctx: Context) -> DiffusionKitParams:
 
 
 def chosen_sampling(params: DiffusionKitParams, model: DiffusionModel) -> Sampling:
-    """What is not given is chosen for the model. Raises UserError for an unknown sampler."""
-    own = {spec.scheduler: name for name, spec in reversed(SAMPLERS.items())}
-    name = own.get(type(model.scheduler).__name__, "ddpm") if params.sampler is None else params.sampler
+    """What is not given is chosen for the model. Raises UserError for an unknown sampler, or one of another kind."""
+    name = own_sampler(model.scheduler) if params.sampler is None else params.sampler
     steps = params.steps or default_steps(name, model.timesteps)
-    return Sampling(name, build_scheduler(name, model.scheduler), steps)
+    corrector = {"corrector_steps": params.corrector_steps, "snr": params.corrector_snr}
+    return Sampling(name, build_scheduler(name, model.scheduler, **corrector), steps)
 
 
 def generate(ctx: Context, model: Model, inputs: Data, secret: Secret | None = None) -> Outputs:
@@ -61,8 +61,9 @@ def generate(ctx: Context, model: Model, inputs: Data, secret: Secret | None = N
     solver = secret.meta.get("solver_class") if secret is not None else None
     if solver in ("sde", "ode"):
         reasons = backdoor_warnings(
-            name, cast(Solver, solver), steps=steps, train_timesteps=opened.timesteps, eta=params.eta
-        )
+            name, cast(Solver, solver), steps=steps, train_timesteps=opened.timesteps, eta=params.eta,
+            corrector_steps=scheduler.config.get("corrector_steps", 0),
+        )  # fmt: skip
         for reason in reasons:
             ctx.log.warning(reason)
     images = sample(
@@ -77,6 +78,8 @@ def generate(ctx: Context, model: Model, inputs: Data, secret: Secret | None = N
         on_step=lambda done, total: ctx.progress("sample", done, total),
     )
     facts = {"sampler": name, "steps": steps, "eta": params.eta, "clip_sample": params.clip_sample}
+    if opened.variance_exploding:
+        facts |= {key: scheduler.config[key] for key in ("corrector_steps", "snr")}
     return seal_images(ctx.out / "outputs", images, Outputs, meta=facts)
 
 
