@@ -1,4 +1,4 @@
-"""Image sets and initial noise as artifacts; the built-in digits.
+"""Image sets and initial noise as artifacts; the built-in data sets.
 
 An image set is a folder of PNG files with ``rows.jsonl``, or, for large sets and values that are not 8-bit, one
 safetensors file. Both give back exactly what was written. Initial noise is one safetensors file.
@@ -20,11 +20,13 @@ from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_diffusion.images import from_bytes, read_folder, read_image, to_bytes
 from bdm_kit_diffusion.models import shape_of
 from bdm_kit_diffusion.references import fetch_snapshot, parse_hub_reference, suggest
+from bdm_kit_diffusion.shapes import SHAPE as SHAPES_SHAPE
+from bdm_kit_diffusion.shapes import load_shapes
 from bdm_kit_diffusion.tensors import read_tensors, write_tensors
 
 TASK = "unconditional-image-generation"
-DEFAULT_DATA = "digits"
-BUILTIN_DATA = (DEFAULT_DATA, "tiny")
+DEFAULT_DATA, SHAPES_DATA = "digits", "shapes"
+BUILTIN_DATA = (DEFAULT_DATA, SHAPES_DATA, "tiny")
 """``tiny`` is what the conformance tests ask every kit for: the first 32 digits."""
 IMAGES, NOISE = "images", "noise"
 ROWS = "rows.jsonl"
@@ -38,6 +40,18 @@ def load_digits() -> tuple[Tensor, Tensor]:
 
     digits = bundled()
     return from_bytes(to_bytes(torch.tensor(digits.images)[:, None] / 8 - 1)), torch.tensor(digits.target)
+
+
+def load_builtin(name: str) -> tuple[Tensor, list[dict[str, Any]]]:
+    """A built-in data set by name: images (N, C, H, W) in [-1, 1], and what each shows; all have a ``label``.
+
+    ``digits`` are 1797 pictures 1x8x8 of ten classes, ``shapes`` 2048 pictures 3x16x16 of eight.
+    """
+    if name == SHAPES_DATA:
+        shapes = load_shapes()
+        return shapes.images, shapes.rows()
+    images, labels = load_digits()
+    return images, [{"label": int(label)} for label in labels]
 
 
 def seal_images(
@@ -132,27 +146,28 @@ def open_reference(reference: str | None, model: Model, folder: Path, cache: Pat
     """Bring training images into ``folder``, in the shape that the model takes, sealed.
 
     Args:
-        reference: None or ``digits`` for the built-in ones, a folder of images or of parquet files, a sealed image set,
-            or ``hf:org/name@commit``.
+        reference: ``digits`` or ``shapes``, a folder of images or of parquet files, a sealed image set, or
+            ``hf:org/name@commit``; None for the built-in set of the model's shape.
         model: its meta has the shape.
         folder: where to.
         cache: where a download may be kept meanwhile.
         limit: take at most so many.
 
     Raises:
-        UserError: no such data, a broken image, or the digits for a model of another shape.
+        UserError: no such data, a broken image, or a built-in set for a model of another shape.
     """
     shape = list(shape_of(model))
     rows: list[dict[str, Any]] | None = None
-    name = reference or DEFAULT_DATA
+    name = reference or (SHAPES_DATA if shape == SHAPES_SHAPE else DEFAULT_DATA)
     if name in BUILTIN_DATA:
-        images, labels = load_digits()
+        images, rows = load_builtin(name)
         limit = min(limit or 32, 32) if name == "tiny" else limit
         if shape != list(images.shape[1:]):
+            size = "x".join(map(str, images.shape[1:]))
             raise UserError(
-                f"the model makes images of shape {shape}, the built-in digits are 1x8x8: name data with --data"
+                f"the model makes images of shape {shape}, the built-in {name} are {size}: name data with --data"
             )
-        rows = [{"label": int(label)} for label in labels[:limit]]
+        rows = rows[:limit]
     elif (hub := parse_hub_reference(name)) is not None:
         patterns = ["*.png", "*.jpg", "*.jpeg", "*.parquet"]
         source = fetch_snapshot(hub, cache, patterns, repo_type="dataset")
@@ -160,7 +175,7 @@ def open_reference(reference: str | None, model: Model, folder: Path, cache: Pat
     else:
         source = Path(name).expanduser()
         if not source.exists():
-            raise UserError(f"no data {name!r}: {suggest(name, [DEFAULT_DATA])}")
+            raise UserError(f"no data {name!r}: {suggest(name, [DEFAULT_DATA, SHAPES_DATA])}")
         if (source / MANIFEST).is_file():
             return _reseal(Data.open(source), shape, folder, limit)
         images = from_bytes(read_folder(source, shape, limit, cache / "tables"))
