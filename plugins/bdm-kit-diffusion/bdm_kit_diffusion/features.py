@@ -1,7 +1,7 @@
-"""The built-in feature space: a small image classifier and the features before its last layer.
+"""The built-in feature spaces: small image classifiers and the features before their last layer.
 
-The Frechet distance of the built-in model is measured in these features. The classifier is shipped as safetensors with
-a ``config.json``; ``python -m bdm_kit_diffusion.recipes.digits_classifier`` rebuilds it.
+The Frechet distance of the built-in models is measured in these features. The classifiers are shipped as safetensors
+with a ``config.json``; ``python -m bdm_kit_diffusion.recipes.digits_classifier`` (``shapes_classifier``) rebuilds them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from torch.nn import functional
 from bdm_core.errors import UserError
 
 BUILTIN_CLASSIFIER = Path(__file__).parent / "builtin" / "digits-classifier"
+SHAPES_CLASSIFIER = Path(__file__).parent / "builtin" / "shapes-classifier"
+CLASSIFIERS: dict[tuple[int, int, int], Path] = {(1, 8, 8): BUILTIN_CLASSIFIER, (3, 16, 16): SHAPES_CLASSIFIER}
+"""The shipped classifier for images of a shape (C, H, W)."""
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 

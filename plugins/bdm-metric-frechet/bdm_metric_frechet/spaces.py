@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from bdm_core.errors import UserError
 
-DIGITS = "digits-classifier"
+CLASSIFIERS = {(1, 8, 8): "digits-classifier", (3, 16, 16): "shapes-classifier"}
+"""The kit's classifier for the images of its built-in data sets, by their shape (C, H, W)."""
 ATTRIBUTES = "attributes"
 INCEPTION = "inception"
 PIXELS = "pixels"
-DIGITS_SHAPE = (1, 8, 8)
 PIXEL_SIDE = 8
 
 
@@ -47,7 +47,7 @@ def feature_space(wanted: str, shape: tuple[int, ...], device: str) -> FeatureSp
         UserError: unknown name, an extra that is not installed, or a network for images of another shape.
     """
     if wanted == "auto":
-        wanted = DIGITS if shape == DIGITS_SHAPE else INCEPTION if _has_inception() else PIXELS
+        wanted = CLASSIFIERS.get(shape) or (INCEPTION if _has_inception() else PIXELS)
     if wanted == PIXELS:
         return FeatureSpace(PIXELS, _pixels)
     if wanted == INCEPTION:
@@ -56,14 +56,15 @@ def feature_space(wanted: str, shape: tuple[int, ...], device: str) -> FeatureSp
         return _attributes(ATTRIBUTES, None, shape, device)
     if Path(wanted).is_dir() and _has_heads(Path(wanted)):
         return _attributes(Path(wanted).name, Path(wanted), shape, device)
-    if wanted == DIGITS or Path(wanted).is_dir():
+    if wanted in CLASSIFIERS.values() or Path(wanted).is_dir():
         from bdm_kit_diffusion.features import load_classifier
+        from bdm_kit_diffusion.references import BUILTIN
 
-        network = load_classifier(device=device) if wanted == DIGITS else load_classifier(Path(wanted), device=device)
-        return FeatureSpace(Path(wanted).name, network.features)
+        folder = BUILTIN / wanted if wanted in CLASSIFIERS.values() else Path(wanted)
+        return FeatureSpace(folder.name, load_classifier(folder, device=device).features)
+    known = ", ".join(("auto", *CLASSIFIERS.values(), ATTRIBUTES, INCEPTION, PIXELS))
     raise UserError(
-        f"metric:frechet.features: no feature space {wanted!r}; it is auto, {DIGITS}, {ATTRIBUTES}, {INCEPTION}, "
-        f"{PIXELS} or the folder of a classifier"
+        f"metric:frechet.features: no feature space {wanted!r}; it is one of {known}, or a classifier's folder"
     )
 
 

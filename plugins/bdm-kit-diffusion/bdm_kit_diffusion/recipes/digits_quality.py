@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bdm_kit_diffusion.data import load_digits
-from bdm_kit_diffusion.features import load_classifier
+from bdm_kit_diffusion.features import ImageClassifier, load_classifier
 from bdm_kit_diffusion.images import from_bytes, to_bytes
 from bdm_kit_diffusion.models import DEFAULT_MODEL, load_model
 from bdm_kit_diffusion.references import BUILTIN
@@ -28,19 +28,47 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
     return float((one.mean(0) - other.mean(0)).square().sum() + a.trace() + b.trace() - 2 * cross)
 
 
-def describe(images: Tensor, reference: Tensor) -> dict[str, float | list[int]]:
-    """Distance of images to the digits in features and pixels, the classifier's confidence, and classes 0 to 9."""
-    classifier = load_classifier()
+def describe(images: Tensor, reference: Tensor, classifier: ImageClassifier) -> dict[str, float | list[int]]:
+    """Distance of images to the reference images in features and pixels, the classifier's confidence, its classes."""
     probabilities = classifier.logits(images).softmax(1)
     entropy = -(probabilities * probabilities.log()).sum(1)
+    distance = frechet_distance(classifier.features(images), classifier.features(reference))
     return {
-        "frechet distance, features": round(frechet_distance(classifier.features(images), reference), 3),
-        "frechet distance, pixels": round(frechet_distance(images.flatten(1), load_digits()[0].flatten(1)), 3),
+        "frechet distance, features": round(distance, 3),
+        "frechet distance, pixels": round(frechet_distance(images.flatten(1), reference.flatten(1)), 3),
         "mean confidence": round(probabilities.amax(1).mean().item(), 3),
         "confidence below 0.7": round((probabilities.amax(1) < 0.7).float().mean().item(), 3),
         "mean entropy, nats": round(entropy.mean().item(), 3),
-        "images per class": torch.bincount(probabilities.argmax(1), minlength=10).tolist(),
+        "images per class": torch.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]).tolist(),
     }
+
+
+def print_report(folder: Path, name: str, reference: Tensor, classifier: ImageClassifier, samples: int) -> None:
+    """Print the measurements of a model as JSON: of its training images, between halves of them, of two samplers.
+
+    Args:
+        folder: the model's.
+        name: of the training images.
+        reference: the training images, (N, C, H, W) in [-1, 1].
+        classifier: the feature space.
+        samples: images to generate with each sampler.
+    """
+    model = load_model(folder)
+    features = classifier.features(reference)
+    order = torch.randperm(len(reference), generator=torch.Generator().manual_seed(0))
+    halves = features[order[: len(order) // 2]], features[order[len(order) // 2 :]]
+    report: dict[str, object] = {
+        name: describe(reference, reference, classifier),
+        f"frechet distance between halves of the {name}": round(frechet_distance(*halves), 3),
+    }
+    noise = draw_noise(samples, model.shape, seed=0)
+    for sampler in ("ddpm", "ddim"):
+        steps = default_steps(sampler, model.timesteps)
+        images = sample(model.unet, build_scheduler(sampler, model.scheduler), noise, steps=steps, seed=0)
+        report[f"{sampler}, {steps} steps, {samples} samples"] = describe(
+            from_bytes(to_bytes(images)), reference, classifier
+        )
+    print(json.dumps(report, indent=2))
 
 
 def main() -> None:
@@ -50,21 +78,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1024)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model = load_model(arguments.folder)
-    digits, _ = load_digits()
-    features = load_classifier().features(digits)
-    order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(0))
-    halves = features[order[: len(order) // 2]], features[order[len(order) // 2 :]]
-    report: dict[str, object] = {
-        "digits": describe(digits, features),
-        "frechet distance between halves of the digits": round(frechet_distance(*halves), 3),
-    }
-    noise = draw_noise(arguments.samples, model.shape, seed=0)
-    for name in ("ddpm", "ddim"):
-        steps = default_steps(name, model.timesteps)
-        images = sample(model.unet, build_scheduler(name, model.scheduler), noise, steps=steps, seed=0)
-        report[f"{name}, {steps} steps, {len(images)} samples"] = describe(from_bytes(to_bytes(images)), features)
-    print(json.dumps(report, indent=2))
+    print_report(arguments.folder, "digits", load_digits()[0], load_classifier(), arguments.samples)
 
 
 if __name__ == "__main__":
