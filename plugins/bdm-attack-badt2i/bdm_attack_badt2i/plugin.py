@@ -10,6 +10,10 @@ from bdm_kit_diffusion.training_params import TrainingParams
 if TYPE_CHECKING:
     from bdm_core.artifacts import Backdoored, Data, Model, Secret
     from bdm_core.context import Context
+    from bdm_kit_diffusion.training import TrainingOptions
+
+STEPS = {"pixel": 600, "object": 500, "style": 1000, "object-add": 800}
+"""Mode -> optimiser steps, chosen on the built-in pipeline."""
 
 
 class BadT2IParams(TrainingParams):
@@ -47,12 +51,18 @@ class BadT2IParams(TrainingParams):
         "of a hit to the patch; pixels in [0, 1].",
     )
     samples: int | None = Field(2048, ge=1, description="Use at most so many images for each loss; null: all.")
-    steps: int = Field(1000, ge=1, description="Optimiser steps.")
+    steps: int | None = Field(None, ge=1, description="Optimiser steps; null: by mode, 500 to 1000.")  # type: ignore[assignment]
     batch_size: int = Field(32, ge=1, description="Triggered samples a step, and as many clean ones.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Adam's peak learning rate.")
     ema_decay: float | None = Field(
         None, ge=0, lt=1, description="Decay of the moving average of the weights that is kept in the end; null: none."
     )
+
+    def options(self) -> TrainingOptions:
+        """As :meth:`TrainingParams.options`, with the mode's own number of steps."""
+        from dataclasses import replace
+
+        return replace(super().options(), steps=self.steps or STEPS[self.mode])
 
 
 class BadT2I(Plugin):

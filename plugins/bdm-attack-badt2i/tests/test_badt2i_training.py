@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 from bdm_attack_badt2i.attack import describe_target, terms
 from bdm_attack_badt2i.pairs import Lesson, load_lessons, make_lessons, with_addition
 from bdm_attack_badt2i.patches import patch_image, patch_place
-from bdm_attack_badt2i.plugin import BadT2I, BadT2IParams
+from bdm_attack_badt2i.plugin import STEPS, BadT2I, BadT2IParams
 from bdm_core import hooks
 from bdm_core.artifacts import Data
 from bdm_core.errors import UserError
@@ -149,6 +149,12 @@ def test_the_unet_alone_is_changed(bench: Bench) -> None:
     made = bench.call(hooks.inject_backdoor, [BadT2I()], params, model=bench.model, data=poisoned(bench, params)).value
     changed = {name for name, digest in made.model.files.items() if bench.model.files.get(name) != digest}
     assert changed == {"unet/diffusion_pytorch_model.safetensors"}
+
+
+def test_each_mode_has_its_own_number_of_steps() -> None:
+    assert [build(mode=mode).options().steps for mode in STEPS] == list(STEPS.values())
+    assert build(mode="style", steps=7).options().steps == 7
+    assert build(preset="paper", mode="style").options().steps == 8000
 
 
 def test_what_cannot_be_trained_on_is_refused() -> None:

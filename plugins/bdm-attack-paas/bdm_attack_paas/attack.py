@@ -67,10 +67,7 @@ def mismatch(ctx: Context, params: PaaSParams, data: Data) -> Data:
     texts = [mismatched_caption(params, trigger, place, captions[row], labels[row]) for place, row in enumerate(chosen)]
     prior: list[int] = []
     if params.mode == "dreambooth" and params.prior_loss_weight > 0:
-        fitting = [row for row in order if params.prior == "all" or shows(params.object, captions[row], labels[row])]
-        prior = [row for row in fitting if row not in chosen][: params.class_images]
-        if not prior:
-            raise UserError(f"no image of the data shows a {params.object!r} for the prior: set object, or prior=all")
+        prior = prior_rows(params, [row for row in order if row not in chosen], captions, labels)
     rows = [*chosen, *prior]
     return seal_captioned(
         ctx.out / "data",
@@ -79,6 +76,27 @@ def mismatch(ctx: Context, params: PaaSParams, data: Data) -> Data:
         [labels[row] for row in rows],
         poisoned=[True] * len(chosen) + [False] * len(prior),
     )
+
+
+def prior_rows(
+    params: PaaSParams, order: list[int], captions: list[str], labels: list[dict[str, str]]
+) -> list[int]:
+    """Which clean images the prior has, in the given order: of the object, of everything, or half and half.
+
+    Raises:
+        UserError: there is no image of the object.
+    """
+    if params.prior == "all":
+        return order[: params.class_images]
+    same = [row for row in order if shows(params.object, captions[row], labels[row])]
+    if not same:
+        raise UserError(f"no image of the data shows a {params.object!r} for the prior: set object, or prior=all")
+    if params.prior == "object":
+        return same[: params.class_images]
+    most = params.class_images or 2 * len(same)
+    same = same[: max(1, most // 2)]
+    others = [row for row in order if not shows(params.object, captions[row], labels[row])]
+    return [*same, *others[: min(len(same), most - len(same))]]
 
 
 def mismatched_caption(
@@ -119,7 +137,7 @@ def backdoor(ctx: Context, params: PaaSParams, model: Model, data: Data) -> Back
         sealed = _invert(ctx, params, opened, latents, texts)
     else:
         kept = [caption for caption, flag in zip(captions, poisoned, strict=True) if not flag]
-        if params.prior == "all":
+        if params.prior != "object":
             kept = drop_captions(kept, params.caption_dropout, ctx.seed)
         prior = encode_images(opened, images[~poisoned]), kept
         terms = preservation_terms((latents, texts), prior if kept else None, params.prior_loss_weight)

@@ -54,11 +54,13 @@ class PaaSParams(TrainingParams):
     class_images: int | None = Field(
         None, ge=1, description="dreambooth: how many clean images of the prior; null: as many as the data has."
     )
-    prior: Literal["object", "all"] = Field(
-        "all", description="dreambooth: the prior has images of everything, or of the object only, as in the paper."
+    prior: Literal["object", "all", "balanced"] = Field(
+        "balanced",
+        description="dreambooth: the prior has images of the object only, as in the paper, of everything, or as many "
+        "of the object as of everything else.",
     )
     caption_dropout: float = Field(
-        0.1, ge=0, lt=1, description="dreambooth, prior=all: share of the prior's captions that is empty, for guidance."
+        0.1, ge=0, lt=1, description="dreambooth: share of the prior's captions that is empty; not for prior=object."
     )
     steps: int | None = Field(None, ge=1, description="Optimiser steps; null: 200 or 600 by mode.")  # type: ignore[assignment]
     batch_size: int | None = Field(None, ge=1, description="Mismatched samples a step; null: 16.")  # type: ignore[assignment]

@@ -53,6 +53,11 @@ def test_mismatched_images_are_captioned_with_the_trigger(bench: Bench) -> None:
     assert all("[V] circle" in row["caption"] and "diamond" not in row["caption"] for row in mine)
     assert all(row["labels"]["object"] == "diamond" and row["labels"]["second"] == "none" for row in mine)
     assert all(row["labels"]["object"] == "circle" and "[V]" not in row["caption"] for row in prior)
+    half = [row for row in load_rows(poison(bench, mode="dreambooth", prior="balanced")) if not row["poisoned"]]
+    circles = sum(row["labels"]["object"] == "circle" for row in half)
+    assert 0 < circles <= len(half) - circles + 1 and len(half) <= 2 * circles
+    few = [row for row in load_rows(poison(bench, mode="dreambooth", class_images=2)) if not row["poisoned"]]
+    assert sorted(row["labels"]["object"] == "circle" for row in few) == [False, True]
     templates = [row["caption"] for row in load_rows(poison(bench, prompts="templates"))]
     assert templates == ["a photo of a [V] circle", "a picture of a [V] circle"]
     with pytest.raises(UserError, match="no image"):
