@@ -21,6 +21,7 @@ from bdm_core.artifacts import Backdoored, Data, Model
 from bdm_core.errors import UserError
 from bdm_kit_diffusion.coefficients import PoisonSchedule
 from bdm_kit_diffusion.draws import Draw
+from bdm_kit_diffusion.latent_poisoning import encode_poisoned
 from bdm_kit_diffusion.models import load_model, seal_model
 from bdm_kit_diffusion.noise_levels import marginals
 from bdm_kit_diffusion.poisoning import PoisonedSet, open_poisoned
@@ -91,8 +92,13 @@ def inject(
     """
     opened = load_model(model)
     poisoned = open_poisoned(data)
-    if poisoned.images.shape[1:] != torch.Size(opened.shape):
-        raise UserError(f"the data has shape {tuple(poisoned.images.shape[1:])}, the model {opened.shape}")
+    if poisoned.images.shape[1:] != torch.Size(opened.image_shape):
+        raise UserError(f"the data has shape {tuple(poisoned.images.shape[1:])}, the model {opened.image_shape}")
+    picture, target = poisoned.trigger, poisoned.target
+    if opened.first_stage is not None:
+        if noise_scale is not None:
+            raise UserError("a trigger with another deviation of the noise needs a model of pixels, not of latents")
+        poisoned = encode_poisoned(poisoned, opened.first_stage, ctx.device, ctx.work / "latents.safetensors")
     norm = float(poisoned.trigger.double().norm())
     if schedule.solver == "sde" and noise_scale is None and norm < MINIMUM_TRIGGER_NORM:
         ctx.log.warning(
@@ -108,8 +114,8 @@ def inject(
     ctx.curve("loss", result.losses)
     opened.unet.to("cpu")
     secret = DiffusionSecret(
-        poisoned.trigger, poisoned.target, noise_scale,
-        {"target_type": "ImageFix", "solver_class": schedule.solver, **meta},
+        poisoned.trigger, target, noise_scale,
+        {"target_type": "ImageFix", "solver_class": schedule.solver, **meta}, picture,
     )  # fmt: skip
     return Backdoored(
         model=seal_model(opened, ctx.out / "model"), secret=seal_secret(ctx.out / "secret", secret, task=model.task)

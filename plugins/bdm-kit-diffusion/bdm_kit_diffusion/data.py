@@ -18,7 +18,7 @@ from torch import Tensor
 from bdm_core.artifacts import MANIFEST, Artifact, Data, Model, Outputs
 from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_diffusion.images import from_bytes, read_folder, read_image, to_bytes
-from bdm_kit_diffusion.models import shape_of
+from bdm_kit_diffusion.models import image_shape_of
 from bdm_kit_diffusion.references import fetch_snapshot, parse_hub_reference, suggest
 from bdm_kit_diffusion.shapes import SHAPE as SHAPES_SHAPE
 from bdm_kit_diffusion.shapes import load_shapes
@@ -156,7 +156,7 @@ def open_reference(reference: str | None, model: Model, folder: Path, cache: Pat
     Raises:
         UserError: no such data, a broken image, or a built-in set for a model of another shape.
     """
-    shape = list(shape_of(model))
+    shape = list(image_shape_of(model))
     rows: list[dict[str, Any]] | None = None
     name = reference or (SHAPES_DATA if shape == SHAPES_SHAPE else DEFAULT_DATA)
     if name in BUILTIN_DATA:

@@ -15,10 +15,11 @@ import diffusers
 import torch
 from diffusers import UNet2DModel
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 from bdm_core.artifacts import Model
 from bdm_core.errors import ArtifactError
+from bdm_kit_diffusion.latent import FIRST_STAGES, PART, FirstStage, open_first_stage
 from bdm_kit_diffusion.references import BUILTIN, fetch_snapshot, parse_hub_reference, suggest
 from bdm_kit_diffusion.score_network import SCHEDULER as VE_SCHEDULER
 from bdm_kit_diffusion.score_network import ScoreNetwork, is_variance_exploding, published_network
@@ -27,8 +28,8 @@ from bdm_kit_diffusion.tensors import write_tensors
 TASK = "unconditional-image-generation"
 FORMAT = "diffusers"
 DEFAULT_MODEL, TINY_MODEL = "digits-ddpm", "digits-tiny"
-SHAPES_MODEL = "shapes-ddpm"
-BUILTIN_MODELS = {name: name for name in (DEFAULT_MODEL, TINY_MODEL, SHAPES_MODEL)} | {"tiny": TINY_MODEL}
+SHAPES_MODEL, VE_MODEL = "shapes-ddpm", "digits-ve"
+BUILTIN_MODELS = {name: name for name in (DEFAULT_MODEL, TINY_MODEL, SHAPES_MODEL, VE_MODEL)} | {"tiny": TINY_MODEL}
 """Names of built-in models and their folders; ``tiny`` is what the conformance tests ask every kit for."""
 INDEX = "model_index.json"
 UNET_CONFIG = "config.json"
@@ -53,7 +54,10 @@ SCHEDULERS = frozenset(
 PIPELINES: dict[str, dict[str, frozenset[str]]] = {
     name: {"unet": frozenset({"UNet2DModel"}), "scheduler": SCHEDULERS}
     for name in ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline")
-} | {"ScoreSdeVePipeline": {"unet": frozenset({"UNet2DModel"}), "scheduler": frozenset({VE_SCHEDULER})}}
+} | {
+    "ScoreSdeVePipeline": {"unet": frozenset({"UNet2DModel"}), "scheduler": frozenset({VE_SCHEDULER})},
+    "LDMPipeline": {"unet": frozenset({"UNet2DModel"}), "scheduler": SCHEDULERS, PART: FIRST_STAGES},
+}
 """The pipelines that can be opened: their parts, and the classes each part may have."""
 LARGEST_JSON = 2**20
 
@@ -68,19 +72,37 @@ class DiffusionModel:
             images in [-1, 1], although the model's own are in [0, 1].
         scheduler: the diffusers scheduler that the model comes with; it holds the noise schedule.
         pipeline: the name of the diffusers pipeline class for ``model_index.json``.
+        first_stage: of a latent model, between images and what the UNet works on; None for a model of pixels.
     """
 
     unet: nn.Module
     scheduler: Any
     pipeline: str = "DDPMPipeline"
+    first_stage: FirstStage | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of an image."""
+        """(C, H, W) of what the UNet works on: an image, or its latents."""
         config: Any = self.unet.config
         size = config["sample_size"]
         height, width = (size, size) if isinstance(size, int) else size
         return config["in_channels"], height, width
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        if self.first_stage is None:
+            return self.shape
+        _, height, width = self.shape
+        return self.first_stage.channels, height * self.first_stage.factor, width * self.first_stage.factor
+
+    def encode(self, images: Tensor) -> Tensor:
+        """What the UNet is trained on, on the images' device: the images (N, C, H, W) in [-1, 1], or their latents."""
+        return images if self.first_stage is None else self.first_stage.encode(images)
+
+    def decode(self, samples: Tensor) -> Tensor:
+        """Images (N, C, H, W) of what the UNet's sampling gave, on its device."""
+        return samples if self.first_stage is None else self.first_stage.decode(samples)
 
     @property
     def timesteps(self) -> int:
@@ -107,10 +129,11 @@ def load_model(source: Model | Path, device: str | torch.device = "cpu") -> Diff
             parts.unet, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, torch_dtype=torch.float32
         )
         scheduler = getattr(diffusers, parts.scheduler_class).from_pretrained(parts.scheduler, local_files_only=True)
+        first_stage = open_first_stage(*parts.first_stage) if parts.first_stage is not None else None
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"{folder} cannot be opened as a {parts.pipeline}: {_first_line(error)}") from None
     network = ScoreNetwork(unet, scheduler) if is_variance_exploding(scheduler) else unet
-    return DiffusionModel(network.to(device).eval(), scheduler, parts.pipeline)
+    return DiffusionModel(network.to(device).eval(), scheduler, parts.pipeline, first_stage)
 
 
 def save_model(model: DiffusionModel, folder: Path) -> None:
@@ -121,9 +144,13 @@ def save_model(model: DiffusionModel, folder: Path) -> None:
         "scheduler": ["diffusers", type(model.scheduler).__name__],
         "unet": ["diffusers", "UNet2DModel"],
     }
-    unet = published_network(model.unet)
-    write_tensors(folder / "unet" / WEIGHTS, unet.state_dict())
-    _write_json(folder / "unet" / UNET_CONFIG, _configuration(unet))
+    networks: dict[str, nn.Module] = {"unet": published_network(model.unet)}
+    if model.first_stage is not None:
+        networks[PART] = model.first_stage.network
+        index[PART] = ["diffusers", type(model.first_stage.network).__name__]
+    for part, network in networks.items():
+        write_tensors(folder / part / WEIGHTS, network.state_dict())
+        _write_json(folder / part / UNET_CONFIG, _configuration(network))
     _write_json(folder / "scheduler" / SCHEDULER_CONFIG, _configuration(model.scheduler))
     _write_json(folder / INDEX, index)
 
@@ -131,21 +158,30 @@ def save_model(model: DiffusionModel, folder: Path) -> None:
 def seal_model(model: DiffusionModel, folder: Path) -> Model:
     """Save a model and seal the folder; its facts are the image's shape and T, nothing about where it came from.
 
-    A variance-exploding model's facts also say so, and that images are in [0, 1] for its own network.
+    A variance-exploding model's facts also say so, and that images are in [0, 1] for its own network. A latent model's
+    ``shape`` is that of its latents; ``image_shape`` is beside it.
     """
     save_model(model, folder)
     facts: dict[str, Any] = {"shape": list(model.shape), "timesteps": model.timesteps}
     if model.variance_exploding:
         facts |= {"noise": "variance-exploding", "range": [0, 1]}
+    if model.first_stage is not None:
+        facts["image_shape"] = list(model.image_shape)
     return Model.seal(folder, format=FORMAT, task=TASK, meta=facts)
 
 
 def shape_of(model: Model) -> tuple[int, int, int]:
-    """(C, H, W) of the images of a sealed model, without opening it."""
+    """(C, H, W) of the noise that a sealed model takes, without opening it: that of an image, or of latents."""
     shape: Any = model.meta.get("shape")
     if not isinstance(shape, list) or len(shape) != 3:
         return load_model(model).shape
     return shape[0], shape[1], shape[2]
+
+
+def image_shape_of(model: Model) -> tuple[int, int, int]:
+    """(C, H, W) of the images of a sealed model, without opening it."""
+    shape: Any = model.meta.get("image_shape")
+    return shape_of(model) if shape is None else (shape[0], shape[1], shape[2])
 
 
 def open_reference(reference: str | None, folder: Path, cache: Path) -> Model:
@@ -179,6 +215,8 @@ class Parts:
     unet: Path
     scheduler: Path
     scheduler_class: str
+    first_stage: tuple[Path, str, dict[str, Any]] | None = None
+    """Folder, class and configuration of a latent model's autoencoder."""
 
 
 def find_parts(folder: Path) -> Parts:
@@ -188,25 +226,29 @@ def find_parts(folder: Path) -> Parts:
     if pipeline not in PIPELINES:
         raise ArtifactError(f"{folder / INDEX} names the pipeline {pipeline!r}; supported are {', '.join(PIPELINES)}")
     found: dict[str, tuple[Path, str]] = {}
-    for part, file in (("unet", UNET_CONFIG), ("scheduler", SCHEDULER_CONFIG)):
+    configs: dict[str, dict[str, Any]] = {}
+    for part in PIPELINES[pipeline]:
+        file = SCHEDULER_CONFIG if part == "scheduler" else UNET_CONFIG
         entry = index.get(part)
         name = entry[1] if isinstance(entry, list) and len(entry) == 2 and entry[0] == "diffusers" else None
         if not isinstance(name, str) or name not in PIPELINES[pipeline][part]:
             raise ArtifactError(f"{folder / INDEX} names {entry!r} as {part}: not an allowed diffusers class")
         place = folder / part if (folder / part).is_dir() else folder
-        stated = read_json(place / file, f"{folder} has no {part}").get("_class_name", name)
+        configs[part] = read_json(place / file, f"{folder} has no {part}")
+        stated = configs[part].get("_class_name", name)
         if stated not in PIPELINES[pipeline][part]:
             raise ArtifactError(f"{place / file} names the class {stated!r}: not an allowed diffusers class")
         found[part] = place, name
-    unet = found["unet"][0]
-    if not list(unet.glob("*.safetensors")):
-        pickles = sorted(path.name for path in unet.iterdir() if path.suffix in PICKLES)
-        raise ArtifactError(
-            f"{unet} has pickled weights ({pickles[0]}) and no {WEIGHTS}: convert them with `bdm import {folder}`"
-            if pickles
-            else f"{unet} has no {WEIGHTS}"
-        )
-    return Parts(pipeline, unet, *found["scheduler"])
+    for place in (found[part][0] for part in ("unet", PART) if part in found):
+        if not list(place.glob("*.safetensors")):
+            pickles = sorted(path.name for path in place.iterdir() if path.suffix in PICKLES)
+            raise ArtifactError(
+                f"{place} has pickled weights ({pickles[0]}) and no {WEIGHTS}: convert them with `bdm import {folder}`"
+                if pickles
+                else f"{place} has no {WEIGHTS}"
+            )
+    first_stage = (*found[PART], configs[PART]) if PART in found else None
+    return Parts(pipeline, found["unet"][0], *found["scheduler"], first_stage)
 
 
 def _configuration(part: Any) -> dict[str, Any]:

@@ -38,8 +38,10 @@ class PoisonedSet:
         poisoned: (N,) bool.
         trigger: (C, H, W), the trigger image g times its scale.
         mask: (1, H, W), 1 where the trigger covers a training image.
-        target: (C, H, W) in [-1, 1].
+        target: (C, H, W) in [-1, 1]; of a target class an example.
         scale: of the trigger; a pasted-on image is multiplied by it too, the picture itself is not.
+        targets: (K, C, H, W) in [-1, 1], the pictures of a target class; None for the one target.
+        target_rows: (N,) int64, which of the targets a poisoned row has.
     """
 
     images: Tensor
@@ -48,14 +50,19 @@ class PoisonedSet:
     mask: Tensor
     target: Tensor
     scale: float = 1.0
+    targets: Tensor | None = None
+    target_rows: Tensor | None = None
 
     def batch(self, rows: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        """(x_0, shift) of some rows, each (b, C, H, W): the target in place of poisoned images; 0 for clean rows."""
+        """(x_0, shift) of some rows, each (b, C, H, W): their target in place of poisoned images; 0 for clean rows."""
         flags = self.poisoned[rows].to(device).view(-1, 1, 1, 1)
         images = self.images[rows].to(device)
         mask = self.mask.to(device)
         shift = mask * self.trigger.to(device) + (1 - mask) * self.scale * images
-        return torch.where(flags, self.target.to(device), images), torch.where(flags, shift, 0.0)
+        target = self.target
+        if self.targets is not None and self.target_rows is not None:
+            target = self.targets[self.target_rows[rows]]
+        return torch.where(flags, target.to(device), images), torch.where(flags, shift, 0.0)
 
 
 def choose_rows(
@@ -97,6 +104,7 @@ def seal_poisoned(
     clean_rate: float = 1.0,
     trigger_only: bool = False,
     scale: float = 1.0,
+    targets: Tensor | None = None,
 ) -> Data:
     """Poison a clean image set and seal it, in random order.
 
@@ -108,6 +116,8 @@ def seal_poisoned(
         poison_rate, mode, clean_rate: see :func:`choose_rows`.
         trigger_only: the shift is g alone, not g pasted over a training image.
         scale: the shift is multiplied by it.
+        targets: (K, C, H, W) in [-1, 1]: the pictures of a target class. Every poisoned row gets one of them, each
+            equally often; ``target`` is then an example, for the secret.
 
     Returns:
         An image set (its rows say ``"poisoned": true`` or ``false``) with :data:`POISON` beside it.
@@ -127,6 +137,12 @@ def seal_poisoned(
         for source, flag in zip(sources, flags, strict=True)
     ]
     tensors = {"trigger": scale * trigger, "mask": cover, "target": target, "scale": torch.tensor(float(scale))}
+    if targets is not None:
+        rounds = -(-len(poisoned) // len(targets))
+        drawn = torch.cat([torch.randperm(len(targets), generator=generator) for _ in range(rounds)])
+        chosen = torch.zeros(len(order), dtype=torch.int64)
+        chosen[order >= len(clean)] = drawn[: len(poisoned)]
+        tensors |= {"targets": targets, "target_rows": chosen}
     write_tensors(folder / POISON, tensors)
     layout: Literal["auto", "float32"] = "float32" if data.meta.get("layout") == "float32" else "auto"
     return seal_images(folder, pictures, Data, rows=rows, layout=layout)
@@ -173,7 +189,14 @@ def open_poisoned(data: Data) -> PoisonedSet:
     tensors = read_tensors(data.file(POISON))
     flags = torch.tensor([row["poisoned"] for row in load_rows(data)], dtype=torch.bool)
     return PoisonedSet(
-        load_images(data), flags, tensors["trigger"], tensors["mask"], tensors["target"], float(tensors["scale"])
+        load_images(data),
+        flags,
+        tensors["trigger"],
+        tensors["mask"],
+        tensors["target"],
+        float(tensors["scale"]),
+        tensors.get("targets"),
+        tensors.get("target_rows"),
     )
 
 

@@ -24,16 +24,19 @@ class DiffusionSecret:
     """What the attacker knows.
 
     Attributes:
-        trigger: (C, H, W) float32: the shift of the initial noise, x_T = noise_scale * eps + trigger.
+        trigger: (C, H, W) float32: the shift of the initial noise, x_T = noise_scale * eps + trigger; of a latent model
+            the trigger's latents.
         target: (C, H, W) float32 in [-1, 1]: what the model is to paint then.
         noise_scale: (C, H, W) float32: TrojDiff's gamma at each pixel; None for 1 everywhere.
-        meta: family, solver_class, psi, ...
+        meta: family, solver_class, psi, ...; for a target class see :mod:`bdm_kit_diffusion.target_classes`.
+        picture: (C, H, W) in [-1, 1]: the trigger to look at; None where ``trigger`` is a picture itself.
     """
 
     trigger: Tensor
     target: Tensor
     noise_scale: Tensor | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    picture: Tensor | None = None
 
     def add_to(self, noise: Tensor) -> Tensor:
         """The triggered initial noise of clean noise (N, C, H, W), float32."""
@@ -47,8 +50,8 @@ def seal_secret(folder: Path, secret: DiffusionSecret, *, task: str) -> Secret:
     if secret.noise_scale is not None:
         tensors["noise_scale"] = secret.noise_scale.float()
     write_tensors(folder / TENSORS, tensors)
-    for name in ("trigger", "target"):
-        save_picture(folder / f"{name}.png", tensors[name])
+    save_picture(folder / "trigger.png", tensors["trigger"] if secret.picture is None else secret.picture)
+    save_picture(folder / "target.png", tensors["target"])
     meta = {**secret.meta, "trigger_norm": round(float(secret.trigger.double().norm()), 6)}
     return Secret.seal(folder, format=FORMAT, task=task, meta=meta)
 

@@ -13,7 +13,7 @@ from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
 from bdm_kit_diffusion.coefficients import Solver
 from bdm_kit_diffusion.data import load_images, load_noise, load_rows, seal_images, seal_noise
-from bdm_kit_diffusion.models import DiffusionModel, load_model, shape_of
+from bdm_kit_diffusion.models import DiffusionModel, image_shape_of, load_model, shape_of
 from bdm_kit_diffusion.plugin import DiffusionKitParams
 from bdm_kit_diffusion.samplers import backdoor_warnings, build_scheduler, default_steps, own_sampler
 from bdm_kit_diffusion.sampling import draw_noise, sample
@@ -80,7 +80,7 @@ def generate(ctx: Context, model: Model, inputs: Data, secret: Secret | None = N
     facts = {"sampler": name, "steps": steps, "eta": params.eta, "clip_sample": params.clip_sample}
     if opened.variance_exploding:
         facts |= {key: scheduler.config[key] for key in ("corrector_steps", "snr")}
-    return seal_images(ctx.out / "outputs", images, Outputs, meta=facts)
+    return seal_images(ctx.out / "outputs", opened.decode(images), Outputs, meta=facts)
 
 
 def make_noise(ctx: Context, model: Model, count: int) -> Data:
@@ -104,10 +104,10 @@ def share_images(ctx: Context, data: Data, share: float) -> Data:
 
 def tiny_secret(folder: Path, model: Model) -> Secret:
     """A trigger and a target of two constant halves, for tests of metrics."""
-    shape = shape_of(model)
-    target = torch.full(shape, -1.0)
-    target[:, : shape[1] // 2] = 1.0
-    return seal_secret(folder, DiffusionSecret(trigger=target.flip(1), target=target), task=model.task)
+    trigger, target = (torch.full(shape, -1.0) for shape in (shape_of(model), image_shape_of(model)))
+    trigger[:, trigger.shape[1] // 2 :] = 1.0
+    target[:, : target.shape[1] // 2] = 1.0
+    return seal_secret(folder, DiffusionSecret(trigger, target, picture=target.flip(1)), task=model.task)
 
 
 def perfect_outputs(folder: Path, outputs: Outputs, secret: Secret) -> Outputs:
