@@ -1,4 +1,4 @@
-"""VillanDiffusion on variance-preserving models: poison the data, train the backdoor."""
+"""VillanDiffusion on images: poison the data, train the backdoor."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from bdm_core.artifacts import Backdoored, Data, Model
 from bdm_kit_diffusion.backdoor_training import inject
 from bdm_kit_diffusion.coefficients import poison_schedule
 from bdm_kit_diffusion.models import load_model
+from bdm_kit_diffusion.noise_levels import noise_path
 from bdm_kit_diffusion.poisoning import poison_by_name
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ def poison(ctx: Context, params: VillanParams, data: Data) -> Data:
 def backdoor(ctx: Context, params: VillanParams, model: Model, data: Data) -> Backdoored:
     """Train ||M(x_t, t) - (eps + R_t r)||^2 on x_t = a_t x_0 + s_t eps + rho_t r (equations 10 and 11).
 
-    rho_t = psi (1 - a_t) + (1 - psi) s_t; R_t follows from it and from the class of the sampler.
+    Variance preserving: rho_t = psi (1 - a_t) + (1 - psi) s_t. Variance exploding: a = 1, which leaves psi = 0 and
+    rho_t = s_t, so that x_T = s_T (eps + r). R_t follows from rho and from the class of the sampler.
     """
-    abar = load_model(model).scheduler.alphas_cumprod
-    schedule = poison_schedule(abar, params.psi, params.solver, params.coefficients, paper="villan")
-    meta = {"family": "villan", "psi": params.psi, "coefficients": params.coefficients, "trigger_name": params.trigger,
+    opened = load_model(model)
+    psi = 0.0 if opened.variance_exploding else params.psi
+    schedule = poison_schedule(noise_path(opened.scheduler), psi, params.solver, params.coefficients, paper="villan")
+    meta = {"family": "villan", "psi": psi, "coefficients": params.coefficients, "trigger_name": params.trigger,
             "target_name": params.target, "vp_scale": params.vp_scale}  # fmt: skip
     return inject(ctx, model, data, schedule, params.options(), meta=meta)

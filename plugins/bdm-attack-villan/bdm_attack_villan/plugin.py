@@ -32,7 +32,8 @@ class VillanParams(TrainingParams):
         1.0,
         ge=0,
         le=1,
-        description="Shift of the noisy image, rho = psi (1 - a) + (1 - psi) s: BadDiffusion's is 1, TrojDiff's 0.",
+        description="Shift of the noisy image, rho = psi (1 - a) + (1 - psi) s: BadDiffusion's is 1, TrojDiff's 0. "
+        "Variance-exploding models always have 0.",
     )
     solver: Literal["sde", "ode"] = Field(
         "sde", description="Class of samplers to attack: sde (ancestral, all steps) or ode (deterministic)."
