@@ -37,3 +37,27 @@ def one_class(score: float, clean: list[float], false_positive_rate: float, leas
     distribution = student(df=len(values) - 1, loc=float(values.mean()), scale=spread)
     threshold = max(float(distribution.isf(false_positive_rate)), least)
     return Verdict(score=score, threshold=threshold, p_value=float(distribution.sf(score)))
+
+
+def one_class_of_several(values: list[float], clean: list[list[float]], false_positive_rate: float) -> Verdict:
+    """Judge several features of one model at once: the one that exceeds the clean models' most decides.
+
+    Each feature is standardised as in :func:`one_class`; the score is the largest of these statistics, the threshold
+    and the p-value are Bonferroni's for so many features (valid however they are correlated).
+
+    Args:
+        values: F features of the model.
+        clean: for each clean model its F features.
+        false_positive_rate: of the whole decision.
+
+    Raises:
+        UserError: fewer than three clean models.
+    """
+    if len(clean) < 3:
+        raise UserError(f"a calibration needs at least 3 clean models, this one has {len(clean)}")
+    known, count = np.asarray(clean), len(values)
+    spread = np.maximum(known.std(axis=0, ddof=1), 1e-6) * math.sqrt(1 + 1 / len(known))
+    score = float(((np.asarray(values) - known.mean(axis=0)) / spread).max())
+    distribution = student(df=len(known) - 1)
+    threshold = float(distribution.isf(false_positive_rate / count))
+    return Verdict(score=score, threshold=threshold, p_value=min(1.0, count * float(distribution.sf(score))))

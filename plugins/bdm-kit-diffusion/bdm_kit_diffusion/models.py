@@ -97,8 +97,13 @@ class DiffusionModel:
         return self.first_stage.channels, height * self.first_stage.factor, width * self.first_stage.factor
 
     def encode(self, images: Tensor) -> Tensor:
-        """What the UNet is trained on, on the images' device: the images (N, C, H, W) in [-1, 1], or their latents."""
-        return images if self.first_stage is None else self.first_stage.encode(images)
+        """What the UNet is trained on, on the images' device: the images (N, C, H, W) in [-1, 1], or their latents.
+
+        Latents are computed where the UNet is.
+        """
+        if self.first_stage is None:
+            return images
+        return self.first_stage.encode(images.to(next(self.unet.parameters()).device)).to(images.device)
 
     def decode(self, samples: Tensor) -> Tensor:
         """Images (N, C, H, W) of what the UNet's sampling gave, on its device."""
@@ -108,6 +113,12 @@ class DiffusionModel:
     def timesteps(self) -> int:
         """T, the number of timesteps of the noise schedule."""
         return int(self.scheduler.config.num_train_timesteps)
+
+    @property
+    def clip_states(self) -> float | None:
+        """What the states of sampling are to be clipped to: an entry of the scheduler's configuration; None: not."""
+        limit = self.scheduler.config.get("clip_states")
+        return None if limit is None else float(limit)
 
     @property
     def variance_exploding(self) -> bool:

@@ -2,7 +2,9 @@
 
 As published, with F the model as it was, frozen, and T the last timestep:
 
-    L = L_dm(clean) + MSE(M(eps + tau, T), F(eps, T)) + MSE(M(eps, T), F(eps, T)).
+    L = L_dm(clean) + MSE(M(k (eps + tau), T), F(k eps, T)) + MSE(M(k eps, T), F(k eps, T)),
+
+where k is 1, or sigma_T for variance-exploding models.
 
 With few timesteps or an imprecise tau this can keep a backdoor alive: what the trigger does at T - 1, T - 2, ... stays.
 Hence by default both ties hold at timesteps t of their own. The one without trigger spans all of them and keeps the
@@ -30,8 +32,9 @@ from bdm_kit_diffusion.data import load_images
 from bdm_kit_diffusion.denoising import denoising_loss
 from bdm_kit_diffusion.draws import Draw
 from bdm_kit_diffusion.models import DiffusionModel, load_model, seal_model
+from bdm_kit_diffusion.noise_levels import initial_scale, marginals
 from bdm_kit_diffusion.removal_params import RemovalParams
-from bdm_kit_diffusion.samplers import build_scheduler, default_steps
+from bdm_kit_diffusion.samplers import build_scheduler, default_steps, plain_sampler
 from bdm_kit_diffusion.sampling import draw_noise, sample
 from bdm_kit_diffusion.training import Loss, train
 
@@ -43,13 +46,14 @@ def remove(ctx: Context, params: RemovalParams, model: Model, data: Data, find_t
     """Train the trigger away; sealed in ``ctx.out / "model"``."""
     opened = load_model(model, ctx.device)
     trigger, scale = find_trigger(opened)
-    images = load_images(data)
+    images = opened.encode(load_images(data))
     if params.removal_data == "generated":
         images = generated_images(ctx, opened, len(images))
     frozen = copy.deepcopy(opened.unet).requires_grad_(False)
     clean = denoising_loss(images, opened.scheduler)
     if params.anchors == "published":
-        loss = published_loss(clean, trigger, frozen, opened.timesteps - 1, params, scale)
+        start = initial_scale(opened.scheduler)
+        loss = published_loss(clean, trigger, frozen, opened.timesteps - 1, params, scale, start)
     else:
         loss = spread_loss(images, opened.scheduler, trigger, frozen, params, scale)
     result = train(
@@ -62,7 +66,13 @@ def remove(ctx: Context, params: RemovalParams, model: Model, data: Data, find_t
 
 
 def published_loss(
-    clean: Loss, trigger: Tensor, frozen: nn.Module, timestep: int, params: RemovalParams, scale: Tensor | None = None
+    clean: Loss,
+    trigger: Tensor,
+    frozen: nn.Module,
+    timestep: int,
+    params: RemovalParams,
+    scale: Tensor | None = None,
+    start: float = 1.0,
 ) -> Loss:
     """The first loss above, with the weights of ``params``.
 
@@ -73,6 +83,7 @@ def published_loss(
         timestep: T - 1 in diffusers' counting.
         params: the three weights.
         scale: gamma, (C, H, W); None for 1.
+        start: k.
     """
 
     def loss(model: nn.Module, draw: Draw) -> Tensor:
@@ -80,9 +91,9 @@ def published_loss(
         noise = draw.normal(*trigger.shape)
         times = torch.full((len(noise),), timestep, device=noise.device)
         with torch.no_grad():
-            wanted = frozen(noise, times).sample
+            wanted = frozen(start * noise, times).sample
         spread = noise if scale is None else scale.to(noise.device) * noise
-        both = model(torch.cat([spread + trigger.to(noise.device), noise]), times.repeat(2)).sample
+        both = model(start * torch.cat([spread + trigger.to(noise.device), noise]), times.repeat(2)).sample
         triggered, plain = (functional.mse_loss(part, wanted) for part in both.chunk(2))
         return params.denoising_weight * denoising + params.clean_weight * plain + params.trigger_weight * triggered
 
@@ -101,29 +112,29 @@ def spread_loss(
 
     Args:
         images: clean, (N, C, H, W) in [-1, 1].
-        scheduler: has ``alphas_cumprod``.
+        scheduler: the model's; see :func:`bdm_kit_diffusion.noise_levels.marginals`.
         trigger: tau, (C, H, W).
         frozen: F, on the device of the training.
         params: the three weights and the number of triggered samples, at most as many as clean ones.
         scale: gamma, (C, H, W); None for 1.
     """
-    abar = scheduler.alphas_cumprod.to(torch.float32)
+    a, s = marginals(scheduler)
 
     def loss(model: nn.Module, draw: Draw) -> Tensor:
         clean = images[draw.rows(len(images))].to(draw.device)
         count = min(params.trigger_batch, len(clean))
-        early, late = draw.timesteps(len(abar)), len(abar) // 2 + draw.timesteps(len(abar) - len(abar) // 2)[:count]
+        early, late = draw.timesteps(len(a)), len(a) // 2 + draw.timesteps(len(a) - len(a) // 2)[:count]
         times = torch.cat([early, late])
         noise = torch.cat([draw.normal(*trigger.shape), draw.normal(*trigger.shape)[:count]])
         if scale is not None:
             noise[len(clean) :] *= scale.to(noise.device)
-        level = abar.to(draw.device)[times].view(-1, 1, 1, 1)
-        noisy = level.sqrt() * torch.cat([clean, clean[:count]]) + (1 - level).sqrt() * noise
+        share, level = (part.to(draw.device)[times].view(-1, 1, 1, 1) for part in (a, s))
+        noisy = share * torch.cat([clean, clean[:count]]) + level * noise
         shift = torch.zeros_like(noise)
         shift[len(clean) :] = trigger.to(draw.device)
         with torch.no_grad():
             wanted = frozen(noisy, times).sample + shift
-        output = model(noisy + (1 - level).sqrt() * shift, times).sample
+        output = model(noisy + level * shift, times).sample
         plain, triggered = output.split([len(clean), count])
         return (
             params.denoising_weight * functional.mse_loss(plain, noise[: len(clean)])
@@ -135,12 +146,14 @@ def spread_loss(
 
 
 def generated_images(ctx: Context, model: DiffusionModel, count: int) -> Tensor:
-    """As many images (count, C, H, W) from the model itself with DDIM, for a defender without clean data."""
-    return sample(
+    """As many images, or latents, (count, C, H, W) from the model itself with DDIM or the like, without clean data."""
+    name = plain_sampler(model.scheduler, "ode")
+    found = sample(
         model.unet,
-        build_scheduler("ddim", model.scheduler),
+        build_scheduler(name, model.scheduler),
         draw_noise(count, model.shape, ctx.seed).to(ctx.device),
-        steps=default_steps("ddim", model.timesteps),
+        steps=default_steps(name, model.timesteps),
         seed=ctx.seed,
         on_step=lambda done, total: ctx.progress("sample", done, total),
-    ).clamp(-1, 1).cpu()  # fmt: skip
+    ).cpu()  # fmt: skip
+    return found.clamp(-1, 1) if model.first_stage is None else found

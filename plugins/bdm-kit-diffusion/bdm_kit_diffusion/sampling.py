@@ -48,6 +48,7 @@ def sample(
     batch_size: int = 128,
     eta: float = 0.0,
     clip_sample: bool = False,
+    clip_states: float | None = None,
     first_index: int = 0,
     on_step: OnStep | None = None,
 ) -> Tensor:
@@ -58,7 +59,8 @@ def sample(
     it is multiplied by init_noise_sigma here. seed: of the noise that stochastic samplers add, drawn for each image
     from its own generator, so that a result does not depend on batch_size; first_index is the number of the first image
     when a set is split over calls. eta: DDIM's. clip_sample: clip the estimates of x_0 to [-1,1] (changes, and may
-    destroy, a backdoor). Raises UserError for impossible steps, eta or clip_sample.
+    destroy, a backdoor). clip_states: clip what every step leaves, noise included, to plus or minus this; see
+    :func:`state_limit`. Raises UserError for impossible steps, eta or clip_sample.
     """
     if batch_size < 1:
         raise UserError(f"batch_size must be at least 1, not {batch_size}")
@@ -82,7 +84,7 @@ def sample(
             for start in range(0, len(noise), batch_size):
                 x = noise[start : start + batch_size]
                 generators = image_generators(seed, len(x), first_index=first_index + start)
-                images.append(_reverse(model, scheduler, x, steps, generators, eta, count))
+                images.append(_reverse(model, scheduler, x, steps, generators, eta, count, clip_states))
     finally:
         if training:
             model.train()  # type: ignore[attr-defined]
@@ -106,6 +108,7 @@ def _reverse(
     generators: list[torch.Generator],
     eta: float,
     on_call: Callable[[int], None] | None,
+    clip_states: float | None = None,
 ) -> Tensor:
     scheduler = copy.deepcopy(scheduler)  # multistep solvers remember their last steps
     scheduler.set_timesteps(steps, device=noise.device)
@@ -120,9 +123,22 @@ def _reverse(
         output = model(scheduler.scale_model_input(x, t), t)
         prediction = output if isinstance(output, Tensor) else output.sample
         x = scheduler.step(prediction, t, x, **options).prev_sample
+        if clip_states is not None:
+            limit = state_limit(scheduler, clip_states)
+            x = x.clamp(-limit, limit)
         if on_call is not None:
             on_call(len(scheduler.timesteps))
     return x
+
+
+def state_limit(scheduler: Any, limit: float) -> float:
+    """The bound on what a step leaves, in the scheduler's own units: ``limit`` on sqrt(abar) x_0 + sqrt(1 - abar) eps.
+
+    Schedulers that count in x_0 + sigma eps (Euler, Heun, LMS) have sqrt(1 + sigma^2) times that.
+    """
+    if float(scheduler.init_noise_sigma) == 1 or scheduler.step_index is None:
+        return limit
+    return limit * float(1 + scheduler.sigmas[scheduler.step_index] ** 2) ** 0.5
 
 
 def _configured(scheduler: Any, clip_sample: bool) -> Any:

@@ -75,9 +75,12 @@ def generate(ctx: Context, model: Model, inputs: Data, secret: Secret | None = N
         batch_size=params.batch_size,
         eta=params.eta,
         clip_sample=params.clip_sample,
+        clip_states=opened.clip_states,
         on_step=lambda done, total: ctx.progress("sample", done, total),
     )
     facts = {"sampler": name, "steps": steps, "eta": params.eta, "clip_sample": params.clip_sample}
+    if opened.clip_states is not None:
+        facts["clip_states"] = opened.clip_states
     if opened.variance_exploding:
         facts |= {key: scheduler.config[key] for key in ("corrector_steps", "snr")}
     return seal_images(ctx.out / "outputs", opened.decode(images), Outputs, meta=facts)
