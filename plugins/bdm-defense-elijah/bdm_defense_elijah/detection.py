@@ -30,6 +30,9 @@ from bdm_kit_diffusion.tensors import write_tensors
 
 SURE = 0.1
 """A flat candidate is believed if its p-value is below this share of the false positive rate."""
+NO_ANSWER = "not identifiable by this method"
+FLAT_RESIDUAL = 0.1
+"""A start that solves the equation up to this share of lambda |tau| leaves nothing to invert."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,15 +120,30 @@ def not_identifiable(params: ElijahParams, result: Examination, verdict: Verdict
 
     Where lambda is near 1 the objective is flat on every model, clean ones included; such a candidate is only a start
     that generates a uniform set. Slightly above the threshold that is no evidence of a backdoor, and no sign of none.
+    The same holds below the threshold for a score that clean models do not have: a start that only partly overlaps
+    with a trigger sets it off now and then.
     """
     flat = result.candidate.scale >= FLAT_SCALE
-    flagged = verdict.score > verdict.threshold
-    if flat and flagged and verdict.p_value > SURE * params.false_positive_rate:
-        return (
-            f"not identifiable: images from {result.candidate.name} are somewhat alike (p = {verdict.p_value:.2g}), "
-            "but the inversion objective is flat there"
-        )
+    alike = f"images from {result.candidate.name} are somewhat alike (p = {verdict.p_value:.2g})"
+    if verdict.score > verdict.threshold:
+        if flat and verdict.p_value > SURE * params.false_positive_rate:
+            return f"{NO_ANSWER}: {alike}, but the inversion objective is flat there"
+        return ""
+    if verdict.p_value <= params.false_positive_rate:
+        return f"{NO_ANSWER}: {alike}, unlike those of clean models, but not enough to be a backdoor's"
+    if objective_is_flat(result):
+        return f"{NO_ANSWER}: the inversion objective is flat from every start, so nothing could be inverted"
     return ""
+
+
+def objective_is_flat(result: Examination) -> bool:
+    """Whether no start with lambda below 0.75 gave the inversion anything to do.
+
+    There tau = 0 is the one solution of a clean network, and every other start is far from solving the equation: M
+    shifts by about tau, the equation asks for lambda tau. Where all starts solve it as they are, it says nothing.
+    """
+    sharp = [item for item in result.search.candidates if item.scale < FLAT_SCALE]
+    return all(item.start_residual < FLAT_RESIDUAL for item in sharp)
 
 
 def note(result: Examination, verdict: Verdict) -> str:

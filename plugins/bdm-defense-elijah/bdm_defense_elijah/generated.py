@@ -13,7 +13,7 @@ from bdm_defense_elijah.plugin import ElijahParams
 from bdm_defense_elijah.search import FLAT_SCALE
 from bdm_kit_diffusion.diversity import Distance, perceptual_distances, pixel_distances, total_variation, uniformity
 from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.samplers import build_scheduler, default_steps, solver_class
+from bdm_kit_diffusion.samplers import build_scheduler, default_steps, plain_sampler, solver_class
 from bdm_kit_diffusion.sampling import draw_noise, sample
 
 SMALLEST_RATIO = 1e-4
@@ -47,14 +47,22 @@ class Generated:
         return -math.log(self.uniformity_ratio)
 
 
-def samplers_for(scale: float, params: ElijahParams) -> list[str]:
+def samplers_on(model: DiffusionModel, params: ElijahParams) -> list[str]:
+    """The samplers of ``params``; for a variance-exploding model the plain ones of the same solver classes."""
+    if not model.variance_exploding:
+        return list(params.samplers)
+    deterministic = [solver_class(name) == "ode" for name in params.samplers]
+    return list(dict.fromkeys(plain_sampler(model.scheduler, "ode" if found else "sde") for found in deterministic))
+
+
+def samplers_for(scale: float, samplers: Sequence[str]) -> list[str]:
     """The samplers that a backdoor of this lambda would be made for; all of them if there are none of that class.
 
     R_T = 1/2 keeps a poisoned path under ancestral sampling only, R_T = 1 under deterministic sampling only. The other
     class says nothing about such a solution, but far from its training it may well collapse on a clean network.
     """
     wanted = "sde" if scale < FLAT_SCALE else "ode"
-    return [name for name in params.samplers if solver_class(name) == wanted] or list(params.samplers)
+    return [name for name in samplers if solver_class(name) == wanted] or list(samplers)
 
 
 def steps_of(name: str, model: DiffusionModel, params: ElijahParams) -> int:
@@ -87,21 +95,21 @@ def generate(
     """
     noise = draw_noise(params.samples, model.shape, seed)
     found: list[list[Generated]] = [[] for _ in triggers]
-    evaluations = 0
-    for number, name in enumerate(params.samplers):
-        chosen = [index for index, scale in enumerate(scales) if name in samplers_for(scale, params)]
+    evaluations, samplers = 0, samplers_on(model, params)
+    for number, name in enumerate(samplers):
+        chosen = [index for index, scale in enumerate(scales) if name in samplers_for(scale, samplers)]
         if not chosen:
             continue
         shifts = torch.cat([torch.zeros(1, *model.shape), triggers[chosen]])
         inputs = (noise[None] + shifts[:, None]).flatten(0, 1)
         images = sample(
             model.unet,
-            build_scheduler(name, model.scheduler),
+            build_scheduler(name, model.scheduler, corrector_steps=0),
             inputs.to(device),
             steps=steps_of(name, model, params),
             seed=seed,
             batch_size=256,
-            on_step=_counter(on_step, number, len(params.samplers)),
+            on_step=_counter(on_step, number, len(samplers)),
         )
         evaluations += len(inputs) * steps_of(name, model, params)
         sets = images.cpu().unflatten(0, (-1, params.samples))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from bdm_defense_elijah.plugin import ElijahParams
 from bdm_kit_diffusion.inversion import distinct, invert
 from bdm_kit_diffusion.models import DiffusionModel
+from bdm_kit_diffusion.noise_levels import initial_scale
 from bdm_kit_diffusion.sampling import draw_noise
 from bdm_kit_diffusion.starts import starting_points
 
@@ -52,6 +54,13 @@ class Candidate:
     def residual(self) -> float:
         """The objective over lambda |tau|, means over the image; near 0 for a solution, near 1 for none."""
         return self.loss * self.stretch / max(self.scale * float(self.trigger.abs().mean()), 1e-6)
+
+    @property
+    def start_residual(self) -> float:
+        """The same where the inversion started: about (1 - lambda) / lambda on a clean network. Infinite if unknown."""
+        if math.isnan(self.start_loss):
+            return math.inf
+        return self.start_loss / max(self.scale * float(self.start.abs().mean()), 1e-6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +108,7 @@ def search(
         result = invert(
             model.unet, values, scales, noise[:batch], model.timesteps - 1,
             steps=steps, learning_rate=params.inversion_learning_rate, on_step=report,
+            input_scale=initial_scale(model.scheduler),
         )  # fmt: skip
         done += steps
         evaluations += result.network_evaluations

@@ -99,10 +99,28 @@ def test_other_search_parameters_are_warned_of():
 @pytest.mark.parametrize(
     ("scale", "p_value", "doubtful"), [(1.0, 0.005, True), (1.0, 0.0005, False), (0.5, 0.005, False), (1.0, 0.5, False)]
 )
-def test_doubt_is_only_for_flat_candidates_just_above_the_threshold(scale, p_value, doubtful):
-    result = SimpleNamespace(candidate=SimpleNamespace(scale=scale, name="a start"))
+def test_above_the_threshold_doubt_is_only_for_flat_candidates_that_are_not_far_above(scale, p_value, doubtful):
     verdict = Verdict(score=2.0 if p_value < 0.01 else 0.1, threshold=1.0, p_value=p_value)
-    assert bool(not_identifiable(ElijahParams(), result, verdict)) == doubtful
+    assert bool(not_identifiable(ElijahParams(), searched(scale), verdict)) == doubtful
+
+
+@pytest.mark.parametrize(
+    ("p_value", "residual", "doubtful"),
+    [(0.5, 1.0, False), (0.005, 1.0, True), (0.5, 0.05, True), (0.5, math.inf, False)],
+)
+def test_below_the_threshold_doubt_is_for_unusual_scores_and_flat_objectives(p_value, residual, doubtful):
+    """A lucky start sets a backdoor off now and then; a flat objective leaves nothing to invert."""
+    verdict = Verdict(score=0.7, threshold=1.0, p_value=p_value)
+    why = not_identifiable(ElijahParams(), searched(0.5, residual), verdict)
+    assert why.startswith("not identifiable by this method") == doubtful
+    found = Detection(level="model", scores=[0.7], threshold=1.0, conclusive=not why, note=why)
+    assert found.verdict == ("not identifiable" if doubtful else "clean")
+
+
+def searched(scale, residual=1.0):
+    candidate = SimpleNamespace(scale=scale, name="a start", start_residual=residual)
+    sharp = SimpleNamespace(scale=0.5, name="another", start_residual=residual)
+    return SimpleNamespace(candidate=candidate, search=SimpleNamespace(candidates=[candidate, sharp]))
 
 
 @pytest.mark.parametrize("values", [{"scales": [0.5]}, {"noise_batch": 7}, {"stretches": [-1.0]}])

@@ -9,13 +9,14 @@ import torch
 
 from bdm_core.context import Context
 from bdm_defense_elijah.decision import Calibration, ModelRecord, configuration
-from bdm_defense_elijah.detection import examine, note, seal_evidence
+from bdm_defense_elijah.detection import examine, note, objective_is_flat, seal_evidence
 from bdm_defense_elijah.generated import measure, relative, samplers_for
 from bdm_defense_elijah.plugin import ElijahParams
 from bdm_kit_diffusion.calibration import Verdict, one_class
 from bdm_kit_diffusion.coefficients import poison_schedule
 from bdm_kit_diffusion.diversity import pixel_distances
 from bdm_kit_diffusion.models import DiffusionModel
+from bdm_kit_diffusion.noise_levels import marginals, noise_path
 from bdm_kit_diffusion.tensors import read_tensors
 
 SHAPE = (1, 8, 8)
@@ -34,10 +35,11 @@ class Exact(torch.nn.Module):
     def __init__(self, scheduler, solver=None, trigger=TRIGGER, share=0.1):
         super().__init__()
         self.trigger = trigger
-        abar = scheduler.alphas_cumprod
-        self.a, self.s, self.solver, self.share = abar.sqrt(), (1 - abar).sqrt(), solver, share
+        self.a, self.s = marginals(scheduler)
+        self.solver, self.share = solver, share
         if solver:
-            schedule = poison_schedule(abar, "bad", solver)
+            path = noise_path(scheduler)
+            schedule = poison_schedule(path, "troj" if path.variance_exploding else "bad", solver)
             self.rho, self.shift = schedule.rho, schedule.R
 
     def forward(self, x, t):
@@ -55,8 +57,11 @@ class Exact(torch.nn.Module):
         return SimpleNamespace(sample=(1 - mode) * clean + mode * (noise + shift * self.trigger))
 
 
-def examined(tmp_path, solver, trigger=TRIGGER, **options):
-    scheduler = diffusers.DDPMScheduler(40, beta_start=2.5e-3, beta_end=0.5, clip_sample=False)
+VP = diffusers.DDPMScheduler(40, beta_start=2.5e-3, beta_end=0.5, clip_sample=False)
+VE = diffusers.ScoreSdeVeScheduler(60, sigma_min=0.01, sigma_max=20.0, correct_steps=1)
+
+
+def examined(tmp_path, solver, trigger=TRIGGER, scheduler=VP, **options):
     model = DiffusionModel(Exact(scheduler, solver, trigger), scheduler)
     ctx = Context(tmp_path, tmp_path, options.pop("seed", 3))
     return examine(ctx, PARAMS.model_copy(update=options), model)
@@ -70,6 +75,16 @@ def test_finds_an_ancestral_backdoor(tmp_path):
     assert result.images.score > 4
     errors = (result.images.images - TARGET).square().mean((1, 2, 3))
     assert float(errors.median()) < 0.02
+
+
+def test_finds_it_in_a_variance_exploding_model_too(tmp_path):
+    result = examined(tmp_path, "sde", scheduler=VE)
+    tau = result.candidate.trigger
+    assert result.images.sampler == "sde-ve" and result.candidate.scale == 0.5
+    assert float((tau * TRIGGER).sum() / tau.norm() / TRIGGER.norm()) > 0.95
+    assert result.images.score > 4
+    assert float((result.images.images - TARGET).square().mean((1, 2, 3)).median()) < 0.02
+    assert examined(tmp_path, None, scheduler=VE).images.score < 0.7
 
 
 @pytest.mark.parametrize("seed", [3, 4])
@@ -88,6 +103,14 @@ def test_objective_is_flat_for_a_deterministic_backdoor(tmp_path):
     found = examined(tmp_path, "ode").search.candidates
     assert max(item.loss for item in found if item.scale == 1) < 0.01
     assert all(item.norm < 1 for item in found if item.scale == 0.5)
+
+
+def test_starts_leave_the_inversion_something_to_do_unless_lambda_is_one(tmp_path):
+    sharp = examined(tmp_path, None, starts="published", inversion_steps=(4, 2))
+    assert not objective_is_flat(sharp)
+    assert all(item.start_residual > 0.5 for item in sharp.search.candidates if item.scale == 0.5)
+    flat = examined(tmp_path, "ode", starts="published", scales=(1.0,), inversion_steps=(4,))
+    assert all(item.start_residual < 0.1 for item in flat.search.candidates) and objective_is_flat(flat)
 
 
 def test_counts_every_forward_pass(tmp_path):
@@ -128,8 +151,8 @@ def test_note_says_what_a_clean_verdict_leaves_open(tmp_path):
 
 
 def test_solutions_are_judged_by_samplers_of_their_class():
-    assert samplers_for(0.5, PARAMS) == ["ddpm"] and samplers_for(1.0, PARAMS) == ["ddim"]
-    assert samplers_for(0.5, ElijahParams(samplers=("ddim", "heun"))) == ["ddim", "heun"]
+    assert samplers_for(0.5, PARAMS.samplers) == ["ddpm"] and samplers_for(1.0, PARAMS.samplers) == ["ddim"]
+    assert samplers_for(0.5, ("ddim", "heun")) == ["ddim", "heun"]
 
 
 def test_images_far_out_are_not_clipped_into_uniformity():

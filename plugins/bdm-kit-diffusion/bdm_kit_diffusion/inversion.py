@@ -4,10 +4,11 @@ At the last timestep a backdoored network answers eps + lambda r to the input ep
 :mod:`bdm_kit_diffusion.coefficients`: about 1/2 for ancestral sampling, 1 for deterministic samplers. Elijah (An et
 al., 2312.00050, eq. 6) therefore minimises
 
-    || mean_b M(eps_b + tau, T-1) - lambda tau ||_1,
+    || mean_b M(k (eps_b + tau), T-1) - lambda tau ||_1,
 
-here for many starts and values of lambda at once: all of them are rows of one batch. Every clean model has the solution
-tau = 0 too, and a start reaches r only if it overlaps with r enough (about <tau, r> > ||r||^2 / 2).
+with k = 1, or k = sigma_T for variance-exploding models, here for many starts and values of lambda at once: all of them
+are rows of one batch. Every clean model has the solution tau = 0 too, and a start reaches r only if it overlaps with r
+enough (about <tau, r> > ||r||^2 / 2).
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def invert(
     steps: int,
     learning_rate: float = 0.1,
     batch_size: int = 512,
+    input_scale: float = 1.0,
     on_step: OnStep | None = None,
 ) -> Inversion:
     """Minimise the objective from every start by Adam; the candidates do not influence each other.
@@ -62,6 +64,7 @@ def invert(
         steps: Adam's steps.
         learning_rate: Adam's.
         batch_size: samples in one forward pass at most, rounded to whole candidates.
+        input_scale: k, see :func:`bdm_kit_diffusion.noise_levels.initial_scale`.
         on_step: told of the progress.
 
     Raises:
@@ -86,7 +89,7 @@ def invert(
             optimizer.zero_grad()
             objectives = []
             for part in parts:
-                objective = shift_residual(network, triggers[part], scales[part], noise, times)
+                objective = shift_residual(network, triggers[part], scales[part], noise, times, input_scale)
                 objective.sum().backward()
                 objectives.append(objective.detach())
             optimizer.step()
@@ -101,16 +104,24 @@ def invert(
     return Inversion(triggers.detach().cpu(), losses, steps * len(starts) * len(noise))
 
 
-def shift_residual(network: nn.Module, triggers: Tensor, scales: Tensor, noise: Tensor, times: Tensor | None) -> Tensor:
-    """The objective of each candidate, (S,): mean over the image of |mean_b M(eps_b + tau, t) - lambda tau|.
+def shift_residual(
+    network: nn.Module,
+    triggers: Tensor,
+    scales: Tensor,
+    noise: Tensor,
+    times: Tensor | None,
+    input_scale: float = 1.0,
+) -> Tensor:
+    """The objective of each candidate, (S,): mean over the image of |mean_b M(k (eps_b + tau), t) - lambda tau|.
 
     Args:
         triggers: (S, C, H, W).
         scales: (S, 1, 1, 1).
         noise: (B, C, H, W).
         times: at least S * B timesteps; the first ones are used.
+        input_scale: k.
     """
-    inputs = (noise[None] + triggers[:, None]).flatten(0, 1)
+    inputs = input_scale * (noise[None] + triggers[:, None]).flatten(0, 1)
     output = network(inputs, times[: len(inputs)] if times is not None else None).sample
     shift = output.unflatten(0, (len(triggers), len(noise))).mean(1)
     return (shift - scales * triggers).abs().mean((1, 2, 3))

@@ -41,6 +41,11 @@ def marginals(scheduler: Any) -> tuple[Tensor, Tensor]:
     return abar.sqrt(), (1 - abar).sqrt()
 
 
+def initial_scale(scheduler: Any) -> float:
+    """k of the initial state x_T = k (eps + trigger): s_T of a variance-exploding model, else 1."""
+    return float(sigmas(scheduler)[-1]) if is_variance_exploding(scheduler) else 1.0
+
+
 def _alphas_cumprod(scheduler: Any) -> Tensor:
     value: Tensor | None = getattr(scheduler, "alphas_cumprod", None)
     if value is None:

@@ -58,8 +58,13 @@ class PredictorCorrectorScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[
         chosen = torch.linspace(last, 0, num_inference_steps, dtype=torch.float64).round().long()
         self.repeats = 1 + (0 if self.config["deterministic"] else self.config["corrector_steps"])
         self.timesteps = chosen.repeat_interleave(self.repeats).to(device)
-        self.following = [*self.levels[chosen[1:]].tolist(), 0.0]
+        self.sigmas = torch.cat([self.levels[chosen], torch.zeros(1)])
         self.calls = 0
+
+    @property
+    def step_index(self) -> int:
+        """How many predictions are done: x is at the noise level ``sigmas[step_index]``."""
+        return self.calls // self.repeats
 
     def scale_model_input(self, sample: Tensor, timestep: Any = None) -> Tensor:
         """The network takes x as it is."""
@@ -73,7 +78,7 @@ class PredictorCorrectorScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[
         model_output: eps, (N, C, H, W); sample: x, likewise; generator: one for each image.
         """
         level = float(self.levels[int(timestep)])
-        below = self.following[self.calls // self.repeats]
+        below = float(self.sigmas[self.step_index + 1])
         predict = self.calls % self.repeats == self.repeats - 1
         self.calls += 1
         if self.config["deterministic"]:

@@ -1,9 +1,9 @@
 """Folders of exactly the published configurations, with random weights: opened, trained, sampled, sealed, opened again.
 
-Configurations: google/ddpm-cifar10-32 and google/ddpm-ema-celebahq-256 as their config.json has them (also in diffusers'
-documentation); google/ncsnpp-celebahq-256 and google/ncsnpp-church-256 after diffusers' conversion script and the
-authors' configs (yang-song/score_sde_pytorch, configs/ve: nf 128, ch_mult 1 1 2 2 2 2 2, 2 blocks a level, attention at
-16 pixels, Fourier features of scale 16; sigma up to 348 and 380).
+Configurations: google/ddpm-cifar10-32 and google/ddpm-ema-celebahq-256 as their config.json has them;
+google/ncsnpp-celebahq-256 and google/ncsnpp-church-256 after the authors' configs (yang-song/score_sde_pytorch,
+configs/ve: nf 128, ch_mult 1 1 2 2 2 2 2, 2 blocks a level, attention at 16 pixels, Fourier features of scale 16,
+sigma up to 348 and 380), in the blocks of diffusers' tests of that model.
 
 Widths and depths are exact. The networks for 256 pixels take their steps on crops of 64 pixels: they are convolutional,
 and a training step at 256 pixels takes minutes on one loaded core.
