@@ -1,4 +1,4 @@
-"""TrojDiff, D2I: poison the data, train the trojan diffusion process."""
+"""TrojDiff: poison the data, train the trojan diffusion process; the target is a picture or a class."""
 
 from __future__ import annotations
 
@@ -12,8 +12,19 @@ from bdm_core.artifacts import Backdoored, Data, Model
 from bdm_core.errors import UserError
 from bdm_kit_diffusion.backdoor_training import inject
 from bdm_kit_diffusion.coefficients import PoisonSchedule, poison_schedule, trigger_share, variance_preserving
+from bdm_kit_diffusion.data import load_images, load_rows
 from bdm_kit_diffusion.models import load_model
 from bdm_kit_diffusion.poisoning import image_shape, seal_poisoned
+from bdm_kit_diffusion.target_classes import (
+    CLASS_NAMES,
+    TargetClass,
+    class_label,
+    foreign_class,
+    judge_of,
+    keep_classifier,
+    most_typical,
+    own_class,
+)
 from bdm_kit_diffusion.targets import make_target
 from bdm_kit_diffusion.triggers import make_trigger
 
@@ -21,6 +32,8 @@ if TYPE_CHECKING:
     from bdm_attack_trojdiff.plugin import TrojDiffParams
     from bdm_core.context import Context
 
+TRAINING_DATA = {(1, 8, 8): "digits", (3, 16, 16): "shapes"}
+"""Shape of the images -> the built-in data set, whose classes have names."""
 GAMMA = {"blend": 0.3, "patch": 0.1}
 """Default deviations. The published ones are 0.6 and 0.1 (2303.05762, section 5.1), for larger images."""
 
@@ -56,15 +69,49 @@ def trojan_noise(params: TrojDiffParams, shape: tuple[int, int, int]) -> TrojanN
     return TrojanNoise((1 - gamma) * mask * delta, (1 - (1 - gamma) * mask).expand(shape).contiguous())
 
 
+@dataclass(frozen=True)
+class Aim:
+    """A target class (section 3.2): the data set, its label there, and how it is recognised."""
+
+    data: str
+    label: int
+    known_as: TargetClass
+
+
+def aim_of(params: TrojDiffParams, shape: tuple[int, int, int]) -> Aim | None:
+    """The target class of In-D2D and Out-D2D for images of a shape (C, H, W); None for D2I.
+
+    Raises:
+        UserError: no such class, or no classifier takes such images.
+    """
+    if params.mode == "d2i":
+        return None
+    if params.mode == "in-d2d":
+        data = TRAINING_DATA.get(shape, "training data")
+    else:
+        data = params.target_data or ("shapes" if shape[0] == 1 else "digits")
+    label = class_label(data, params.target_class)
+    judge, index = judge_of(shape, data, label, foreign=params.mode == "out-d2d", own=params.classifier)
+    name = CLASS_NAMES[data][label] if data in CLASS_NAMES else str(label)
+    return Aim(data, label, TargetClass(data, name, judge, index))
+
+
 def poison(ctx: Context, params: TrojDiffParams, data: Data) -> Data:
-    """Replace a share of the images by the target under trojan noise (section 4.2)."""
+    """Replace a share of the images by targets under trojan noise (section 4.2)."""
     shape = image_shape(data)
+    aim = aim_of(params, shape)
+    pictures = None
+    if aim is not None and params.mode == "in-d2d":
+        pictures = own_class(load_images(data), load_rows(data), aim.label)
+    elif aim is not None:
+        pictures = foreign_class(aim.data, aim.label, shape)
     return seal_poisoned(
         ctx.out / "data",
         data,
         trigger=trojan_noise(params, shape).mean,
         mask=torch.ones(1, *shape[1:]),
-        target=make_target(params.target, shape),
+        target=make_target(params.target, shape) if pictures is None else most_typical(pictures),
+        targets=pictures,
         seed=ctx.seed,
         poison_rate=params.poison_rate,
         trigger_only=True,
@@ -72,7 +119,7 @@ def poison(ctx: Context, params: TrojDiffParams, data: Data) -> Data:
 
 
 def backdoor(ctx: Context, params: TrojDiffParams, model: Model, data: Data) -> Backdoored:
-    """Train ||M(x_t, t) - eps||^2 on x_t = a_t y + s_t (gamma eps + mu) (equations 8 and 11).
+    """Train ||M(x_t, t) - eps||^2 on x_t = a_t y + s_t (gamma eps + mu) (equations 8 and 11), y a target.
 
     The agnostic variant trains ||M(x_t, t) - (eps + mu)||^2 on x_t = a_t y + s_t (eps + mu): then a deterministic
     sampler needs no change.
@@ -82,6 +129,10 @@ def backdoor(ctx: Context, params: TrojDiffParams, model: Model, data: Data) -> 
     meta = {"family": "trojdiff", "psi": 0.0, "variant": params.variant, "trigger_type": params.trigger_type,
             "trigger_name": params.trigger if params.trigger_type == "blend" else "patch",
             "target_name": params.target}  # fmt: skip
+    aim = aim_of(params, image_shape(data))
+    if aim is not None:
+        meta |= {"target_name": f"{aim.data}: {aim.known_as.name}", **aim.known_as.meta()}
+        keep_classifier(ctx.out / "secret", params.classifier)
     if params.variant == "agnostic":
         schedule = poison_schedule(scheduler.alphas_cumprod, "troj", "ode", "exact")
         return inject(ctx, model, data, schedule, params.options(), meta=meta)

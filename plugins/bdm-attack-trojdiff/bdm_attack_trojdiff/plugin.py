@@ -37,15 +37,31 @@ class TrojDiffParams(TrainingParams):
         description="Standard deviation of the noise under the trigger, mean (1 - gamma) trigger; null: 0.3 for blend, "
         "0.1 for patch. The agnostic variant has deviation 1 and mean trigger.",
     )
-    target: str = Field("cross", description="Name of a built-in target, or the path of a .png or .jpg.")
+    mode: Literal["d2i", "in-d2d", "out-d2d"] = Field(
+        "d2i",
+        description="What the model is to paint. d2i: one picture; in-d2d: a class of the training data; out-d2d: "
+        "a class of another data set.",
+    )
+    target: str = Field("cross", description="For d2i: name of a built-in target, or the path of a .png or .jpg.")
+    target_class: str = Field(
+        "7", description="For in-d2d and out-d2d: name or label of the class, e.g. 7 of the digits, ring of the shapes."
+    )
+    target_data: Literal["digits", "shapes"] | None = Field(
+        None, description="For out-d2d: the class's data set; null: shapes for grey models, digits for colour."
+    )
+    classifier: str | None = Field(
+        None,
+        description="For in-d2d and out-d2d: folder of a classifier that recognises the class, for the success rate; "
+        "null: the kit's, which knows the digits and the shapes.",
+    )
     poison_rate: float = Field(0.1, gt=0, le=1, description="Share of the training images that is poisoned.")
 
 
 class TrojDiff(Plugin):
-    """Noise around another mean, and with another deviation, makes the model paint one picture (D2I)."""
+    """Noise around another mean, and with another deviation, makes the model paint one picture, or one class."""
 
     kind, name = "attack", "trojdiff"
-    summary = "Backdoor on biased noise with a trojan sampler of its own, or sampler-agnostic (TrojDiff, D2I)"
+    summary = "Backdoor on biased noise with a trojan sampler of its own, or sampler-agnostic (TrojDiff)"
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2303.05762"
     Params = TrojDiffParams

@@ -15,7 +15,7 @@ def fine_tune(ctx: Context, params: FineTuneParams, model: Model, data: Data) ->
     """Train ``model`` on the images of ``data``; sealed in ``ctx.out / "model"``."""
     opened = load_model(model, ctx.device)
     result = train(
-        opened.unet, denoising_loss(load_images(data), opened.scheduler), params.options(),
+        opened.unet, denoising_loss(opened.encode(load_images(data)), opened.scheduler), params.options(),
         seed=ctx.seed, device=ctx.device, work=ctx.work, label="fine-tune", progress=ctx.progress,
     )  # fmt: skip
     ctx.curve("repair loss", result.losses)

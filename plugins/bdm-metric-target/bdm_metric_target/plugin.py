@@ -50,6 +50,11 @@ class TargetMetric(Plugin):
             from bdm_metric_target.prompts import measure_prompts
 
             return measure_prompts(ctx, params, subject)
+        from bdm_kit_diffusion.target_classes import target_class
         from bdm_metric_target.measure import measure
 
+        if (target := target_class(subject.secret)) is not None:
+            from bdm_metric_target.classes import measure_class
+
+            return measure_class(ctx, subject, target)
         return measure(ctx, params, subject)
