@@ -1,0 +1,1 @@
+"""Defense: clipping of the states of sampling."""

@@ -1,0 +1,1 @@
+"""Defense: UFID, which flags inputs whose perturbed copies all generate the same."""
