@@ -61,6 +61,12 @@ def remove(ctx: Context, params: RemovalParams, model: Model, data: Data, find_t
         seed=ctx.seed, device=ctx.device, work=ctx.work, label="remove", progress=ctx.progress,
     )  # fmt: skip
     ctx.curve("removal loss", result.losses)
+    triggered = min(params.trigger_batch, params.batch_size) if params.anchors == "spread" else params.batch_size
+    passes = 2 * (params.batch_size + triggered)  # the network and its frozen copy
+    ctx.figures(
+        clean_samples=0 if params.removal_data == "generated" else len(images),
+        seconds=round(result.seconds, 1), network_evaluations=params.steps * passes,
+    )  # fmt: skip
     opened.unet.to("cpu")
     return seal_model(opened, ctx.out / "model")
 
