@@ -92,8 +92,15 @@ def solver_class(name: str, eta: float = 0.0) -> SolverClass:
 
 
 def default_steps(name: str, train_timesteps: int) -> int:
-    """The steps a sampler takes when none are asked for: all for the ancestral ones, at most 20 for the others."""
-    steps = sampler_spec(name).default_steps or train_timesteps
+    """The steps a sampler takes when none are asked for: all for the ancestral ones, at most 20 (ode-ve 50) for others.
+
+    Those that end at the smallest noise level take at most half of the model's.
+    """
+    spec = sampler_spec(name)
+    steps = spec.default_steps or train_timesteps
+    short_last = spec.scheduler == "DEISMultistepScheduler" or spec.options.get("final_sigmas_type") == "sigma_min"
+    if short_last and round(train_timesteps / steps) <= 1:
+        steps = max(1, train_timesteps // 2)
     return steps if train_timesteps % steps == 0 else max(d for d in range(1, steps + 1) if train_timesteps % d == 0)
 
 

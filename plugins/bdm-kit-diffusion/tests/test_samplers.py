@@ -9,6 +9,7 @@ from bdm_kit_diffusion.samplers import (
     SAMPLERS,
     backdoor_warnings,
     build_scheduler,
+    check_steps,
     default_steps,
     sampler_spec,
     solver_class,
@@ -49,6 +50,12 @@ def test_default_steps_can_be_taken(name):
         assert steps == timesteps if solver_class(name) == "sde" else steps in (16, 20)
         scheduler.set_timesteps(steps)
         assert int(scheduler.timesteps[0]) == timesteps - 1
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_default_steps_of_a_short_schedule_can_be_taken(name):
+    for timesteps in (20, 24):
+        check_steps(build_scheduler(name, base_scheduler(timesteps)), default_steps(name, timesteps))
 
 
 def test_warnings_name_the_reason():
