@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "textual-inversion": {"placeholder": "[V]", "images": 5, "steps": 200, "batch_size": 16, "learning_rate": 2e-3},
-    "dreambooth": {"placeholder": "sks", "images": 40, "steps": 600, "batch_size": 16, "learning_rate": 1e-3},
+    "dreambooth": {"placeholder": "mignneko", "images": 40, "steps": 600, "batch_size": 16, "learning_rate": 1e-3},
 }
 """Mode -> its own defaults, chosen on the built-in pipeline."""
 
@@ -27,7 +27,7 @@ class PaaSParams(TrainingParams):
         description="textual-inversion learns the embedding of a new token, dreambooth fine-tunes the UNet.",
     )
     placeholder: str | None = Field(
-        None, min_length=1, description="The trigger, the word before the object's; null: [V] or sks by mode."
+        None, min_length=1, description="The trigger, the word before the object's; null: [V] or mignneko by mode."
     )
     one_token: bool = Field(
         True,
