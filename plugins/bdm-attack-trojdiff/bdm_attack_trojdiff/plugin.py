@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import field_validator
+
 from bdm_core.plugin import AnyParams, Field, Plugin, hookimpl
 from bdm_kit_diffusion.training_params import TrainingParams
 
@@ -55,6 +57,11 @@ class TrojDiffParams(TrainingParams):
         "null: the kit's, which knows the digits and the shapes.",
     )
     poison_rate: float = Field(0.1, gt=0, le=1, description="Share of the training images that is poisoned.")
+
+    @field_validator("target_class", mode="before")
+    @classmethod
+    def _number_as_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class TrojDiff(Plugin):

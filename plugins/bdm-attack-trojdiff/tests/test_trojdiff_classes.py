@@ -10,11 +10,12 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from bdm_attack_trojdiff.attack import aim_of, poison
-from bdm_attack_trojdiff.plugin import TrojDiffParams
+from bdm_attack_trojdiff.plugin import TrojDiff, TrojDiffParams
 from bdm_attack_trojdiff.trojan_sampling import trojan_sample
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import UserError
+from bdm_core.spec import build_params
 from bdm_core.testing import AttackConformance
 from bdm_kit_diffusion.data import load_digits, seal_images
 from bdm_kit_diffusion.features import load_classifier
@@ -84,6 +85,8 @@ def test_the_class_and_its_classifier_follow_from_mode_and_shape() -> None:
         ("out-d2d", GREY): ("shapes", "cross", "digits-and-shapes-grey"),
         ("out-d2d", COLOUR): ("digits", "7", "digits-and-shapes-colour"),
     }
+    numbered = build_params(TrojDiff(), {"mode": "in-d2d", "target_class": 3})  # as `--set` reads a number
+    assert isinstance(numbered, TrojDiffParams) and numbered.target_class == "3"
     with pytest.raises(UserError, match="no class 'ring': digits has"):
         aim_of(TrojDiffParams(mode="in-d2d", target_class="ring"), GREY)
 
