@@ -1,0 +1,144 @@
+"""Detection of a backdoored model, and the evidence that both levels of detection leave."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bdm_core.artifacts import Detection, Evidence, Model
+from bdm_core.context import Context
+from bdm_defense_terd.decision import calibration_warnings, decide, fingerprint, read_calibration
+from bdm_defense_terd.plugin import TerdParams
+from bdm_defense_terd.search import Candidate, Search, chosen_starts, search
+from bdm_kit_diffusion.baselines import StartFeatures, start_features
+from bdm_kit_diffusion.calibration import Verdict
+from bdm_kit_diffusion.evidence import FORMAT, TENSORS, write_picture
+from bdm_kit_diffusion.models import DiffusionModel, load_model
+from bdm_kit_diffusion.samplers import build_scheduler, default_steps
+from bdm_kit_diffusion.sampling import draw_noise, sample
+from bdm_kit_diffusion.tensors import write_tensors
+
+SAMPLERS = ("ddpm", "ddim")
+"""The baseline tries one sampler of either class."""
+
+
+def detect(ctx: Context, params: TerdParams, model: Model) -> Detection:
+    """Judge a model by (M_r, V_r); the evidence is sealed in ``ctx.out / "evidence"``."""
+    begin = time.monotonic()
+    known = read_calibration(params.calibration)
+    opened = load_model(model, ctx.device)
+    result = search(opened, params, ctx.seed, ctx.progress)
+    for label, curve in result.curves.items():
+        ctx.curve(f"{label} objective", curve)
+    verdict = decide(result.chosen.features, known, params.false_positive_rate)
+    for line in calibration_warnings(params, known):
+        ctx.log.warning(line)
+    baseline, spent = start_features(
+        opened, chosen_starts(params, opened.shape, ctx.seed), SAMPLERS,
+        samples=params.samples, seed=ctx.seed, device=ctx.device,
+        on_step=lambda done, total: ctx.progress("start only", done, total),
+    )  # fmt: skip
+    images, more = paint(opened, result.chosen, params.samples, ctx)
+    evaluations = result.network_evaluations + spent + more
+    record = {
+        "decision": {"rule": "one class on (M_r, V_r)", **verdict.model_dump()},
+        "calibration": {
+            "sha256": fingerprint(known), "recipe": known.recipe,
+            "clean": [[item.mean, item.variance] for item in known.records],
+        },
+        "baselines": {
+            "zero trigger": {"score": 0.0, "M_r": 0.0, "V_r": 0.0},
+            "start point only": [start_facts(item) for item in baseline],
+        },
+    }  # fmt: skip
+    evidence = seal_evidence(ctx.out / "evidence", model.task, result, images, record)
+    ctx.figures(
+        M_r=result.chosen.features[0], V_r=result.chosen.features[1], start=result.chosen.name,
+        start_only=max(item.score for item in baseline), seconds=round(time.monotonic() - begin, 1),
+        network_evaluations=evaluations, clean_samples=0,
+    )  # fmt: skip
+    doubt = not_identifiable(result.chosen)
+    return Detection(
+        level="model",
+        scores=[verdict.score],
+        threshold=verdict.threshold,
+        p_value=verdict.p_value,
+        conclusive=not doubt,
+        note=doubt or note(result.chosen, verdict),
+        evidence=evidence,
+        network_evaluations=evaluations,
+        clean_samples=0,
+    )
+
+
+def not_identifiable(candidate: Candidate) -> str:
+    """Why the method cannot tell, or ""."""
+    if candidate.informative:
+        return ""
+    return (
+        f"not identifiable: the objective is no lower at the estimate than at its start {candidate.name} "
+        f"({candidate.gain:.1f} standard errors), so that the estimate says nothing about the model"
+    )
+
+
+def note(candidate: Candidate, verdict: Verdict) -> str:
+    """One sentence for the table."""
+    mean, variance = candidate.features
+    found = f"from {candidate.name}: M_r {mean:.3g}, V_r {variance:.3g}"
+    if verdict.score > verdict.threshold:
+        return f"{found}, more than clean models have"
+    return f"{found}, as clean models have; a trigger that the start does not lead to would be missed"
+
+
+def paint(model: DiffusionModel, candidate: Candidate, samples: int, ctx: Context) -> tuple[Tensor, int]:
+    """Images (samples, C, H, W) from gamma e + r by DDIM, and the forward passes spent."""
+    noise = candidate.deviation * draw_noise(samples, model.shape, ctx.seed) + candidate.trigger
+    steps = default_steps("ddim", model.timesteps)
+    images = sample(
+        model.unet, build_scheduler("ddim", model.scheduler), noise.to(ctx.device), steps=steps, seed=ctx.seed
+    )
+    return torch.nan_to_num(images.cpu()), samples * steps
+
+
+def seal_evidence(folder: Path, task: str, result: Search, images: Tensor, record: dict[str, Any]) -> Evidence:
+    """Write trigger, deviation, pictures, every candidate's facts and ``record``; format ``inverted-trigger``."""
+    folder.mkdir(parents=True)
+    chosen = result.chosen
+    write_tensors(folder / TENSORS, {"trigger": chosen.trigger, "deviation": chosen.deviation})
+    write_picture(folder / "trigger.png", chosen.trigger / max(1.0, float(chosen.trigger.abs().max())))
+    (folder / "samples").mkdir()
+    for index, image in enumerate(images):
+        write_picture(folder / "samples" / f"{index:02d}.png", image)
+    facts = {"chosen": result.best, "candidates": [candidate_facts(item) for item in result.candidates], **record}
+    (folder / "features.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    meta: dict[str, Any] = {
+        "shape": list(chosen.trigger.shape), "norm": float(chosen.trigger.double().norm()), "count": len(images)
+    }  # fmt: skip
+    return Evidence.seal(folder, format=FORMAT, task=task, meta=meta)
+
+
+def candidate_facts(candidate: Candidate) -> dict[str, Any]:
+    """One candidate as JSON."""
+    mean, variance = candidate.features
+    r, start = candidate.trigger.double().flatten(), candidate.start.double().flatten()
+    facts = {
+        "norm": float(r.norm()), "start_norm": float(start.norm()),
+        "cosine_to_start": float(torch.cosine_similarity(r, start, 0)),
+        "deviation": float(candidate.deviation.double().mean()), "M_r": mean, "V_r": variance,
+        "loss": candidate.loss, "loss_at_start": candidate.start_loss, "loss_at_zero": candidate.zero_loss,
+        "gain_in_standard_errors": candidate.gain,
+    }  # fmt: skip
+    finite = {key: value if math.isfinite(value) else None for key, value in facts.items()}
+    return {"start": candidate.name, **finite}
+
+
+def start_facts(item: StartFeatures) -> dict[str, Any]:
+    """One start alone as JSON."""
+    return {"start": item.start, "sampler": item.sampler, "score": item.score,
+            "uniformity_ratio": item.uniformity_ratio, "total_variation_ratio": item.total_variation_ratio}  # fmt: skip
