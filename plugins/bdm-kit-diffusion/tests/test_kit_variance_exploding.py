@@ -13,10 +13,14 @@ from torch import nn
 
 from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_diffusion.coefficients import poison_schedule
+from bdm_kit_diffusion.data import load_digits
 from bdm_kit_diffusion.denoising import denoising_loss
 from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.models import DiffusionModel, load_model, open_reference, save_model, seal_model
+from bdm_kit_diffusion.features import load_classifier
+from bdm_kit_diffusion.models import VE_MODEL, DiffusionModel, load_model, open_reference, save_model, seal_model
 from bdm_kit_diffusion.noise_levels import marginals, noise_path, require_variance_preserving
+from bdm_kit_diffusion.recipes import digits_ve
+from bdm_kit_diffusion.references import BUILTIN
 from bdm_kit_diffusion.samplers import (
     backdoor_warnings,
     build_scheduler,
@@ -189,6 +193,36 @@ def test_folders_go_from_diffusers_to_the_kit_and_back(tmp_path: Path):
         theirs = -pipeline.unet((x + 1) / 2, torch.tensor([20.0, 20.0])).sample * 20
         torch.testing.assert_close(opened.unet(x, 19).sample, theirs, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(opened.unet(x, 19).sample, model.unet(x, 19).sample)
+
+
+def test_shipped_model_is_what_the_recipe_describes(tmp_path: Path):
+    shipped, fresh = load_model(BUILTIN / VE_MODEL), digits_ve.untrained_model()
+    assert shipped.shape == (1, 8, 8) and shipped.variance_exploding
+    assert dict(published_network(shipped.unet).config)["time_embedding_type"] == "fourier"
+    ours, theirs = (
+        {key: value for key, value in model.scheduler.config.items() if not key.startswith("_")}
+        for model in (shipped, fresh)
+    )
+    assert ours == theirs
+    weights = published_network(shipped.unet).state_dict()
+    assert {key: value.shape for key, value in weights.items()} == {
+        key: value.shape for key, value in published_network(fresh.unet).state_dict().items()
+    }
+    assert sum(value.numel() for value in weights.values()) < 700_000
+    digits = load_digits()[0].flatten(1)
+    assert float(torch.pdist(digits[::6]).max()) / 2 < shipped.scheduler.config.sigma_max, "in the model's own units"
+    assert open_reference(VE_MODEL, tmp_path / "model", tmp_path).meta["noise"] == "variance-exploding"
+
+
+def test_shipped_model_paints_digits():
+    model = load_model(BUILTIN / VE_MODEL)
+    with torch.inference_mode():
+        loss = denoising_loss(load_digits()[0], model.scheduler)(model.unet, Draw(0, 0, 128))
+    assert float(loss) < 0.3
+    images = sample(model.unet, build_scheduler("ode-ve", model.scheduler), draw_noise(16, (1, 8, 8), 0), steps=20)
+    probabilities = load_classifier().logits(images).softmax(1)
+    assert float(probabilities.amax(1).mean()) > 0.6
+    assert float(images.abs().max()) < 2
 
 
 def test_a_scheduler_of_another_kind_is_refused(tmp_path: Path):

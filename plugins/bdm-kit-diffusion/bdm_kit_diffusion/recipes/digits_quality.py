@@ -14,7 +14,7 @@ from bdm_kit_diffusion.features import ImageClassifier, load_classifier
 from bdm_kit_diffusion.images import from_bytes, to_bytes
 from bdm_kit_diffusion.models import DEFAULT_MODEL, load_model
 from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.samplers import build_scheduler, default_steps
+from bdm_kit_diffusion.samplers import build_scheduler, default_steps, plain_sampler
 from bdm_kit_diffusion.sampling import draw_noise, sample
 
 
@@ -44,7 +44,7 @@ def describe(images: Tensor, reference: Tensor, classifier: ImageClassifier) -> 
 
 
 def print_report(folder: Path, name: str, reference: Tensor, classifier: ImageClassifier, samples: int) -> None:
-    """Print the measurements of a model as JSON: of its training images, between halves of them, of two samplers.
+    """Print the measurements of a model as JSON: of its training images, between halves of them, of each solver class.
 
     Args:
         folder: the model's.
@@ -62,10 +62,14 @@ def print_report(folder: Path, name: str, reference: Tensor, classifier: ImageCl
         f"frechet distance between halves of the {name}": round(frechet_distance(*halves), 3),
     }
     noise = draw_noise(samples, model.shape, seed=0)
-    for sampler in ("ddpm", "ddim"):
+    ancestral, deterministic = (plain_sampler(model.scheduler, solver) for solver in ("sde", "ode"))
+    corrected = [(ancestral, 1)] if model.variance_exploding else []
+    for sampler, corrections in [(ancestral, 0), *corrected, (deterministic, 0)]:
         steps = default_steps(sampler, model.timesteps)
-        images = sample(model.unet, build_scheduler(sampler, model.scheduler), noise, steps=steps, seed=0)
-        report[f"{sampler}, {steps} steps, {samples} samples"] = describe(
+        scheduler = build_scheduler(sampler, model.scheduler, corrector_steps=corrections)
+        images = sample(model.unet, scheduler, noise, steps=steps, seed=0)
+        extra = ", with corrector" if corrections else ""
+        report[f"{sampler}{extra}, {steps} steps, {samples} samples"] = describe(
             from_bytes(to_bytes(images)), reference, classifier
         )
     print(json.dumps(report, indent=2))
