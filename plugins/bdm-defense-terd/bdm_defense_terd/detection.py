@@ -82,8 +82,8 @@ def not_identifiable(candidate: Candidate) -> str:
     if candidate.informative:
         return ""
     return (
-        f"not identifiable: the objective is no lower at the estimate than at its start {candidate.name} "
-        f"({candidate.gain:.1f} standard errors), so that the estimate says nothing about the model"
+        f"not identifiable: the objective moved the estimate by {candidate.moved:.2f} times the norm of its start "
+        f"{candidate.name} and fell by {candidate.gain:.1f} standard errors: it is flat, the estimate mostly its start"
     )
 
 
@@ -132,7 +132,7 @@ def candidate_facts(candidate: Candidate) -> dict[str, Any]:
         "cosine_to_start": float(torch.cosine_similarity(r, start, 0)),
         "deviation": float(candidate.deviation.double().mean()), "M_r": mean, "V_r": variance,
         "loss": candidate.loss, "loss_at_start": candidate.start_loss, "loss_at_zero": candidate.zero_loss,
-        "gain_in_standard_errors": candidate.gain,
+        "gain_in_standard_errors": candidate.gain, "moved": candidate.moved,
     }  # fmt: skip
     finite = {key: value if math.isfinite(value) else None for key, value in facts.items()}
     return {"start": candidate.name, **finite}

@@ -20,7 +20,9 @@ from bdm_kit_diffusion.starts import starting_points
 
 Progress = Callable[[str, int, int, float], None]
 STANDARD_ERRORS = 3.0
-"""The objective says something if it is lower at the estimate than at its start by so many standard errors."""
+"""The objective says something if it is lower at the estimate than at its start by so many standard errors ..."""
+LEAST_MOVE = 0.5
+"""... and if it moved the estimate by so many times the start's norm; else the estimate is mostly where it began."""
 EVALUATION = 2**31 - 1
 """Seed offset of the pairs that estimates are compared on; no step of an optimisation uses them."""
 
@@ -55,9 +57,14 @@ class Candidate:
         return divergence_features(self.trigger, self.deviation)
 
     @property
+    def moved(self) -> float:
+        """||r - start|| / ||start||."""
+        return float((self.trigger - self.start).norm() / self.start.norm().clamp(min=1e-12))
+
+    @property
     def informative(self) -> bool:
-        """Whether the objective led anywhere: it is flat where this is False, and the estimate is but its start."""
-        return self.gain > STANDARD_ERRORS
+        """Whether the objective led anywhere: it is flat where this is False, and the estimate is mostly its start."""
+        return self.gain > STANDARD_ERRORS and self.moved >= LEAST_MOVE
 
 
 @dataclass(frozen=True, eq=False)

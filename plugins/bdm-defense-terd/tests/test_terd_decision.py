@@ -22,6 +22,7 @@ from bdm_defense_terd.decision import (
 from bdm_defense_terd.detection import not_identifiable
 from bdm_defense_terd.plugin import TerdParams
 from bdm_defense_terd.repair import repair
+from bdm_defense_terd.search import Candidate
 from bdm_kit_diffusion.calibration import one_class, one_class_of_several
 from bdm_kit_diffusion.draws import Draw
 from bdm_kit_diffusion.models import load_model, save_model
@@ -98,8 +99,16 @@ def test_calibrate_writes_what_detect_reads(tmp_path):
     assert main(["--clean", str(tmp_path / "nowhere"), "--out", str(out)]) != 0
 
 
+@pytest.mark.parametrize(("gain", "end", "informative"), [(9.0, 1.6, True), (9.0, 0.8, False), (1.0, 3.0, False)])
+def test_an_estimate_that_is_mostly_its_start_is_no_information(gain, end, informative):
+    start = torch.full((1, 2, 2), -1.0)
+    candidate = Candidate("a start", start, end * start, torch.ones(1, 2, 2), 0.1, 0.2, 0.1, gain)
+    assert candidate.moved == pytest.approx(abs(end - 1))
+    assert candidate.informative == informative
+
+
 def test_no_gain_over_the_start_is_no_verdict():
-    doubt = not_identifiable(SimpleNamespace(informative=False, name="-U(0,1)", gain=0.4))
+    doubt = not_identifiable(SimpleNamespace(informative=False, name="-U(0,1)", gain=0.4, moved=0.2))
     assert "not identifiable" in doubt and "-U(0,1)" in doubt
     assert not_identifiable(SimpleNamespace(informative=True)) == ""
 
