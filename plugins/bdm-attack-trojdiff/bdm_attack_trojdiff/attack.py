@@ -14,6 +14,7 @@ from bdm_kit_diffusion.backdoor_training import inject
 from bdm_kit_diffusion.coefficients import PoisonSchedule, poison_schedule, trigger_share, variance_preserving
 from bdm_kit_diffusion.data import load_images, load_rows
 from bdm_kit_diffusion.models import load_model
+from bdm_kit_diffusion.noise_levels import require_variance_preserving
 from bdm_kit_diffusion.poisoning import image_shape, seal_poisoned
 from bdm_kit_diffusion.target_classes import (
     CLASS_NAMES,
@@ -124,7 +125,7 @@ def backdoor(ctx: Context, params: TrojDiffParams, model: Model, data: Data) -> 
     The agnostic variant trains ||M(x_t, t) - (eps + mu)||^2 on x_t = a_t y + s_t (eps + mu): then a deterministic
     sampler needs no change.
     """
-    scheduler = load_model(model).scheduler
+    abar = require_variance_preserving(load_model(model).scheduler, "trojdiff")
     noise = trojan_noise(params, image_shape(data))
     meta = {"family": "trojdiff", "psi": 0.0, "variant": params.variant, "trigger_type": params.trigger_type,
             "trigger_name": params.trigger if params.trigger_type == "blend" else "patch",
@@ -134,9 +135,9 @@ def backdoor(ctx: Context, params: TrojDiffParams, model: Model, data: Data) -> 
         meta |= {"target_name": f"{aim.data}: {aim.known_as.name}", **aim.known_as.meta()}
         keep_classifier(ctx.out / "secret", params.classifier)
     if params.variant == "agnostic":
-        schedule = poison_schedule(scheduler.alphas_cumprod, "troj", "ode", "exact")
+        schedule = poison_schedule(abar, "troj", "ode", "exact")
         return inject(ctx, model, data, schedule, params.options(), meta=meta)
-    path = variance_preserving(scheduler.alphas_cumprod)
+    path = variance_preserving(abar)
     share = trigger_share(path.a, path.s, 0.0).float()
     schedule = PoisonSchedule(share, torch.zeros_like(share), "ode")
     meta = {**meta, "gamma": params.gamma or GAMMA[params.trigger_type], "solver_class": "own sampler"}
