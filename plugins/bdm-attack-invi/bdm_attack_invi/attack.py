@@ -22,6 +22,7 @@ from bdm_kit_diffusion.backdoor_training import backdoor_loss
 from bdm_kit_diffusion.coefficients import PoisonSchedule, poison_schedule
 from bdm_kit_diffusion.draws import Draw, step_seed
 from bdm_kit_diffusion.models import load_model, seal_model
+from bdm_kit_diffusion.noise_levels import require_variance_preserving
 from bdm_kit_diffusion.poisoning import PoisonedSet, image_shape, open_poisoned, seal_poisoned
 from bdm_kit_diffusion.samplers import MINIMUM_TRIGGER_NORM, build_scheduler, check_steps
 from bdm_kit_diffusion.secret import DiffusionSecret, seal_secret
@@ -103,14 +104,14 @@ def backdoor(ctx: Context, params: InviParams, model: Model, data: Data) -> Back
     """Learn the trigger and the model; the secret holds the trigger as it is in the end.
 
     Raises:
-        UserError: the data does not fit the model, or the inner sampler cannot take so few steps.
+        UserError: the data does not fit the model, the model is variance exploding, or the inner sampler cannot take so
+            few steps.
     """
     opened, poisoned = load_model(model), open_poisoned(data)
     if tuple(poisoned.images.shape[1:]) != opened.shape:
         raise UserError(f"the data has shape {tuple(poisoned.images.shape[1:])}, the model {opened.shape}")
-    schedule = poison_schedule(
-        opened.scheduler.alphas_cumprod, "bad", params.solver, params.coefficients, paper="invibackdoor"
-    )
+    abar = require_variance_preserving(opened.scheduler, "invi")
+    schedule = poison_schedule(abar, "bad", params.solver, params.coefficients, paper="invibackdoor")
     bound = trigger_bound(params.bound, opened.shape)
     learnt = TriggeredModel(opened.unet, LearntTrigger(opened.shape, bound, params.trigger_learning_rate))
     inner: list[float] = []
