@@ -1,9 +1,10 @@
-"""The built-in data set of coloured shapes: what is drawn, its splits, how it is chosen; its model and classifier."""
+"""The built-in data set of coloured shapes: what is drawn, its splits, how it is chosen; its classifier, its recipe."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,14 @@ import torch
 from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
 from bdm_kit_diffusion.data import load_builtin, load_images, load_rows, open_reference
+from bdm_kit_diffusion.denoising import denoising_loss
 from bdm_kit_diffusion.features import CLASSIFIERS, SHAPES_CLASSIFIER, load_classifier
 from bdm_kit_diffusion.images import to_bytes
+from bdm_kit_diffusion.models import seal_model
 from bdm_kit_diffusion.recipes.shapes_classifier import fit, untrained_classifier
+from bdm_kit_diffusion.recipes.shapes_ddpm import OPTIONS, untrained_model
 from bdm_kit_diffusion.shapes import BACKGROUNDS, COLOURS, NAMES, OBJECTS, load_shapes
+from bdm_kit_diffusion.training import train
 
 AREAS = {
     "disc": math.pi,
@@ -111,3 +116,16 @@ def test_training_of_the_classifier_is_reproducible_and_learns() -> None:
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
     assert (one.logits(shapes.images).argmax(1) == shapes.labels).float().mean().item() > 0.3
     assert SHAPES_CLASSIFIER.name == "shapes-classifier"
+
+
+def test_the_recipe_s_model_takes_the_shapes_and_trains(tmp_path: Path) -> None:
+    model = untrained_model()
+    assert sum(parameter.numel() for parameter in model.unet.parameters()) == 745_427
+    sealed = seal_model(model, tmp_path / "model")
+    data = open_reference(None, sealed, tmp_path / "data", tmp_path, limit=8)
+    assert load_rows(data)[0]["object"] in NAMES
+    before = {name: value.clone() for name, value in model.unet.state_dict().items()}
+    options = replace(OPTIONS, steps=2, batch_size=8)
+    result = train(model.unet, denoising_loss(load_images(data), model.scheduler), options, seed=0)
+    assert all(0.5 < loss < 2 for loss in result.losses)  # an untrained network explains none of the noise
+    assert any(not torch.equal(value, before[name]) for name, value in model.unet.state_dict().items())

@@ -1,4 +1,4 @@
-"""Measure a model of shapes as its card states it: ``python -m bdm_kit_diffusion.recipes.shapes_quality [FOLDER]``."""
+"""Measure a model of shapes: ``python -m bdm_kit_diffusion.recipes.shapes_quality FOLDER``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from pathlib import Path
 import torch
 
 from bdm_kit_diffusion.features import SHAPES_CLASSIFIER, load_classifier
-from bdm_kit_diffusion.models import SHAPES_MODEL
 from bdm_kit_diffusion.recipes.digits_quality import print_report
-from bdm_kit_diffusion.references import BUILTIN
 from bdm_kit_diffusion.shapes import load_shapes
 
 
 def main() -> None:
     """Print the measurements as JSON: of the shapes themselves, of two samplers, and between halves of the shapes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, nargs="?", default=BUILTIN / SHAPES_MODEL)
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--samples", type=int, default=1024)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
