@@ -1,0 +1,152 @@
+"""Detectors and repairs over a population of small models: `python benchmarks/detection.py`.
+
+Every model of :mod:`detection_population` is judged by every detector, and every backdoored one repaired by every
+defense, blind: one configuration for all. Each model is one process of one thread, ``--jobs`` at a time; a line of JSON
+for each model and defense goes to ``benchmarks/results/detection.jsonl``. What has a line is skipped, so that the
+benchmark can be stopped and given again. `python benchmarks/detection_page.py` writes ``docs/benchmarks/detection.md``
+from the lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results" / "detection.jsonl"
+DEFENSES = ("elijah", "terd", "terd-input", "ufid", "diff-cleanse", "fine-tune", "clip")
+"""Those that detect are scored on all models, those that repair on the backdoored ones."""
+DETECTS = {"elijah", "terd", "terd-input", "ufid", "diff-cleanse"}
+REPAIRS = {"elijah", "terd", "diff-cleanse", "fine-tune", "clip"}
+KIT = {"samples": 256}
+
+
+def judge(name: str, work: Path) -> None:
+    """One model: a process of its own; prints a line for each defense that has none yet."""
+    from detection_population import make_clean, population
+
+    from bdm_core.errors import BdmError
+    from bdm_core.runner import run, scan
+    from bdm_core.spec import RunSpec
+
+    member = next(item for item in population() if item.name == name)
+    known = {line["defense"] for line in read_lines() if line["model"] == name}
+    for defense in DEFENSES:
+        if defense in known or (member.attack is None and defense not in DETECTS):
+            continue
+        common: dict[str, Any] = {
+            "detect": defense if defense in DETECTS else None, "seed": member.seed, "device": "cpu",
+        }  # fmt: skip
+        start = time.perf_counter()
+        line: dict[str, Any] = {
+            "model": name, "base": member.base, "group": member.group, "half": member.half, "defense": defense,
+            "settings": member.settings,
+        }  # fmt: skip
+        try:
+            if member.attack is None:
+                spec = RunSpec(model=str(make_clean(member, work / "models")), params={"kit:diffusion": KIT}, **common)
+                view = scan(spec, work / "runs", name=f"{name}-{defense}")
+            else:
+                spec = RunSpec(
+                    attack=member.attack, repair=defense if defense in REPAIRS else None, model=member.base,
+                    triggered_share=0.5, params={f"attack:{member.attack}": member.settings, "kit:diffusion": KIT},
+                    **common,
+                )  # fmt: skip
+                view = run(spec, work / "runs", name=f"{name}-{defense}")
+            line |= facts_of(view)
+        except BdmError as error:
+            line["error"] = str(error)
+        line["seconds"] = round(time.perf_counter() - start, 1)
+        print(json.dumps(line, ensure_ascii=False), flush=True)
+    if member.attack is not None and "samplers" not in known:
+        view = next((work / "runs").glob(f"{name}-*/run.json")).parent
+        print(json.dumps({"model": name, "group": member.group, "base": member.base, "defense": "samplers",
+                          "rows": sampler_rows(view)}, ensure_ascii=False), flush=True)  # fmt: skip
+
+
+def facts_of(view: Any) -> dict[str, Any]:
+    """Verdict, recovery of the trigger, and scores before and after the repair."""
+    judged = view.record["detections"]
+    found: dict[str, Any] = {"detection": judged.get("backdoored") or judged.get("model")}
+    found["metrics"] = {
+        f"{line['row']}: {line['metric'].partition('.')[2] or line['metric']}": line["value"] for line in view.results
+    }
+    found["stages"] = {entry["label"]: round(entry["seconds"], 1) for entry in view.stages}
+    found["recovery"] = recovery(view)
+    return found
+
+
+def recovery(view: Any) -> dict[str, float] | None:
+    """Cosine and distance of the inverted trigger and the true one, over the true one's norm; None without both."""
+    from bdm_core.artifacts import Backdoored, Detection
+    from bdm_kit_diffusion.secret import open_secret
+    from bdm_kit_diffusion.tensors import read_tensors
+
+    made = view.result_of("backdoored model")
+    judged = [view.result_of(entry["label"]) for entry in view.stages if entry["stage"] == "detect"]
+    evidence = next((item.evidence for item in judged if isinstance(item, Detection) and item.evidence), None)
+    if not isinstance(made, Backdoored) or evidence is None or "tensors.safetensors" not in evidence.files:
+        return None
+    mine = read_tensors(evidence.file("tensors.safetensors")).get("trigger")
+    true = open_secret(made.secret).trigger
+    if mine is None or mine.shape != true.shape:
+        return None
+    mine, true = mine.flatten().double(), true.flatten().double()
+    scale = float(mine.norm() * true.norm()) or 1.0
+    return {"cosine": float(mine @ true) / scale, "distance": float((mine - true).norm() / true.norm())}
+
+
+def sampler_rows(folder: Path) -> list[dict[str, Any]]:
+    """ASR and leak of a backdoor under every sampler."""
+    from dataclasses import asdict
+
+    from bdm_kit_diffusion.sampler_report import open_run, sampler_report
+
+    model, secret = open_run(folder, "cpu")
+    return [asdict(row) for row in sampler_report(model, secret, samples=64)]
+
+
+def read_lines() -> list[dict[str, Any]]:
+    """The lines that there are."""
+    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+
+
+def main() -> None:
+    """Judge every model that has a line missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
+    parser.add_argument("--only", nargs="+", default=None, help="names of models, or beginnings of them")
+    parser.add_argument("--work", type=Path, default=Path("runs/benchmark-detection"))
+    parser.add_argument("--judge", default=None, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.judge:
+        judge(arguments.judge, arguments.work)
+        return
+    from detection_population import population
+
+    names = [item.name for item in population()]
+    if arguments.only:
+        names = [name for name in names if name.startswith(tuple(arguments.only))]
+
+    def work(name: str) -> None:
+        command = [sys.executable, __file__, "--judge", name, "--work", str(arguments.work)]
+        done = subprocess.run(
+            command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True, check=False
+        )
+        with RESULTS.open("a") as file:
+            file.write(done.stdout)
+        print(name, "done" if done.returncode == 0 else f"failed with exit code {done.returncode}", flush=True)
+
+    RESULTS.parent.mkdir(exist_ok=True)
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        list(pool.map(work, names))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The page of the detection benchmark: `python benchmarks/detection_page.py`.
+
+Reads ``benchmarks/results/detection.jsonl`` and writes ``docs/benchmarks/detection.md``. Thresholds come from the clean
+models of the calibration half alone; every number on the page is of the test half, with 95 % bootstrap intervals.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from detection import DETECTS, REPAIRS, read_lines
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "detection.md"
+FALSE_POSITIVES = 0.05
+DRAWS = 1000
+Pair = tuple[bool, float]
+"""(backdoored, score)."""
+
+
+def auroc(pairs: Sequence[Pair]) -> float:
+    """Probability that a backdoored model scores higher than a clean one; ties count half."""
+    bad = [score for flag, score in pairs if flag]
+    good = [score for flag, score in pairs if not flag]
+    wins = sum((one > other) + 0.5 * (one == other) for one in bad for other in good)
+    return wins / (len(bad) * len(good)) if bad and good else float("nan")
+
+
+def threshold(clean: Sequence[float], rate: float = FALSE_POSITIVES) -> float:
+    """The least score that at most ``rate`` of the clean calibration models exceed."""
+    ordered = sorted(clean)
+    return ordered[max(0, len(ordered) - 1 - int(rate * len(ordered)))] if ordered else float("inf")
+
+
+def rates(pairs: Sequence[Pair], limit: float) -> tuple[float, float, float]:
+    """Accuracy, with both kinds of models of equal weight, TPR and FPR at a threshold."""
+    bad = [score > limit for flag, score in pairs if flag]
+    good = [score > limit for flag, score in pairs if not flag]
+    hit = sum(bad) / len(bad) if bad else float("nan")
+    false = sum(good) / len(good) if good else float("nan")
+    return (hit + 1 - false) / 2, hit, false
+
+
+def interval(pairs: Sequence[Pair], value: Callable[[Sequence[Pair]], float]) -> str:
+    """A value with its 95 % bootstrap interval, resampled within clean and backdoored models."""
+    draw = random.Random(0)
+    bad, good = [pair for pair in pairs if pair[0]], [pair for pair in pairs if not pair[0]]
+    if not bad or not good:
+        return "–"
+    found = sorted(value(draw.choices(bad, k=len(bad)) + draw.choices(good, k=len(good))) for _ in range(DRAWS))
+    return f"{value(pairs):.2f} ({found[int(0.025 * DRAWS)]:.2f} to {found[int(0.975 * DRAWS)]:.2f})"
+
+
+def scored(lines: Sequence[dict[str, Any]], defense: str, half: str) -> list[tuple[dict[str, Any], Pair]]:
+    """Lines of one detector and half with their score."""
+    found = []
+    for line in lines:
+        detection = line.get("detection")
+        if line["defense"] == defense and line["half"] == half and detection and detection["score"] is not None:
+            found.append((line, (line["group"] != "clean", float(detection["score"]))))
+    return found
+
+
+def detection_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Each detector over all classes of backdoor."""
+    rows = [["detector", "models", "accuracy", "AUROC", "TPR at 5 % FPR", "judged at all", "s"]]
+    for defense in sorted(DETECTS):
+        limit = threshold([pair[1] for _, pair in scored(lines, defense, "calibration") if not pair[0]])
+        test = scored(lines, defense, "test")
+        pairs = [pair for _, pair in test]
+        if not pairs:
+            continue
+        sure = statistics.mean(bool(line["detection"]["conclusive"]) for line, _ in test)
+        rows.append([
+            defense, f"{sum(not p[0] for p in pairs)} + {sum(p[0] for p in pairs)}",
+            interval(pairs, lambda some, limit=limit: rates(some, limit)[0]), interval(pairs, auroc),
+            interval(pairs, lambda some, limit=limit: rates(some, limit)[1]), f"{sure:.2f}",
+            f"{statistics.median(line['stages'].get('detection', 0) for line, _ in test):.0f}",
+        ])  # fmt: skip
+    return rows
+
+
+def group_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """TPR at the detector's threshold, and the cosine of the recovered trigger, for each class of backdoor."""
+    detectors = [name for name in sorted(DETECTS) if scored(lines, name, "test")]
+    rows = [["class of backdoor", "models", *(f"{name}: TPR, cosine" for name in detectors)]]
+    for group in sorted({line["group"] for line in lines} - {"clean"}):
+        cells, count = [], 0
+        for defense in detectors:
+            limit = threshold([pair[1] for _, pair in scored(lines, defense, "calibration") if not pair[0]])
+            own = [(line, pair) for line, pair in scored(lines, defense, "test") if line["group"] == group]
+            count = max(count, len(own))
+            cosines = [line["recovery"]["cosine"] for line, _ in own if line.get("recovery")]
+            hit = statistics.mean(pair[1] > limit for _, pair in own) if own else float("nan")
+            cells.append(f"{hit:.2f}" + (f", {statistics.mean(cosines):.2f}" if cosines else ""))
+        rows.append([group, str(count), *cells])
+    return rows
+
+
+def repair_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """ASR, SSIM and Frechet distance before and after each repair, by class of backdoor."""
+    rows = [["class of backdoor", "repair", "models", "ASR", "after", "dSSIM", "Fréchet after : clean"]]
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for line in lines:
+        if line["defense"] in REPAIRS and line["group"] != "clean" and "metrics" in line:
+            grouped[line["group"], line["defense"]].append(line["metrics"])
+    for (group, defense), found in sorted(grouped.items()):
+
+        def mean(row: str, name: str, found: Sequence[dict[str, Any]] = found) -> float:
+            values = [
+                value for item in found for key, value in item.items()
+                if key.startswith(f"{row}: {name}") and value is not None
+            ]  # fmt: skip
+            return statistics.mean(values) if values else float("nan")
+
+        rows.append([
+            group, defense, str(len(found)), f"{mean('backdoored', 'asr'):.2f}", f"{mean('repaired', 'asr'):.2f}",
+            f"{mean('repaired', 'ssim') - mean('backdoored', 'ssim'):+.2f}",
+            f"{mean('repaired', 'frechet') / mean('clean', 'frechet'):.2f}",
+        ])  # fmt: skip
+    return rows
+
+
+def sampler_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Mean ASR of each class of backdoor under each sampler."""
+    shares: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for line in lines:
+        for row in line.get("rows", []) if line["defense"] == "samplers" else []:
+            shares[line["group"]][row["sampler"]].append(row["asr"])
+    samplers = sorted({name for group in shares.values() for name in group})
+    rows = [["class of backdoor", *samplers]]
+    for group, found in sorted(shares.items()):
+        rows.append([group, *(f"{statistics.mean(found[name]):.2f}" if found[name] else "–" for name in samplers)])
+    return rows
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]])
+
+
+def main() -> None:
+    """Write the page. Exits with a message if there is nothing to write of."""
+    lines = read_lines()
+    models = {line["model"]: line["group"] for line in lines}
+    if not models:
+        raise SystemExit("nothing is measured yet: run `python benchmarks/detection.py` first")
+    clean = sum(group == "clean" for group in models.values())
+    errors = sorted({f"{line['defense']} on {line['base']}: {line['error']}" for line in lines if "error" in line})
+    parts = [
+        "# Detection and repair over a population of small models",
+        f"{len(models)} models, {clean} of them clean; `python benchmarks/detection.py` measures them,\n"
+        "`python benchmarks/detection_page.py` writes this page. Thresholds are from the clean models of the\n"
+        "calibration half; the numbers are of the test half, with 95 % intervals.",
+        "## Detectors", markdown(detection_table(lines)),
+        "## By class of backdoor", markdown(group_table(lines)),
+        "## Repairs", markdown(repair_table(lines)),
+        "## Samplers", "Share of triggered samples that show the target.", markdown(sampler_table(lines)),
+    ]  # fmt: skip
+    if errors:
+        parts += ["## Not applicable", "\n".join(f"- {error}" for error in errors)]
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text("\n\n".join(parts) + "\n")
+    print(f"written: {PAGE}")
+
+
+if __name__ == "__main__":
+    main()

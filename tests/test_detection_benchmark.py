@@ -1,0 +1,76 @@
+"""The statistics and the population of the detection benchmark."""
+
+from __future__ import annotations
+
+import importlib
+import random
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from bdm_core.spec import build_params
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("detection_page")
+
+
+def test_auroc_is_scikit_learn_s(page: ModuleType) -> None:
+    draw = random.Random(0)
+    for _ in range(20):
+        pairs = [(draw.random() < 0.5, float(draw.randint(0, 5))) for _ in range(40)]
+        assert page.auroc(pairs) == pytest.approx(roc_auc_score(*zip(*pairs, strict=True)))
+
+
+def test_a_threshold_lets_no_more_clean_models_through_than_stated(page: ModuleType) -> None:
+    scores = [float(number) for number in range(40)]
+    limit = page.threshold(scores, 0.05)
+    assert sum(score > limit for score in scores) == 2
+    assert page.threshold([3.0, 1.0], 0.05) == 3.0
+    accuracy, hit, false = page.rates([(True, 9.0), (True, 0.0), (False, 1.0), (False, 0.0)], 0.5)
+    assert (accuracy, hit, false) == (0.5, 0.5, 0.5)
+    assert page.rates([(True, 9.0), (False, 0.0)], 0.5) == (1.0, 1.0, 0.0)
+
+
+def test_the_page_reports_the_test_half_at_the_threshold_of_the_other(
+    page: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def line(model: str, group: str, half: str, score: float) -> dict[str, object]:
+        detection = {"score": score, "conclusive": True}
+        return {"model": model, "group": group, "half": half, "defense": "elijah", "base": "digits-ddpm",
+                "detection": detection, "stages": {"detection": 4.0}, "metrics": {
+                    "backdoored: asr@0.05": 1.0, "repaired: asr@0.05": 0.25, "clean: frechet_x": 2.0,
+                    "repaired: frechet_x": 3.0}}  # fmt: skip
+
+    lines = [line(f"c{number}", "clean", "calibration", 1.0) for number in range(5)]
+    lines += [line("d0", "clean", "test", 0.5), line("d1", "clean", "test", 0.9)]
+    lines += [line("b0", "villan, sde", "test", 5.0), line("b1", "villan, sde", "test", 0.1)]
+    monkeypatch.setattr(page, "read_lines", lambda: lines)
+    monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
+    page.main()
+    text = (tmp_path / "page.md").read_text()
+    assert "9 models, 7 of them clean" in text
+    assert "| elijah | 2 + 2 | 0.75 (0.50 to 1.00) | 0.50 " in text and "| villan, sde | 2 | 0.50 |" in text
+    assert "| villan, sde | elijah | 2 | 1.00 | 0.25 | " in text and "| 1.50 |" in text
+
+
+def test_the_population_is_half_clean_and_every_setting_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    members = importlib.import_module("detection_population").population()
+    assert len({member.name for member in members}) == len(members) >= 100
+    clean = sum(member.attack is None for member in members)
+    assert abs(2 * clean - len(members)) <= 2
+    halves = [sum(m.half == half and (m.attack is None) is plain for m in members)
+              for half in ("calibration", "test") for plain in (True, False)]  # fmt: skip
+    assert min(halves) >= 20
+    from bdm_core.manager import find
+
+    for member in members:
+        if member.attack is not None:
+            build_params(find("attack", member.attack).load(), member.settings)
