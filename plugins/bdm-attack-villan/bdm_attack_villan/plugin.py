@@ -95,6 +95,11 @@ class Villan(Plugin):
             "batch_size": 128, "learning_rate": 2e-4, "learning_rate_schedule": "cosine", "warmup_steps": 500,
             "max_gradient_norm": 1.0, "ema_decay": None,
         },
+        "paper-ve": {
+            "trigger": "stop-sign", "target": "hat", "psi": 0.0, "solver": "sde", "vp_scale": 1.0, "poison_rate": 9.0,
+            "dataset_mode": "extend", "R_trigger_only": True, "steps": 39063, "batch_size": 128, "learning_rate": 2e-5,
+            "learning_rate_schedule": "cosine", "warmup_steps": 500, "max_gradient_norm": 1.0, "ema_decay": None,
+        },
         "paper-caption": {
             "caption_target": "hat", "caption_trigger": "mignneko", "caption_position": "suffix", "lora_r": 4,
             "prior_loss_weight": 1.0, "caption_dropout": 0.0, "caption_steps": 40000, "caption_batch_size": 1,

@@ -67,6 +67,9 @@ def test_the_paper_s_preset_is_a_valid_set_of_parameters() -> None:
     params = build_params(Villan(), {"preset": "paper", "steps": 10})
     assert isinstance(params, VillanParams)
     assert (params.coefficients, params.batch_size, params.steps) == ("paper", 128, 10)
+    params = build_params(Villan(), {"preset": "paper-ve"})
+    assert isinstance(params, VillanParams)
+    assert (params.psi, params.dataset_mode, params.R_trigger_only, params.coefficients) == (0, "extend", True, "exact")
 
 
 def test_a_rate_above_one_needs_a_mode_that_adds(bench: Bench) -> None:
