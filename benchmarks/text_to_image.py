@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bdm_kit_text_to_image.plugin import TextToImageKit
+
 RESULTS = Path(__file__).parent / "results"
 METRICS = {
     "accuracy_clean_model": ("clean", "metric:attributes.acc"),
@@ -42,6 +44,7 @@ class Case:
     success: float | None = None
     accuracy_loss: float = 0.03
     seconds: float = 480.0
+    further_metrics: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -61,7 +64,7 @@ CASES = [
     Case("paas", {"mode": "dreambooth"}, 0.85, accuracy_loss=0.10),
     Case("villan", {}, 0.85),
     Case("badblocks", {}),
-    Case("bibaddiff", {}, accuracy_loss=0.10),
+    Case("bibaddiff", {}, accuracy_loss=0.10, further_metrics=("amplification",)),
 ]
 
 
@@ -69,6 +72,9 @@ def measure(case: Case, seed: int, out: Path) -> dict[str, Any]:
     """Run one case from nothing but the shared clean stages, and read its numbers."""
     name = f"{case.name.replace(' ', '-')}-{seed}"
     command = ["run", "--attack", case.attack, "--task", "text-to-image", "--seed", str(seed), "--out", str(out)]
+    if case.further_metrics:
+        for metric in (*TextToImageKit.default_metrics, *case.further_metrics):
+            command += ["--metric", metric]
     for key, value in case.settings.items():
         command += ["--set", f"attack:{case.attack}.{key}={value}"]
     done = subprocess.run(

@@ -56,7 +56,5 @@ def _alphas_cumprod(scheduler: Any) -> Tensor:
 def require_variance_preserving(scheduler: Any, method: str) -> Tensor:
     """alphas_cumprod, (T,). Raises UserError, which names the method, for a variance-exploding model."""
     if is_variance_exploding(scheduler):
-        raise UserError(
-            f"{method} is defined for variance-preserving models; this one is variance exploding: use villan"
-        )
+        raise UserError(f"{method} is defined for variance-preserving models; this one is variance exploding")
     return _alphas_cumprod(scheduler)

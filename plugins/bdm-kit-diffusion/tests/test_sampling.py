@@ -233,7 +233,8 @@ def test_a_real_unet_with_progress_and_its_mode_kept():
     assert not images.is_inference()
     assert model.training
     assert seen == [(i, 21) for i in range(1, 22)]  # 3 batches of 2 * 4 - 1 calls
-    assert torch.allclose(sample(model, scheduler, noise, steps=4, batch_size=5), images, rtol=1e-3, atol=1e-2)
+    other = sample(model, scheduler, noise, steps=4, batch_size=5)  # batch sizes may take other kernels
+    assert float((other - images).abs().max()) < 1e-5 * float(images.abs().max())
     assert sample(model, scheduler, noise[:0], steps=4).shape == (0, 1, 8, 8)
 
 
