@@ -16,9 +16,14 @@ from bdm_kit_diffusion.data import load_builtin, load_images, load_rows, open_re
 from bdm_kit_diffusion.denoising import denoising_loss
 from bdm_kit_diffusion.features import CLASSIFIERS, SHAPES_CLASSIFIER, load_classifier
 from bdm_kit_diffusion.images import to_bytes
-from bdm_kit_diffusion.models import seal_model
+from bdm_kit_diffusion.models import SHAPES_MODEL, load_model, seal_model
+from bdm_kit_diffusion.models import open_reference as open_model
+from bdm_kit_diffusion.recipes.digits_quality import frechet_distance
 from bdm_kit_diffusion.recipes.shapes_classifier import fit, untrained_classifier
 from bdm_kit_diffusion.recipes.shapes_ddpm import OPTIONS, untrained_model
+from bdm_kit_diffusion.references import BUILTIN
+from bdm_kit_diffusion.samplers import build_scheduler
+from bdm_kit_diffusion.sampling import draw_noise, sample
 from bdm_kit_diffusion.shapes import BACKGROUNDS, COLOURS, NAMES, OBJECTS, load_shapes
 from bdm_kit_diffusion.training import train
 
@@ -129,3 +134,20 @@ def test_the_recipe_s_model_takes_the_shapes_and_trains(tmp_path: Path) -> None:
     result = train(model.unet, denoising_loss(load_images(data), model.scheduler), options, seed=0)
     assert all(0.5 < loss < 2 for loss in result.losses)  # an untrained network explains none of the noise
     assert any(not torch.equal(value, before[name]) for name, value in model.unet.state_dict().items())
+
+
+def test_the_shipped_model_is_the_recipe_s_and_paints_shapes(tmp_path: Path) -> None:
+    shipped, fresh = load_model(BUILTIN / SHAPES_MODEL), untrained_model()
+    weights = shipped.unet.state_dict()
+    assert {key: value.shape for key, value in weights.items()} == {
+        key: value.shape for key, value in fresh.unet.state_dict().items()
+    }
+    assert sum(value.numel() for value in weights.values()) < 1_200_000
+    assert torch.equal(shipped.scheduler.betas, fresh.scheduler.betas)
+    sealed = open_model(SHAPES_MODEL, tmp_path / "model", tmp_path)
+    assert open_reference(None, sealed, tmp_path / "data", tmp_path).meta["shape"] == [3, 16, 16]
+    start = draw_noise(48, shipped.shape, 0)
+    images = sample(shipped.unet, build_scheduler("ddim", shipped.scheduler), start, steps=20).clamp(-1, 1)
+    classifier, data = load_classifier(SHAPES_CLASSIFIER), load_shapes().images
+    distances = [frechet_distance(classifier.features(some), classifier.features(data)) for some in (images, start)]
+    assert distances[0] < distances[1] / 2
