@@ -15,21 +15,22 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "detection.jsonl"
-DEFENSES = ("elijah", "terd", "terd-input", "ufid", "diff-cleanse", "fine-tune", "clip")
-"""Those that detect are scored on all models, those that repair on the backdoored ones."""
-DETECTS = {"elijah", "terd", "terd-input", "ufid", "diff-cleanse"}
-REPAIRS = {"elijah", "terd", "diff-cleanse", "fine-tune", "clip"}
-KIT = {"samples": 256}
+DEFENSES = ("reference-audit", "elijah", "terd", "fine-tune", "clip", "diff-cleanse", "terd-input", "ufid")
+"""Those that detect are scored on all models, those that repair on some of the backdoored ones of every class."""
+DETECTS = {"reference-audit", "elijah", "terd", "terd-input", "ufid", "diff-cleanse"}
+REPAIRS = {"reference-audit", "elijah", "terd", "diff-cleanse", "fine-tune", "clip"}
+KIT = {"samples": 128}
 
 
-def judge(name: str, work: Path) -> None:
-    """One model: a process of its own; prints a line for each defense that has none yet."""
-    from detection_population import make_clean, population
+def judge(name: str, work: Path, defenses: Sequence[str]) -> None:
+    """One model: a process of its own; prints a line for each of ``defenses`` that has none yet."""
+    from detection_population import make_base, make_clean, population
 
     from bdm_core.errors import BdmError
     from bdm_core.runner import run, scan
@@ -37,8 +38,10 @@ def judge(name: str, work: Path) -> None:
 
     member = next(item for item in population() if item.name == name)
     known = {line["defense"] for line in read_lines() if line["model"] == name}
-    for defense in DEFENSES:
-        if defense in known or (member.attack is None and defense not in DETECTS):
+    base = make_base(member.base, work / "models")
+    public = {"defense:reference-audit": {"reference": str(base)}}
+    for defense in defenses:
+        if defense in known or (defense not in DETECTS and not member.repaired):
             continue
         common: dict[str, Any] = {
             "detect": defense if defense in DETECTS else None, "seed": member.seed, "device": "cpu",
@@ -50,13 +53,15 @@ def judge(name: str, work: Path) -> None:
         }  # fmt: skip
         try:
             if member.attack is None:
-                spec = RunSpec(model=str(make_clean(member, work / "models")), params={"kit:diffusion": KIT}, **common)
+                own: dict[str, Any] = {"kit:diffusion": KIT} | (public if defense == "reference-audit" else {})
+                spec = RunSpec(model=str(make_clean(member, work / "models")), params=own, **common)
                 view = scan(spec, work / "runs", name=f"{name}-{defense}")
             else:
+                own = {f"attack:{member.attack}": member.settings, "kit:diffusion": KIT}
                 spec = RunSpec(
-                    attack=member.attack, repair=defense if defense in REPAIRS else None, model=member.base,
-                    triggered_share=0.5, params={f"attack:{member.attack}": member.settings, "kit:diffusion": KIT},
-                    **common,
+                    attack=member.attack, repair=defense if defense in REPAIRS and member.repaired else None,
+                    model=str(base), triggered_share=0.5,
+                    params=own | (public if defense == "reference-audit" else {}), **common,
                 )  # fmt: skip
                 view = run(spec, work / "runs", name=f"{name}-{defense}")
             line |= facts_of(view)
@@ -64,7 +69,7 @@ def judge(name: str, work: Path) -> None:
             line["error"] = str(error)
         line["seconds"] = round(time.perf_counter() - start, 1)
         print(json.dumps(line, ensure_ascii=False), flush=True)
-    if member.attack is not None and "samplers" not in known:
+    if member.repaired and "samplers" not in known:
         view = next((work / "runs").glob(f"{name}-*/run.json")).parent
         print(json.dumps({"model": name, "group": member.group, "base": member.base, "defense": "samplers",
                           "rows": sampler_rows(view)}, ensure_ascii=False), flush=True)  # fmt: skip
@@ -123,19 +128,22 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
     parser.add_argument("--only", nargs="+", default=None, help="names of models, or beginnings of them")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-detection"))
+    parser.add_argument("--defenses", nargs="+", default=DEFENSES, choices=DEFENSES, help="by default all")
     parser.add_argument("--judge", default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.judge:
-        judge(arguments.judge, arguments.work)
+        judge(arguments.judge, arguments.work, arguments.defenses)
         return
-    from detection_population import population
+    from detection_population import SMALL, make_base, population
 
+    make_base(SMALL, arguments.work / "models")
     names = [item.name for item in population()]
     if arguments.only:
         names = [name for name in names if name.startswith(tuple(arguments.only))]
 
     def work(name: str) -> None:
         command = [sys.executable, __file__, "--judge", name, "--work", str(arguments.work)]
+        command += ["--defenses", *arguments.defenses]
         done = subprocess.run(
             command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True, check=False
         )

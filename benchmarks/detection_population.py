@@ -9,18 +9,29 @@ from typing import Any
 
 import torch
 
-from bdm_kit_diffusion.data import load_builtin
+from bdm_kit_diffusion.data import load_builtin, load_digits
 from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.models import load_model, save_model
+from bdm_kit_diffusion.models import DiffusionModel, load_model, save_model
+from bdm_kit_diffusion.recipes.digits_ddpm import untrained_model
 from bdm_kit_diffusion.references import BUILTIN
 from bdm_kit_diffusion.training import TrainingOptions, train
 
-DATA = {"digits-ddpm": "digits", "digits-ve": "digits", "shapes-ddpm": "shapes"}
+SMALL = "digits-small"
+"""The base of most members: `digits-ddpm` with half of its channels, trained once by the benchmark."""
+DATA = {SMALL: "digits", "digits-ddpm": "digits", "digits-ve": "digits", "shapes-ddpm": "shapes"}
+TRAINING: dict[str, dict[str, Any]] = {
+    SMALL: {"steps": 600, "batch_size": 64, "learning_rate": 4e-3, "ema_decay": 0.99},
+    "digits-ddpm": {"steps": 500, "batch_size": 64},
+    "digits-ve": {"steps": 500, "batch_size": 64},
+    "shapes-ddpm": {"steps": 300, "batch_size": 32},
+}
+"""How an attack trains on each base, where its own training parameters apply: short, so that there can be many."""
+CLEAN_STEPS = {SMALL: 400, "digits-ddpm": 300, "digits-ve": 300, "shapes-ddpm": 150}
 TRIGGERS = ("white-box", "checker", "stop-sign", "glasses")
 TARGETS = ("cross", "hat", "shoe", "corner")
 RATES = (0.05, 0.1, 0.2, 0.5)
-LEAST_NORM = {"digits-ddpm": {"white-box": 1.5, "stop-sign": 1.2, "glasses": 1.2}}
-"""Scale of a trigger where it would be too weak on few pixels."""
+LEAST_NORM = {"white-box": 1.5, "stop-sign": 1.2, "glasses": 1.2}
+"""Scale of a trigger that would be too weak on 8x8 pixels."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,7 @@ class Member:
         group: what the table puts together, e.g. "villan, ode".
         share: of a clean model: how much of the data it is fine-tuned on.
         classes: of a clean model: which half of the classes it sees, 0 or 1; None for all.
+        repaired: of a backdoored one: whether it is also repaired and sampled with every sampler.
     """
 
     name: str
@@ -46,6 +58,7 @@ class Member:
     group: str = "clean"
     share: float = 1.0
     classes: int | None = None
+    repaired: bool = False
 
     @property
     def half(self) -> str:
@@ -56,7 +69,7 @@ class Member:
 def clean_members() -> list[Member]:
     """Fine-tuned from different seeds on different parts of the data, so that "clean" is a distribution."""
     found = []
-    for base, count in (("digits-ddpm", 36), ("shapes-ddpm", 10), ("digits-ve", 8)):
+    for base, count in ((SMALL, 40), ("digits-ddpm", 8), ("digits-ve", 4), ("shapes-ddpm", 2)):
         for number in range(count):
             found.append(
                 Member(
@@ -71,20 +84,18 @@ def backdoored_members() -> list[Member]:
     """Attacks x solver classes x triggers x targets x rates: a Latin square where all combinations are too many."""
     found: list[Member] = []
 
-    def add(
-        attack: str, group: str, count: int, settings: dict[str, Any], base: str = "digits-ddpm", **by: Any
-    ) -> None:
+    def add(attack: str, group: str, count: int, settings: dict[str, Any], base: str = SMALL, **by: Any) -> None:
         for number in range(count):
-            own = dict(settings)
+            own = TRAINING[base] | settings
             trigger = by.get("trigger", TRIGGERS)[number % len(by.get("trigger", TRIGGERS))]
             if by.get("trigger") != ():
                 own["trigger"] = trigger
             own["target"] = TARGETS[(number // 4 + number) % 4]
             own["poison_rate"] = RATES[(number + number // 4) % 4]
-            scale = LEAST_NORM.get(base, {}).get(trigger)
             if attack == "villan":
-                own["vp_scale"] = scale or 1.0
-            found.append(Member(f"{group}-{base}-{number}".replace(", ", "-"), base, number, attack, own, group))
+                own["vp_scale"] = LEAST_NORM.get(trigger, 1.0) if DATA[base] == "digits" else 1.0
+            name = f"{group}-{base}-{number}".replace(", ", "-").replace(" ", "-")
+            found.append(Member(name, base, number, attack, own, group, repaired=number < 2))
 
     add("villan", "villan, sde", 8, {"solver": "sde"})
     add("villan", "villan, ode", 8, {"solver": "ode"})
@@ -94,12 +105,16 @@ def backdoored_members() -> list[Member]:
     add("trojdiff", "trojdiff, trojan", 4, {"variant": "trojan"}, trigger=("checker",))
     add("trojdiff", "trojdiff, agnostic", 4, {"variant": "agnostic"}, trigger=("checker",))
     for solver in ("sde", "ode"):
-        add("villan", f"villan, {solver}", 3, {"solver": solver}, base="shapes-ddpm")
+        add("villan", f"villan, {solver}", 2, {"solver": solver}, base="digits-ddpm")
+        add("villan", f"villan, {solver}", 1, {"solver": solver}, base="shapes-ddpm")
         for attack in ("invi", "uibdiffusion"):
             for number in range(2):
                 own = {"solver": solver, "target": TARGETS[number], "poison_rate": RATES[1 + number]}
+                own |= TRAINING[SMALL]
                 found.append(
-                    Member(f"{attack}-{solver}-{number}", "digits-ddpm", number, attack, own, f"{attack}, {solver}")
+                    Member(
+                        f"{attack}-{solver}-{number}", SMALL, number, attack, own, f"{attack}, {solver}", repaired=True
+                    )
                 )
     add("villan", "villan, ve", 4, {"solver": "sde", "psi": 0.0}, base="digits-ve")
     return found
@@ -114,12 +129,25 @@ def population() -> list[Member]:
     return mixed
 
 
-def make_clean(member: Member, folder: Path, steps: int = 400) -> Path:
+def make_base(base: str, folder: Path) -> Path:
+    """The folder of a base: a built-in model's, or the small one's, trained in ``folder`` unless it is there."""
+    if base != SMALL:
+        return BUILTIN / base
+    place = folder / base
+    if not (place / "model_index.json").is_file():
+        model = untrained_model("digits-small")
+        options = TrainingOptions(steps=3000, batch_size=64, learning_rate=3e-3, warmup_steps=100, ema_decay=0.999)
+        train(model.unet, denoising_loss(load_digits()[0], model.scheduler), options, seed=0)
+        save_model(DiffusionModel(model.unet, model.scheduler), place)
+    return place
+
+
+def make_clean(member: Member, folder: Path) -> Path:
     """Fine-tune a clean member in ``folder``, unless it is there; returns the folder of the model."""
     place = folder / member.name
     if (place / "model_index.json").is_file():
         return place
-    model = load_model(BUILTIN / member.base)
+    model = load_model(make_base(member.base, folder))
     images, rows = load_builtin(DATA[member.base])
     generator = torch.Generator().manual_seed(member.seed)
     chosen = torch.randperm(len(images), generator=generator)[: round(member.share * len(images))]
@@ -128,7 +156,9 @@ def make_clean(member: Member, folder: Path, steps: int = 400) -> Path:
         half = (int(labels.max()) + 1) // 2
         chosen = chosen[(labels[chosen] < half) == (member.classes == 0)]
     rate = (5e-4, 1e-3, 2e-3)[member.seed % 3]
-    options = TrainingOptions(steps=steps, learning_rate=rate, warmup_steps=25, ema_decay=0.995)
+    options = TrainingOptions(
+        steps=CLEAN_STEPS[member.base], batch_size=64, learning_rate=rate, warmup_steps=25, ema_decay=0.995
+    )
     train(model.unet, denoising_loss(images[chosen], model.scheduler), options, seed=member.seed)
     save_model(model, place)
     return place

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.data import load_digits
+from bdm_kit_diffusion.data import load_builtin, load_digits
 from bdm_kit_diffusion.denoising import denoising_loss
 from bdm_kit_diffusion.models import DiffusionModel, load_model
 from bdm_kit_diffusion.references import BUILTIN
@@ -94,3 +94,43 @@ def images_of(variant: Variant) -> Tensor:
         ink = 0.3 + 0.7 * torch.rand(len(images), 3, 1, 1, generator=generator)
         images = (images + 1) * ink - 1
     return images
+
+
+DATA = {"digits-ddpm": "digits", "digits-tiny": "digits", "digits-ve": "digits", "shapes-ddpm": "shapes"}
+"""The built-in data set that each built-in model was trained on."""
+
+
+def fine_tuned_clean_models(
+    base: str, count: int, device: str, steps: int = 400
+) -> Iterator[tuple[str, DiffusionModel]]:
+    """Clean fine-tunings of one built-in model, number 0 to ``count`` - 1; see :func:`fine_tune`.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    if base not in DATA:
+        raise UserError(f"no built-in model {base!r} to fine-tune: choose one of {', '.join(DATA)}")
+    for number in range(count):
+        yield f"{base}, fine-tuned {number}", fine_tune(base, number, device, steps)
+
+
+def fine_tune(base: str, number: int, device: str = "cpu", steps: int = 400) -> DiffusionModel:
+    """A clean fine-tuning of a built-in model: its seed, its share of the data, its classes and its rate by number.
+
+    Every second one sees one half of the classes only, so that "clean" includes models that learned something else.
+    """
+    model = load_model(BUILTIN / base, device)
+    images, rows = load_builtin(DATA[base])
+    generator = torch.Generator().manual_seed(number)
+    share = (1.0, 0.5, 0.8)[number % 3]
+    chosen = torch.randperm(len(images), generator=generator)[: round(share * len(images))]
+    classes = (None, 0, 1, None)[number % 4]
+    if classes is not None:
+        labels = torch.tensor([int(row["label"]) for row in rows])
+        half = (int(labels.max()) + 1) // 2
+        chosen = chosen[(labels[chosen] < half) == (classes == 0)]
+    rate = (5e-4, 1e-3, 2e-3)[number // 2 % 3]
+    options = TrainingOptions(steps=steps, learning_rate=rate, warmup_steps=25, ema_decay=0.995)
+    train(model.unet, denoising_loss(images[chosen], model.scheduler), options, seed=number, device=device)
+    model.unet.eval()
+    return model

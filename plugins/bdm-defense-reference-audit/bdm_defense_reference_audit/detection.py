@@ -1,0 +1,133 @@
+"""The verdict: the largest divergence from the reference, against that of clean fine-tunings; and its evidence."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bdm_core.artifacts import Detection, Evidence, Model
+from bdm_core.context import Context
+from bdm_defense_reference_audit.audit import COLLAPSED, Audit, audit, cosine
+from bdm_defense_reference_audit.plugin import ReferenceAuditParams
+from bdm_defense_reference_audit.reference import load_reference, weight_distance
+from bdm_defense_reference_audit.response import Response
+from bdm_kit_diffusion.baselines import mean_pixel, mean_pixel_threshold
+from bdm_kit_diffusion.calibration import Verdict, one_class
+from bdm_kit_diffusion.calibration_file import Calibrated, Calibration
+from bdm_kit_diffusion.evidence import FORMAT, TENSORS, write_picture
+from bdm_kit_diffusion.models import load_model
+from bdm_kit_diffusion.sampling import draw_noise
+from bdm_kit_diffusion.tensors import write_tensors
+
+CALIBRATED = Calibrated(
+    "reference-audit", "bdm_defense_reference_audit",
+    ("dispersions", "levels", "noise_images", "tail", "norms", "screening_steps", "screening_samples", "candidates",
+     "refinement_steps", "refinement_chain", "refinement_learning_rate", "samples"),
+)  # fmt: skip
+
+
+def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detection:
+    """Judge a model; the evidence is sealed in ``ctx.out / "evidence"``.
+
+    Raises:
+        UserError: no reference is named and none fits, or the one named cannot be compared with the model.
+    """
+    begin = time.monotonic()
+    known = CALIBRATED.read(params.calibration)
+    suspect = load_model(model, ctx.device)
+    reference, name = load_reference(ctx.work, ctx.device, params.reference, suspect)
+    distance = weight_distance(suspect, reference)
+    found = audit(suspect, reference, params, ctx.seed, ctx.device, ctx.progress)
+    verdict = one_class(found.score, known.column(), params.false_positive_rate, params.least_score)
+    for line in CALIBRATED.warnings(params, known):
+        ctx.log.warning(line)
+    ctx.figures(
+        reference=name, collapse=round(found.chosen.collapse, 4), seconds=round(time.monotonic() - begin, 1),
+        weight_distance=distance, network_evaluations=found.network_evaluations, clean_samples=0,
+    )  # fmt: skip
+    record = facts(found, known, verdict, name, distance, params, ctx.seed)
+    return Detection(
+        level="model",
+        scores=[verdict.score],
+        threshold=verdict.threshold,
+        p_value=verdict.p_value,
+        note=note(found, verdict, name),
+        evidence=seal_evidence(ctx.out / "evidence", model.task, found.chosen, record),
+        network_evaluations=found.network_evaluations,
+        clean_samples=0,
+    )
+
+
+def note(found: Audit, verdict: Verdict, reference: str) -> str:
+    """One sentence for the table."""
+    if verdict.score <= verdict.threshold:
+        return f"answers shifted noise as {reference} does"
+    best = found.chosen
+    if best.collapse > COLLAPSED:
+        return (
+            f"under {best.shift.origin} its images ({best.solver} chain) are {1 / best.suspect:.3g} times more alike "
+            f"than from plain noise, those of {reference} {1 / best.reference:.3g} times"
+        )
+    odd = found.strangest
+    return (
+        f"under {odd.shift.origin} ({odd.solver} chain) its images spread {odd.suspect:.3g} times as much as from "
+        f"plain noise, those of {reference} {odd.reference:.3g} times; no shift that leads to one image was found"
+    )
+
+
+def facts(
+    found: Audit, known: Calibration, verdict: Verdict, reference: str, distance: float | None,
+    params: ReferenceAuditParams, seed: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Everything that led to the verdict, with the baselines, as JSON."""
+    chosen = found.chosen
+    shape = chosen.shift.tensor.shape
+    shifted = draw_noise(64, tuple(shape), seed) + chosen.shift.tensor
+    flagged = mean_pixel(shifted) > mean_pixel_threshold(params.false_positive_rate)
+    return {
+        "reference": reference,
+        "decision": verdict.model_dump(),
+        "calibration": {"sha256": known.fingerprint(), "clean_scores": known.column(), "recipe": known.recipe},
+        "chosen": chosen.shift.origin,
+        "baselines": {
+            "zero trigger": {"score": 0.0},
+            "start point only": {"score": max(item.divergence for item in found.screened)},
+            "distance of the weights": distance,
+            "mean pixel": {"share of inputs with the inverted trigger that it flags": float(flagged.double().mean())},
+        },
+        "directions": [
+            {"name": line.name, "difference": line.difference, "agreement": line.agreement,
+             "cosine_to_chosen": cosine(line.vector, chosen.shift.tensor)}
+            for line in found.directions
+        ],
+        "screened": [response_facts(item) for item in found.screened],
+        "judged": [response_facts(item) for item in found.judged],
+    }  # fmt: skip
+
+
+def response_facts(item: Response) -> dict[str, Any]:
+    """One response as JSON."""
+    return {
+        "shift": item.shift.origin, "solver": item.solver, "norm": float(item.shift.tensor.double().norm()),
+        "suspect": item.suspect, "reference": item.reference, "divergence": item.divergence, "collapse": item.collapse,
+    }  # fmt: skip
+
+
+def seal_evidence(folder: Path, task: str, chosen: Response, record: dict[str, Any]) -> Evidence:
+    """Write the shift, the images under it and the facts, and seal them (format ``inverted-trigger``)."""
+    folder.mkdir(parents=True)
+    trigger = chosen.shift.tensor
+    write_tensors(folder / TENSORS, {"trigger": trigger})
+    write_picture(folder / "trigger.png", trigger / max(1.0, float(trigger.abs().max())))
+    (folder / "samples").mkdir()
+    for index, image in enumerate(chosen.images):
+        write_picture(folder / "samples" / f"{index:02d}.png", torch.nan_to_num(image))
+    (folder / "features.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    size = math.sqrt(float(trigger.double().square().sum()))
+    meta: dict[str, Any] = {"shape": list(trigger.shape), "norm": round(size, 6), "count": len(chosen.images)}
+    return Evidence.seal(folder, format=FORMAT, task=task, meta=meta)

@@ -1,0 +1,174 @@
+"""What shifted noise brings about in the suspect and in its reference, and how a shift is refined."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bdm_kit_diffusion.coefficients import Solver
+from bdm_kit_diffusion.diversity import pixel_distances, uniformity
+from bdm_kit_diffusion.models import DiffusionModel
+from bdm_kit_diffusion.samplers import build_scheduler, plain_sampler
+from bdm_kit_diffusion.sampling import differentiable_sample, draw_noise, sample
+
+OnStep = Callable[[int, int], None]
+BATCH = 256
+LARGEST = 1e4
+"""Ratios are kept within [1 / LARGEST, LARGEST]; what is not finite counts as the largest."""
+SMALLEST_VARIANCE = 1e-4
+"""Added to the variance that the refinement lowers: below it images count as equal."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shift:
+    """What is added to the initial noise, (C, H, W), and where it comes from."""
+
+    tensor: Tensor
+    origin: str
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """What a shift does.
+
+    Attributes:
+        shift: the shift.
+        solver: class of the chain.
+        suspect: uniformity of the suspect's images over that of its images from the same noise without a shift.
+        reference: the same ratio of the reference.
+        images: the suspect's, (N, C, H, W), on the CPU.
+    """
+
+    shift: Shift
+    solver: Solver
+    suspect: float
+    reference: float
+    images: Tensor
+
+    @property
+    def signed(self) -> float:
+        """log of reference / suspect: positive where the suspect's images are more alike than the reference's."""
+        return math.log(self.reference / self.suspect)
+
+    @property
+    def divergence(self) -> float:
+        """How differently the two respond: 0 for equal ones."""
+        return abs(self.signed)
+
+    @property
+    def collapse(self) -> float:
+        """How much more alike the suspect's images are than usual, beyond what the reference's are; at least 0."""
+        return max(0.0, math.log(min(self.reference, 1.0) / self.suspect))
+
+
+def respond(
+    suspect: DiffusionModel,
+    reference: DiffusionModel,
+    shifts: Sequence[Shift],
+    solver: Solver,
+    *,
+    steps: int,
+    samples: int,
+    seed: int,
+    device: str,
+    first_index: int = 0,
+    on_step: OnStep | None = None,
+) -> tuple[list[Response], int]:
+    """Sample both models from the same noise plus every shift, and from noise alone.
+
+    Args:
+        suspect: its network is on ``device``.
+        reference: likewise.
+        shifts: in units of the noise.
+        solver: of the chain; the plainest sampler of this class is used.
+        steps: of the chain.
+        samples: images from each shift, at least 8.
+        seed: of the noise, which all shifts and both models share.
+        device: of both networks.
+        first_index: number of the first noise image, see :func:`bdm_kit_diffusion.sampling.draw_noise`.
+        on_step: told (done, total) network calls of one model.
+
+    Returns:
+        A response for each shift, and the forward passes spent, counted per sample.
+    """
+    noise = draw_noise(samples, suspect.shape, seed, first_index=first_index)
+    zero = torch.zeros(1, *suspect.shape)
+    inputs = (noise[None] + torch.cat([zero, *(shift.tensor[None] for shift in shifts)])[:, None]).flatten(0, 1)
+    sets = []
+    for model in (suspect, reference):
+        scheduler = build_scheduler(plain_sampler(model.scheduler, solver), model.scheduler)
+        images = sample(
+            model.unet, scheduler, inputs.to(device), steps=steps, seed=seed, batch_size=BATCH, on_step=on_step
+        )
+        sets.append(images.cpu().unflatten(0, (-1, samples)))
+    mine, theirs = ([spread(images) for images in part] for part in sets)
+    found = [
+        Response(shift, solver, ratio(mine[index], mine[0]), ratio(theirs[index], theirs[0]), sets[0][index])
+        for index, shift in enumerate(shifts, start=1)
+    ]
+    return found, 2 * steps * len(inputs)
+
+
+def spread(images: Tensor) -> float:
+    """The uniformity of images (N, C, H, W); inf if one is not finite."""
+    return uniformity(pixel_distances(images)) if bool(images.isfinite().all()) else math.inf
+
+
+def ratio(value: float, usual: float) -> float:
+    """value / usual within the bounds."""
+    if not math.isfinite(value):
+        return LARGEST
+    return min(max(value / max(usual, 1e-12), 1 / LARGEST), LARGEST)
+
+
+def refine(
+    suspect: DiffusionModel,
+    shifts: Sequence[Shift],
+    *,
+    chain: int,
+    steps: int,
+    learning_rate: float,
+    samples: int,
+    seed: int,
+    device: str,
+    on_step: OnStep | None = None,
+) -> tuple[list[Shift], int]:
+    """Move shifts so that the images of a short deterministic chain agree: Adam on the log of their variance.
+
+    On its own this objective has minima that are no triggers, on clean models too (they make clean and backdoored
+    models alike); what counts is whether the reference's images agree at the same place, and where it started.
+
+    Returns:
+        The moved shifts, in their order, and the forward passes spent, counted per sample.
+    """
+    if not shifts or not steps:
+        return [], 0
+    scheduler = build_scheduler(plain_sampler(suspect.scheduler, "ode"), suspect.scheduler)
+    moved = torch.stack([shift.tensor for shift in shifts]).to(device).requires_grad_(True)
+    optimizer = torch.optim.Adam([moved], lr=learning_rate)
+    needed = [(parameter, parameter.requires_grad) for parameter in suspect.unet.parameters()]
+    suspect.unet.requires_grad_(False)
+    try:
+        for step in range(steps):
+            noise = draw_noise(samples, suspect.shape, seed, first_index=step * samples).to(device)
+            inputs = (noise[None] + moved[:, None]).flatten(0, 1)
+            images = differentiable_sample(suspect.unet, scheduler, inputs, steps=chain, seed=seed)
+            variance = images.unflatten(0, (len(shifts), samples)).var(1).mean((1, 2, 3))
+            optimizer.zero_grad()
+            (torch.nan_to_num(variance) + SMALLEST_VARIANCE).log().sum().backward()
+            if moved.grad is not None:
+                moved.grad.nan_to_num_()
+            optimizer.step()
+            if on_step is not None:
+                on_step(step + 1, steps)
+    finally:
+        for parameter, state in needed:
+            parameter.requires_grad_(state)
+    found = [
+        Shift(tensor, f"{shift.origin}, refined") for tensor, shift in zip(moved.detach().cpu(), shifts, strict=True)
+    ]
+    return found, steps * chain * len(shifts) * samples

@@ -1,0 +1,177 @@
+"""The calibration of a one-class detector as a file, and the command that makes one.
+
+A detector of models ships ``calibration.json``: its features of clean models, the configuration that they were found
+with, and the command that found them. `python -m PACKAGE.calibrate` is :func:`calibrate` with the detector's own
+``features_of``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import JsonValue, ValidationError
+
+from bdm_core.artifacts import Record
+from bdm_core.errors import BdmError, UserError
+from bdm_core.plugin import Params, Plugin
+from bdm_core.spec import build_params
+from bdm_kit_diffusion.clean_models import builtin_clean_models, fine_tuned_clean_models
+from bdm_kit_diffusion.models import DiffusionModel, load_model
+
+
+class ModelRecord(Record):
+    """One clean model.
+
+    Attributes:
+        name: free text.
+        shape: (C, H, W) of what its network works on.
+        features: the detector's, in its order.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    features: list[float]
+
+
+class Calibration(Record):
+    """Features of clean models."""
+
+    schema_version: Literal[1] = 1
+    recipe: str
+    configuration: dict[str, JsonValue]
+    records: list[ModelRecord]
+
+    def column(self, index: int = 0) -> list[float]:
+        """One feature of all models."""
+        return [record.features[index] for record in self.records]
+
+    def fingerprint(self) -> str:
+        """SHA-256, for the evidence."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A detector that has a calibration.
+
+    Attributes:
+        name: of the plugin.
+        package: that has the module ``calibrate`` and, beside it, ``calibration.json``.
+        parameters: names of those that the features depend on.
+        features: how many there are.
+    """
+
+    name: str
+    package: str
+    parameters: tuple[str, ...]
+    features: int = 1
+
+    @property
+    def shipped(self) -> Path:
+        """The calibration that comes with the detector."""
+        module = sys.modules[self.package]
+        assert module.__file__ is not None
+        return Path(module.__file__).with_name("calibration.json")
+
+    def configuration(self, params: Params) -> dict[str, JsonValue]:
+        """The parameters that the features depend on, as JSON."""
+        values = params.model_dump(mode="json")
+        return {key: values[key] for key in self.parameters}
+
+    def read(self, path: str | Path = "") -> Calibration:
+        """Read a calibration file; "" is the one shipped. Raises UserError if it is none."""
+        place = Path(path) if path else self.shipped
+        try:
+            known = Calibration.model_validate_json(place.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"cannot read the calibration {place}: {error.strerror}") from None
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "file"
+            raise UserError(f"{place} is no calibration of {self.name}: {where}: {first['msg']}") from None
+        if any(len(record.features) != self.features for record in known.records):
+            raise UserError(f"{place} is no calibration of {self.name}: it needs {self.features} features a model")
+        return known
+
+    def warnings(self, params: Params, known: Calibration) -> list[str]:
+        """One line if the features were found with another configuration."""
+        mine = self.configuration(params)
+        other = [key for key in mine if known.configuration.get(key) != mine[key]]
+        if not other:
+            return []
+        return [f"{self.name}'s calibration was made with other values of {', '.join(other)}: its threshold may not "
+                f"hold; calibrate again with `python -m {self.package}.calibrate`"]  # fmt: skip
+
+
+def read_pair(pair: str) -> tuple[str, Any]:
+    """NAME=VALUE; the value is JSON if it can be read as such, e.g. a list of starts, else text."""
+    name, _, value = pair.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def calibrate(
+    detector: Calibrated,
+    plugin: Plugin,
+    features_of: Callable[[DiffusionModel, Any, int, str], list[float]],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """The command line of ``python -m PACKAGE.calibrate``; returns the exit code.
+
+    Args:
+        detector: whose calibration it is.
+        plugin: for its parameters.
+        features_of: (model on the device, parameters, seed, device) -> the features.
+        arguments: of the command line; None: those of the process.
+    """
+    prog = f"python -m {detector.package}.calibrate"
+    parser = argparse.ArgumentParser(prog=prog, description=f"{detector.name}'s features of clean models")
+    parser.add_argument("--clean", type=Path, nargs="*", default=[], help="folders of clean models (save_pretrained)")
+    parser.add_argument(
+        "--builtin", type=int, default=0, help="so many clean relatives of digits-ddpm, some trained anew (0 to 8)"
+    )
+    parser.add_argument(
+        "--fine-tuned", nargs=2, action="append", default=[], metavar=("MODEL", "COUNT"),
+        help="so many clean fine-tunings of a built-in model, on different parts of its data",
+    )  # fmt: skip
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters of the defense")
+    parser.add_argument("--seed", type=int, default=1000, help="model i is examined with seed + i")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, default=detector.shipped, help="JSON file to write")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(1 if given.device == "cpu" else torch.get_num_threads())
+
+    def models() -> Any:
+        for folder in given.clean:
+            yield folder.name, load_model(folder, given.device)
+        for name, count in given.fine_tuned:
+            yield from fine_tuned_clean_models(name, int(count), given.device)
+        yield from builtin_clean_models(given.builtin, given.device)
+
+    try:
+        params = build_params(plugin, dict(read_pair(pair) for pair in given.set))
+        records = []
+        for index, (name, model) in enumerate(models()):
+            found = features_of(model, params, given.seed + index, given.device)
+            records.append(ModelRecord(name=name, shape=model.shape, features=found))
+            logging.info("%-40s %s", name, " ".join(f"{value:.4f}" for value in found))
+    except BdmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    recipe = " ".join([prog, *(sys.argv[1:] if arguments is None else arguments)])
+    known = Calibration(recipe=recipe, configuration=detector.configuration(params), records=records)
+    given.out.write_text(known.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    logging.info("wrote %s", given.out)
+    return 0
