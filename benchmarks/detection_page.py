@@ -106,7 +106,8 @@ def repair_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
     rows = [["class of backdoor", "repair", "models", "ASR", "after", "dSSIM", "Fréchet after : clean"]]
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for line in lines:
-        if line["defense"] in REPAIRS and line["group"] != "clean" and "metrics" in line:
+        repaired = any(key.startswith("repaired: ") for key in line.get("metrics", ()))
+        if line["defense"] in REPAIRS and line["group"] != "clean" and repaired:
             grouped[line["group"], line["defense"]].append(line["metrics"])
     for (group, defense), found in sorted(grouped.items()):
 
@@ -145,6 +146,8 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 def main() -> None:
     """Write the page. Exits with a message if there is nothing to write of."""
+    from detection_population import population
+
     lines = read_lines()
     models = {line["model"]: line["group"] for line in lines}
     if not models:
@@ -153,7 +156,7 @@ def main() -> None:
     errors = sorted({f"{line['defense']} on {line['base']}: {line['error']}" for line in lines if "error" in line})
     parts = [
         "# Detection and repair over a population of small models",
-        f"{len(models)} models, {clean} of them clean; `python benchmarks/detection.py` measures them,\n"
+        f"{len(models)} models, {clean} of them clean, of {len(population())} planned; `python benchmarks/detection.py` measures them,\n"
         "`python benchmarks/detection_page.py` writes this page. Thresholds are from the clean models of the\n"
         "calibration half; the numbers are of the test half, with 95 % intervals.",
         "## Detectors", markdown(detection_table(lines)),

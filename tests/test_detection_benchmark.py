@@ -55,7 +55,7 @@ def test_the_page_reports_the_test_half_at_the_threshold_of_the_other(
     monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
     page.main()
     text = (tmp_path / "page.md").read_text()
-    assert "9 models, 7 of them clean" in text
+    assert "9 models, 7 of them clean, of 108 planned" in text
     assert "| elijah | 2 + 2 | 0.75 (0.50 to 1.00) | 0.50 " in text and "| villan, sde | 2 | 0.50 |" in text
     assert "| villan, sde | elijah | 2 | 1.00 | 0.25 | " in text and "| 1.50 |" in text
 
