@@ -156,8 +156,8 @@ def main() -> None:
     errors = sorted({f"{line['defense']} on {line['base']}: {line['error']}" for line in lines if "error" in line})
     parts = [
         "# Detection and repair over a population of small models",
-        f"{len(models)} models, {clean} of them clean, of {len(population())} planned; `python benchmarks/detection.py` measures them,\n"
-        "`python benchmarks/detection_page.py` writes this page. Thresholds are from the clean models of the\n"
+        f"{len(models)} models, {clean} of them clean, of {len(population())} planned; `python benchmarks/detection.py`\n"
+        "measures them, `python benchmarks/detection_page.py` writes this page. Thresholds are from the clean models of the\n"
         "calibration half; the numbers are of the test half, with 95 % intervals.",
         "## Detectors", markdown(detection_table(lines)),
         "## By class of backdoor", markdown(group_table(lines)),
