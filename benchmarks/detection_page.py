@@ -156,9 +156,10 @@ def main() -> None:
     errors = sorted({f"{line['defense']} on {line['base']}: {line['error']}" for line in lines if "error" in line})
     parts = [
         "# Detection and repair over a population of small models",
-        f"{len(models)} models, {clean} of them clean, of {len(population())} planned; `python benchmarks/detection.py`\n"
-        "measures them, `python benchmarks/detection_page.py` writes this page. Thresholds are from the clean models of the\n"
-        "calibration half; the numbers are of the test half, with 95 % intervals.",
+        f"{len(models)} models, {clean} of them clean, of {len(population())} planned;\n"
+        "`python benchmarks/detection.py` measures them, `python benchmarks/detection_page.py` writes this page.\n"
+        "Thresholds are from the clean models of the calibration half; the numbers are of the test half, with 95 %\n"
+        "intervals.",
         "## Detectors", markdown(detection_table(lines)),
         "## By class of backdoor", markdown(group_table(lines)),
         "## Repairs", markdown(repair_table(lines)),
