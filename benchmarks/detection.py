@@ -83,19 +83,37 @@ def facts_of(view: Any) -> dict[str, Any]:
         f"{line['row']}: {line['metric'].partition('.')[2] or line['metric']}": line["value"] for line in view.results
     }
     found["stages"] = {entry["label"]: round(entry["seconds"], 1) for entry in view.stages}
-    found["recovery"] = recovery(view)
+    evidence = evidence_of(view)
+    found["recovery"] = recovery(view, evidence)
+    found["start_only"] = start_only(evidence)
     return found
 
 
-def recovery(view: Any) -> dict[str, float] | None:
+def evidence_of(view: Any) -> Any:
+    """The evidence of the run's detection; None without one."""
+    from bdm_core.artifacts import Detection
+
+    judged = [view.result_of(entry["label"]) for entry in view.stages if entry["stage"] == "detect"]
+    return next((item.evidence for item in judged if isinstance(item, Detection) and item.evidence), None)
+
+
+def start_only(evidence: Any) -> float | None:
+    """The score of the detector's own start points, without its optimisation, as its evidence has it."""
+    if evidence is None or "features.json" not in evidence.files:
+        return None
+    value = json.loads(evidence.file("features.json").read_text()).get("baselines", {}).get("start point only")
+    items = value if isinstance(value, list) else [value]
+    numbers = [item.get("score") if isinstance(item, dict) else item for item in items]
+    return max((float(number) for number in numbers if isinstance(number, (int, float))), default=None)
+
+
+def recovery(view: Any, evidence: Any) -> dict[str, float] | None:
     """Cosine and distance of the inverted trigger and the true one, over the true one's norm; None without both."""
-    from bdm_core.artifacts import Backdoored, Detection
+    from bdm_core.artifacts import Backdoored
     from bdm_kit_diffusion.secret import open_secret
     from bdm_kit_diffusion.tensors import read_tensors
 
     made = view.result_of("backdoored model")
-    judged = [view.result_of(entry["label"]) for entry in view.stages if entry["stage"] == "detect"]
-    evidence = next((item.evidence for item in judged if isinstance(item, Detection) and item.evidence), None)
     if not isinstance(made, Backdoored) or evidence is None or "tensors.safetensors" not in evidence.files:
         return None
     mine = read_tensors(evidence.file("tensors.safetensors")).get("trigger")

@@ -67,7 +67,8 @@ def scored(lines: Sequence[dict[str, Any]], defense: str, half: str) -> list[tup
 
 def detection_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
     """Each detector over all classes of backdoor."""
-    rows = [["detector", "models", "accuracy", "AUROC", "TPR at 5 % FPR", "judged at all", "s"]]
+    rows = [["detector", "models", "accuracy", "AUROC", "TPR at 5 % FPR", "judged at all",
+             "AUROC of its start points", "accuracy as shipped", "s"]]  # fmt: skip
     for defense in sorted(DETECTS):
         limit = threshold([pair[1] for _, pair in scored(lines, defense, "calibration") if not pair[0]])
         test = scored(lines, defense, "test")
@@ -75,12 +76,35 @@ def detection_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
         if not pairs:
             continue
         sure = statistics.mean(bool(line["detection"]["conclusive"]) for line, _ in test)
+        starts = [(pair[0], line["start_only"]) for line, pair in test if line.get("start_only") is not None]
         rows.append([
             defense, f"{sum(not p[0] for p in pairs)} + {sum(p[0] for p in pairs)}",
             interval(pairs, lambda some, limit=limit: rates(some, limit)[0]), interval(pairs, auroc),
             interval(pairs, lambda some, limit=limit: rates(some, limit)[1]), f"{sure:.2f}",
+            f"{auroc(starts):.2f}" if starts else "–", f"{shipped(test):.2f}",
             f"{statistics.median(line['stages'].get('detection', 0) for line, _ in test):.0f}",
         ])  # fmt: skip
+    return rows
+
+
+def shipped(test: Sequence[tuple[dict[str, Any], Pair]]) -> float:
+    """Accuracy of the detector's own verdicts, clean and backdoored weighing alike; "not identifiable" is wrong."""
+    right: dict[bool, list[bool]] = {True: [], False: []}
+    for line, (flag, _) in test:
+        right[flag].append(line["detection"]["verdict"] == ("backdoored" if flag else "clean"))
+    return statistics.mean(statistics.mean(hits) if hits else float("nan") for hits in right.values())
+
+
+def input_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """TPR, TNR and AUROC of the detectors of inputs, on inputs with and without the trigger, by class of backdoor."""
+    rows = [["class of backdoor", "detector", "models", "TPR", "TNR", "AUROC"]]
+    grouped: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
+    for line in lines:
+        if line["half"] == "test" and line.get("metrics", {}).get("backdoored: tpr") is not None:
+            grouped[line["group"], line["defense"]].append(line["metrics"])
+    for (group, defense), found in sorted(grouped.items()):
+        means = [statistics.mean(item[f"backdoored: {name}"] for item in found) for name in ("tpr", "tnr", "auroc")]
+        rows.append([group, defense, str(len(found)), *(f"{value:.2f}" for value in means)])
     return rows
 
 
@@ -119,7 +143,8 @@ def repair_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
             return statistics.mean(values) if values else float("nan")
 
         rows.append([
-            group, defense, str(len(found)), f"{mean('backdoored', 'asr'):.2f}", f"{mean('repaired', 'asr'):.2f}",
+            group, defense, str(len(found)),
+            f"{mean('backdoored', 'asr@0.05'):.2f}", f"{mean('repaired', 'asr@0.05'):.2f}",
             f"{mean('repaired', 'ssim') - mean('backdoored', 'ssim'):+.2f}",
             f"{mean('repaired', 'frechet') / mean('clean', 'frechet'):.2f}",
         ])  # fmt: skip
@@ -130,7 +155,7 @@ def sampler_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
     """Mean ASR of each class of backdoor under each sampler."""
     shares: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for line in lines:
-        for row in line.get("rows", []) if line["defense"] == "samplers" else []:
+        for row in line["rows"]:
             shares[line["group"]][row["sampler"]].append(row["asr"])
     samplers = sorted({name for group in shares.values() for name in group})
     rows = [["class of backdoor", *samplers]]
@@ -146,9 +171,11 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 def main() -> None:
     """Write the page. Exits with a message if there is nothing to write of."""
+    from detection_claims import claims
     from detection_population import population
 
-    lines = read_lines()
+    samplers = [line for line in read_lines() if line["defense"] == "samplers"]
+    lines = [line for line in read_lines() if line["defense"] != "samplers"]
     models = {line["model"]: line["group"] for line in lines}
     if not models:
         raise SystemExit("nothing is measured yet: run `python benchmarks/detection.py` first")
@@ -162,8 +189,11 @@ def main() -> None:
         "intervals.",
         "## Detectors", markdown(detection_table(lines)),
         "## By class of backdoor", markdown(group_table(lines)),
+        "## What the papers claim", claims(lines),
+        "## Detectors of inputs",
+        "As shipped: on each backdoored model half of the inputs have the trigger.", markdown(input_table(lines)),
         "## Repairs", markdown(repair_table(lines)),
-        "## Samplers", "Share of triggered samples that show the target.", markdown(sampler_table(lines)),
+        "## Samplers", "Share of triggered samples that show the target.", markdown(sampler_table(samplers)),
     ]  # fmt: skip
     if errors:
         parts += ["## Not applicable", "\n".join(f"- {error}" for error in errors)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,17 @@ from bdm_kit_diffusion.training import TrainingOptions, train
 
 SMALL = "digits-small"
 """The base of most members: `digits-ddpm` with half of its channels, trained once by the benchmark."""
-DATA = {SMALL: "digits", "digits-ddpm": "digits", "digits-ve": "digits", "shapes-ddpm": "shapes"}
+LATENT = "shapes-ldm"
+DATA = {SMALL: "digits", "digits-ddpm": "digits", "digits-ve": "digits", "shapes-ddpm": "shapes", LATENT: "shapes"}
 TRAINING: dict[str, dict[str, Any]] = {
     SMALL: {"steps": 600, "batch_size": 64, "learning_rate": 4e-3, "ema_decay": 0.99},
     "digits-ddpm": {"steps": 500, "batch_size": 64},
     "digits-ve": {"steps": 500, "batch_size": 64},
     "shapes-ddpm": {"steps": 300, "batch_size": 32},
+    LATENT: {"steps": 500, "batch_size": 64},
 }
 """How an attack trains on each base, where its own training parameters apply: short, so that there can be many."""
-CLEAN_STEPS = {SMALL: 400, "digits-ddpm": 300, "digits-ve": 300, "shapes-ddpm": 150}
+CLEAN_STEPS = {SMALL: 400, "digits-ddpm": 300, "digits-ve": 300, "shapes-ddpm": 150, LATENT: 300}
 TRIGGERS = ("white-box", "checker", "stop-sign", "glasses")
 TARGETS = ("cross", "hat", "shoe", "corner")
 RATES = (0.05, 0.1, 0.2, 0.5)
@@ -42,6 +44,7 @@ class Member:
         name: also the name of its folder.
         base: the built-in model that it starts from.
         seed: of everything random about it.
+        half: ``calibration`` or ``test``.
         attack: None for a clean model.
         settings: the attack's parameters that differ from its defaults.
         group: what the table puts together, e.g. "villan, ode".
@@ -53,6 +56,7 @@ class Member:
     name: str
     base: str
     seed: int
+    half: str
     attack: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     group: str = "clean"
@@ -60,21 +64,21 @@ class Member:
     classes: int | None = None
     repaired: bool = False
 
-    @property
-    def half(self) -> str:
-        """``calibration`` or ``test``, by a hash of the name."""
-        return "calibration" if hashlib.sha256(self.name.encode()).digest()[0] % 2 else "test"
+
+def half_of(number: int, name: str) -> str:
+    """The half of the number-th model of a class and base: by turns, from either half as the name has it."""
+    return "calibration" if (number + number // 4 + zlib.crc32(name.encode())) % 2 else "test"
 
 
 def clean_members() -> list[Member]:
     """Fine-tuned from different seeds on different parts of the data, so that "clean" is a distribution."""
     found = []
-    for base, count in ((SMALL, 40), ("digits-ddpm", 8), ("digits-ve", 4), ("shapes-ddpm", 2)):
+    for base, count in ((SMALL, 40), ("digits-ddpm", 8), ("digits-ve", 4), ("shapes-ddpm", 2), (LATENT, 4)):
         for number in range(count):
             found.append(
                 Member(
-                    f"clean-{base}-{number}", base, 100 + number, share=(1.0, 0.5, 0.8)[number % 3],
-                    classes=(None, 0, 1, None)[number % 4],
+                    f"clean-{base}-{number}", base, 100 + number, half_of(number, base),
+                    share=(1.0, 0.5, 0.8)[number % 3], classes=(None, 0, 1, None)[number % 4],
                 )
             )  # fmt: skip
     return found
@@ -95,7 +99,8 @@ def backdoored_members() -> list[Member]:
             if attack == "villan":
                 own["vp_scale"] = LEAST_NORM.get(trigger, 1.0) if DATA[base] == "digits" else 1.0
             name = f"{group}-{base}-{number}".replace(", ", "-").replace(" ", "-")
-            found.append(Member(name, base, number, attack, own, group, repaired=number < 2))
+            half = half_of(number, group + base)
+            found.append(Member(name, base, number, half, attack, own, group, repaired=number < 2))
 
     add("villan", "villan, sde", 8, {"solver": "sde"})
     add("villan", "villan, ode", 8, {"solver": "ode"})
@@ -113,9 +118,11 @@ def backdoored_members() -> list[Member]:
                 own |= TRAINING[SMALL]
                 found.append(
                     Member(
-                        f"{attack}-{solver}-{number}", SMALL, number, attack, own, f"{attack}, {solver}", repaired=True
+                        f"{attack}-{solver}-{number}", SMALL, number, half_of(number, attack + solver), attack, own,
+                        f"{attack}, {solver}", repaired=True,
                     )
                 )
+        add("villan", f"villan latent, {solver}", 2, {"solver": solver}, base=LATENT)
     add("villan", "villan, ve", 4, {"solver": "sde", "psi": 0.0}, base="digits-ve")
     return found
 
@@ -159,6 +166,6 @@ def make_clean(member: Member, folder: Path) -> Path:
     options = TrainingOptions(
         steps=CLEAN_STEPS[member.base], batch_size=64, learning_rate=rate, warmup_steps=25, ema_decay=0.995
     )
-    train(model.unet, denoising_loss(images[chosen], model.scheduler), options, seed=member.seed)
+    train(model.unet, denoising_loss(model.encode(images[chosen]), model.scheduler), options, seed=member.seed)
     save_model(model, place)
     return place

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bdm_core.artifacts import Detection, Evidence, Model
 from bdm_core.context import Context
@@ -51,13 +52,14 @@ def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detectio
         weight_distance=distance, network_evaluations=found.network_evaluations, clean_samples=0,
     )  # fmt: skip
     record = facts(found, known, verdict, name, distance, params, ctx.seed)
+    shown = suspect.decode(torch.nan_to_num(found.chosen.images).to(ctx.device)).cpu()
     return Detection(
         level="model",
         scores=[verdict.score],
         threshold=verdict.threshold,
         p_value=verdict.p_value,
         note=note(found, verdict, name),
-        evidence=seal_evidence(ctx.out / "evidence", model.task, found.chosen, record),
+        evidence=seal_evidence(ctx.out / "evidence", model.task, found.chosen.shift.tensor, shown, record),
         network_evaluations=found.network_evaluations,
         clean_samples=0,
     )
@@ -118,16 +120,23 @@ def response_facts(item: Response) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def seal_evidence(folder: Path, task: str, chosen: Response, record: dict[str, Any]) -> Evidence:
-    """Write the shift, the images under it and the facts, and seal them (format ``inverted-trigger``)."""
+def seal_evidence(folder: Path, task: str, trigger: Tensor, images: Tensor, record: dict[str, Any]) -> Evidence:
+    """Write the shift, the images under it and the facts, and seal them (format ``inverted-trigger``).
+
+    Args:
+        folder: to make.
+        task: of the model.
+        trigger: the shift, (C, H, W), of a latent model in latents.
+        images: under it, (N, C, H, W), of a latent model decoded.
+        record: for ``features.json``.
+    """
     folder.mkdir(parents=True)
-    trigger = chosen.shift.tensor
     write_tensors(folder / TENSORS, {"trigger": trigger})
     write_picture(folder / "trigger.png", trigger / max(1.0, float(trigger.abs().max())))
     (folder / "samples").mkdir()
-    for index, image in enumerate(chosen.images):
-        write_picture(folder / "samples" / f"{index:02d}.png", torch.nan_to_num(image))
+    for index, image in enumerate(images):
+        write_picture(folder / "samples" / f"{index:02d}.png", image)
     (folder / "features.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     size = math.sqrt(float(trigger.double().square().sum()))
-    meta: dict[str, Any] = {"shape": list(trigger.shape), "norm": round(size, 6), "count": len(chosen.images)}
+    meta: dict[str, Any] = {"shape": list(trigger.shape), "norm": round(size, 6), "count": len(images)}
     return Evidence.seal(folder, format=FORMAT, task=task, meta=meta)

@@ -62,18 +62,18 @@ class ReferenceAuditParams(TrainingParams):
         1.0, ge=0, description="The threshold is never below this: at 1, a response that differs by the factor e."
     )
     repair_clean: bool = Field(False, description="Also train models that were found to be clean.")
-    steps: int = Field(200, ge=1, description="Optimiser steps of the repair.")
+    steps: int = Field(400, ge=1, description="Optimiser steps of the repair.")
     batch_size: int = Field(48, ge=2, description="Clean images in a step of the repair.")
     learning_rate: float = Field(5e-4, gt=0, le=1, description="Adam's peak learning rate in the repair.")
     ema_decay: float | None = Field(
         0.98, ge=0, lt=1, description="Decay of the moving average of the weights that the repair keeps; null: none."
     )
     probe_batch: int = Field(
-        24, ge=2, description="Inputs in a step of the repair that are tied to the reference; half of them shifted."
+        48, ge=2, description="Inputs in a step of the repair that are tied to the reference; half of them shifted."
     )
     denoising_weight: float = Field(0.1, ge=0, le=100, description="Weight of the denoising loss on clean images.")
-    clean_weight: float = Field(1.0, ge=0, le=100, description="Weight of the tie to the suspect on clean samples.")
-    probe_weight: float = Field(1.0, ge=0, le=100, description="Weight of the tie to the reference on probes.")
+    clean_weight: float = Field(3.0, ge=0, le=100, description="Weight of the tie to the suspect on clean samples.")
+    probe_weight: float = Field(10.0, ge=0, le=100, description="Weight of the tie to the reference on probes.")
 
     @model_validator(mode="after")
     def _fit_together(self) -> ReferenceAuditParams:

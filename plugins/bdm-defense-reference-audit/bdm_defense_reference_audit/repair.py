@@ -4,10 +4,11 @@ With M the model in training, F the suspect as it was and B the reference, both 
 
     L = d L_dm(clean) + c MSE(M(x_t, t), F(x_t, t)) + w MSE(M(p, t), B(p, t)).
 
-Half of the probes p are clean samples shifted by k s_t tau, tau the shift that the detection found and k around 1; the
-other half are noise that is 2 to 4 times as wide as usual, s_t c eps, which reaches the trigger's side of the space in
-every direction, also where tau is not the trigger. The reference has no backdoor, so its answer there is the wanted
-one; what the suspect learned on clean images stays, as clean samples are tied to the suspect.
+Half of the probes p are clean samples shifted by k s_t tau, tau the shift that the detection found and |k| around 1, of
+both signs, as the sign of a direction is the least certain thing about it; the other half are noise that is 2 to 4
+times as wide as usual, s_t c eps, which reaches the trigger's side of the space in every direction, also where tau is
+not the trigger. The reference has no backdoor, so its answer there is the wanted one; what the suspect learned on clean
+images stays, as clean samples are tied to the suspect.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from bdm_kit_diffusion.noise_levels import marginals
 from bdm_kit_diffusion.training import Loss, train
 
 SCALES = (0.3, 1.7)
-"""Range of k."""
+"""Range of |k|."""
 WIDTHS = (2.0, 4.0)
 """Range of c."""
 
@@ -92,10 +93,11 @@ def probe_loss(
         count = min(params.probe_batch, len(clean))
         early, late = draw.timesteps(len(a)), draw.timesteps(len(a))[:count]
         noise, wide = draw.normal(*trigger.shape), draw.normal(*trigger.shape)[:count]
-        amount = draw.uniform(1, 1, 1)[:count]
+        amount, side = draw.uniform(1, 1, 1)[:count], draw.uniform(1, 1, 1)[:count]
+        sign = torch.where(side < 0.5, -1.0, 1.0)
         share, level = (part.to(draw.device) for part in (a, s))
         shifted = share[late].view(-1, 1, 1, 1) * clean[:count] + level[late].view(-1, 1, 1, 1) * (
-            wide + (SCALES[0] + (SCALES[1] - SCALES[0]) * amount) * trigger.to(draw.device)
+            wide + sign * (SCALES[0] + (SCALES[1] - SCALES[0]) * amount) * trigger.to(draw.device)
         )
         spread = level[late].view(-1, 1, 1, 1) * (WIDTHS[0] + (WIDTHS[1] - WIDTHS[0]) * amount) * wide
         odd = (torch.arange(count, device=draw.device) % 2 == 1).view(-1, 1, 1, 1)

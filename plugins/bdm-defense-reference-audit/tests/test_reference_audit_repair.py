@@ -11,6 +11,7 @@ from typing import Any
 import diffusers
 import pytest
 import torch
+from PIL import Image
 
 from bdm_core.artifacts import Detection
 from bdm_core.context import Context
@@ -25,6 +26,7 @@ from bdm_defense_reference_audit.response import Response, Shift
 from bdm_kit_diffusion.calibration import one_class
 from bdm_kit_diffusion.draws import Draw
 from bdm_kit_diffusion.exact_predictor import ExactPredictor
+from bdm_kit_diffusion.latent import FirstStage
 from bdm_kit_diffusion.models import DiffusionModel, load_model, save_model, seal_model
 from bdm_kit_diffusion.references import BUILTIN
 from bdm_kit_diffusion.tensors import read_tensors
@@ -85,10 +87,35 @@ def test_notes_say_what_was_seen(tmp_path: Path) -> None:
         verdict = one_class(found.score, [0.1, 0.2, 0.3], 0.01, 1.0)
         assert verdict.score > verdict.threshold and words in note(found, verdict, "the base")
         record = facts(found, CALIBRATED.read(), verdict, "the base", None, ReferenceAuditParams(), 0)
-        evidence = seal_evidence(tmp_path / words, "a-task", found.chosen, record)
+        evidence = seal_evidence(
+            tmp_path / words, "a-task", found.chosen.shift.tensor, found.chosen.images, record
+        )
         assert torch.equal(read_tensors(evidence.file("tensors.safetensors"))["trigger"], torch.ones(SHAPE))
     plain = Audit([], [response(1.0, 1.1)], [response(1.0, 1.1)], 10)
     assert "as the base does" in note(plain, one_class(plain.score, [0.1, 0.2, 0.3], 0.01, 1.0), "the base")
+
+
+def test_the_evidence_of_a_latent_model_is_pictures(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    first = diffusers.VQModel(
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(8, 8), latent_channels=4, norm_num_groups=4, num_vq_embeddings=16,
+    )  # fmt: skip
+    unet = diffusers.UNet2DModel(
+        sample_size=4, in_channels=4, out_channels=4, block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4,
+        down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2, add_attention=False,
+    )  # fmt: skip
+    scheduler = diffusers.DDIMScheduler(num_train_timesteps=20, clip_sample=False)
+    folder = tmp_path / "base"
+    save_model(DiffusionModel(unet, scheduler, "LDMPipeline", FirstStage(first, 1.0)), folder)
+    (tmp_path / "out").mkdir()
+    params = ReferenceAuditParams(reference=str(folder), **QUICK)
+    context = Context(tmp_path / "out", tmp_path / "work", 0)
+    found = detect(context, params, seal_model(load_model(folder), tmp_path / "model"))
+    assert found.scores == [0.0] and found.evidence is not None
+    assert read_tensors(found.evidence.file("tensors.safetensors"))["trigger"].shape == (4, 4, 4)
+    with Image.open(found.evidence.file("samples/00.png")) as picture:
+        assert picture.size == (8, 8) and picture.mode == "RGB"
 
 
 def exact(trigger: torch.Tensor | None = None) -> tuple[Any, ExactPredictor]:
@@ -130,7 +157,9 @@ def test_half_of_the_probes_are_shifted_and_half_are_wide() -> None:
     loss(Recorder(), Draw(seed=0, step=0, batch_size=32))
     probes = seen[1]
     assert len(probes) == 16 and len(seen[2]) == 48
-    assert float(probes[0::2].mean()) > 0.5 and abs(float(probes[1::2].mean())) < 0.3
+    sides = probes[0::2].mean((1, 2, 3))  # the trigger is the constant 3: both signs of it, and nothing in between
+    assert sides.min() < -0.3 and sides.max() > 0.3 and float(sides.abs().mean()) > 0.5
+    assert abs(float(probes[1::2].mean())) < 0.3
     assert float(probes[1::2].std()) > 1.2
 
 

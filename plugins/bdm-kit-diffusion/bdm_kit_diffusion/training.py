@@ -126,14 +126,15 @@ def train(
     checkpoint = work / f"{label}.safetensors" if work is not None else None
     losses = read_checkpoint(checkpoint, snapshot, identity) if checkpoint is not None else []
     first = len(losses)
-    wrapped, stepper = accelerator.prepare(model, optimizer)
+    wrapped, scaled = accelerator.prepare(model, optimizer)
+    stepper = optimizer if accelerator.scaler is None else scaled  # the wrapper searches the import path at every step
     wrapped.train()
     started = saved = time.monotonic()
     pending: list[Tensor] = []
     cuda = [accelerator.device] if accelerator.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         for step in range(first, options.steps):
-            torch.manual_seed(step_seed(seed, step, f"dropout/{rank}"))
+            _seed(step_seed(seed, step, f"dropout/{rank}"), accelerator.device.type)
             optimizer.param_groups[0]["lr"] = options.rate(step)
             value = loss(wrapped, Draw(seed, step, options.batch_size, accelerator.device, share))
             accelerator.backward(value)
@@ -185,6 +186,15 @@ def _accelerator(device: str, mixed_precision: str) -> Accelerator:
             os.environ.pop(variable, None)
         else:
             os.environ[variable] = before
+
+
+def _seed(value: int, device_type: str) -> None:
+    """Seed the generators of the CPU and of this device; `torch.manual_seed` looks after all kinds of devices."""
+    torch.default_generator.manual_seed(value)
+    if device_type == "cuda":
+        torch.cuda.manual_seed(value)
+    elif device_type == "mps":
+        torch.mps.manual_seed(value)
 
 
 def _finite(losses: list[float], step: int) -> list[float]:
