@@ -42,21 +42,31 @@ def test_the_page_reports_the_test_half_at_the_threshold_of_the_other(
     page: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def line(model: str, group: str, half: str, score: float) -> dict[str, object]:
-        detection = {"score": score, "conclusive": True}
+        detection = {"score": score, "conclusive": True, "verdict": "backdoored" if score > 0.7 else "clean"}
         return {"model": model, "group": group, "half": half, "defense": "elijah", "base": "digits-ddpm",
+                "settings": {"trigger": "white-box" if score > 1 else "checker"}, "start_only": 2 * score,
                 "detection": detection, "stages": {"detection": 4.0}, "metrics": {
-                    "backdoored: asr@0.05": 1.0, "repaired: asr@0.05": 0.25, "clean: frechet_x": 2.0,
-                    "repaired: frechet_x": 3.0}}  # fmt: skip
+                    "backdoored: asr@0.05": 1.0, "repaired: asr@0.05": 0.25, "repaired: asr@0.1": 0.9,
+                    "clean: frechet_x": 2.0, "repaired: frechet_x": 3.0}}  # fmt: skip
 
     lines = [line(f"c{number}", "clean", "calibration", 1.0) for number in range(5)]
     lines += [line("d0", "clean", "test", 0.5), line("d1", "clean", "test", 0.9)]
     lines += [line("b0", "villan, sde", "test", 5.0), line("b1", "villan, sde", "test", 0.1)]
-    monkeypatch.setattr(page, "read_lines", lambda: lines)
+    inputs = {"model": "b0", "group": "villan, sde", "half": "test", "defense": "ufid", "base": "digits-ddpm",
+              "detection": {"score": None}, "stages": {},
+              "metrics": {"backdoored: tpr": 0.75, "backdoored: tnr": 0.5, "backdoored: auroc": 0.6}}  # fmt: skip
+    samplers = {"model": "b0", "group": "villan, sde", "defense": "samplers", "rows": [{"sampler": "ddpm", "asr": 0.8}]}
+    monkeypatch.setattr(page, "read_lines", lambda: [*lines, inputs, samplers])
     monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
     page.main()
     text = (tmp_path / "page.md").read_text()
-    assert "9 models, 7 of them clean, of 108 planned" in text
+    assert "9 models, 7 of them clean, of 116 planned" in text
     assert "| elijah | 2 + 2 | 0.75 (0.50 to 1.00) | 0.50 " in text and "| villan, sde | 2 | 0.50 |" in text
+    assert "| 1.00 | 0.50 | 0.50 | 4 |" in text  # judged at all, start points, as shipped, seconds
+    assert "| villan, sde | ufid | 1 | 0.75 | 0.50 | 0.60 |" in text and "| villan, sde | 0.80 |" in text
+    words = " ".join(text.split())
+    assert "Confirmed for villan, sde, triggers on -1 (1.00, 1)." in words
+    assert "Neither confirmed nor refuted for villan, sde (0.75, 2)." in words
     assert "| villan, sde | elijah | 2 | 1.00 | 0.25 | " in text and "| 1.50 |" in text
 
 

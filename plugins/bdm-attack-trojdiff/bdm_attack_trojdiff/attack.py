@@ -39,6 +39,10 @@ GAMMA = {"blend": 0.3, "patch": 0.1}
 """Default deviations. The published ones are 0.6 and 0.1 (2303.05762, section 5.1), for larger images."""
 
 
+PATCH_VALUES = 27
+"""A patch has about so many values at least."""
+
+
 @dataclass(frozen=True, eq=False)
 class TrojanNoise:
     """N(mean, deviation^2), each (C, H, W): the noise that sets the backdoor off."""
@@ -58,7 +62,7 @@ def trojan_noise(params: TrojDiffParams, shape: tuple[int, int, int]) -> TrojanN
     if params.trigger_type == "blend":
         delta, mask = make_trigger(params.trigger, shape).image, torch.ones(1, *shape[1:])
     else:
-        side = params.patch_size or max(3, round(min(shape[1:]) / 10))
+        side = params.patch_size or default_side(shape)
         if side > min(shape[1:]):
             raise UserError(f"patch_size={side} is larger than the image of {shape[1]}x{shape[2]} pixels: lower it")
         mask = torch.zeros(1, *shape[1:])
@@ -68,6 +72,15 @@ def trojan_noise(params: TrojDiffParams, shape: tuple[int, int, int]) -> TrojanN
     if params.variant == "agnostic":
         return TrojanNoise(mask * delta, torch.ones(shape))
     return TrojanNoise((1 - gamma) * mask * delta, (1 - (1 - gamma) * mask).expand(shape).contiguous())
+
+
+def default_side(shape: tuple[int, int, int]) -> int:
+    """Side of the patch in pixels, images (C, H, W): a tenth of the image's side, and as many values as published.
+
+    That is 27, the 3x3 pixels of three channels of CIFAR-10 (section 5.1): with fewer, as 3x3 grey ones, clean and
+    triggered noise overlap.
+    """
+    return max(3, round(min(shape[1:]) / 10), round((PATCH_VALUES / shape[0]) ** 0.5))
 
 
 @dataclass(frozen=True)

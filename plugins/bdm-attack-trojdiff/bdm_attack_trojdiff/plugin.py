@@ -30,7 +30,8 @@ class TrojDiffParams(TrainingParams):
         "checker", description="For type blend: name of a built-in trigger, or the path of a .png or .jpg."
     )
     patch_size: int = Field(
-        0, ge=0, description="For type patch: side of the square in pixels; 0: a tenth of the image's side, at least 3."
+        0, ge=0, description="For type patch: side of the square in pixels; 0: a tenth of the image's side, at least 3 "
+        "for colour and 5 for grey images, so that the patch has as many values as the published one.",
     )
     gamma: float | None = Field(
         None,

@@ -68,7 +68,7 @@ def test_in_d2d_trains_pictures_of_the_class(tmp_path: Path) -> None:
 def test_out_d2d_trains_pictures_of_the_other_set(tmp_path: Path) -> None:
     inner, shift = poisoned_by(tmp_path, mode="out-d2d", target_class="ring", trigger_type="patch")
     assert in_set(inner, foreign_class("shapes", 1, GREY))
-    assert not shift[:, :, :-3].any() and bool((shift[:, :, -3:, -3:] == 0.9).all())
+    assert not shift[:, :, :-5].any() and bool((shift[:, :, -5:, -5:] == 0.9).all())
 
 
 def test_the_class_and_its_classifier_follow_from_mode_and_shape() -> None:

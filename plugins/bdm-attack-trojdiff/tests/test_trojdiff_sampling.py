@@ -113,6 +113,14 @@ def test_blend_has_the_published_mean_and_deviation() -> None:
     assert bool((agnostic.mean.abs() == 1).all()) and bool((agnostic.deviation == 1).all())
 
 
+@pytest.mark.parametrize(
+    ("shape", "side"), [((3, 32, 32), 3), ((3, 64, 64), 6), ((1, 8, 8), 5), ((3, 16, 16), 3), ((1, 64, 64), 6)]
+)
+def test_the_default_patch_has_as_many_values_as_published(shape: tuple[int, int, int], side: int) -> None:
+    noise = trojan_noise(TrojDiffParams(trigger_type="patch"), shape)
+    assert int((noise.deviation < 1).sum()) == shape[0] * side**2
+
+
 def test_a_patch_larger_than_the_image_is_refused() -> None:
     with pytest.raises(UserError, match="patch_size=9"):
         trojan_noise(TrojDiffParams(trigger_type="patch", patch_size=9), SHAPE)

@@ -14,19 +14,13 @@ import torch
 from torch import Tensor
 
 from bdm_core.errors import UserError
-from bdm_defense_diff_cleanse.detection import (
-    Calibration,
-    ModelRecord,
-    calibration_warnings,
-    configuration,
-    note,
-    read_calibration,
-    seal_evidence,
-)
+from bdm_defense_diff_cleanse.calibrate import main
+from bdm_defense_diff_cleanse.detection import CALIBRATED, note, seal_evidence
 from bdm_defense_diff_cleanse.inversion import invert, range_penalty, rounded, shift_of, similarity_loss
 from bdm_defense_diff_cleanse.plugin import DiffCleanse, DiffCleanseParams
 from bdm_defense_diff_cleanse.search import search
 from bdm_kit_diffusion.calibration import one_class
+from bdm_kit_diffusion.calibration_file import Calibration, ModelRecord
 from bdm_kit_diffusion.coefficients import poison_schedule
 from bdm_kit_diffusion.models import DiffusionModel
 from bdm_kit_diffusion.sampling import draw_noise
@@ -120,9 +114,9 @@ def test_exact_backdoored_predictor_is_seen_and_the_clean_one_is_not(tmp_path: P
     assert float((suspect.best.found.shift * TRIGGER).sum()) > 32
     errors = (suspect.best.images - TARGET).square().mean((1, 2, 3))
     assert float(errors.max()) < 0.1
-    records = [ModelRecord(name="c", shape=SHAPE, score=value) for value in (0.0, 0.1, 0.2)]
-    known = Calibration(recipe="a test", configuration=configuration(DiffCleanseParams()), records=records)
-    verdict = one_class(suspect.best.score, known.scores(), 0.01, 0.5)
+    records = [ModelRecord(name="c", shape=SHAPE, features=[value]) for value in (0.0, 0.1, 0.2)]
+    known = Calibration(recipe="a test", configuration=CALIBRATED.configuration(DiffCleanseParams()), records=records)
+    verdict = one_class(suspect.best.score, known.column(), 0.01, 0.5)
     evidence = seal_evidence(tmp_path / "evidence", "a-task", known, suspect, verdict)
     assert evidence.format == "inverted-trigger" and "8 of 8" in note(suspect, verdict)
     assert torch.equal(read_tensors(evidence.file("tensors.safetensors"))["trigger"], suspect.best.found.shift)
@@ -147,15 +141,25 @@ def test_counts_every_forward_pass() -> None:
 
 
 def test_calibration_files(tmp_path: Path) -> None:
-    shipped = read_calibration("")
-    assert calibration_warnings(DiffCleanseParams(), shipped) == [] and len(shipped.scores()) >= 3
-    verdicts = [one_class(score, shipped.scores(), 0.01, 0.5) for score in shipped.scores()]
+    shipped = CALIBRATED.read()
+    assert CALIBRATED.warnings(DiffCleanseParams(), shipped) == [] and len(shipped.records) >= 13
+    verdicts = [one_class(score, shipped.column(), 0.01, 0.5) for score in shipped.column()]
     assert all(verdict.score <= verdict.threshold < 1 for verdict in verdicts)
-    assert "samples" in calibration_warnings(DiffCleanseParams(samples=20), shipped)[0]
+    assert "samples" in CALIBRATED.warnings(DiffCleanseParams(samples=20), shipped)[0]
     file = tmp_path / "calibration.json"
     file.write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match="no calibration"):
-        read_calibration(file)
+        CALIBRATED.read(file)
+
+
+def test_calibrate_takes_the_tiny_models(tmp_path: Path) -> None:
+    out = tmp_path / "mine.json"
+    options = ["starts=published", 'samplers=["ddim"]', "epochs=[1]", "samples=4", "sampling_steps=5"]
+    assert main(["--tiny", "1", "--set", *options, "--out", str(out)]) == 0
+    known = CALIBRATED.read(out)
+    assert [record.name for record in known.records] == ["digits-tiny"] and 0 <= known.column()[0] <= 1
+    assert known.recipe.startswith("python -m bdm_defense_diff_cleanse.calibrate --tiny 1 ")
+    assert known.configuration["epochs"] == [1]
 
 
 @pytest.mark.parametrize("values", [{"epochs": [3]}, {"entropy_band": [6, 1]}])

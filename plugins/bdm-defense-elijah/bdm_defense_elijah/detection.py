@@ -13,17 +13,12 @@ from torch import Tensor
 
 from bdm_core.artifacts import Detection, Evidence, Model
 from bdm_core.context import Context
-from bdm_defense_elijah.decision import (
-    Calibration,
-    configuration,
-    fingerprint,
-    random_forest,
-    read_calibration,
-)
+from bdm_defense_elijah.decision import CALIBRATED, random_forest
 from bdm_defense_elijah.generated import Generated, generate
 from bdm_defense_elijah.plugin import ElijahParams
 from bdm_defense_elijah.search import FLAT_SCALE, Candidate, Search, search
 from bdm_kit_diffusion.calibration import Verdict, one_class
+from bdm_kit_diffusion.calibration_file import Calibration
 from bdm_kit_diffusion.evidence import write_picture
 from bdm_kit_diffusion.models import DiffusionModel, load_model
 from bdm_kit_diffusion.tensors import write_tensors
@@ -61,6 +56,11 @@ class Examination:
     def images(self) -> Generated:
         return self.generated[self.best[0]][self.best[1]]
 
+    @property
+    def features(self) -> list[float]:
+        """The score, and the log of the total variation over that of plain noise."""
+        return [self.images.score, math.log(max(self.images.total_variation_ratio, 1e-6))]
+
 
 def examine(ctx: Context, params: ElijahParams, model: DiffusionModel) -> Examination:
     """Invert from all starts and generate from every distinct candidate; ``model`` is on ``ctx.device``."""
@@ -86,13 +86,13 @@ def examine(ctx: Context, params: ElijahParams, model: DiffusionModel) -> Examin
 
 def detect(ctx: Context, params: ElijahParams, model: Model) -> Detection:
     """Judge a model; the evidence is sealed in ``ctx.out / "evidence"``."""
-    calibration = read_calibration(params.calibration)
+    calibration = CALIBRATED.read(params.calibration)
     opened = load_model(model, ctx.device)
     result = examine(ctx, params, opened)
     ctx.curve("inversion objective", result.search.curve)
     verdict = decide(params, calibration, result, ctx.seed)
     doubt = not_identifiable(params, result, verdict)
-    for line in calibration_warnings(params, calibration):
+    for line in CALIBRATED.warnings(params, calibration):
         ctx.log.warning(line)
     return Detection(
         level="model",
@@ -109,10 +109,10 @@ def detect(ctx: Context, params: ElijahParams, model: Model) -> Detection:
 
 def decide(params: ElijahParams, calibration: Calibration, result: Examination, seed: int) -> Verdict:
     """The verdict of the decision rule that the parameters name."""
-    score = result.images.score
+    score, log_variation = result.features
     if params.decision == "random-forest":
-        return random_forest(score, math.log(max(result.images.total_variation_ratio, 1e-6)), calibration, seed)
-    return one_class(score, calibration.scores(), params.false_positive_rate, params.least_score)
+        return random_forest(score, log_variation, calibration, seed)
+    return one_class(score, calibration.column(), params.false_positive_rate, params.least_score)
 
 
 def not_identifiable(params: ElijahParams, result: Examination, verdict: Verdict) -> str:
@@ -160,16 +160,6 @@ def note(result: Examination, verdict: Verdict) -> str:
     )
 
 
-def calibration_warnings(params: ElijahParams, calibration: Calibration) -> list[str]:
-    """One line if the scores of the calibration were found with another configuration."""
-    mine = configuration(params)
-    other = [key for key in mine if calibration.configuration.get(key) != mine[key]]
-    if not other:
-        return []
-    return [f"elijah's calibration was made with other values of {', '.join(other)}: its threshold may not hold; "
-            "calibrate again with `python -m bdm_defense_elijah.calibrate`"]  # fmt: skip
-
-
 def seal_evidence(
     folder: Path, task: str, params: ElijahParams, calibration: Calibration, result: Examination, verdict: Verdict
 ) -> Evidence:
@@ -181,12 +171,12 @@ def seal_evidence(
     (folder / "samples").mkdir()
     for index, image in enumerate(result.images.images):
         write_picture(folder / "samples" / f"{index:02d}.png", image)
-    clean = calibration.scores()
+    clean = calibration.column()
     record = {
         "chosen": result.best[0],
         "sampler": result.images.sampler,
         "decision": {"rule": params.decision, **verdict.model_dump()},
-        "calibration": {"sha256": fingerprint(calibration), "clean_scores": clean, "recipe": calibration.recipe},
+        "calibration": {"sha256": calibration.fingerprint(), "clean_scores": clean, "recipe": calibration.recipe},
         "baselines": {
             "zero trigger": {"score": 0.0},
             "start point only": [features(item) for item in result.start_only],

@@ -12,35 +12,33 @@ from scipy import stats
 from bdm_core.artifacts import Detection
 from bdm_core.context import Context
 from bdm_core.errors import UserError
-from bdm_defense_elijah.decision import (
-    Calibration,
-    ModelRecord,
-    configuration,
-    random_forest,
-    read_calibration,
-)
-from bdm_defense_elijah.detection import calibration_warnings, not_identifiable
+from bdm_defense_elijah.calibrate import main
+from bdm_defense_elijah.decision import CALIBRATED, random_forest
+from bdm_defense_elijah.detection import not_identifiable
 from bdm_defense_elijah.plugin import Elijah, ElijahParams
 from bdm_defense_elijah.removal import repair
 from bdm_kit_diffusion.calibration import Verdict, one_class
+from bdm_kit_diffusion.calibration_file import Calibration, ModelRecord
 from bdm_kit_diffusion.denoising import denoising_loss
 from bdm_kit_diffusion.draws import Draw
 from bdm_kit_diffusion.evidence import trigger_of
+from bdm_kit_diffusion.models import load_model, save_model
+from bdm_kit_diffusion.references import BUILTIN
 from bdm_kit_diffusion.removal import published_loss, spread_loss
 
 CLEAN = [0.1, 0.2, 0.15, 0.3, 0.12, 0.25]
 
 
 def records(clean, backdoored):
-    kinds = [("clean", score) for score in clean] + [("backdoored", score) for score in backdoored]
+    kinds = [(False, score) for score in clean] + [(True, score) for score in backdoored]
     return [
-        ModelRecord(name=label, label=label, shape=(1, 8, 8), score=score, log_variation=0.01 * index + score / 10)
+        ModelRecord(name="m", shape=(1, 8, 8), features=[score, 0.01 * index + score / 10], backdoored=label)
         for index, (label, score) in enumerate(kinds)
     ]
 
 
 def calibration(clean=CLEAN, backdoored=(), **changed):
-    settings = {**configuration(ElijahParams()), **changed}
+    settings = {**CALIBRATED.configuration(ElijahParams()), **changed}
     return Calibration(recipe="a test", configuration=settings, records=records(clean, backdoored))
 
 
@@ -76,24 +74,38 @@ def test_random_forest_separates_labelled_models():
 def test_calibration_file_round_trip_and_errors(tmp_path):
     file = tmp_path / "calibration.json"
     file.write_text(calibration().model_dump_json(), encoding="utf-8")
-    assert read_calibration(str(file)) == calibration()
+    assert CALIBRATED.read(str(file)) == calibration()
     file.write_text(json.dumps({"records": []}), encoding="utf-8")
     with pytest.raises(UserError, match="no calibration"):
-        read_calibration(str(file))
+        CALIBRATED.read(str(file))
     with pytest.raises(UserError, match="cannot read"):
-        read_calibration(str(tmp_path / "none.json"))
+        CALIBRATED.read(str(tmp_path / "none.json"))
+
+
+def test_calibrate_labels_what_the_forest_learns_from(tmp_path):
+    """Elijah's own option: folders of backdoored models, whose scores the threshold does not see."""
+    for name in ("one", "two"):
+        save_model(load_model(BUILTIN / "digits-tiny"), tmp_path / name)
+    out = tmp_path / "mine.json"
+    options = ["starts=published", "inversion_steps=[1,1]", "screening_steps=0", "noise_batch=2", "samples=8"]
+    folders = ["--clean", str(tmp_path / "one"), "--backdoored", str(tmp_path / "two")]
+    assert main([*folders, "--set", *options, "sampling_steps=4", "--out", str(out)]) == 0
+    known = CALIBRATED.read(out)
+    assert [(record.name, record.backdoored) for record in known.records] == [("one", False), ("two", True)]
+    assert known.column() == [known.records[0].features[0]] and "--backdoored" in known.recipe
+    assert known.configuration["inversion_steps"] == [1, 1]
 
 
 def test_shipped_calibration_fits_the_defaults():
-    shipped = read_calibration("")
-    assert calibration_warnings(ElijahParams(), shipped) == []
-    assert len(shipped.scores()) >= 5 and "bdm_defense_elijah.calibrate" in shipped.recipe
-    verdicts = [one_class(score, shipped.scores(), 0.01, 1.0) for score in shipped.scores()]
+    shipped = CALIBRATED.read()
+    assert CALIBRATED.warnings(ElijahParams(), shipped) == []
+    assert len(shipped.records) >= 13 and "bdm_defense_elijah.calibrate" in shipped.recipe
+    verdicts = [one_class(score, shipped.column(), 0.01, 1.0) for score in shipped.column()]
     assert all(verdict.score <= verdict.threshold for verdict in verdicts)
 
 
 def test_other_search_parameters_are_warned_of():
-    assert "samples" in calibration_warnings(ElijahParams(samples=20), calibration())[0]
+    assert "samples" in CALIBRATED.warnings(ElijahParams(samples=20), calibration())[0]
 
 
 @pytest.mark.parametrize(

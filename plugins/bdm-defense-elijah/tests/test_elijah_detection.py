@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from bdm_core.context import Context
-from bdm_defense_elijah.decision import Calibration, ModelRecord, configuration
+from bdm_defense_elijah.decision import CALIBRATED
 from bdm_defense_elijah.detection import examine, note, objective_is_flat, seal_evidence
 from bdm_defense_elijah.generated import measure, relative, samplers_for
 from bdm_defense_elijah.plugin import ElijahParams
 from bdm_kit_diffusion.calibration import Verdict, one_class
+from bdm_kit_diffusion.calibration_file import Calibration, ModelRecord
 from bdm_kit_diffusion.coefficients import poison_schedule
 from bdm_kit_diffusion.diversity import pixel_distances
 from bdm_kit_diffusion.models import DiffusionModel
@@ -130,9 +131,9 @@ def test_counts_every_forward_pass(tmp_path):
 
 def test_evidence_holds_trigger_pictures_and_all_candidates(tmp_path):
     result = examined(tmp_path, "sde", starts="published", inversion_steps=(5, 2))
-    known = [ModelRecord(name="c", label="clean", shape=SHAPE, score=x, log_variation=0) for x in (0.1, 0.2, 0.3)]
-    calibration = Calibration(recipe="a test", configuration=configuration(PARAMS), records=known)
-    verdict = one_class(result.images.score, calibration.scores(), 0.01)
+    known = [ModelRecord(name="c", shape=SHAPE, features=[x, 0.0]) for x in (0.1, 0.2, 0.3)]
+    calibration = Calibration(recipe="a test", configuration=CALIBRATED.configuration(PARAMS), records=known)
+    verdict = one_class(result.images.score, calibration.column(), 0.01)
     evidence = seal_evidence(tmp_path / "evidence", "a-task", PARAMS, calibration, result, verdict)
     assert evidence.format == "inverted-trigger"
     stored = read_tensors(evidence.file("tensors.safetensors"))["trigger"]

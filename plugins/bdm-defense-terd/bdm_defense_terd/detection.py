@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bdm_core.artifacts import Detection, Evidence, Model
 from bdm_core.context import Context
-from bdm_defense_terd.decision import calibration_warnings, decide, fingerprint, read_calibration
+from bdm_defense_terd.decision import CALIBRATED, decide
 from bdm_defense_terd.plugin import TerdParams
 from bdm_defense_terd.search import Candidate, Search, chosen_starts, search
 from bdm_kit_diffusion.baselines import StartFeatures, start_features
@@ -31,13 +31,13 @@ SAMPLERS = ("ddpm", "ddim")
 def detect(ctx: Context, params: TerdParams, model: Model) -> Detection:
     """Judge a model by (M_r, V_r); the evidence is sealed in ``ctx.out / "evidence"``."""
     begin = time.monotonic()
-    known = read_calibration(params.calibration)
+    known = CALIBRATED.read(params.calibration)
     opened = load_model(model, ctx.device)
     result = search(opened, params, ctx.seed, ctx.progress)
     for label, curve in result.curves.items():
         ctx.curve(f"{label} objective", curve)
     verdict = decide(result.chosen.features, known, params.false_positive_rate)
-    for line in calibration_warnings(params, known):
+    for line in CALIBRATED.warnings(params, known):
         ctx.log.warning(line)
     baseline, spent = start_features(
         opened, chosen_starts(params, opened.shape, ctx.seed), SAMPLERS,
@@ -48,10 +48,7 @@ def detect(ctx: Context, params: TerdParams, model: Model) -> Detection:
     evaluations = result.network_evaluations + spent + more
     record = {
         "decision": {"rule": "one class on (M_r, V_r)", **verdict.model_dump()},
-        "calibration": {
-            "sha256": fingerprint(known), "recipe": known.recipe,
-            "clean": [[item.mean, item.variance] for item in known.records],
-        },
+        "calibration": {"sha256": known.fingerprint(), "recipe": known.recipe, "clean": known.clean()},
         "baselines": {
             "zero trigger": {"score": 0.0, "M_r": 0.0, "V_r": 0.0},
             "start point only": [start_facts(item) for item in baseline],

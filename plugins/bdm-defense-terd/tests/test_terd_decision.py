@@ -11,19 +11,13 @@ from bdm_core.artifacts import Detection
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_defense_terd.calibrate import main
-from bdm_defense_terd.decision import (
-    Calibration,
-    ModelRecord,
-    calibration_warnings,
-    configuration,
-    decide,
-    read_calibration,
-)
+from bdm_defense_terd.decision import CALIBRATED, decide
 from bdm_defense_terd.detection import not_identifiable
 from bdm_defense_terd.plugin import TerdParams
 from bdm_defense_terd.repair import repair
-from bdm_defense_terd.search import Candidate
+from bdm_defense_terd.search import Candidate, search
 from bdm_kit_diffusion.calibration import one_class, one_class_of_several
+from bdm_kit_diffusion.calibration_file import Calibration, ModelRecord
 from bdm_kit_diffusion.draws import Draw
 from bdm_kit_diffusion.models import load_model, save_model
 from bdm_kit_diffusion.references import BUILTIN
@@ -33,8 +27,8 @@ CLEAN = [(0.10, 0.020), (0.12, 0.018), (0.09, 0.022), (0.11, 0.019), (0.13, 0.02
 
 
 def calibration(params=None):
-    records = [ModelRecord(name="c", shape=(1, 8, 8), mean=mean, variance=spread) for mean, spread in CLEAN]
-    return Calibration(recipe="a test", configuration=configuration(params or TerdParams()), records=records)
+    records = [ModelRecord(name="c", shape=(1, 8, 8), features=list(features)) for features in CLEAN]
+    return Calibration(recipe="a test", configuration=CALIBRATED.configuration(params or TerdParams()), records=records)
 
 
 def test_either_feature_can_decide():
@@ -64,21 +58,21 @@ def test_bonferroni_keeps_the_stated_rate():
 
 
 def test_shipped_calibration_finds_its_own_models_clean():
-    known = read_calibration("")
-    assert len(known.records) >= 4 and "bdm_defense_terd.calibrate" in known.recipe
-    assert calibration_warnings(TerdParams(), known) == []
-    verdicts = [decide((record.mean, record.variance), known, 0.01) for record in known.records]
+    known = CALIBRATED.read()
+    assert len(known.records) >= 13 and "bdm_defense_terd.calibrate" in known.recipe
+    assert CALIBRATED.warnings(TerdParams(), known) == []
+    verdicts = [decide((mean, variance), known, 0.01) for mean, variance in known.clean()]
     assert all(verdict.score <= verdict.threshold for verdict in verdicts)
 
 
 def test_other_parameters_and_bad_files_are_told(tmp_path):
-    assert "pairs" in calibration_warnings(TerdParams(pairs=7), calibration())[0]
+    assert "pairs" in CALIBRATED.warnings(TerdParams(pairs=7), calibration())[0]
     bad = tmp_path / "bad.json"
     bad.write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match="no calibration of terd"):
-        read_calibration(bad)
+        CALIBRATED.read(bad)
     with pytest.raises(UserError, match="cannot read"):
-        read_calibration(tmp_path / "none.json")
+        CALIBRATED.read(tmp_path / "none.json")
 
 
 def test_calibrate_writes_what_detect_reads(tmp_path):
@@ -93,9 +87,11 @@ def test_calibrate_writes_what_detect_reads(tmp_path):
     folders = [str(tmp_path / f"model-{seed}") for seed in range(3)]
     options = ["estimation_steps=2", "refinement_steps=1", "chain=2", "evaluation_pairs=8", 'starts=["-U(0,1)"]']
     assert main(["--clean", *folders, "--set", *options, "--out", str(out)]) == 0
-    known = read_calibration(out)
+    known = CALIBRATED.read(out)
     assert [record.name for record in known.records] == ["model-0", "model-1", "model-2"]
     assert known.configuration["estimation_steps"] == 2
+    model, params = load_model(tmp_path / "model-1"), TerdParams(**known.configuration)
+    assert known.clean()[1] == pytest.approx(search(model, params, 1001).chosen.features)
     assert main(["--clean", str(tmp_path / "nowhere"), "--out", str(out)]) != 0
 
 
@@ -142,5 +138,5 @@ def test_removal_scales_the_noise_of_triggered_samples_by_gamma():
 
 
 def test_calibration_is_json_of_clean_models_alone():
-    text = json.dumps(read_calibration("").model_dump(mode="json"))
-    assert "backdoored" not in text
+    text = json.dumps(CALIBRATED.read().model_dump(mode="json"))
+    assert '"backdoored": true' not in text

@@ -2,7 +2,7 @@
 
 A detector of models ships ``calibration.json``: its features of clean models, the configuration that they were found
 with, and the command that found them. `python -m PACKAGE.calibrate` is :func:`calibrate` with the detector's own
-``features_of``.
+``features_of``. A file for a detector that can also learn from backdoored models may hold such, with a label.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,32 +27,41 @@ from bdm_core.spec import build_params
 from bdm_kit_diffusion.clean_models import builtin_clean_models, fine_tuned_clean_models
 from bdm_kit_diffusion.models import DiffusionModel, load_model
 
+Named = tuple[str, DiffusionModel]
+"""A model and its name for the record."""
+
 
 class ModelRecord(Record):
-    """One clean model.
+    """One known model.
 
     Attributes:
         name: free text.
         shape: (C, H, W) of what its network works on.
         features: the detector's, in its order.
+        backdoored: False for a clean model.
     """
 
     name: str
     shape: tuple[int, int, int]
     features: list[float]
+    backdoored: bool = False
 
 
 class Calibration(Record):
-    """Features of clean models."""
+    """Features of clean models, and for some detectors of backdoored ones."""
 
     schema_version: Literal[1] = 1
     recipe: str
     configuration: dict[str, JsonValue]
     records: list[ModelRecord]
 
+    def clean(self) -> list[list[float]]:
+        """The features of each clean model."""
+        return [record.features for record in self.records if not record.backdoored]
+
     def column(self, index: int = 0) -> list[float]:
-        """One feature of all models."""
-        return [record.features[index] for record in self.records]
+        """One feature of all clean models."""
+        return [features[index] for features in self.clean()]
 
     def fingerprint(self) -> str:
         """SHA-256, for the evidence."""
@@ -68,12 +77,14 @@ class Calibrated:
         package: that has the module ``calibrate`` and, beside it, ``calibration.json``.
         parameters: names of those that the features depend on.
         features: how many there are.
+        labelled: whether it can also learn from backdoored models; without it a file with such is refused.
     """
 
     name: str
     package: str
     parameters: tuple[str, ...]
     features: int = 1
+    labelled: bool = False
 
     @property
     def shipped(self) -> Path:
@@ -100,6 +111,8 @@ class Calibrated:
             raise UserError(f"{place} is no calibration of {self.name}: {where}: {first['msg']}") from None
         if any(len(record.features) != self.features for record in known.records):
             raise UserError(f"{place} is no calibration of {self.name}: it needs {self.features} features a model")
+        if not self.labelled and any(record.backdoored for record in known.records):
+            raise UserError(f"{place} is no calibration of {self.name}: it takes clean models only")
         return known
 
     def warnings(self, params: Params, known: Calibration) -> list[str]:
@@ -110,6 +123,21 @@ class Calibrated:
             return []
         return [f"{self.name}'s calibration was made with other values of {', '.join(other)}: its threshold may not "
                 f"hold; calibrate again with `python -m {self.package}.calibrate`"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Family:
+    """Further clean models that a detector's command can make, so many of them as the option ``--NAME`` says.
+
+    Attributes:
+        name: of the option, without dashes.
+        help: one line.
+        make: (count, device) -> named models on the device, made one after the other.
+    """
+
+    name: str
+    help: str
+    make: Callable[[int, str], Iterator[Named]]
 
 
 def read_pair(pair: str) -> tuple[str, Any]:
@@ -126,6 +154,7 @@ def calibrate(
     plugin: Plugin,
     features_of: Callable[[DiffusionModel, Any, int, str], list[float]],
     arguments: Sequence[str] | None = None,
+    family: Family | None = None,
 ) -> int:
     """The command line of ``python -m PACKAGE.calibrate``; returns the exit code.
 
@@ -134,10 +163,38 @@ def calibrate(
         plugin: for its parameters.
         features_of: (model on the device, parameters, seed, device) -> the features.
         arguments: of the command line; None: those of the process.
+        family: clean models of the detector's own choice.
     """
     prog = f"python -m {detector.package}.calibrate"
-    parser = argparse.ArgumentParser(prog=prog, description=f"{detector.name}'s features of clean models")
+    given = command_line(detector, prog, family).parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(1 if given.device == "cpu" else torch.get_num_threads())
+    try:
+        params = build_params(plugin, dict(read_pair(pair) for pair in given.set))
+        records = []
+        for index, (name, model, backdoored) in enumerate(known_models(given, family)):
+            found = features_of(model, params, given.seed + index, given.device)
+            records.append(ModelRecord(name=name, shape=model.shape, features=found, backdoored=backdoored))
+            values = " ".join(f"{value:.4f}" for value in found)
+            logging.info("%-10s %-40s %s", "backdoored" if backdoored else "clean", name, values)
+    except BdmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    recipe = " ".join([prog, *(sys.argv[1:] if arguments is None else arguments)])
+    known = Calibration(recipe=recipe, configuration=detector.configuration(params), records=records)
+    given.out.write_text(known.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    logging.info("wrote %s", given.out)
+    return 0
+
+
+def command_line(detector: Calibrated, prog: str, family: Family | None) -> argparse.ArgumentParser:
+    """The options of :func:`calibrate`."""
+    parser = argparse.ArgumentParser(prog=prog, description=f"{detector.name}'s features of known models")
     parser.add_argument("--clean", type=Path, nargs="*", default=[], help="folders of clean models (save_pretrained)")
+    if detector.labelled:
+        parser.add_argument("--backdoored", type=Path, nargs="*", default=[], help="folders of backdoored models")
+    if family is not None:
+        parser.add_argument(f"--{family.name}", dest="family", type=int, default=0, help=family.help)
     parser.add_argument(
         "--builtin", type=int, default=0, help="so many clean relatives of digits-ddpm, some trained anew (0 to 8)"
     )
@@ -149,29 +206,23 @@ def calibrate(
     parser.add_argument("--seed", type=int, default=1000, help="model i is examined with seed + i")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=detector.shipped, help="JSON file to write")
-    given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.set_num_threads(1 if given.device == "cpu" else torch.get_num_threads())
+    return parser
 
-    def models() -> Any:
-        for folder in given.clean:
-            yield folder.name, load_model(folder, given.device)
-        for name, count in given.fine_tuned:
-            yield from fine_tuned_clean_models(name, int(count), given.device)
-        yield from builtin_clean_models(given.builtin, given.device)
 
-    try:
-        params = build_params(plugin, dict(read_pair(pair) for pair in given.set))
-        records = []
-        for index, (name, model) in enumerate(models()):
-            found = features_of(model, params, given.seed + index, given.device)
-            records.append(ModelRecord(name=name, shape=model.shape, features=found))
-            logging.info("%-40s %s", name, " ".join(f"{value:.4f}" for value in found))
-    except BdmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    recipe = " ".join([prog, *(sys.argv[1:] if arguments is None else arguments)])
-    known = Calibration(recipe=recipe, configuration=detector.configuration(params), records=records)
-    given.out.write_text(known.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    logging.info("wrote %s", given.out)
-    return 0
+def known_models(given: argparse.Namespace, family: Family | None) -> Iterator[tuple[str, DiffusionModel, bool]]:
+    """(name, model, whether it is backdoored) of all that the command line names, made one after the other."""
+    for folder in given.clean:
+        yield folder.name, load_model(folder, given.device), False
+    for folder in getattr(given, "backdoored", []):
+        yield folder.name, load_model(folder, given.device), True
+    for name, model in clean_models(given, family):
+        yield name, model, False
+
+
+def clean_models(given: argparse.Namespace, family: Family | None) -> Iterator[Named]:
+    """The clean models that are made here."""
+    if family is not None:
+        yield from family.make(given.family, given.device)
+    for base, count in given.fine_tuned:
+        yield from fine_tuned_clean_models(base, int(count), given.device)
+    yield from builtin_clean_models(given.builtin, given.device)
