@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bdm_core.errors import UserError
 from bdm_defense_diff_cleanse.calibrate import main
-from bdm_defense_diff_cleanse.detection import CALIBRATED, note, seal_evidence
+from bdm_defense_diff_cleanse.detection import CALIBRATED, facts, note
 from bdm_defense_diff_cleanse.inversion import invert, range_penalty, rounded, shift_of, similarity_loss
 from bdm_defense_diff_cleanse.plugin import DiffCleanse, DiffCleanseParams
 from bdm_defense_diff_cleanse.search import search
@@ -24,7 +24,6 @@ from bdm_kit_diffusion.calibration_file import Calibration, ModelRecord
 from bdm_kit_diffusion.coefficients import poison_schedule
 from bdm_kit_diffusion.models import DiffusionModel
 from bdm_kit_diffusion.sampling import draw_noise
-from bdm_kit_diffusion.tensors import read_tensors
 
 SHAPE = (1, 8, 8)
 PLACE = torch.arange(64).view(SHAPE)
@@ -108,7 +107,7 @@ def examined(backdoored: bool) -> Any:
     return search(DiffusionModel(Exact(scheduler, backdoored), scheduler), params, 3, "cpu")
 
 
-def test_exact_backdoored_predictor_is_seen_and_the_clean_one_is_not(tmp_path: Path) -> None:
+def test_exact_backdoored_predictor_is_seen_and_the_clean_one_is_not() -> None:
     suspect, clean = examined(True), examined(False)
     assert suspect.best.score == 1 and clean.best.score < 0.5
     assert float((suspect.best.found.shift * TRIGGER).sum()) > 32
@@ -117,10 +116,8 @@ def test_exact_backdoored_predictor_is_seen_and_the_clean_one_is_not(tmp_path: P
     records = [ModelRecord(name="c", shape=SHAPE, features=[value]) for value in (0.0, 0.1, 0.2)]
     known = Calibration(recipe="a test", configuration=CALIBRATED.configuration(DiffCleanseParams()), records=records)
     verdict = one_class(suspect.best.score, known.column(), 0.01, 0.5)
-    evidence = seal_evidence(tmp_path / "evidence", "a-task", known, suspect, verdict)
-    assert evidence.format == "inverted-trigger" and "8 of 8" in note(suspect, verdict)
-    assert torch.equal(read_tensors(evidence.file("tensors.safetensors"))["trigger"], suspect.best.found.shift)
-    baselines = json.loads(evidence.file("features.json").read_text(encoding="utf-8"))["baselines"]
+    assert "8 of 8" in note(suspect, verdict)
+    baselines = json.loads(json.dumps(facts(known, suspect, verdict)))["baselines"]
     assert set(baselines) == {"zero trigger", "start point only", "mean pixel"}
     assert baselines["zero trigger"]["ddim"] < 0.5
 

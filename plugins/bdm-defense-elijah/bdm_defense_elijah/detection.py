@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bdm_core.artifacts import Detection, Evidence, Model
+from bdm_core.artifacts import Detection, Model
 from bdm_core.context import Context
 from bdm_defense_elijah.decision import CALIBRATED, random_forest
 from bdm_defense_elijah.generated import Generated, generate
@@ -19,9 +17,8 @@ from bdm_defense_elijah.plugin import ElijahParams
 from bdm_defense_elijah.search import FLAT_SCALE, Candidate, Search, search
 from bdm_kit_diffusion.calibration import Verdict, one_class
 from bdm_kit_diffusion.calibration_file import Calibration
-from bdm_kit_diffusion.evidence import write_picture
+from bdm_kit_diffusion.evidence import seal_trigger
 from bdm_kit_diffusion.models import DiffusionModel, load_model
-from bdm_kit_diffusion.tensors import write_tensors
 
 SURE = 0.1
 """A flat candidate is believed if its p-value is below this share of the false positive rate."""
@@ -94,6 +91,8 @@ def detect(ctx: Context, params: ElijahParams, model: Model) -> Detection:
     doubt = not_identifiable(params, result, verdict)
     for line in CALIBRATED.warnings(params, calibration):
         ctx.log.warning(line)
+    shown = opened.decode(result.images.images.to(ctx.device)).cpu()
+    record = facts(params, calibration, result, verdict)
     return Detection(
         level="model",
         scores=[verdict.score],
@@ -101,7 +100,7 @@ def detect(ctx: Context, params: ElijahParams, model: Model) -> Detection:
         p_value=verdict.p_value,
         conclusive=not doubt,
         note=doubt or note(result, verdict),
-        evidence=seal_evidence(ctx.out / "evidence", model.task, params, calibration, result, verdict),
+        evidence=seal_trigger(ctx.out / "evidence", model.task, {"trigger": result.candidate.trigger}, shown, record),
         network_evaluations=result.network_evaluations,
         clean_samples=0,
     )
@@ -160,19 +159,10 @@ def note(result: Examination, verdict: Verdict) -> str:
     )
 
 
-def seal_evidence(
-    folder: Path, task: str, params: ElijahParams, calibration: Calibration, result: Examination, verdict: Verdict
-) -> Evidence:
-    """Write trigger, pictures and every candidate's features, and seal them (format ``inverted-trigger``)."""
-    folder.mkdir(parents=True)
-    trigger = result.candidate.trigger
-    write_tensors(folder / "tensors.safetensors", {"trigger": trigger})
-    write_picture(folder / "trigger.png", trigger / max(1.0, float(trigger.abs().max())))
-    (folder / "samples").mkdir()
-    for index, image in enumerate(result.images.images):
-        write_picture(folder / "samples" / f"{index:02d}.png", image)
+def facts(params: ElijahParams, calibration: Calibration, result: Examination, verdict: Verdict) -> dict[str, Any]:
+    """Every candidate's features, the decision and the baselines, as JSON."""
     clean = calibration.column()
-    record = {
+    return {
         "chosen": result.best[0],
         "sampler": result.images.sampler,
         "decision": {"rule": params.decision, **verdict.model_dump()},
@@ -196,9 +186,6 @@ def seal_evidence(
             for item, sets in zip(result.search.candidates, result.generated, strict=True)
         ],
     }
-    (folder / "features.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    meta: dict[str, Any] = {"shape": list(trigger.shape), "norm": result.candidate.norm, "count": params.samples}
-    return Evidence.seal(folder, format="inverted-trigger", task=task, meta=meta)
 
 
 def features(images: Generated) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 
 from bdm_core.context import Context
 from bdm_defense_elijah.decision import CALIBRATED
-from bdm_defense_elijah.detection import examine, note, objective_is_flat, seal_evidence
+from bdm_defense_elijah.detection import examine, facts, note, objective_is_flat
 from bdm_defense_elijah.generated import measure, relative, samplers_for
 from bdm_defense_elijah.plugin import ElijahParams
 from bdm_kit_diffusion.calibration import Verdict, one_class
@@ -18,7 +18,6 @@ from bdm_kit_diffusion.coefficients import poison_schedule
 from bdm_kit_diffusion.diversity import pixel_distances
 from bdm_kit_diffusion.models import DiffusionModel
 from bdm_kit_diffusion.noise_levels import marginals, noise_path
-from bdm_kit_diffusion.tensors import read_tensors
 
 SHAPE = (1, 8, 8)
 TRIGGER = torch.where(torch.arange(64).view(SHAPE) % 8 > 4, 1.0, -1.0)
@@ -129,18 +128,12 @@ def test_counts_every_forward_pass(tmp_path):
     assert result.network_evaluations == seen
 
 
-def test_evidence_holds_trigger_pictures_and_all_candidates(tmp_path):
+def test_facts_hold_all_candidates(tmp_path):
     result = examined(tmp_path, "sde", starts="published", inversion_steps=(5, 2))
     known = [ModelRecord(name="c", shape=SHAPE, features=[x, 0.0]) for x in (0.1, 0.2, 0.3)]
     calibration = Calibration(recipe="a test", configuration=CALIBRATED.configuration(PARAMS), records=known)
     verdict = one_class(result.images.score, calibration.column(), 0.01)
-    evidence = seal_evidence(tmp_path / "evidence", "a-task", PARAMS, calibration, result, verdict)
-    assert evidence.format == "inverted-trigger"
-    stored = read_tensors(evidence.file("tensors.safetensors"))["trigger"]
-    assert torch.equal(stored, result.candidate.trigger)
-    pictures = [name for name in evidence.files if name.startswith("samples/")]
-    assert len(pictures) == 8 and "trigger.png" in evidence.files
-    record = json.loads(evidence.file("features.json").read_text(encoding="utf-8"))
+    record = json.loads(json.dumps(facts(PARAMS, calibration, result, verdict)))
     assert len(record["candidates"]) == len(result.search.candidates)
     assert record["baselines"]["start point only"][0]["sampler"] == result.images.sampler
     assert record["decision"]["score"] == result.images.score

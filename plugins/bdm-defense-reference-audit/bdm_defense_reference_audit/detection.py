@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from bdm_core.artifacts import Detection, Evidence, Model
+from bdm_core.artifacts import Detection, Model
 from bdm_core.context import Context
 from bdm_defense_reference_audit.audit import COLLAPSED, Audit, audit, cosine
 from bdm_defense_reference_audit.plugin import ReferenceAuditParams
@@ -20,10 +16,9 @@ from bdm_defense_reference_audit.response import Response
 from bdm_kit_diffusion.baselines import mean_pixel, mean_pixel_threshold
 from bdm_kit_diffusion.calibration import Verdict, one_class
 from bdm_kit_diffusion.calibration_file import Calibrated, Calibration
-from bdm_kit_diffusion.evidence import FORMAT, TENSORS, write_picture
+from bdm_kit_diffusion.evidence import seal_trigger
 from bdm_kit_diffusion.models import load_model
 from bdm_kit_diffusion.sampling import draw_noise
-from bdm_kit_diffusion.tensors import write_tensors
 
 CALIBRATED = Calibrated(
     "reference-audit", "bdm_defense_reference_audit",
@@ -59,7 +54,7 @@ def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detectio
         threshold=verdict.threshold,
         p_value=verdict.p_value,
         note=note(found, verdict, name),
-        evidence=seal_evidence(ctx.out / "evidence", model.task, found.chosen.shift.tensor, shown, record),
+        evidence=seal_trigger(ctx.out / "evidence", model.task, {"trigger": found.chosen.shift.tensor}, shown, record),
         network_evaluations=found.network_evaluations,
         clean_samples=0,
     )
@@ -118,25 +113,3 @@ def response_facts(item: Response) -> dict[str, Any]:
         "shift": item.shift.origin, "solver": item.solver, "norm": float(item.shift.tensor.double().norm()),
         "suspect": item.suspect, "reference": item.reference, "divergence": item.divergence, "collapse": item.collapse,
     }  # fmt: skip
-
-
-def seal_evidence(folder: Path, task: str, trigger: Tensor, images: Tensor, record: dict[str, Any]) -> Evidence:
-    """Write the shift, the images under it and the facts, and seal them (format ``inverted-trigger``).
-
-    Args:
-        folder: to make.
-        task: of the model.
-        trigger: the shift, (C, H, W), of a latent model in latents.
-        images: under it, (N, C, H, W), of a latent model decoded.
-        record: for ``features.json``.
-    """
-    folder.mkdir(parents=True)
-    write_tensors(folder / TENSORS, {"trigger": trigger})
-    write_picture(folder / "trigger.png", trigger / max(1.0, float(trigger.abs().max())))
-    (folder / "samples").mkdir()
-    for index, image in enumerate(images):
-        write_picture(folder / "samples" / f"{index:02d}.png", image)
-    (folder / "features.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    size = math.sqrt(float(trigger.double().square().sum()))
-    meta: dict[str, Any] = {"shape": list(trigger.shape), "norm": round(size, 6), "count": len(images)}
-    return Evidence.seal(folder, format=FORMAT, task=task, meta=meta)

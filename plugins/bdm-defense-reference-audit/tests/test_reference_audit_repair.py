@@ -18,7 +18,7 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_defense_reference_audit.audit import Audit
 from bdm_defense_reference_audit.calibrate import main
-from bdm_defense_reference_audit.detection import CALIBRATED, detect, facts, note, seal_evidence
+from bdm_defense_reference_audit.detection import CALIBRATED, detect, facts, note
 from bdm_defense_reference_audit.plugin import ReferenceAuditParams
 from bdm_defense_reference_audit.reference import load_reference, weight_distance
 from bdm_defense_reference_audit.repair import probe_loss, repair
@@ -87,10 +87,7 @@ def test_notes_say_what_was_seen(tmp_path: Path) -> None:
         verdict = one_class(found.score, [0.1, 0.2, 0.3], 0.01, 1.0)
         assert verdict.score > verdict.threshold and words in note(found, verdict, "the base")
         record = facts(found, CALIBRATED.read(), verdict, "the base", None, ReferenceAuditParams(), 0)
-        evidence = seal_evidence(
-            tmp_path / words, "a-task", found.chosen.shift.tensor, found.chosen.images, record
-        )
-        assert torch.equal(read_tensors(evidence.file("tensors.safetensors"))["trigger"], torch.ones(SHAPE))
+        assert json.loads(json.dumps(record))["judged"][0]["divergence"] > 1
     plain = Audit([], [response(1.0, 1.1)], [response(1.0, 1.1)], 10)
     assert "as the base does" in note(plain, one_class(plain.score, [0.1, 0.2, 0.3], 0.01, 1.0), "the base")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from pathlib import Path
@@ -18,11 +17,10 @@ from bdm_defense_terd.plugin import TerdParams
 from bdm_defense_terd.search import Candidate, Search, chosen_starts, search
 from bdm_kit_diffusion.baselines import StartFeatures, start_features
 from bdm_kit_diffusion.calibration import Verdict
-from bdm_kit_diffusion.evidence import FORMAT, TENSORS, write_picture
+from bdm_kit_diffusion.evidence import seal_trigger
 from bdm_kit_diffusion.models import DiffusionModel, load_model
 from bdm_kit_diffusion.samplers import build_scheduler, default_steps
 from bdm_kit_diffusion.sampling import draw_noise, sample
-from bdm_kit_diffusion.tensors import write_tensors
 
 SAMPLERS = ("ddpm", "ddim")
 """The baseline tries one sampler of either class."""
@@ -94,30 +92,20 @@ def note(candidate: Candidate, verdict: Verdict) -> str:
 
 
 def paint(model: DiffusionModel, candidate: Candidate, samples: int, ctx: Context) -> tuple[Tensor, int]:
-    """Images (samples, C, H, W) from gamma e + r by DDIM, and the forward passes spent."""
+    """Images (samples, C, H, W), decoded, from gamma e + r by DDIM, and the forward passes spent."""
     noise = candidate.deviation * draw_noise(samples, model.shape, ctx.seed) + candidate.trigger
     steps = default_steps("ddim", model.timesteps)
     images = sample(
         model.unet, build_scheduler("ddim", model.scheduler), noise.to(ctx.device), steps=steps, seed=ctx.seed
     )
-    return torch.nan_to_num(images.cpu()), samples * steps
+    return model.decode(torch.nan_to_num(images)).cpu(), samples * steps
 
 
 def seal_evidence(folder: Path, task: str, result: Search, images: Tensor, record: dict[str, Any]) -> Evidence:
-    """Write trigger, deviation, pictures, every candidate's facts and ``record``; format ``inverted-trigger``."""
-    folder.mkdir(parents=True)
-    chosen = result.chosen
-    write_tensors(folder / TENSORS, {"trigger": chosen.trigger, "deviation": chosen.deviation})
-    write_picture(folder / "trigger.png", chosen.trigger / max(1.0, float(chosen.trigger.abs().max())))
-    (folder / "samples").mkdir()
-    for index, image in enumerate(images):
-        write_picture(folder / "samples" / f"{index:02d}.png", image)
+    """Trigger, deviation, pictures, every candidate's facts and ``record``; format ``inverted-trigger``."""
     facts = {"chosen": result.best, "candidates": [candidate_facts(item) for item in result.candidates], **record}
-    (folder / "features.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    meta: dict[str, Any] = {
-        "shape": list(chosen.trigger.shape), "norm": float(chosen.trigger.double().norm()), "count": len(images)
-    }  # fmt: skip
-    return Evidence.seal(folder, format=FORMAT, task=task, meta=meta)
+    tensors = {"trigger": result.chosen.trigger, "deviation": result.chosen.deviation}
+    return seal_trigger(folder, task, tensors, images, facts)
 
 
 def candidate_facts(candidate: Candidate) -> dict[str, Any]:

@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 
-from bdm_core.artifacts import Detection
+from bdm_core.artifacts import Detection, Evidence
 from bdm_core.errors import UserError
 from bdm_kit_diffusion.images import to_bytes
-from bdm_kit_diffusion.tensors import read_tensors
+from bdm_kit_diffusion.tensors import read_tensors, write_tensors
 
 FORMAT = "inverted-trigger"
 TENSORS = "tensors.safetensors"
@@ -39,6 +42,32 @@ def trigger_of(detection: Detection, shape: tuple[int, int, int], name: str) -> 
     if any(tuple(value.shape) != shape for value in tensors.values()) or "trigger" not in tensors:
         raise UserError(f"{evidence.path} holds no trigger of the model's shape {shape}")
     return tensors["trigger"], tensors.get("deviation")
+
+
+def seal_trigger(
+    folder: Path, task: str, tensors: dict[str, Tensor], images: Tensor, record: dict[str, Any]
+) -> Evidence:
+    """Write and seal evidence of this format.
+
+    Args:
+        folder: to make; ``ctx.out / "evidence"``.
+        task: of the model.
+        tensors: ``trigger`` (C, H, W) and perhaps ``deviation``; of a latent model in latents.
+        images: what the trigger brings about, (N, C, H, W) in [-1, 1]; of a latent model decoded.
+        record: what led to the verdict, for ``features.json``.
+    """
+    folder.mkdir(parents=True)
+    trigger = tensors["trigger"]
+    write_tensors(folder / TENSORS, tensors)
+    write_picture(folder / "trigger.png", trigger / max(1.0, float(trigger.abs().max())))
+    (folder / "samples").mkdir()
+    for index, image in enumerate(torch.nan_to_num(images)):
+        write_picture(folder / "samples" / f"{index:02d}.png", image)
+    (folder / "features.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    meta: dict[str, Any] = {
+        "shape": list(trigger.shape), "norm": round(float(trigger.double().norm()), 6), "count": len(images)
+    }  # fmt: skip
+    return Evidence.seal(folder, format=FORMAT, task=task, meta=meta)
 
 
 def write_picture(path: Path, image: Tensor) -> None:
