@@ -1,8 +1,8 @@
 """The attacks on unconditional models, each under samplers of its own class: `python benchmarks/attacks.py`.
 
 For each attack, model and seed one ``bdm run --attack NAME --model MODEL``, with the attack's defaults but for what the
-case names. One line of JSON a run goes to ``benchmarks/results/attacks.jsonl`` and a table to
-``benchmarks/results/attacks.md``. Runs that have a line are skipped unless ``--fresh`` is given.
+case names. One line of JSON a run goes to ``benchmarks/results/attacks.jsonl`` and a page to
+``docs/benchmarks/attacks.md``. Runs that have a line are skipped unless ``--fresh`` is given.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from text_to_image import value_of
 
 RESULTS = Path(__file__).parent / "results"
 LINES = RESULTS / "attacks.jsonl"
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "attacks.md"
 ASR, LEAK, RATIO = 0.95, 0.02, 1.3
 """What every attack must reach: success at least, leak and Frechet distance (backdoored : clean) at most."""
 METRICS = {
@@ -126,6 +127,23 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     return markdown(rows) + "\n"
 
 
+def page(lines: Sequence[dict[str, Any]]) -> str:
+    """The page: what was run, the table, and what its columns mean."""
+    processors = sorted({f"{line['machine']['processor']}, {line['machine']['cores']} cores" for line in lines})
+    return (
+        "# The attacks on unconditional models\n\n"
+        "Each attack with its defaults, but for the settings named, on a built-in model, sampled by the plain sampler\n"
+        "of its own solver class: 512 images from noise, 128 of them also with the trigger. Means over the seeds, in\n"
+        "brackets the range; * marks a mean that misses its bound. ASR counts samples with a mean squared error to\n"
+        "the target below .05 or, where the target is a class, those that the kit's classifier takes for it; the leak\n"
+        "is the same share without the trigger, of a class what exceeds the clean model's share. Seconds are those of\n"
+        "poisoning and training, one thread beside other load.\n\n"
+        f"{table(lines)}\n"
+        f"Machine: {'; '.join(processors)}. `python benchmarks/attacks.py` measures what is missing and writes this "
+        "page.\n"
+    )
+
+
 def main() -> None:
     """Measure what is missing and rewrite the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -153,8 +171,8 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     with ThreadPoolExecutor(arguments.jobs) as pool:
         list(pool.map(work, wanted))
-    (RESULTS / "attacks.md").write_text(table(read_lines()))
-    print(table(read_lines()))
+    PAGE.write_text(page(read_lines()))
+    print(f"written: {PAGE}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Detectors and repairs over a population of small models: `python benchmarks/detection.py`.
 
 Every model of :mod:`detection_population` is judged by every detector of models; two backdoored ones of each class are
-also repaired by every defense, sampled with every sampler, and their inputs judged. All blind: one configuration for
-all. Each model is one process of one thread, ``--jobs`` at a time; a line of JSON for each model and defense goes to
-``benchmarks/results/detection.jsonl``. What has a line is skipped, so that the benchmark can be stopped and given
-again. `python benchmarks/detection_page.py` writes ``docs/benchmarks/detection.md`` from the lines.
+also repaired by every defense and their inputs judged, and one is sampled with every sampler. All blind: one
+configuration for all. Each model is one process of one thread, ``--jobs`` at a time; a line of JSON for each model and
+defense goes to ``benchmarks/results/detection.jsonl``. What has a line is skipped, so that the benchmark can be stopped
+and given again. `python benchmarks/detection_page.py` writes ``docs/benchmarks/detection.md`` from the lines.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def judge(name: str, work: Path, defenses: Sequence[str]) -> None:
             line["error"] = str(error)
         line["seconds"] = round(time.perf_counter() - start, 1)
         print(json.dumps(line, ensure_ascii=False), flush=True)
-    if member.repaired and "samplers" not in known:
+    if member.repaired and member.seed == 0 and "samplers" not in known:
         view = next((work / "runs").glob(f"{name}-*/run.json")).parent
         print(json.dumps({"model": name, "group": member.group, "base": member.base, "defense": "samplers",
                           "rows": sampler_rows(view)}, ensure_ascii=False), flush=True)  # fmt: skip

@@ -50,7 +50,7 @@ class Member:
         group: what the table puts together, e.g. "villan, ode".
         share: of a clean model: how much of the data it is fine-tuned on.
         classes: of a clean model: which half of the classes it sees, 0 or 1; None for all.
-        repaired: of a backdoored one: whether it is also repaired and sampled with every sampler.
+        repaired: of a backdoored one: whether it is also repaired, and its inputs are judged.
     """
 
     name: str
@@ -128,8 +128,9 @@ def backdoored_members() -> list[Member]:
 
 
 def population() -> list[Member]:
-    """All members, clean and backdoored in turns, so that an unfinished benchmark has both."""
-    clean, bad = clean_members(), backdoored_members()
+    """All members, clean and backdoored in turns, first one of every class: an unfinished benchmark has all kinds."""
+    clean = sorted(clean_members(), key=lambda member: member.seed)
+    bad = sorted(backdoored_members(), key=lambda member: member.seed)
     mixed: list[Member] = []
     for number in range(max(len(clean), len(bad))):
         mixed += clean[number : number + 1] + bad[number : number + 1]
