@@ -96,7 +96,13 @@ def images_of(variant: Variant) -> Tensor:
     return images
 
 
-DATA = {"digits-ddpm": "digits", "digits-tiny": "digits", "digits-ve": "digits", "shapes-ddpm": "shapes"}
+DATA = {
+    "digits-ddpm": "digits",
+    "digits-tiny": "digits",
+    "digits-ve": "digits",
+    "shapes-ddpm": "shapes",
+    "shapes-ldm": "shapes",
+}
 """The built-in data set that each built-in model was trained on."""
 
 
@@ -131,6 +137,7 @@ def fine_tune(base: str, number: int, device: str = "cpu", steps: int = 400) -> 
         chosen = chosen[(labels[chosen] < half) == (classes == 0)]
     rate = (5e-4, 1e-3, 2e-3)[number // 2 % 3]
     options = TrainingOptions(steps=steps, learning_rate=rate, warmup_steps=25, ema_decay=0.995)
-    train(model.unet, denoising_loss(images[chosen], model.scheduler), options, seed=number, device=device)
+    loss = denoising_loss(model.encode(images[chosen]), model.scheduler)
+    train(model.unet, loss, options, seed=number, device=device)
     model.unet.eval()
     return model

@@ -28,8 +28,10 @@ from bdm_kit_diffusion.tensors import write_tensors
 TASK = "unconditional-image-generation"
 FORMAT = "diffusers"
 DEFAULT_MODEL, TINY_MODEL = "digits-ddpm", "digits-tiny"
-VE_MODEL, SHAPES_MODEL = "digits-ve", "shapes-ddpm"
-BUILTIN_MODELS = {name: name for name in (DEFAULT_MODEL, TINY_MODEL, VE_MODEL, SHAPES_MODEL)} | {"tiny": TINY_MODEL}
+VE_MODEL, SHAPES_MODEL, LATENT_MODEL = "digits-ve", "shapes-ddpm", "shapes-ldm"
+BUILTIN_MODELS = {name: name for name in (DEFAULT_MODEL, TINY_MODEL, VE_MODEL, SHAPES_MODEL, LATENT_MODEL)} | {
+    "tiny": TINY_MODEL
+}
 """Names of built-in models and their folders; ``tiny`` is what the conformance tests ask every kit for."""
 INDEX = "model_index.json"
 UNET_CONFIG = "config.json"

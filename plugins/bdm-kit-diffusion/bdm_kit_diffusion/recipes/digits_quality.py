@@ -67,7 +67,7 @@ def print_report(folder: Path, name: str, reference: Tensor, classifier: ImageCl
     for sampler, corrections in [(ancestral, 0), *corrected, (deterministic, 0)]:
         steps = default_steps(sampler, model.timesteps)
         scheduler = build_scheduler(sampler, model.scheduler, corrector_steps=corrections)
-        images = sample(model.unet, scheduler, noise, steps=steps, seed=0)
+        images = model.decode(sample(model.unet, scheduler, noise, steps=steps, seed=0))
         extra = ", with corrector" if corrections else ""
         report[f"{sampler}{extra}, {steps} steps, {samples} samples"] = describe(
             from_bytes(to_bytes(images)), reference, classifier
