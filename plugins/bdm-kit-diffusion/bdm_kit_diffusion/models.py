@@ -29,9 +29,7 @@ TASK = "unconditional-image-generation"
 FORMAT = "diffusers"
 DEFAULT_MODEL, TINY_MODEL = "digits-ddpm", "digits-tiny"
 VE_MODEL, SHAPES_MODEL, LATENT_MODEL = "digits-ve", "shapes-ddpm", "shapes-ldm"
-BUILTIN_MODELS = {name: name for name in (DEFAULT_MODEL, TINY_MODEL, VE_MODEL, SHAPES_MODEL, LATENT_MODEL)} | {
-    "tiny": TINY_MODEL
-}
+BUILTIN_MODELS = {n: n for n in (DEFAULT_MODEL, TINY_MODEL, VE_MODEL, SHAPES_MODEL, LATENT_MODEL)} | {"tiny": TINY_MODEL}
 """Names of built-in models and their folders; ``tiny`` is what the conformance tests ask every kit for."""
 INDEX = "model_index.json"
 UNET_CONFIG = "config.json"
@@ -141,12 +139,20 @@ def load_model(source: Model | Path, device: str | torch.device = "cpu") -> Diff
         unet = UNet2DModel.from_pretrained(
             parts.unet, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, torch_dtype=torch.float32
         )
-        scheduler = getattr(diffusers, parts.scheduler_class).from_pretrained(parts.scheduler, local_files_only=True)
+        scheduler = _load_scheduler(getattr(diffusers, parts.scheduler_class), parts.scheduler)
         first_stage = open_first_stage(*parts.first_stage) if parts.first_stage is not None else None
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"{folder} cannot be opened as a {parts.pipeline}: {_first_line(error)}") from None
     network = ScoreNetwork(unet, scheduler) if is_variance_exploding(scheduler) else unet
     return DiffusionModel(network.to(device).eval(), scheduler, parts.pipeline, first_stage)
+
+
+def _load_scheduler(cls: Any, folder: Path) -> Any:
+    config = cls.load_config(folder, local_files_only=True)
+    limit = {"clip_states": config.pop("clip_states")} if "clip_states" in config else {}  # diffusers would warn of it
+    scheduler = cls.from_config(config)
+    scheduler.register_to_config(**limit)
+    return scheduler
 
 
 def save_model(model: DiffusionModel, folder: Path) -> None:
