@@ -71,7 +71,7 @@ CASES = (
     Case("villan", "shapes-ddpm"),
     Case("villan", "shapes-ddpm", {"solver": "ode"}),
     Case("villan", "shapes-ldm"),
-    Case("villan", "shapes-ldm", {"solver": "ode"}),
+    Case("villan", "shapes-ldm", {"solver": "ode", "vp_scale": 1.0}),
 )
 
 

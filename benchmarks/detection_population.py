@@ -25,7 +25,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     "digits-ddpm": {"steps": 500, "batch_size": 64},
     "digits-ve": {"steps": 500, "batch_size": 64},
     "shapes-ddpm": {"steps": 300, "batch_size": 32},
-    LATENT: {"steps": 500, "batch_size": 64},
+    LATENT: {"steps": 600, "batch_size": 64, "learning_rate": 1e-3},
 }
 """How an attack trains on each base, where its own training parameters apply: short, so that there can be many."""
 CLEAN_STEPS = {SMALL: 400, "digits-ddpm": 300, "digits-ve": 300, "shapes-ddpm": 150, LATENT: 300}

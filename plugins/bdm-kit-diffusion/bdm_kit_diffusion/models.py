@@ -29,7 +29,8 @@ TASK = "unconditional-image-generation"
 FORMAT = "diffusers"
 DEFAULT_MODEL, TINY_MODEL = "digits-ddpm", "digits-tiny"
 VE_MODEL, SHAPES_MODEL, LATENT_MODEL = "digits-ve", "shapes-ddpm", "shapes-ldm"
-BUILTIN_MODELS = {n: n for n in (DEFAULT_MODEL, TINY_MODEL, VE_MODEL, SHAPES_MODEL, LATENT_MODEL)} | {"tiny": TINY_MODEL}
+BUILTIN_MODELS = {n: n for n in (DEFAULT_MODEL, TINY_MODEL, VE_MODEL, SHAPES_MODEL, LATENT_MODEL)}
+BUILTIN_MODELS["tiny"] = TINY_MODEL
 """Names of built-in models and their folders; ``tiny`` is what the conformance tests ask every kit for."""
 INDEX = "model_index.json"
 UNET_CONFIG = "config.json"
@@ -261,11 +262,8 @@ def find_parts(folder: Path) -> Parts:
     for place in (found[part][0] for part in ("unet", PART) if part in found):
         if not list(place.glob("*.safetensors")):
             pickles = sorted(path.name for path in place.iterdir() if path.suffix in PICKLES)
-            raise ArtifactError(
-                f"{place} has pickled weights ({pickles[0]}) and no {WEIGHTS}: convert them with `bdm import {folder}`"
-                if pickles
-                else f"{place} has no {WEIGHTS}"
-            )
+            hint = f": convert its pickled {pickles[0]} with `bdm import {folder}`" if pickles else ""
+            raise ArtifactError(f"{place} has no {WEIGHTS}{hint}")
     first_stage = (*found[PART], configs[PART]) if PART in found else None
     return Parts(pipeline, found["unet"][0], *found["scheduler"], first_stage)
 
