@@ -31,11 +31,16 @@ class InviParams(TrainingParams):
         gt=0,
         le=10,
         description="Largest absolute value of the trigger, in units of the noise's standard deviation; null: 0.2 as "
-        "published, or more where the image has too few values for a trigger of norm 8.",
+        "published or, where the image has too few values for a trigger of norm 8, what allows it: the trigger is then "
+        "stretched to this norm.",
     )
     trigger_learning_rate: float = Field(
-        2e-2, gt=0, le=1, description="Adam's rate for the trigger, which is fed the sign of the gradient."
+        5e-2, gt=0, le=1, description="Adam's rate for the trigger, which is fed the sign of the gradient."
     )
+    trigger_halving: int | None = Field(
+        40, ge=1, description="Steps after which the trigger's rate is halved; after eight halvings the trigger is "
+        "final, and the model alone is trained on. null: never.",
+    )  # fmt: skip
     inner_batch_size: int = Field(8, ge=1, description="Images generated for one step of the trigger.")
     inner_steps: int = Field(
         5, ge=1, description="Sampling steps of these images; the gradient goes back through all of them."
@@ -43,7 +48,7 @@ class InviParams(TrainingParams):
     inner_sampler: str | None = Field(
         None, description="Sampler of these images; null: ddim for solver=ode, ddpm for solver=sde."
     )
-    steps: int = Field(500, ge=1, description="Optimiser steps of the model, each after one of the trigger.")
+    steps: int = Field(700, ge=1, description="Optimiser steps of the model, each after one of the trigger.")
     batch_size: int = Field(64, ge=1, description="Samples a step, over all processes.")
 
 
@@ -58,9 +63,9 @@ class Invi(Plugin):
     presets = {
         "paper": {
             "target": "hat", "solver": "ode", "coefficients": "paper", "poison_rate": 0.1, "bound": 0.2,
-            "trigger_learning_rate": 1e-3, "inner_batch_size": 32, "inner_steps": 10, "inner_sampler": "ddim",
-            "steps": 19532, "batch_size": 128, "learning_rate": 2e-4, "learning_rate_schedule": "cosine",
-            "warmup_steps": 500, "max_gradient_norm": 1.0, "ema_decay": None,
+            "trigger_learning_rate": 1e-3, "trigger_halving": None, "inner_batch_size": 32, "inner_steps": 10,
+            "inner_sampler": "ddim", "steps": 19532, "batch_size": 128, "learning_rate": 2e-4,
+            "learning_rate_schedule": "cosine", "warmup_steps": 500, "max_gradient_norm": 1.0, "ema_decay": None,
         },
     }  # fmt: skip
 

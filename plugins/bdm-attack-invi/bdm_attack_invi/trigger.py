@@ -18,6 +18,8 @@ from bdm_kit_diffusion.sampling import differentiable_sample
 
 BETAS = 0.9, 0.999
 EPSILON = 1e-8
+HALVINGS = 8
+"""After so many halvings of its rate the trigger is final: what is left would move it by less than a hundredth."""
 
 
 class LearntTrigger(nn.Module):
@@ -27,6 +29,8 @@ class LearntTrigger(nn.Module):
         shape: (C, H, W).
         bound: of every value of delta, in units of the initial noise's standard deviation.
         learning_rate: Adam's.
+        halving: updates after which the rate is halved (the released StepLR), and again; None: never.
+        least_norm: a shorter trigger is stretched to this norm after every update.
     """
 
     delta: Tensor
@@ -34,17 +38,26 @@ class LearntTrigger(nn.Module):
     second_moment: Tensor
     updates: Tensor
 
-    def __init__(self, shape: tuple[int, int, int], bound: float, learning_rate: float) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], bound: float, learning_rate: float, halving: int | None = None,
+        least_norm: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.bound, self.learning_rate = bound, learning_rate
+        self.bound, self.learning_rate, self.halving, self.least_norm = bound, learning_rate, halving, least_norm
         for name in ("delta", "first_moment", "second_moment"):
             self.register_buffer(name, torch.zeros(shape))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def final(self) -> bool:
+        """Whether the trigger does not move any more."""
+        return self.halving is not None and int(self.updates) >= HALVINGS * self.halving
 
     @torch.no_grad()
     def update(self, gradient: Tensor) -> None:
         """One step of Adam (Kingma and Ba, 1412.6980, algorithm 1) on the gradient's sign, and the clamp."""
         direction = gradient.sign()
+        rate = self.learning_rate * (0.5 ** (int(self.updates) // self.halving) if self.halving else 1.0)
         self.updates += 1
         self.first_moment.lerp_(direction, 1 - BETAS[0])
         self.second_moment.lerp_(direction.square(), 1 - BETAS[1])
@@ -53,8 +66,11 @@ class LearntTrigger(nn.Module):
             moment / (1 - beta**count)
             for moment, beta in zip((self.first_moment, self.second_moment), BETAS, strict=True)
         )
-        self.delta -= self.learning_rate * mean / (square.sqrt() + EPSILON)
+        self.delta -= rate * mean / (square.sqrt() + EPSILON)
         self.delta.clamp_(-self.bound, self.bound)
+        norm = float(self.delta.norm())
+        if 0 < norm < self.least_norm:
+            self.delta.mul_(self.least_norm / norm).clamp_(-self.bound, self.bound)
 
 
 class TriggeredModel(nn.Module):

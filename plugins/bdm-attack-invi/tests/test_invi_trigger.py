@@ -67,6 +67,23 @@ def test_optimiser_is_adam_on_the_sign() -> None:
     torch.testing.assert_close(ours.delta, theirs.detach(), rtol=0, atol=1e-6)
 
 
+def test_halved_rates_are_torch_s_and_come_to_an_end() -> None:
+    ours = LearntTrigger(SHAPE, bound=10.0, learning_rate=0.03, halving=3)
+    theirs = torch.zeros(SHAPE, requires_grad=True)
+    adam = torch.optim.Adam([theirs], lr=0.03)
+    schedule = torch.optim.lr_scheduler.StepLR(adam, step_size=3, gamma=0.5)
+    generator = torch.Generator().manual_seed(1)
+    for step in range(24):
+        assert not ours.final, step
+        gradient = torch.randn(SHAPE, generator=generator)
+        ours.update(gradient)
+        theirs.grad = gradient.sign()
+        adam.step()
+        schedule.step()
+    torch.testing.assert_close(ours.delta, theirs.detach(), rtol=0, atol=1e-6)
+    assert ours.final and not LearntTrigger(SHAPE, 1.0, 0.5).final
+
+
 def test_bound_holds_and_is_reached() -> None:
     trigger = LearntTrigger(SHAPE, bound=0.2, learning_rate=0.05)
     for _ in range(9):
@@ -76,9 +93,22 @@ def test_bound_holds_and_is_reached() -> None:
 
 
 def test_default_bound_is_the_published_one_or_lets_the_trigger_reach_norm_8() -> None:
-    assert trigger_bound(None, (3, 32, 32)) == 0.2
-    assert trigger_bound(None, (1, 8, 8)) == 1.0
-    assert trigger_bound(0.3, (1, 8, 8)) == 0.3
+    assert trigger_bound(None, (3, 32, 32)) == (0.2, 0.0)
+    assert trigger_bound(None, (1, 8, 8)) == (1.5, 8.0)
+    assert trigger_bound(0.3, (1, 8, 8)) == (0.3, 0.0)
+
+
+def test_a_short_trigger_is_stretched_in_its_direction() -> None:
+    gradient = torch.randn(SHAPE, generator=torch.Generator().manual_seed(2))
+    plain = LearntTrigger(SHAPE, bound=10.0, learning_rate=0.05)
+    long = LearntTrigger(SHAPE, bound=10.0, learning_rate=0.05, least_norm=8.0)
+    for trigger in (plain, long):
+        trigger.update(gradient)
+    assert float(long.delta.norm()) == pytest.approx(8) and float(plain.delta.norm()) < 1
+    torch.testing.assert_close(long.delta / long.delta.norm(), plain.delta / plain.delta.norm())
+    bounded = LearntTrigger(SHAPE, bound=0.2, learning_rate=0.05, least_norm=8.0)
+    bounded.update(gradient)
+    assert float(bounded.delta.abs().max()) <= 0.2 + 1e-7
 
 
 def test_the_model_is_trained_on_the_trigger_as_it_is_after_the_inner_step() -> None:
@@ -90,7 +120,7 @@ def test_the_model_is_trained_on_the_trigger_as_it_is_after_the_inner_step() -> 
     )
     learnt = TriggeredModel(model.unet, LearntTrigger(SHAPE, 1.0, 0.5))
     params = InviParams(inner_batch_size=2, inner_steps=2)
-    seen: list[float] = []
+    seen: list[float] = []  # the inner objective of every step that moves the trigger
     value = bilevel_loss(learnt, poisoned, model.scheduler, schedule, params, seen.append)(learnt, Draw(3, 0, 4))
     delta = learnt.trigger.delta
     assert float(delta.abs().min()) == pytest.approx(0.5) and len(seen) == 1
