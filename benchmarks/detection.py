@@ -1,7 +1,7 @@
 """Detectors and repairs over a population of small models: `python benchmarks/detection.py`.
 
 Every model of :mod:`detection_population` is judged by every detector of models; two backdoored ones of each class are
-also repaired by every defense and their inputs judged, and one is sampled with every sampler. All blind: one
+also repaired by every defense, and the inputs of one are judged, and it is sampled with every sampler. All blind: one
 configuration for all. Each model is one process of one thread, ``--jobs`` at a time; a line of JSON for each model and
 defense goes to ``benchmarks/results/detection.jsonl``. What has a line is skipped, so that the benchmark can be stopped
 and given again. `python benchmarks/detection_page.py` writes ``docs/benchmarks/detection.md`` from the lines.
@@ -22,7 +22,7 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "detection.jsonl"
 DEFENSES = ("reference-audit", "elijah", "terd", "fine-tune", "clip", "diff-cleanse", "terd-input", "ufid")
-"""Those that judge models do so on all, those that judge inputs or repair on two backdoored ones of every class."""
+"""Those that judge models do so on all; repairs are on two backdoored ones of every class, inputs judged on one."""
 DETECTS = {"reference-audit", "elijah", "terd", "terd-input", "ufid", "diff-cleanse"}
 INPUTS = {"terd-input", "ufid"}
 REPAIRS = {"reference-audit", "elijah", "terd", "diff-cleanse", "fine-tune", "clip"}
@@ -42,7 +42,8 @@ def judge(name: str, work: Path, defenses: Sequence[str]) -> None:
     base = make_base(member.base, work / "models")
     public = {"defense:reference-audit": {"reference": str(base)}}
     for defense in defenses:
-        if defense in known or (defense not in DETECTS - INPUTS and not member.repaired):
+        judged = member.repaired and member.seed == 0 if defense in INPUTS else defense in DETECTS or member.repaired
+        if defense in known or not judged:
             continue
         common: dict[str, Any] = {
             "detect": defense if defense in DETECTS else None, "seed": member.seed, "device": "cpu",

@@ -100,7 +100,7 @@ def input_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
     rows = [["class of backdoor", "detector", "models", "TPR", "TNR", "AUROC"]]
     grouped: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     for line in lines:
-        if line["half"] == "test" and line.get("metrics", {}).get("backdoored: tpr") is not None:
+        if line.get("metrics", {}).get("backdoored: tpr") is not None:
             grouped[line["group"], line["defense"]].append(line["metrics"])
     for (group, defense), found in sorted(grouped.items()):
         means = [statistics.mean(item[f"backdoored: {name}"] for item in found) for name in ("tpr", "tnr", "auroc")]
@@ -191,7 +191,8 @@ def main() -> None:
         "## By class of backdoor", markdown(group_table(lines)),
         "## What the papers claim", claims(lines),
         "## Detectors of inputs",
-        "As shipped: on each backdoored model half of the inputs have the trigger.", markdown(input_table(lines)),
+        "As shipped, so that both halves count: half of a backdoored model's inputs have the trigger.",
+        markdown(input_table(lines)),
         "## Repairs", markdown(repair_table(lines)),
         "## Samplers", "Share of triggered samples that show the target.", markdown(sampler_table(samplers)),
     ]  # fmt: skip

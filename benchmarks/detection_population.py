@@ -50,7 +50,7 @@ class Member:
         group: what the table puts together, e.g. "villan, ode".
         share: of a clean model: how much of the data it is fine-tuned on.
         classes: of a clean model: which half of the classes it sees, 0 or 1; None for all.
-        repaired: of a backdoored one: whether it is also repaired, and its inputs are judged.
+        repaired: of a backdoored one: whether it is also repaired.
     """
 
     name: str
