@@ -16,7 +16,7 @@ from bdm_kit_diffusion.models import DiffusionModel
 from bdm_kit_diffusion.noise_levels import require_variance_preserving
 from bdm_kit_diffusion.samplers import build_scheduler, default_steps
 from bdm_kit_diffusion.sampling import draw_noise, sample
-from bdm_kit_diffusion.starts import starting_points
+from bdm_kit_diffusion.starts import starts_of
 
 OnStep = Callable[[str, int, int, float | None], None]
 BATCH = 256
@@ -94,7 +94,7 @@ def search(
         UserError: the model is variance exploding.
     """
     require_variance_preserving(model.scheduler, "diff-cleanse")
-    starts = starting_points(model.shape, seed, params.starts == "library")
+    starts = starts_of(model, seed, params.starts == "library")
     names, points = list(starts), torch.stack(list(starts.values())).clamp(-params.reach, params.reach)
     noise = draw_noise(2 * params.samples, model.shape, seed)
     fitting, fresh = noise[: params.samples], noise[params.samples :]

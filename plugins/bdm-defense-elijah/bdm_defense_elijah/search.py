@@ -14,7 +14,7 @@ from bdm_kit_diffusion.inversion import distinct, invert
 from bdm_kit_diffusion.models import DiffusionModel
 from bdm_kit_diffusion.noise_levels import initial_scale
 from bdm_kit_diffusion.sampling import draw_noise
-from bdm_kit_diffusion.starts import starting_points
+from bdm_kit_diffusion.starts import starts_of
 
 OnStep = Callable[[int, int, float], None]
 FLAT_SCALE = 0.75
@@ -88,7 +88,7 @@ def search(
     model: DiffusionModel, params: ElijahParams, seed: int, device: str, on_step: OnStep | None = None
 ) -> Search:
     """Invert from every start with every lambda: first coarsely, then what has not merged, with more noise."""
-    starts = starting_points(model.shape, seed, library=params.starts == "library")
+    starts = starts_of(model, seed, library=params.starts == "library")
     names, points = list(starts), torch.stack(list(starts.values()))
     noise = inversion_noise(model.shape, max(params.noise_batch, params.screening_batch), seed, params.antithetic)
     noise = noise.to(device)

@@ -51,7 +51,7 @@ def planted(trigger: Tensor) -> DiffusionModel:
 
 def end(monkeypatch: pytest.MonkeyPatch, trigger: Tensor, start: Tensor, seed: int) -> tuple[float, float]:
     """Where the plugin's search ends from one start: |tau| / |r| and the cosine of tau and r."""
-    monkeypatch.setattr(search_module, "starting_points", lambda *_, **__: {"the start": start})
+    monkeypatch.setattr(search_module, "starts_of", lambda *_, **__: {"the start": start})
     (found,) = search(planted(trigger), PARAMS, seed, "cpu").candidates
     tau, r = found.trigger.flatten(), trigger.flatten()
     return float(tau.norm() / r.norm()), float(torch.cosine_similarity(tau, r, 0))

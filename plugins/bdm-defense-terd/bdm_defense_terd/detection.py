@@ -38,7 +38,7 @@ def detect(ctx: Context, params: TerdParams, model: Model) -> Detection:
     for line in CALIBRATED.warnings(params, known):
         ctx.log.warning(line)
     baseline, spent = start_features(
-        opened, chosen_starts(params, opened.shape, ctx.seed), SAMPLERS,
+        opened, chosen_starts(params, opened, ctx.seed), SAMPLERS,
         samples=params.samples, seed=ctx.seed, device=ctx.device,
         on_step=lambda done, total: ctx.progress("start only", done, total),
     )  # fmt: skip

@@ -35,7 +35,8 @@ def detect(ctx: Context, params: TerdInputParams, model: Model, suspects: Data) 
     noise = load_noise(suspects)
     if tuple(noise.shape[1:]) != shape:
         raise ArtifactError(f"the suspects have shape {tuple(noise.shape[1:])}, the model needs {shape}")
-    starts = chosen_starts(params, shape, ctx.seed)
+    opened = load_model(model, ctx.device)
+    starts = chosen_starts(params, opened, ctx.seed)
     if params.judge == "mean-pixel":
         found, threshold = mean_pixel(noise), mean_pixel_threshold(params.false_positive_rate)
         return Detection(level="input", scores=found.tolist(), threshold=threshold, network_evaluations=0,
@@ -44,7 +45,6 @@ def detect(ctx: Context, params: TerdInputParams, model: Model, suspects: Data) 
         found = torch.stack([likelihood_ratio(noise, start) for start in starts.values()]).max(0).values
         return Detection(level="input", scores=found.tolist(), threshold=0.0, network_evaluations=0,
                          note="baseline: start points alone")  # fmt: skip
-    opened = load_model(model, ctx.device)
     result = search(opened, params, ctx.seed, ctx.progress)
     scores = estimate_scores(noise, result)
     baselines = input_baselines(noise, starts, params.false_positive_rate)

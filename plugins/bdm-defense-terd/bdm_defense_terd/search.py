@@ -16,7 +16,7 @@ from bdm_defense_terd.plugin import TerdParams
 from bdm_kit_diffusion.models import DiffusionModel
 from bdm_kit_diffusion.noise_levels import require_variance_preserving
 from bdm_kit_diffusion.samplers import build_scheduler
-from bdm_kit_diffusion.starts import starting_points
+from bdm_kit_diffusion.starts import starts_of
 
 Progress = Callable[[str, int, int, float], None]
 STANDARD_ERRORS = 3.0
@@ -93,9 +93,9 @@ def probe_of(model: DiffusionModel, params: TerdParams) -> Probe:
     return Probe(model.unet, build_scheduler("ddim", model.scheduler), abar.sqrt(), (1 - abar).sqrt(), window, chain)
 
 
-def chosen_starts(params: TerdParams, shape: tuple[int, int, int], seed: int) -> dict[str, Tensor]:
+def chosen_starts(params: TerdParams, model: DiffusionModel, seed: int) -> dict[str, Tensor]:
     """The start points that the parameters name. Raises UserError for an unknown name."""
-    library = starting_points(shape, seed)
+    library = starts_of(model, seed)
     unknown = [name for name in params.starts if name not in library]
     if unknown:
         raise UserError(f"terd knows no start {unknown[0]!r}; choose from {', '.join(library)}")
@@ -105,7 +105,7 @@ def chosen_starts(params: TerdParams, shape: tuple[int, int, int], seed: int) ->
 def search(model: DiffusionModel, params: TerdParams, seed: int, progress: Progress | None = None) -> Search:
     """Estimate from every start, then refine r with gamma as it is; the candidates do not influence each other."""
     probe = probe_of(model, params)
-    starts = chosen_starts(params, model.shape, seed)
+    starts = chosen_starts(params, model, seed)
     frozen = [(parameter, parameter.requires_grad) for parameter in model.unet.parameters()]
     model.unet.eval().requires_grad_(False)
     try:

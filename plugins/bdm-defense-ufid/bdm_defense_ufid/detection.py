@@ -20,7 +20,7 @@ from bdm_kit_diffusion.data import load_noise
 from bdm_kit_diffusion.models import DiffusionModel, load_model
 from bdm_kit_diffusion.samplers import build_scheduler, default_steps
 from bdm_kit_diffusion.sampling import draw_noise, sample
-from bdm_kit_diffusion.starts import starting_points
+from bdm_kit_diffusion.starts import starts_of
 
 ALIKE = 0.98
 """Clean queries whose graphs are denser than this leave nothing to see."""
@@ -91,7 +91,7 @@ def detect(ctx: Context, params: UfidParams, model: Model, suspects: Data) -> De
     threshold = clean_threshold(standardised(clean, clean), params.false_positive_rate)
     flagged = int((scores > threshold).sum())
     baselines = input_baselines(
-        noise, starting_points(opened.shape, ctx.seed, library=False), params.false_positive_rate
+        noise, starts_of(opened, ctx.seed, library=False), params.false_positive_rate
     )
     ctx.figures(
         seconds=round(time.monotonic() - begin, 1), network_evaluations=spent + more, clean_samples=0,

@@ -5,6 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bdm_kit_diffusion.models import DiffusionModel
+
+
+def starts_of(model: DiffusionModel, seed: int, library: bool = True) -> dict[str, Tensor]:
+    """:func:`starting_points` for a model, in what its noise is in, on the CPU.
+
+    A latent model's triggers are the latents of pictures, so its starts are those of the pictures; a start that is
+    stronger than a picture can be is the picture's latents times that strength.
+
+    Args:
+        model: to be examined.
+        seed: of the random starts.
+        library: see there.
+    """
+    if model.first_stage is None:
+        return starting_points(model.shape, seed, library)
+    points = starting_points(model.image_shape, seed, library)
+    pictures = torch.stack(list(points.values()))
+    strength = pictures.abs().amax((1, 2, 3), keepdim=True).clamp(min=1)
+    return dict(zip(points, strength * model.encode(pictures / strength), strict=True))
+
 
 def starting_points(shape: tuple[int, int, int], seed: int, library: bool = True) -> dict[str, Tensor]:
     """Starts by name, each (C, H, W) in [-1.5, 1.5].

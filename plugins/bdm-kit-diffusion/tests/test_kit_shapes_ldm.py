@@ -31,6 +31,7 @@ from bdm_kit_diffusion.references import BUILTIN
 from bdm_kit_diffusion.samplers import build_scheduler
 from bdm_kit_diffusion.sampling import draw_noise, sample
 from bdm_kit_diffusion.shapes import load_shapes
+from bdm_kit_diffusion.starts import starting_points, starts_of
 from bdm_kit_diffusion.targets import TARGETS, make_target
 from bdm_kit_diffusion.training import train
 from bdm_kit_diffusion.triggers import TRIGGERS, make_trigger
@@ -113,6 +114,14 @@ def test_a_training_step_changes_the_unet_alone_and_the_model_is_opened_again(tm
 def test_a_clean_fine_tuning_is_one_on_latents() -> None:
     tuned = fine_tune(LATENT_MODEL, 0, steps=2)
     assert tuned.shape == LATENT and tuned.first_stage is not None
+
+
+def test_its_starts_are_the_latents_of_pictures(shipped: DiffusionModel) -> None:
+    starts, pictures = starts_of(shipped, 3), starting_points(SHAPE, 3)
+    assert starts.keys() == pictures.keys() and all(start.shape == LATENT for start in starts.values())
+    black = shipped.encode(-torch.ones(1, *SHAPE))[0]
+    torch.testing.assert_close(starts["constant -1"], black)
+    torch.testing.assert_close(starts["constant -1, x 1.5"], 1.5 * black)
 
 
 def test_the_same_recipe_writes_the_same_bytes(tmp_path: Path) -> None:
