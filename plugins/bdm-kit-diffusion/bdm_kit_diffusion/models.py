@@ -262,8 +262,8 @@ def find_parts(folder: Path) -> Parts:
     for place in (found[part][0] for part in ("unet", PART) if part in found):
         if not list(place.glob("*.safetensors")):
             pickles = sorted(path.name for path in place.iterdir() if path.suffix in PICKLES)
-            hint = f": convert its pickled {pickles[0]} with `bdm import {folder}`" if pickles else ""
-            raise ArtifactError(f"{place} has no {WEIGHTS}{hint}")
+            hint = f"pickled weights ({pickles[0]}): convert them with `bdm import {folder}`" if pickles else ""
+            raise ArtifactError(f"{place} has {hint or 'no ' + WEIGHTS}")
     first_stage = (*found[PART], configs[PART]) if PART in found else None
     return Parts(pipeline, found["unet"][0], *found["scheduler"], first_stage)
 
