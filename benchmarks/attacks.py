@@ -40,16 +40,18 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Case:
-    """An attack with the model it is run on and the parameters that differ from its defaults."""
+    """An attack with the model it is run on, and the parameters of attack and kit that differ from the defaults."""
 
     attack: str
     model: str = "digits-ddpm"
     settings: dict[str, Any] = field(default_factory=dict)
+    kit: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """Attack, model and settings; a case's lines are found by it."""
-        return ", ".join([self.attack, self.model, *(f"{key} {value}" for key, value in self.settings.items())])
+        pairs = (self.settings | self.kit).items()
+        return ", ".join([self.attack, self.model, *(f"{key} {value}" for key, value in pairs)])
 
 
 CASES = (
@@ -67,7 +69,7 @@ CASES = (
     Case("invi", settings={"solver": "sde"}),
     Case("uibdiffusion"),
     Case("uibdiffusion", settings={"solver": "sde"}),
-    Case("villan", "digits-ve"),
+    Case("villan", "digits-ve", kit={"corrector_steps": 0}),
     Case("villan", "shapes-ddpm"),
     Case("villan", "shapes-ddpm", {"solver": "ode"}),
     Case("villan", "shapes-ldm"),
@@ -79,7 +81,8 @@ def measure(case: Case, seed: int, out: Path) -> dict[str, Any]:
     """Run one case and read its numbers."""
     name = f"{case.name.replace(', ', '-').replace(' ', '-')}-{seed}"
     command = ["run", "--attack", case.attack, "--model", case.model, "--seed", str(seed), "--out", str(out)]
-    command += ["--set", "kit:diffusion.samples=512"]
+    for key, value in ({"samples": 512} | case.kit).items():
+        command += ["--set", f"kit:diffusion.{key}={value}"]
     for key, value in case.settings.items():
         command += ["--set", f"attack:{case.attack}.{key}={value}"]
     bdm(*command, "--name", name, "--no-report")

@@ -41,6 +41,7 @@ def judge(name: str, work: Path, defenses: Sequence[str]) -> None:
     known = {line["defense"] for line in read_lines() if line["model"] == name}
     base = make_base(member.base, work / "models")
     public = {"defense:reference-audit": {"reference": str(base)}}
+    kit = KIT | ({"corrector_steps": 0} if member.base == "digits-ve" else {})  # the corrector leads off the path
     for defense in defenses:
         judged = member.repaired and member.seed == 0 if defense in INPUTS else defense in DETECTS or member.repaired
         if defense in known or not judged:
@@ -55,11 +56,11 @@ def judge(name: str, work: Path, defenses: Sequence[str]) -> None:
         }  # fmt: skip
         try:
             if member.attack is None:
-                own: dict[str, Any] = {"kit:diffusion": KIT} | (public if defense == "reference-audit" else {})
+                own: dict[str, Any] = {"kit:diffusion": kit} | (public if defense == "reference-audit" else {})
                 spec = RunSpec(model=str(make_clean(member, work / "models")), params=own, **common)
                 view = scan(spec, work / "runs", name=f"{name}-{defense}")
             else:
-                own = {f"attack:{member.attack}": member.settings, "kit:diffusion": KIT}
+                own = {f"attack:{member.attack}": member.settings, "kit:diffusion": kit}
                 spec = RunSpec(
                     attack=member.attack, repair=defense if defense in REPAIRS and member.repaired else None,
                     model=str(base), triggered_share=0.5,

@@ -128,9 +128,14 @@ def backdoored_members() -> list[Member]:
 
 
 def population() -> list[Member]:
-    """All members, clean and backdoored in turns, first one of every class: an unfinished benchmark has all kinds."""
-    clean = sorted(clean_members(), key=lambda member: member.seed)
-    bad = sorted(backdoored_members(), key=lambda member: member.seed)
+    """All members, clean and backdoored in turns, first one of every class: an unfinished benchmark has all kinds.
+
+    Those of `shapes-ddpm`, the slowest by far, come last.
+    """
+    clean, bad = (
+        sorted(members, key=lambda member: (member.base == "shapes-ddpm", member.seed))
+        for members in (clean_members(), backdoored_members())
+    )
     mixed: list[Member] = []
     for number in range(max(len(clean), len(bad))):
         mixed += clean[number : number + 1] + bad[number : number + 1]
