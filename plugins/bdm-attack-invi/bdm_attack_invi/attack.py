@@ -19,12 +19,12 @@ from bdm_attack_invi.trigger import LearntTrigger, TriggeredModel, trigger_gradi
 from bdm_core.artifacts import Backdoored, Data, Model
 from bdm_core.errors import UserError
 from bdm_kit_diffusion.backdoor_training import backdoor_loss
-from bdm_kit_diffusion.coefficients import PoisonSchedule, poison_schedule
+from bdm_kit_diffusion.coefficients import PoisonSchedule, Solver, poison_schedule
 from bdm_kit_diffusion.draws import Draw, step_seed
 from bdm_kit_diffusion.models import load_model, seal_model
 from bdm_kit_diffusion.noise_levels import require_variance_preserving
 from bdm_kit_diffusion.poisoning import PoisonedSet, image_shape, open_poisoned, seal_poisoned
-from bdm_kit_diffusion.samplers import MINIMUM_TRIGGER_NORM, build_scheduler, check_steps
+from bdm_kit_diffusion.samplers import MINIMUM_TRIGGER_NORM, SAFE_TRIGGER_NORM, build_scheduler, check_steps
 from bdm_kit_diffusion.secret import DiffusionSecret, seal_secret
 from bdm_kit_diffusion.stages import kit_params
 from bdm_kit_diffusion.targets import make_target
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
 
 PUBLISHED_BOUND = 0.2
-WANTED_NORM = 8.0
-"""Where the published bound allows less, clean and triggered noise would overlap."""
 
 
 def poison(ctx: Context, params: InviParams, data: Data) -> Data:
@@ -54,16 +52,17 @@ def poison(ctx: Context, params: InviParams, data: Data) -> Data:
     )
 
 
-def trigger_bound(bound: float | None, shape: tuple[int, ...]) -> tuple[float, float]:
+def trigger_bound(bound: float | None, shape: tuple[int, ...], solver: Solver) -> tuple[float, float]:
     """Largest absolute value and least norm of a trigger of this shape.
 
-    The given bound, or the published 0.2, and no least norm. Where 0.2 does not allow the norm 8, a bound that does,
-    half as large again as that of a trigger with equal values, and this norm: the inner problem alone stays below it.
+    The given bound, or the published 0.2, and no least norm. Where 0.2 does not allow the norm 8, a safe norm for the
+    solver class, as the inner problem alone stays below it, and a bound half as large again as that of a trigger of
+    this norm with equal values.
     """
     side = torch.Size(shape).numel() ** 0.5
-    if bound is not None or PUBLISHED_BOUND * side >= WANTED_NORM:
+    if bound is not None or PUBLISHED_BOUND * side >= SAFE_TRIGGER_NORM["ode"]:
         return bound or PUBLISHED_BOUND, 0.0
-    return 1.5 * WANTED_NORM / side, WANTED_NORM
+    return 1.5 * SAFE_TRIGGER_NORM[solver] / side, SAFE_TRIGGER_NORM[solver]
 
 
 def bilevel_loss(
@@ -120,7 +119,7 @@ def backdoor(ctx: Context, params: InviParams, model: Model, data: Data) -> Back
         raise UserError(f"the data has shape {tuple(poisoned.images.shape[1:])}, the model {opened.shape}")
     abar = require_variance_preserving(opened.scheduler, "invi")
     schedule = poison_schedule(abar, "bad", params.solver, params.coefficients, paper="invibackdoor")
-    bound, least = trigger_bound(params.bound, opened.shape)
+    bound, least = trigger_bound(params.bound, opened.shape, params.solver)
     trigger = LearntTrigger(opened.shape, bound, params.trigger_learning_rate, params.trigger_halving, least)
     learnt = TriggeredModel(opened.unet, trigger)
     inner: list[float] = []

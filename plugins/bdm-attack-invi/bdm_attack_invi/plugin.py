@@ -31,8 +31,8 @@ class InviParams(TrainingParams):
         gt=0,
         le=10,
         description="Largest absolute value of the trigger, in units of the noise's standard deviation; null: 0.2 as "
-        "published or, where the image has too few values for a trigger of norm 8, what allows it: the trigger is then "
-        "stretched to this norm.",
+        "published or, where the image has too few values for a trigger of norm 8, what allows that norm (solver=sde: "
+        "12); the trigger is then stretched to it.",
     )
     trigger_learning_rate: float = Field(
         5e-2, gt=0, le=1, description="Adam's rate for the trigger, which is fed the sign of the gradient."
@@ -49,7 +49,7 @@ class InviParams(TrainingParams):
         None, description="Sampler of these images; null: ddim for solver=ode, ddpm for solver=sde."
     )
     steps: int = Field(700, ge=1, description="Optimiser steps of the model, each after one of the trigger.")
-    batch_size: int = Field(64, ge=1, description="Samples a step, over all processes.")
+    batch_size: int = Field(128, ge=1, description="Samples a step, over all processes.")
 
 
 class Invi(Plugin):

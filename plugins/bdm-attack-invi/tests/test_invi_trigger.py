@@ -92,10 +92,11 @@ def test_bound_holds_and_is_reached() -> None:
     torch.testing.assert_close(trigger.delta, -0.2 * TARGET)
 
 
-def test_default_bound_is_the_published_one_or_lets_the_trigger_reach_norm_8() -> None:
-    assert trigger_bound(None, (3, 32, 32)) == (0.2, 0.0)
-    assert trigger_bound(None, (1, 8, 8)) == (1.5, 8.0)
-    assert trigger_bound(0.3, (1, 8, 8)) == (0.3, 0.0)
+def test_default_bound_is_the_published_one_or_lets_the_trigger_reach_a_safe_norm() -> None:
+    assert trigger_bound(None, (3, 32, 32), "sde") == (0.2, 0.0)
+    assert trigger_bound(None, (1, 8, 8), "ode") == (1.5, 8.0)
+    assert trigger_bound(None, (1, 8, 8), "sde") == (2.25, 12.0)
+    assert trigger_bound(0.3, (1, 8, 8), "sde") == (0.3, 0.0)
 
 
 def test_a_short_trigger_is_stretched_in_its_direction() -> None:

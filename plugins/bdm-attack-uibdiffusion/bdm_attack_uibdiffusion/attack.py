@@ -11,11 +11,12 @@ from bdm_attack_uibdiffusion.classifier import fooled_classifier
 from bdm_attack_uibdiffusion.perturbation import fooling_rate, perturb, universal_perturbation
 from bdm_core.artifacts import Backdoored, Data, Model
 from bdm_kit_diffusion.backdoor_training import inject
-from bdm_kit_diffusion.coefficients import poison_schedule
+from bdm_kit_diffusion.coefficients import Solver, poison_schedule
 from bdm_kit_diffusion.data import load_images, load_rows
 from bdm_kit_diffusion.models import load_model
 from bdm_kit_diffusion.noise_levels import require_variance_preserving
 from bdm_kit_diffusion.poisoning import image_shape, seal_poisoned
+from bdm_kit_diffusion.samplers import SAFE_TRIGGER_NORM
 from bdm_kit_diffusion.targets import make_target
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
 
 PUBLISHED_SCALE = 0.1
-WANTED_NORM = 8.0
-"""Where the published scale gives less, clean and triggered noise would overlap."""
 
 
 def poison(ctx: Context, params: UIBDiffusionParams, data: Data) -> Data:
@@ -55,7 +54,7 @@ def poison(ctx: Context, params: UIBDiffusionParams, data: Data) -> Data:
     return seal_poisoned(
         ctx.out / "data",
         data,
-        trigger=trigger_scale(params.scale, perturbation) * perturbation,
+        trigger=trigger_scale(params.scale, perturbation, params.solver) * perturbation,
         mask=torch.ones(1, *shape[1:]),
         target=make_target(params.target, shape),
         seed=ctx.seed,
@@ -71,11 +70,13 @@ def labels_of(data: Data) -> Tensor | None:
     return torch.tensor(labels) if fit else None
 
 
-def trigger_scale(scale: float | None, perturbation: Tensor) -> float:
-    """The given scale; else 0.1, or what makes the trigger's norm 8."""
+def trigger_scale(scale: float | None, perturbation: Tensor, solver: Solver) -> float:
+    """The given scale; else 0.1, or, where this gives less than the norm 8, what gives a safe norm for the class."""
     if scale is not None:
         return scale
-    return max(PUBLISHED_SCALE, WANTED_NORM / float(perturbation.double().norm()))
+    norm = float(perturbation.double().norm())
+    short = PUBLISHED_SCALE * norm < SAFE_TRIGGER_NORM["ode"]
+    return SAFE_TRIGGER_NORM[solver] / norm if short else PUBLISHED_SCALE
 
 
 def backdoor(ctx: Context, params: UIBDiffusionParams, model: Model, data: Data) -> Backdoored:

@@ -35,7 +35,8 @@ class UIBDiffusionParams(TrainingParams):
         gt=0,
         le=10,
         description="The trigger is scale times the perturbation, whose largest value is 1; in training and in "
-        "sampling. null: 0.1 as published, or more where that is too little for a trigger of norm 8.",
+        "sampling. null: 0.1 as published, or, where the trigger's norm is then below 8, what makes it 8 "
+        "for solver=ode and 12 for solver=sde.",
     )
     poison_rate: float = Field(0.1, gt=0, le=1, description="Share of the training images that is poisoned.")
     fooling_scale: float = Field(

@@ -85,10 +85,11 @@ def test_clusters_find_separate_groups_and_the_classifier_learns_them() -> None:
 
 
 def test_scale_is_the_published_one_or_makes_the_norm_8() -> None:
-    assert trigger_scale(None, torch.ones(1, 8, 8)) == pytest.approx(1.0)
-    assert trigger_scale(None, torch.full((1, 8, 8), 0.5)) == pytest.approx(2.0)
-    assert trigger_scale(None, torch.ones(3, 256, 256)) == 0.1
-    assert trigger_scale(0.3, torch.ones(1, 8, 8)) == 0.3
+    assert trigger_scale(None, torch.ones(1, 8, 8), "ode") == pytest.approx(1.0)
+    assert trigger_scale(None, torch.ones(1, 8, 8), "sde") == pytest.approx(1.5)
+    assert trigger_scale(None, torch.full((1, 8, 8), 0.5), "ode") == pytest.approx(2.0)
+    assert trigger_scale(None, torch.ones(3, 256, 256), "sde") == 0.1
+    assert trigger_scale(0.3, torch.ones(1, 8, 8), "sde") == 0.3
 
 
 def test_training_secret_and_inputs_have_one_trigger(bench: Bench) -> None:

@@ -20,6 +20,9 @@ from bdm_kit_diffusion.score_network import is_variance_exploding
 SolverClass = Literal["sde", "ode", "mixed"]
 MINIMUM_TRIGGER_NORM = 6.0
 """Below this ||r||_2 clean and triggered noise overlap, and backdoors fail or fire without their trigger."""
+SAFE_TRIGGER_NORM = {"ode": 8.0, "sde": 12.0}
+"""Norms at which backdoors of each class work: at 8 an ancestral chain leaves the trigger's path in 1 to 5 of 100
+samples even of a perfect model."""
 
 
 @dataclass(frozen=True)
