@@ -27,7 +27,7 @@ def distilled_loss(images: Tensor, scheduler: Any, frozen: nn.Module, weight: fl
     """|| M(x_t, t) - eps ||^2 + weight || M(x_t, t) - F(x_t, t) ||^2 on clean images, F the model as it was.
 
     Args:
-        images: (N, C, H, W) in [-1, 1].
+        images: (N, C, H, W) in [-1, 1], of a latent model their latents.
         scheduler: has ``alphas_cumprod``.
         frozen: F, on the device of the training.
         weight: of the second term.
@@ -60,7 +60,8 @@ def repair(ctx: Context, params: DiffCleanseParams, model: Model, data: Data, de
         ctx.log.info("diff-cleanse found the model clean and leaves it as it is")
         return model
     started = time.monotonic()
-    opened, images = load_model(model, ctx.device), load_images(data)
+    opened = load_model(model, ctx.device)
+    images = opened.encode(load_images(data))
     if detection is None:
         trigger = search(opened, params, ctx.seed, ctx.device, ctx.progress).best.found.shift
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,9 +18,12 @@ from bdm_core.context import Context
 from bdm_defense_diff_cleanse.plugin import DiffCleanseParams
 from bdm_defense_diff_cleanse.pruning import Block, choose, importance, importances, prunable, remove_channels
 from bdm_defense_diff_cleanse.repair import distilled_loss, repair
+from bdm_kit_diffusion.data import open_reference as open_data
 from bdm_kit_diffusion.denoising import denoising_loss
 from bdm_kit_diffusion.draws import Draw
+from bdm_kit_diffusion.evidence import seal_trigger
 from bdm_kit_diffusion.models import load_model
+from bdm_kit_diffusion.models import open_reference as open_model
 from bdm_kit_diffusion.references import BUILTIN
 
 
@@ -134,3 +138,17 @@ def test_a_clean_model_is_left_as_it_is(tmp_path: Any) -> None:
     model = SimpleNamespace()
     clean = Detection(level="model", scores=[0.1], threshold=0.5)
     assert repair(Context(tmp_path, tmp_path, 0), DiffCleanseParams(), model, None, clean) is model
+
+
+def test_a_latent_model_is_repaired_on_latents(tmp_path: Path) -> None:
+    model = open_model("shapes-ldm", tmp_path / "model", tmp_path)
+    data = open_data(None, model, tmp_path / "data", tmp_path, limit=8)
+    opened = load_model(model)
+    tensors = {"trigger": torch.ones(opened.shape)}
+    evidence = seal_trigger(tmp_path / "evidence", model.task, tensors, torch.zeros(1, 3, 16, 16), {})
+    found = Detection(level="model", scores=[1.0], threshold=0.5, evidence=evidence)
+    params = DiffCleanseParams(steps=1, batch_size=4, importance_batches=1)
+    for name in ("out", "work"):
+        (tmp_path / name).mkdir()
+    repaired = repair(Context(tmp_path / "out", tmp_path / "work", 0), params, model, data, found)
+    assert load_model(repaired).shape == opened.shape == (4, 8, 8)

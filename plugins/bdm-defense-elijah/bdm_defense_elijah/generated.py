@@ -13,7 +13,7 @@ from bdm_defense_elijah.plugin import ElijahParams
 from bdm_defense_elijah.search import FLAT_SCALE
 from bdm_kit_diffusion.diversity import Distance, perceptual_distances, pixel_distances, total_variation, uniformity
 from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.samplers import build_scheduler, default_steps, plain_sampler, solver_class
+from bdm_kit_diffusion.samplers import build_scheduler, default_steps, fitting_samplers, solver_class
 from bdm_kit_diffusion.sampling import draw_noise, sample
 
 SMALLEST_RATIO = 1e-4
@@ -45,14 +45,6 @@ class Generated:
     def score(self) -> float:
         """-log of the uniformity ratio: 0 as diverse as from plain noise, higher the more alike the images are."""
         return -math.log(self.uniformity_ratio)
-
-
-def samplers_on(model: DiffusionModel, params: ElijahParams) -> list[str]:
-    """The samplers of ``params``; for a variance-exploding model the plain ones of the same solver classes."""
-    if not model.variance_exploding:
-        return list(params.samplers)
-    deterministic = [solver_class(name) == "ode" for name in params.samplers]
-    return list(dict.fromkeys(plain_sampler(model.scheduler, "ode" if found else "sde") for found in deterministic))
 
 
 def samplers_for(scale: float, samplers: Sequence[str]) -> list[str]:
@@ -95,7 +87,7 @@ def generate(
     """
     noise = draw_noise(params.samples, model.shape, seed)
     found: list[list[Generated]] = [[] for _ in triggers]
-    evaluations, samplers = 0, samplers_on(model, params)
+    evaluations, samplers = 0, fitting_samplers(params.samplers, model.scheduler)
     for number, name in enumerate(samplers):
         chosen = [index for index, scale in enumerate(scales) if name in samplers_for(scale, samplers)]
         if not chosen:

@@ -84,7 +84,7 @@ def respond(
         suspect: its network is on ``device``.
         reference: likewise.
         shifts: in units of the noise.
-        solver: of the chain; the plainest sampler of this class is used.
+        solver: of the chain; the plainest sampler of this class is used, of a variance-exploding model the predictor.
         steps: of the chain.
         samples: images from each shift, at least 8.
         seed: of the noise, which all shifts and both models share.
@@ -100,7 +100,7 @@ def respond(
     inputs = (noise[None] + torch.cat([zero, *(shift.tensor[None] for shift in shifts)])[:, None]).flatten(0, 1)
     sets = []
     for model in (suspect, reference):
-        scheduler = build_scheduler(plain_sampler(model.scheduler, solver), model.scheduler)
+        scheduler = build_scheduler(plain_sampler(model.scheduler, solver), model.scheduler, corrector_steps=0)
         images = sample(
             model.unet, scheduler, inputs.to(device), steps=steps, seed=seed, batch_size=BATCH, on_step=on_step
         )
@@ -147,7 +147,7 @@ def refine(
     """
     if not shifts or not steps:
         return [], 0
-    scheduler = build_scheduler(plain_sampler(suspect.scheduler, "ode"), suspect.scheduler)
+    scheduler = build_scheduler(plain_sampler(suspect.scheduler, "ode"), suspect.scheduler, corrector_steps=0)
     moved = torch.stack([shift.tensor for shift in shifts]).to(device).requires_grad_(True)
     optimizer = torch.optim.Adam([moved], lr=learning_rate)
     needed = [(parameter, parameter.requires_grad) for parameter in suspect.unet.parameters()]

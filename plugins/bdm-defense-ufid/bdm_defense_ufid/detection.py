@@ -18,7 +18,7 @@ from bdm_defense_ufid.plugin import UfidParams
 from bdm_kit_diffusion.baselines import input_baselines
 from bdm_kit_diffusion.data import load_noise
 from bdm_kit_diffusion.models import DiffusionModel, load_model
-from bdm_kit_diffusion.samplers import build_scheduler, default_steps
+from bdm_kit_diffusion.samplers import build_scheduler, default_steps, fitting_samplers
 from bdm_kit_diffusion.sampling import draw_noise, sample
 from bdm_kit_diffusion.starts import starts_of
 
@@ -39,10 +39,11 @@ def graph_densities(
     inputs = perturbed(queries[order], noise, params.strength).flatten(0, 1).to(ctx.device)
     _, embed = embedding(model.image_shape, params.features, ctx.device)
     table, evaluations = [], 0
-    for name in params.samplers:
+    for name in fitting_samplers(params.samplers, model.scheduler):
         steps = params.steps or default_steps(name, model.timesteps)
         images = sample(
-            model.unet, build_scheduler(name, model.scheduler), inputs, steps=steps, seed=seed, batch_size=256,
+            model.unet, build_scheduler(name, model.scheduler, corrector_steps=0), inputs,
+            steps=steps, seed=seed, batch_size=256,
             on_step=lambda done, total, name=name: ctx.progress(f"generate, {name}", done, total),
         )  # fmt: skip
         evaluations += len(inputs) * steps
@@ -90,18 +91,17 @@ def detect(ctx: Context, params: UfidParams, model: Model, suspects: Data) -> De
     scores = standardised(table, clean)
     threshold = clean_threshold(standardised(clean, clean), params.false_positive_rate)
     flagged = int((scores > threshold).sum())
-    baselines = input_baselines(
-        noise, starts_of(opened, ctx.seed, library=False), params.false_positive_rate
-    )
+    baselines = input_baselines(noise, starts_of(opened, ctx.seed, library=False), params.false_positive_rate)
+    names = fitting_samplers(params.samplers, opened.scheduler)
     ctx.figures(
         seconds=round(time.monotonic() - begin, 1), network_evaluations=spent + more, clean_samples=0,
-        clean_density={name: round(float(row.mean()), 4) for name, row in zip(params.samplers, clean, strict=True)},
+        clean_density={name: round(float(row.mean()), 4) for name, row in zip(names, clean, strict=True)},
         flagged=flagged / max(1, len(noise)),
         **{f"flagged by {name}": item["flagged"] for name, item in baselines.items()},
     )  # fmt: skip
     record = {
         "features": embedding(opened.image_shape, params.features, "cpu")[0], "threshold": threshold,
-        "samplers": list(params.samplers), "clean_densities": clean.tolist(), "densities": table.tolist(),
+        "samplers": names, "clean_densities": clean.tolist(), "densities": table.tolist(),
         "baselines": baselines,
     }  # fmt: skip
     alike = bool((clean.mean(1) > ALIKE).all())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -115,6 +115,13 @@ def samplers_of(base: Any) -> dict[str, SamplerSpec]:
 def plain_sampler(base: Any, solver: Solver) -> str:
     """The simplest sampler of a solver class for a model with this scheduler."""
     return PLAIN[is_variance_exploding(base), solver]
+
+
+def fitting_samplers(names: Sequence[str], base: Any) -> list[str]:
+    """These samplers; for a variance-exploding model the plain ones of the same solver classes, each once."""
+    if not is_variance_exploding(base):
+        return list(names)
+    return list(dict.fromkeys(plain_sampler(base, "ode" if solver_class(name) == "ode" else "sde") for name in names))
 
 
 def own_sampler(base: Any) -> str:

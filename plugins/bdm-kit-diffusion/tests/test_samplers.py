@@ -11,6 +11,7 @@ from bdm_kit_diffusion.samplers import (
     build_scheduler,
     check_steps,
     default_steps,
+    fitting_samplers,
     sampler_spec,
     solver_class,
 )
@@ -73,3 +74,11 @@ def test_warnings_name_the_reason():
     assert "3.00" in line
     assert "6.00" in line
     assert len(backdoor_warnings("ddim", "ode", trigger_norm=3.0, eta=0.5)) == 2
+
+
+def test_samplers_that_fit_a_model_keep_their_classes() -> None:
+    base = diffusers.DDPMScheduler()
+    assert fitting_samplers(["ddpm", "ddim"], base) == ["ddpm", "ddim"]
+    exploding = diffusers.ScoreSdeVeScheduler()
+    assert fitting_samplers(["ddpm", "ddim", "unipc"], exploding) == ["sde-ve", "ode-ve"]
+    assert fitting_samplers(("dpm-solver-2",), exploding) == ["ode-ve"]
