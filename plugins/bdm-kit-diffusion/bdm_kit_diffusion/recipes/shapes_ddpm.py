@@ -48,7 +48,8 @@ def untrained_model(seed: int = 0) -> DiffusionModel:
     return DiffusionModel(unet, scheduler)
 
 
-def _print_progress(label: str, done: int, total: int, loss: float | None) -> None:
+def print_progress(label: str, done: int, total: int, loss: float | None) -> None:
+    """A line on standard error every 250 steps."""
     if done % 250 == 0 or done == total:
         sys.stderr.write(f"{label} {done}/{total} loss {loss:.4f}\n")
 
@@ -63,7 +64,7 @@ def main() -> None:
     model = untrained_model()
     loss = denoising_loss(load_shapes().images, model.scheduler)
     started = time.monotonic()
-    train(model.unet, loss, OPTIONS, seed=0, work=arguments.work, progress=_print_progress)
+    train(model.unet, loss, OPTIONS, seed=0, work=arguments.work, progress=print_progress)
     save_model(model, arguments.folder)
     print(f"trained in {time.monotonic() - started:.0f} s; wrote {arguments.folder}")
 

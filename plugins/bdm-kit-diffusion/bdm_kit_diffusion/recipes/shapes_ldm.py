@@ -7,7 +7,6 @@ machine, same versions, same arguments: the same bytes. With ``--work`` a traini
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from bdm_kit_diffusion.denoising import denoising_loss
 from bdm_kit_diffusion.draws import Draw
 from bdm_kit_diffusion.latent import FirstStage
 from bdm_kit_diffusion.models import DiffusionModel, save_model
+from bdm_kit_diffusion.recipes.shapes_ddpm import print_progress
 from bdm_kit_diffusion.recipes.varied_pictures import varied_pictures
 from bdm_kit_diffusion.shapes import SIDE, load_shapes
 from bdm_kit_diffusion.training import Loss, TrainingOptions, train
@@ -106,7 +106,7 @@ def fit_first_stage(
     autoencoder: Any = model.first_stage.network.requires_grad_(True)
     train(
         Autoencoder(autoencoder), autoencoder_loss(pictures), options,
-        seed=seed, work=work, label="first-stage", progress=_print_progress,
+        seed=seed, work=work, label="first-stage", progress=print_progress,
     )  # fmt: skip
     latents = FirstStage(autoencoder, 1.0).encode(load_shapes().images)
     scale = round(float(1 / latents.std()), 6)
@@ -135,13 +135,8 @@ def train_shapes_ldm(
     images = load_shapes().images
     model.first_stage = fit_first_stage(model, varied_pictures(images, pictures, seed), first_stage, seed, work)
     loss = denoising_loss(model.encode(images), model.scheduler)
-    train(model.unet, loss, denoiser, seed=seed, work=work, label="denoiser", progress=_print_progress)
+    train(model.unet, loss, denoiser, seed=seed, work=work, label="denoiser", progress=print_progress)
     return model
-
-
-def _print_progress(label: str, done: int, total: int, loss: float | None) -> None:
-    if done % 250 == 0 or done == total:
-        sys.stderr.write(f"{label} {done}/{total} loss {loss:.4f}\n")
 
 
 def main() -> None:
