@@ -35,12 +35,12 @@ def detect(ctx: Context, params: TerdInputParams, model: Model, suspects: Data) 
     noise = load_noise(suspects)
     if tuple(noise.shape[1:]) != shape:
         raise ArtifactError(f"the suspects have shape {tuple(noise.shape[1:])}, the model needs {shape}")
-    opened = load_model(model, ctx.device)
-    starts = chosen_starts(params, opened, ctx.seed)
     if params.judge == "mean-pixel":
         found, threshold = mean_pixel(noise), mean_pixel_threshold(params.false_positive_rate)
         return Detection(level="input", scores=found.tolist(), threshold=threshold, network_evaluations=0,
                          note="baseline: mean pixel")  # fmt: skip
+    opened = load_model(model, ctx.device)
+    starts = chosen_starts(params, opened, ctx.seed)
     if params.judge == "start":
         found = torch.stack([likelihood_ratio(noise, start) for start in starts.values()]).max(0).values
         return Detection(level="input", scores=found.tolist(), threshold=0.0, network_evaluations=0,
