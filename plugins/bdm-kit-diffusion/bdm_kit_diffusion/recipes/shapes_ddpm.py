@@ -19,7 +19,7 @@ from bdm_kit_diffusion.models import DiffusionModel, save_model
 from bdm_kit_diffusion.shapes import SIDE, load_shapes
 from bdm_kit_diffusion.training import TrainingOptions, train
 
-OPTIONS = TrainingOptions(steps=2000, batch_size=64, learning_rate=2e-3, warmup_steps=100, ema_decay=0.998)
+OPTIONS = TrainingOptions(steps=8000, batch_size=64, learning_rate=2e-3, warmup_steps=100, ema_decay=0.9995)
 
 
 def untrained_model(seed: int = 0) -> DiffusionModel:
