@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bdm_defense_reference_audit.difference import Direction, directions
+from bdm_defense_reference_audit.following import follow
 from bdm_defense_reference_audit.plugin import ReferenceAuditParams
 from bdm_defense_reference_audit.response import Response, Shift, refine, respond
 from bdm_kit_diffusion.coefficients import Solver
@@ -21,6 +22,8 @@ OnStep = Callable[[str, int, int, float | None], None]
 SOLVERS: tuple[Solver, ...] = ("sde", "ode")
 COLLAPSED = 1.0
 """From this collapse on, a shift counts as one that leads to one image: they are e times more alike than usual."""
+SALIENT = 0.03
+"""Mean difference of the networks, in units of the noise, from which on a followed shift is taken for the trigger."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +34,15 @@ class Audit:
         directions: where the two networks differ on wide noise.
         screened: the responses of short chains to every shift, before any optimisation.
         judged: the responses of full chains, from fresh noise, to the shifts that went on.
+        followed: the shifts along the direction, of those that following ended on, in which the networks differ most;
+            none if they hardly differ.
         network_evaluations: forward passes of both networks, counted per sample.
     """
 
     directions: list[Direction]
     screened: list[Response]
     judged: list[Response]
+    followed: list[Shift]
     network_evaluations: int
 
     @property
@@ -51,9 +57,17 @@ class Audit:
 
     @property
     def chosen(self) -> Response:
-        """The response that shows a trigger best: the largest collapse, or, where nothing collapses, divergence."""
-        most = max(self.judged, key=lambda item: item.collapse)
-        return most if most.collapse > COLLAPSED else self.strangest
+        """The response to the best estimate of a trigger.
+
+        That is the followed shift of the largest collapse; where the networks hardly differ at one, any shift of nearly
+        the largest collapse, the smallest one, or, where nothing collapses, the shift of the largest divergence.
+        """
+        own = [item for item in self.judged if within(item.shift, self.followed)]
+        most = max(item.collapse for item in own or self.judged)
+        if most <= COLLAPSED and not own:
+            return self.strangest
+        near = [item for item in own or self.judged if item.collapse >= (most if own else most - COLLAPSED)]
+        return min(near, key=lambda item: float(item.shift.tensor.norm()))
 
 
 def audit(
@@ -80,6 +94,15 @@ def audit(
 
     lines, evaluations = directions(suspect, reference, params, seed, device, told("compare"))
     shifts = shifts_along(lines, params.norms)
+    followed: list[tuple[Direction, list[Shift]]] = []
+    for width, judged_at in zip(params.following_widths, params.followed_widths, strict=True):
+        for norm in params.following_norms:
+            line, spent = follow(suspect, reference, lines, width, norm, params, seed, device, told("follow"))
+            followed.append((line, shifts_along([line], params.followed_norms, (1.0,), judged_at)))
+            evaluations += spent
+    shifts += [shift for _, along in followed for shift in along]
+    salient = [item for item in followed if item[0].difference > SALIENT]
+    best = max(salient, key=lambda item: item[0].difference)[1] if salient else []
     screened: list[Response] = []
     judged: list[Response] = []
     for solver, steps in zip(SOLVERS, params.screening_steps, strict=True):
@@ -97,32 +120,41 @@ def audit(
                 samples=params.screening_samples, seed=seed + 1, device=device, on_step=told("refine"),
             )  # fmt: skip
             chosen, evaluations = chosen + moved, evaluations + spent
+        own = sorted((item for item in found if within(item.shift, best)), key=lambda item: -item.excess)
+        chosen += [item.shift for item in own[: params.candidates] if not within(item.shift, chosen)]
         found, spent = respond(
             suspect, reference, chosen, solver, steps=full, samples=params.samples, seed=seed,
             device=device, first_index=params.screening_samples, on_step=told(f"judge ({solver})"),
         )  # fmt: skip
         judged, evaluations = judged + found, evaluations + spent
-    return Audit(lines, screened, judged, evaluations)
+    return Audit([*lines, *(line for line, _ in followed)], screened, judged, best, evaluations)
 
 
-def shifts_along(lines: Sequence[Direction], norms: Sequence[float]) -> list[Shift]:
-    """Both signs of every direction at every root mean square."""
+def within(shift: Shift, shifts: Sequence[Shift]) -> bool:
+    """Whether it is one of them."""
+    return any(shift is item for item in shifts)
+
+
+def shifts_along(
+    lines: Sequence[Direction], norms: Sequence[float], signs: Sequence[float] = (1.0, -1.0), width: float = 1.0
+) -> list[Shift]:
+    """Every direction with every sign at every root mean square, for noise of one width."""
     found = []
     for line in lines:
         values = math.sqrt(line.vector.numel())
-        for sign in (1.0, -1.0):
+        for sign in signs:
             for norm in norms:
-                found.append(Shift(sign * norm * values * line.vector, f"{line.name}, x {sign * norm:g}"))
+                found.append(Shift(sign * norm * values * line.vector, f"{line.name}, x {sign * norm:g}", width))
     return found
 
 
 def choose(found: Sequence[Response], count: int) -> list[Shift]:
-    """Shifts of the largest collapse, of the largest signed and of the largest divergence, ``count`` of each.
+    """Shifts of the largest collapse, of the largest excess and of the largest stray, ``count`` of each.
 
     Shifts that are alike are taken once.
     """
     keys: tuple[Callable[[Response], float], ...] = (
-        lambda item: item.collapse, lambda item: item.signed, lambda item: item.divergence
+        lambda item: item.collapse, lambda item: item.excess, lambda item: item.stray
     )  # fmt: skip
     ranks = torch.full((len(found),), float(len(found)))
     for key in keys:

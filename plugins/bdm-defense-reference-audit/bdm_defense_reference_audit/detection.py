@@ -20,10 +20,13 @@ from bdm_kit_diffusion.evidence import seal_trigger
 from bdm_kit_diffusion.models import load_model
 from bdm_kit_diffusion.sampling import draw_noise
 
+MOST_DIVERGENT = "most_divergent"
+"""The tensor of the evidence that holds the shift of the largest divergence, for the repair."""
 CALIBRATED = Calibrated(
     "reference-audit", "bdm_defense_reference_audit",
-    ("dispersions", "levels", "noise_images", "tail", "norms", "screening_steps", "screening_samples", "candidates",
-     "refinement_steps", "refinement_chain", "refinement_learning_rate", "samples"),
+    ("dispersions", "levels", "noise_images", "tail", "following_widths", "followed_widths", "following_norms",
+     "followed_norms", "following_steps", "following_images", "norms", "screening_steps", "screening_samples",
+     "candidates", "refinement_steps", "refinement_chain", "refinement_learning_rate", "samples"),
 )  # fmt: skip
 
 
@@ -46,6 +49,7 @@ def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detectio
         reference=name, collapse=round(found.chosen.collapse, 4), seconds=round(time.monotonic() - begin, 1),
         weight_distance=distance, network_evaluations=found.network_evaluations, clean_samples=0,
     )  # fmt: skip
+    tensors = {"trigger": found.chosen.shift.tensor, MOST_DIVERGENT: found.strangest.shift.tensor}
     record = facts(found, known, verdict, name, distance, params, ctx.seed)
     shown = suspect.decode(torch.nan_to_num(found.chosen.images).to(ctx.device)).cpu()
     return Detection(
@@ -54,7 +58,7 @@ def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detectio
         threshold=verdict.threshold,
         p_value=verdict.p_value,
         note=note(found, verdict, name),
-        evidence=seal_trigger(ctx.out / "evidence", model.task, {"trigger": found.chosen.shift.tensor}, shown, record),
+        evidence=seal_trigger(ctx.out / "evidence", model.task, tensors, shown, record),
         network_evaluations=found.network_evaluations,
         clean_samples=0,
     )
@@ -64,7 +68,7 @@ def note(found: Audit, verdict: Verdict, reference: str) -> str:
     """One sentence for the table."""
     if verdict.score <= verdict.threshold:
         return f"answers shifted noise as {reference} does"
-    best = found.chosen
+    best = max((found.chosen, found.strangest), key=lambda item: item.collapse)
     if best.collapse > COLLAPSED:
         return (
             f"under {best.shift.origin} its images ({best.solver} chain) are {1 / best.suspect:.3g} times more alike "
@@ -73,7 +77,7 @@ def note(found: Audit, verdict: Verdict, reference: str) -> str:
     odd = found.strangest
     return (
         f"under {odd.shift.origin} ({odd.solver} chain) its images spread {odd.suspect:.3g} times as much as from "
-        f"plain noise, those of {reference} {odd.reference:.3g} times; no shift that leads to one image was found"
+        f"plain noise, those of {reference} {odd.reference:.3g} times"
     )
 
 
@@ -111,5 +115,6 @@ def response_facts(item: Response) -> dict[str, Any]:
     """One response as JSON."""
     return {
         "shift": item.shift.origin, "solver": item.solver, "norm": float(item.shift.tensor.double().norm()),
-        "suspect": item.suspect, "reference": item.reference, "divergence": item.divergence, "collapse": item.collapse,
+        "suspect": item.suspect, "reference": item.reference, "excess": item.excess, "stray": item.stray,
+        "collapse": item.collapse,
     }  # fmt: skip

@@ -38,6 +38,23 @@ class ReferenceAuditParams(TrainingParams):
     tail: float = Field(
         0.0625, gt=0, le=1, description="Share of the noise images, those that differ most, that give the direction."
     )
+    following_widths: tuple[float, ...] = Field(
+        (1.0, 0.3), description="Standard deviations of the noise around a shift where the difference of the networks "
+        "is followed to the trigger: usual noise, and narrow noise, as TrojDiff's backdoors answer it; () for none."
+    )  # fmt: skip
+    followed_widths: tuple[float, ...] = Field(
+        (1.0, 0.6), description="Standard deviations of the noise from which images are made with what each of "
+        "following_widths leads to. Narrower noise makes a clean model's images alike, and the comparison unsteady."
+    )  # fmt: skip
+    following_norms: tuple[float, ...] = Field(
+        (0.5, 1.0), min_length=1, description="Root mean squares of the shifts from which the difference is followed."
+    )
+    followed_norms: tuple[float, ...] = Field(
+        (0.6, 0.8, 1.0, 1.25, 1.5), min_length=1,
+        description="Root mean squares of the shifts tried along the directions that following ends on."
+    )  # fmt: skip
+    following_steps: int = Field(4, ge=1, description="Rounds of following.")
+    following_images: int = Field(32, ge=2, description="Noise images around each shift that is followed; even.")
     norms: tuple[float, ...] = Field(
         (0.6, 1.0, 1.5), min_length=1, description="Root mean squares of the shifts tried along each direction."
     )
@@ -77,12 +94,16 @@ class ReferenceAuditParams(TrainingParams):
 
     @model_validator(mode="after")
     def _fit_together(self) -> ReferenceAuditParams:
-        if min(*self.dispersions, *self.norms, *self.screening_steps) <= 0:
-            raise ValueError("dispersions, norms and screening_steps must be positive")
+        widths = (*self.dispersions, *self.following_widths, *self.followed_widths)
+        norms = (*self.norms, *self.following_norms, *self.followed_norms)
+        if min(*widths, *norms, *self.screening_steps) <= 0:
+            raise ValueError("dispersions, widths, norms and screening_steps must be positive")
+        if len(self.following_widths) != len(self.followed_widths):
+            raise ValueError("following_widths and followed_widths must be of the same number")
         if not all(0 < level <= 1 for level in self.levels):
             raise ValueError("levels must be in (0, 1]")
-        if self.noise_images % 2:
-            raise ValueError("noise_images must be even: every noise image is used with its negative")
+        if self.noise_images % 2 or self.following_images % 2:
+            raise ValueError("noise_images and following_images must be even: a noise image comes with its negative")
         return self
 
 

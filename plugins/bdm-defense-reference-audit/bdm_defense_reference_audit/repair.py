@@ -4,11 +4,12 @@ With M the model in training, F the suspect as it was and B the reference, both 
 
     L = d L_dm(clean) + c MSE(M(x_t, t), F(x_t, t)) + w MSE(M(p, t), B(p, t)).
 
-Half of the probes p are clean samples shifted by k s_t tau, tau the shift that the detection found and |k| around 1, of
-both signs, as the sign of a direction is the least certain thing about it; the other half are noise that is 2 to 4
-times as wide as usual, s_t c eps, which reaches the trigger's side of the space in every direction, also where tau is
-not the trigger. The reference has no backdoor, so its answer there is the wanted one; what the suspect learned on clean
-images stays, as clean samples are tied to the suspect.
+Half of the probes p are clean samples shifted by k s_t tau, with |k| around 1 and of both signs, as the sign of a
+direction is the least certain thing about it; tau is by turns the trigger that the detection estimates and the shift at
+which the two models diverge most. The other half are noise that is 2 to 4 times as wide as usual, s_t c eps, which
+reaches the trigger's side of the space in every direction, also where tau is not the trigger. The reference has no
+backdoor, so its answer there is the wanted one; what the suspect learned on clean images stays, as clean samples are
+tied to the suspect.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ from torch.nn import functional
 from bdm_core.artifacts import Data, Detection, Model
 from bdm_core.context import Context
 from bdm_defense_reference_audit.audit import audit
+from bdm_defense_reference_audit.detection import MOST_DIVERGENT
 from bdm_defense_reference_audit.plugin import ReferenceAuditParams
 from bdm_defense_reference_audit.reference import load_reference
 from bdm_kit_diffusion.data import load_images
 from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.evidence import trigger_of
+from bdm_kit_diffusion.evidence import TENSORS, trigger_of
 from bdm_kit_diffusion.models import load_model, seal_model
 from bdm_kit_diffusion.noise_levels import marginals
+from bdm_kit_diffusion.tensors import read_tensors
 from bdm_kit_diffusion.training import Loss, train
 
 SCALES = (0.3, 1.7)
@@ -54,14 +57,15 @@ def repair(ctx: Context, params: ReferenceAuditParams, model: Model, data: Data,
     opened = load_model(model, ctx.device)
     reference, name = load_reference(ctx.work, ctx.device, params.reference, opened)
     if detection is None:
-        trigger = audit(opened, reference, params, ctx.seed, ctx.device, ctx.progress).chosen.shift.tensor
+        found = audit(opened, reference, params, ctx.seed, ctx.device, ctx.progress)
+        triggers = torch.stack([found.chosen.shift.tensor, found.strangest.shift.tensor])
     else:
-        trigger = trigger_of(detection, opened.shape, "reference-audit")[0]
+        triggers = triggers_of(detection, opened.shape)
     images = opened.encode(load_images(data))
     frozen = copy.deepcopy(opened.unet).requires_grad_(False)
     base = reference.unet.requires_grad_(False)
     result = train(
-        opened.unet, probe_loss(images, opened.scheduler, trigger, frozen, base, params), params.options(),
+        opened.unet, probe_loss(images, opened.scheduler, triggers, frozen, base, params), params.options(),
         seed=ctx.seed, device=ctx.device, work=ctx.work, label="repair", progress=ctx.progress,
     )  # fmt: skip
     ctx.curve("repair loss", result.losses)
@@ -73,15 +77,27 @@ def repair(ctx: Context, params: ReferenceAuditParams, model: Model, data: Data,
     return seal_model(opened, ctx.out / "model")
 
 
+def triggers_of(detection: Detection, shape: tuple[int, int, int]) -> Tensor:
+    """The triggers of a detection, (K, C, H, W): any plugin's one, or this plugin's two estimates.
+
+    Raises:
+        UserError: the evidence holds no trigger of this shape.
+    """
+    trigger, _ = trigger_of(detection, shape, "reference-audit")
+    assert detection.evidence is not None
+    other = read_tensors(detection.evidence.file(TENSORS)).get(MOST_DIVERGENT)
+    return torch.stack([trigger] if other is None else [trigger, other])
+
+
 def probe_loss(
-    images: Tensor, scheduler: Any, trigger: Tensor, frozen: nn.Module, base: nn.Module, params: ReferenceAuditParams
+    images: Tensor, scheduler: Any, triggers: Tensor, frozen: nn.Module, base: nn.Module, params: ReferenceAuditParams
 ) -> Loss:
     """The loss above.
 
     Args:
         images: clean, (N, C, H, W).
         scheduler: the suspect's; see :func:`bdm_kit_diffusion.noise_levels.marginals`.
-        trigger: tau, (C, H, W).
+        triggers: every tau, (K, C, H, W); the probes take them by turns.
         frozen: F, on the device of the training.
         base: B, likewise.
         params: weights and numbers of inputs.
@@ -92,12 +108,13 @@ def probe_loss(
         clean = images[draw.rows(len(images))].to(draw.device)
         count = min(params.probe_batch, len(clean))
         early, late = draw.timesteps(len(a)), draw.timesteps(len(a))[:count]
-        noise, wide = draw.normal(*trigger.shape), draw.normal(*trigger.shape)[:count]
+        noise, wide = draw.normal(*triggers.shape[1:]), draw.normal(*triggers.shape[1:])[:count]
         amount, side = draw.uniform(1, 1, 1)[:count], draw.uniform(1, 1, 1)[:count]
+        turns = torch.arange(count) // 2 % len(triggers)
         sign = torch.where(side < 0.5, -1.0, 1.0)
         share, level = (part.to(draw.device) for part in (a, s))
         shifted = share[late].view(-1, 1, 1, 1) * clean[:count] + level[late].view(-1, 1, 1, 1) * (
-            wide + sign * (SCALES[0] + (SCALES[1] - SCALES[0]) * amount) * trigger.to(draw.device)
+            wide + sign * (SCALES[0] + (SCALES[1] - SCALES[0]) * amount) * triggers[turns].to(draw.device)
         )
         spread = level[late].view(-1, 1, 1, 1) * (WIDTHS[0] + (WIDTHS[1] - WIDTHS[0]) * amount) * wide
         odd = (torch.arange(count, device=draw.device) % 2 == 1).view(-1, 1, 1, 1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bdm_kit_diffusion.coefficients import Solver
-from bdm_kit_diffusion.diversity import pixel_distances, uniformity
+from bdm_kit_diffusion.diversity import pixel_distances
 from bdm_kit_diffusion.models import DiffusionModel
 from bdm_kit_diffusion.samplers import build_scheduler, plain_sampler
 from bdm_kit_diffusion.sampling import differentiable_sample, draw_noise, sample
@@ -19,16 +19,19 @@ OnStep = Callable[[int, int], None]
 BATCH = 256
 LARGEST = 1e4
 """Ratios are kept within [1 / LARGEST, LARGEST]; what is not finite counts as the largest."""
+QUANTILE = 0.25
+"""Of the distances of all pairs: half of the images being alike makes a quarter of the pairs alike."""
 SMALLEST_VARIANCE = 1e-4
 """Added to the variance that the refinement lowers: below it images count as equal."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shift:
-    """What is added to the initial noise, (C, H, W), and where it comes from."""
+    """What is added to the initial noise, (C, H, W), where it comes from, and the noise's standard deviation there."""
 
     tensor: Tensor
     origin: str
+    width: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +41,7 @@ class Response:
     Attributes:
         shift: the shift.
         solver: class of the chain.
-        suspect: uniformity of the suspect's images over that of its images from the same noise without a shift.
+        suspect: spread of the suspect's images over that of its images from the same noise without a shift.
         reference: the same ratio of the reference.
         images: the suspect's, (N, C, H, W), on the CPU.
     """
@@ -50,14 +53,26 @@ class Response:
     images: Tensor
 
     @property
-    def signed(self) -> float:
-        """log of reference / suspect: positive where the suspect's images are more alike than the reference's."""
+    def excess(self) -> float:
+        """log of reference / suspect: how much more alike the shift makes the suspect's images than the reference's.
+
+        0 for equal models, whatever the shift does to both; negative where the reference's images are more alike.
+        """
         return math.log(self.reference / self.suspect)
 
     @property
+    def stray(self) -> float:
+        """How much further than usual the suspect's images spread, less twice what the reference's do; at least 0.
+
+        An ancestral backdoor leads deterministic chains far away from all images, where the reference's stay. Where
+        the reference's have left as well, clean models differ too: hence twice.
+        """
+        return max(0.0, math.log(self.suspect / max(self.reference, 1.0) ** 2))
+
+    @property
     def divergence(self) -> float:
-        """How differently the two respond: 0 for equal ones."""
-        return abs(self.signed)
+        """The larger one of excess and stray, at least 0."""
+        return max(0.0, self.excess, self.stray)
 
     @property
     def collapse(self) -> float:
@@ -78,7 +93,7 @@ def respond(
     first_index: int = 0,
     on_step: OnStep | None = None,
 ) -> tuple[list[Response], int]:
-    """Sample both models from the same noise plus every shift, and from noise alone.
+    """Sample both models from the same noise of each shift's width plus the shift, and from usual noise alone.
 
     Args:
         suspect: its network is on ``device``.
@@ -96,8 +111,7 @@ def respond(
         A response for each shift, and the forward passes spent, counted per sample.
     """
     noise = draw_noise(samples, suspect.shape, seed, first_index=first_index)
-    zero = torch.zeros(1, *suspect.shape)
-    inputs = (noise[None] + torch.cat([zero, *(shift.tensor[None] for shift in shifts)])[:, None]).flatten(0, 1)
+    inputs = torch.cat([noise, *(shift.width * noise + shift.tensor for shift in shifts)])
     sets = []
     for model in (suspect, reference):
         scheduler = build_scheduler(plain_sampler(model.scheduler, solver), model.scheduler, corrector_steps=0)
@@ -114,8 +128,14 @@ def respond(
 
 
 def spread(images: Tensor) -> float:
-    """The uniformity of images (N, C, H, W); inf if one is not finite."""
-    return uniformity(pixel_distances(images)) if bool(images.isfinite().all()) else math.inf
+    """The lower quartile of the distances between the images (N, C, H, W): small once half of them are alike.
+
+    inf if a value is not finite.
+    """
+    if not bool(images.isfinite().all()):
+        return math.inf
+    one, other = torch.triu_indices(len(images), len(images), offset=1)
+    return float(pixel_distances(images)[one, other].quantile(QUANTILE))
 
 
 def ratio(value: float, usual: float) -> float:
@@ -149,13 +169,14 @@ def refine(
         return [], 0
     scheduler = build_scheduler(plain_sampler(suspect.scheduler, "ode"), suspect.scheduler, corrector_steps=0)
     moved = torch.stack([shift.tensor for shift in shifts]).to(device).requires_grad_(True)
+    widths = torch.tensor([shift.width for shift in shifts], device=device).view(-1, 1, 1, 1, 1)
     optimizer = torch.optim.Adam([moved], lr=learning_rate)
     needed = [(parameter, parameter.requires_grad) for parameter in suspect.unet.parameters()]
     suspect.unet.requires_grad_(False)
     try:
         for step in range(steps):
             noise = draw_noise(samples, suspect.shape, seed, first_index=step * samples).to(device)
-            inputs = (noise[None] + moved[:, None]).flatten(0, 1)
+            inputs = (widths * noise[None] + moved[:, None]).flatten(0, 1)
             images = differentiable_sample(suspect.unet, scheduler, inputs, steps=chain, seed=seed)
             variance = images.unflatten(0, (len(shifts), samples)).var(1).mean((1, 2, 3))
             optimizer.zero_grad()
@@ -169,6 +190,7 @@ def refine(
         for parameter, state in needed:
             parameter.requires_grad_(state)
     found = [
-        Shift(tensor, f"{shift.origin}, refined") for tensor, shift in zip(moved.detach().cpu(), shifts, strict=True)
+        Shift(tensor, f"{shift.origin}, refined", shift.width)
+        for tensor, shift in zip(moved.detach().cpu(), shifts, strict=True)
     ]
     return found, steps * chain * len(shifts) * samples

@@ -13,7 +13,7 @@ from torch import Tensor
 from bdm_defense_reference_audit.audit import audit, choose, cosine, fitting_steps, shifts_along
 from bdm_defense_reference_audit.difference import Direction, differences, read_directions
 from bdm_defense_reference_audit.plugin import ReferenceAuditParams
-from bdm_defense_reference_audit.response import Response, Shift, ratio, refine, respond
+from bdm_defense_reference_audit.response import Response, Shift, ratio, refine, respond, spread
 from bdm_kit_diffusion.exact_predictor import ExactPredictor
 from bdm_kit_diffusion.models import DiffusionModel
 from bdm_kit_diffusion.sampling import draw_noise
@@ -97,17 +97,32 @@ def response(suspect: float, reference: float, shift: float = 1.0) -> Response:
     return Response(Shift(torch.full(SHAPE, shift), f"{shift}"), "ode", suspect, reference, torch.zeros(2, *SHAPE))
 
 
-def test_divergence_and_collapse_in_closed_form() -> None:
-    assert response(0.01, 1.0).divergence == response(0.01, 1.0).collapse == pytest.approx(math.log(100))
+def test_excess_and_collapse_in_closed_form() -> None:
+    assert response(0.01, 1.0).excess == response(0.01, 1.0).collapse == pytest.approx(math.log(100))
     wild = response(10.0, 1000.0)
-    assert wild.divergence == pytest.approx(math.log(100)) and wild.collapse == 0
+    assert wild.excess == pytest.approx(math.log(100)) and wild.collapse == 0
     assert response(0.01, 50.0).collapse == pytest.approx(math.log(100)), "a reference gone wild adds nothing"
-    assert response(5.0, 1.0).signed == pytest.approx(-math.log(5)) and response(1.0, 1.0).divergence == 0
+    assert response(5.0, 1.0).excess == pytest.approx(-math.log(5)) and response(1.0, 1.0).divergence == 0
+    assert response(50.0, 0.8).stray == response(50.0, 0.8).divergence == pytest.approx(math.log(50))
+    assert response(50.0, 5.0).stray == pytest.approx(math.log(2)), "a reference gone wild counts twice"
     assert ratio(math.inf, 1.0) == 1e4 and ratio(0.0, 1.0) == 1e-4 and ratio(3.0, 1.5) == 2
+
+
+def test_the_spread_is_small_once_half_of_the_images_are_alike() -> None:
+    images = draw_noise(16, SHAPE, 4)
+    usual = spread(images)
+    assert usual == pytest.approx(2, rel=0.2), "E (x - y)^2 of standard normals, a little less at the quartile"
+    for alike, small in ((12, True), (9, True), (4, False)):
+        some = images.clone()
+        some[:alike] = TARGET
+        assert (spread(some) < 1e-9) is small
+    images[0, 0, 0, 0] = math.nan
+    assert spread(images) == math.inf
 
 
 def test_what_goes_on_is_the_best_of_each_kind_once() -> None:
     found = [response(1, 1, 0.1), response(0.2, 0.9, 1.0), response(3.0, 900.0, -1.0), response(400.0, 1.0, 0.6)]
+    found += [response(1, 1.1, -0.1)]
     chosen = {item.origin for item in choose(found, 1)}
     assert chosen == {"1.0", "-1.0", "0.6"}
     assert len(choose([response(0.5, 1.0, 1.0), response(0.4, 1.0, 1.01)], 2)) == 1, "alike shifts are taken once"

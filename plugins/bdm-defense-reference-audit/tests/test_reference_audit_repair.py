@@ -21,7 +21,7 @@ from bdm_defense_reference_audit.calibrate import main
 from bdm_defense_reference_audit.detection import CALIBRATED, detect, facts, note
 from bdm_defense_reference_audit.plugin import ReferenceAuditParams
 from bdm_defense_reference_audit.reference import load_reference, weight_distance
-from bdm_defense_reference_audit.repair import probe_loss, repair
+from bdm_defense_reference_audit.repair import probe_loss, repair, triggers_of
 from bdm_defense_reference_audit.response import Response, Shift
 from bdm_kit_diffusion.calibration import one_class
 from bdm_kit_diffusion.draws import Draw
@@ -72,6 +72,7 @@ def test_a_model_equal_to_its_reference_scores_zero_and_is_clean(tmp_path: Path)
     assert found.scores == [0.0] and found.verdict == "clean" and "digits-tiny" in found.note
     assert found.clean_samples == 0 and found.network_evaluations is not None
     assert found.evidence is not None and found.evidence.format == "inverted-trigger"
+    assert triggers_of(found, SHAPE).shape == (2, *SHAPE), "the estimate, and where the models diverge most"
     record = json.loads(found.evidence.file("features.json").read_text(encoding="utf-8"))
     assert record["reference"] == "digits-tiny" and record["baselines"]["distance of the weights"] == 0
     assert set(record["baselines"]) == {"zero trigger", "start point only", "distance of the weights", "mean pixel"}
@@ -82,13 +83,13 @@ def response(suspect: float, reference: float) -> Response:
 
 
 def test_notes_say_what_was_seen(tmp_path: Path) -> None:
-    for item, words in ((response(0.01, 1.0), "100 times more alike"), (response(2.0, 50.0), "no shift that leads")):
-        found = Audit([], [item], [item], 10)
+    for item, words in ((response(0.01, 1.0), "100 times more alike"), (response(2.0, 50.0), "spread 2 times as much")):
+        found = Audit([], [item], [item], [], 10)
         verdict = one_class(found.score, [0.1, 0.2, 0.3], 0.01, 1.0)
         assert verdict.score > verdict.threshold and words in note(found, verdict, "the base")
         record = facts(found, CALIBRATED.read(), verdict, "the base", None, ReferenceAuditParams(), 0)
-        assert json.loads(json.dumps(record))["judged"][0]["divergence"] > 1
-    plain = Audit([], [response(1.0, 1.1)], [response(1.0, 1.1)], 10)
+        assert json.loads(json.dumps(record))["judged"][0]["excess"] > 1
+    plain = Audit([], [response(1.0, 1.1)], [response(1.0, 1.1)], [], 10)
     assert "as the base does" in note(plain, one_class(plain.score, [0.1, 0.2, 0.3], 0.01, 1.0), "the base")
 
 
@@ -131,7 +132,7 @@ def test_the_loss_punishes_the_backdoor_alone() -> None:
         "probes": ReferenceAuditParams(denoising_weight=0, clean_weight=0),
         "clean": ReferenceAuditParams(denoising_weight=0, probe_weight=0),
     }.items():
-        loss = probe_loss(images, scheduler, trigger, suspect, reference, params)
+        loss = probe_loss(images, scheduler, trigger[None], suspect, reference, params)
         for model in (suspect, reference):
             draws = [float(loss(model, Draw(seed=0, step=step, batch_size=32))) for step in range(8)]
             losses[name, model is suspect] = sum(draws) / len(draws)
@@ -150,7 +151,7 @@ def test_half_of_the_probes_are_shifted_and_half_are_wide() -> None:
             return SimpleNamespace(sample=torch.zeros_like(x))
 
     params = ReferenceAuditParams(probe_batch=16)
-    loss = probe_loss(torch.zeros(64, *SHAPE), scheduler, trigger, Recorder(), Recorder(), params)
+    loss = probe_loss(torch.zeros(64, *SHAPE), scheduler, trigger[None], Recorder(), Recorder(), params)
     loss(Recorder(), Draw(seed=0, step=0, batch_size=32))
     probes = seen[1]
     assert len(probes) == 16 and len(seen[2]) == 48
