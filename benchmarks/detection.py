@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "detection.jsonl"
+SECOND = RESULTS.with_name("detection-second.jsonl")
+"""Lines of the second population: reference-audit was made with a view to the first."""
 DEFENSES = ("reference-audit", "elijah", "terd", "fine-tune", "clip", "diff-cleanse", "terd-input", "ufid")
 """Those that judge models do so on all; repairs are on two backdoored ones of every class, inputs judged on one."""
 DETECTS = {"reference-audit", "elijah", "terd", "terd-input", "ufid", "diff-cleanse"}
@@ -29,7 +31,7 @@ REPAIRS = {"reference-audit", "elijah", "terd", "diff-cleanse", "fine-tune", "cl
 KIT = {"samples": 128}
 
 
-def judge(name: str, work: Path, defenses: Sequence[str]) -> None:
+def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
     """One model: a process of its own; prints a line for each of ``defenses`` that has none yet."""
     from detection_population import make_base, make_clean, population
 
@@ -37,8 +39,8 @@ def judge(name: str, work: Path, defenses: Sequence[str]) -> None:
     from bdm_core.runner import run, scan
     from bdm_core.spec import RunSpec
 
-    member = next(item for item in population() if item.name == name)
-    known = {line["defense"] for line in read_lines() if line["model"] == name}
+    member = next(item for item in population(second) if item.name == name)
+    known = {line["defense"] for line in read_lines(SECOND if second else RESULTS) if line["model"] == name}
     base = make_base(member.base, work / "models")
     public = {"defense:reference-audit": {"reference": str(base)}}
     kit = KIT | ({"corrector_steps": 0} if member.base == "digits-ve" else {})  # the corrector leads off the path
@@ -138,9 +140,9 @@ def sampler_rows(folder: Path) -> list[dict[str, Any]]:
     return [asdict(row) for row in sampler_report(model, secret, samples=64)]
 
 
-def read_lines() -> list[dict[str, Any]]:
+def read_lines(results: Path = RESULTS) -> list[dict[str, Any]]:
     """The lines that there are."""
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
 
 
 def main() -> None:
@@ -150,25 +152,27 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=None, help="names of models, or beginnings of them")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-detection"))
     parser.add_argument("--defenses", nargs="+", default=DEFENSES, choices=DEFENSES, help="by default all")
+    parser.add_argument("--second", action="store_true", help="the second population, see the page")
     parser.add_argument("--judge", default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.judge:
-        judge(arguments.judge, arguments.work, arguments.defenses)
+        judge(arguments.judge, arguments.work, arguments.defenses, arguments.second)
         return
     from detection_population import SMALL, make_base, population
 
     make_base(SMALL, arguments.work / "models")
-    names = [item.name for item in population()]
+    names = [item.name for item in population(arguments.second)]
+    results = SECOND if arguments.second else RESULTS
     if arguments.only:
         names = [name for name in names if name.startswith(tuple(arguments.only))]
 
     def work(name: str) -> None:
         command = [sys.executable, __file__, "--judge", name, "--work", str(arguments.work)]
-        command += ["--defenses", *arguments.defenses]
+        command += ["--defenses", *arguments.defenses] + ["--second"] * arguments.second
         done = subprocess.run(
             command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True, check=False
         )
-        with RESULTS.open("a") as file:
+        with results.open("a") as file:
             file.write(done.stdout)
         print(name, "done" if done.returncode == 0 else f"failed with exit code {done.returncode}", flush=True)
 

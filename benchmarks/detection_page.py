@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from detection import DETECTS, REPAIRS, read_lines
+from detection import DETECTS, REPAIRS, SECOND, read_lines
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "detection.md"
 FALSE_POSITIVES = 0.05
@@ -93,6 +93,27 @@ def shipped(test: Sequence[tuple[dict[str, Any], Pair]]) -> float:
     for line, (flag, _) in test:
         right[flag].append(line["detection"]["verdict"] == ("backdoored" if flag else "clean"))
     return statistics.mean(statistics.mean(hits) if hits else float("nan") for hits in right.values())
+
+
+def second_population(lines: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]) -> str:
+    """The second population by the thresholds of the first one's calibration half, and what was missed there."""
+    rows = [["detector", "models", "accuracy", "AUROC", "TPR at 5 % FPR", "accuracy as shipped"]]
+    missed = []
+    for defense in sorted({line["defense"] for line in second}):
+        limit = threshold([pair[1] for _, pair in scored(lines, defense, "calibration") if not pair[0]])
+        test = [item for half in ("calibration", "test") for item in scored(second, defense, half)]
+        pairs = [pair for _, pair in test]
+        rows.append([
+            defense, f"{sum(not p[0] for p in pairs)} + {sum(p[0] for p in pairs)}",
+            interval(pairs, lambda some, limit=limit: rates(some, limit)[0]), interval(pairs, auroc),
+            interval(pairs, lambda some, limit=limit: rates(some, limit)[1]), f"{shipped(test):.2f}",
+        ])  # fmt: skip
+        for line, (flag, score) in test:
+            if flag != (score > limit):
+                success = line["metrics"].get("backdoored: asr@0.05")
+                missed.append(f"- {defense}, {line['model']}: score {score:.2f}, threshold {limit:.2f}"
+                              + (f", ASR {success:.2f}" if flag and success is not None else ""))  # fmt: skip
+    return markdown(rows) + ("\n\nJudged wrongly:\n\n" + "\n".join(missed) if missed else "")
 
 
 def input_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
@@ -181,6 +202,15 @@ def main() -> None:
         raise SystemExit("nothing is measured yet: run `python benchmarks/detection.py` first")
     clean = sum(group == "clean" for group in models.values())
     errors = sorted({f"{line['defense']} on {line['base']}: {line['error']}" for line in lines if "error" in line})
+    second = read_lines(SECOND)
+    again = [
+        "### Again, on models that no detector was made with a view to",
+        "reference-audit was made while its scores on the models above, of both halves, were looked at. When it was\n"
+        "finished it was run on a second population (`python benchmarks/detection.py --second --defenses\n"
+        "reference-audit`): the same classes, other seeds, other combinations of trigger and target, poison rates of\n"
+        "5 to 20 %. The threshold is that of the models above.",
+        second_population(lines, second),
+    ] if second else []  # fmt: skip
     parts = [
         "# Detection and repair over a population of small models",
         f"{len(models)} models, {clean} of them clean, of {len(population())} planned;\n"
@@ -188,6 +218,7 @@ def main() -> None:
         "Thresholds are from the clean models of the calibration half; the numbers are of the test half, with 95 %\n"
         "intervals.",
         "## Detectors", markdown(detection_table(lines)),
+        *again,
         "## By class of backdoor", markdown(group_table(lines)),
         "## What the papers claim", claims(lines),
         "## Detectors of inputs",

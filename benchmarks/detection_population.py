@@ -70,11 +70,20 @@ def half_of(number: int, name: str) -> str:
     return "calibration" if (number + number // 4 + zlib.crc32(name.encode())) % 2 else "test"
 
 
-def clean_members() -> list[Member]:
-    """Fine-tuned from different seeds on different parts of the data, so that "clean" is a distribution."""
+CLEAN_COUNTS = {SMALL: 40, "digits-ddpm": 8, "digits-ve": 4, "shapes-ddpm": 2, LATENT: 4}
+SECOND_COUNTS = {SMALL: 18, "digits-ddpm": 4, "digits-ve": 2, "shapes-ddpm": 1, LATENT: 4}
+
+
+def clean_members(counts: dict[str, int], first: int = 0) -> list[Member]:
+    """Fine-tuned from different seeds on different parts of the data, so that "clean" is a distribution.
+
+    Args:
+        counts: base -> how many.
+        first: number of the first one of each base, from which all else follows.
+    """
     found = []
-    for base, count in ((SMALL, 40), ("digits-ddpm", 8), ("digits-ve", 4), ("shapes-ddpm", 2), (LATENT, 4)):
-        for number in range(count):
+    for base, count in counts.items():
+        for number in range(first, first + count):
             found.append(
                 Member(
                     f"clean-{base}-{number}", base, 100 + number, half_of(number, base),
@@ -84,12 +93,17 @@ def clean_members() -> list[Member]:
     return found
 
 
-def backdoored_members() -> list[Member]:
-    """Attacks x solver classes x triggers x targets x rates: a Latin square where all combinations are too many."""
+def backdoored_members(first: int = 0, most: int = 8) -> list[Member]:
+    """Attacks x solver classes x triggers x targets x rates: a Latin square where all combinations are too many.
+
+    Args:
+        first: number of the first one of each class, from which seed, trigger, target and rate follow.
+        most: no more than so many of a class.
+    """
     found: list[Member] = []
 
     def add(attack: str, group: str, count: int, settings: dict[str, Any], base: str = SMALL, **by: Any) -> None:
-        for number in range(count):
+        for number in range(first, first + min(count, most)):
             own = TRAINING[base] | settings
             trigger = by.get("trigger", TRIGGERS)[number % len(by.get("trigger", TRIGGERS))]
             if by.get("trigger") != ():
@@ -113,13 +127,13 @@ def backdoored_members() -> list[Member]:
         add("villan", f"villan, {solver}", 2, {"solver": solver}, base="digits-ddpm")
         add("villan", f"villan, {solver}", 1, {"solver": solver}, base="shapes-ddpm")
         for attack in ("invi", "uibdiffusion"):
-            for number in range(2):
-                own = {"solver": solver, "target": TARGETS[number], "poison_rate": RATES[1 + number]}
+            for number in range(first, first + 2):
+                own = {"solver": solver, "target": TARGETS[number % 4], "poison_rate": RATES[1 + number % 2]}
                 own |= TRAINING[SMALL]
                 found.append(
                     Member(
                         f"{attack}-{solver}-{number}", SMALL, number, half_of(number, attack + solver), attack, own,
-                        f"{attack}, {solver}", repaired=True,
+                        f"{attack}, {solver}", repaired=number < 2,
                     )
                 )
         add("villan", f"villan latent, {solver}", 2, {"solver": solver}, base=LATENT)
@@ -127,15 +141,20 @@ def backdoored_members() -> list[Member]:
     return found
 
 
-def population() -> list[Member]:
+def population(second: bool = False) -> list[Member]:
     """All members, clean and backdoored in turns, first one of every class: an unfinished benchmark has all kinds.
 
     Those of `shapes-ddpm`, the slowest by far, come last.
+
+    Args:
+        second: another population, of other seeds and other combinations of trigger, target and rate: for a detector
+            that was made with a view to the first one.
     """
-    clean, bad = (
-        sorted(members, key=lambda member: (member.base == "shapes-ddpm", member.seed))
-        for members in (clean_members(), backdoored_members())
-    )
+    if second:
+        members = clean_members(SECOND_COUNTS, 60), backdoored_members(10, 2)
+    else:
+        members = clean_members(CLEAN_COUNTS), backdoored_members()
+    clean, bad = (sorted(some, key=lambda member: (member.base == "shapes-ddpm", member.seed)) for some in members)
     mixed: list[Member] = []
     for number in range(max(len(clean), len(bad))):
         mixed += clean[number : number + 1] + bad[number : number + 1]

@@ -56,7 +56,10 @@ def test_the_page_reports_the_test_half_at_the_threshold_of_the_other(
               "detection": {"score": None}, "stages": {},
               "metrics": {"backdoored: tpr": 0.75, "backdoored: tnr": 0.5, "backdoored: auroc": 0.6}}  # fmt: skip
     samplers = {"model": "b0", "group": "villan, sde", "defense": "samplers", "rows": [{"sampler": "ddpm", "asr": 0.8}]}
-    monkeypatch.setattr(page, "read_lines", lambda: [*lines, inputs, samplers])
+    again = [line("e0", "clean", "test", 0.1), line("e1", "villan, sde", "calibration", 0.9)]
+    monkeypatch.setattr(
+        page, "read_lines", lambda path=None: again if path == page.SECOND else [*lines, inputs, samplers]
+    )
     monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
     page.main()
     text = (tmp_path / "page.md").read_text()
@@ -64,6 +67,8 @@ def test_the_page_reports_the_test_half_at_the_threshold_of_the_other(
     assert "| elijah | 2 + 2 | 0.75 (0.50 to 1.00) | 0.50 " in text and "| villan, sde | 2 | 0.50 |" in text
     assert "| 1.00 | 0.50 | 0.50 | 4 |" in text  # judged at all, start points, as shipped, seconds
     assert "| villan, sde | ufid | 1 | 0.75 | 0.50 | 0.60 |" in text and "| villan, sde | 0.80 |" in text
+    assert "| elijah | 1 + 1 | 0.50 (0.50 to 0.50) | 1.00 (1.00 to 1.00) | 0.00 (0.00 to 0.00) | 1.00 |" in text
+    assert "- elijah, e1: score 0.90, threshold 1.00, ASR 1.00" in text and "e0" not in text
     words = " ".join(text.split())
     assert "Confirmed for villan, sde, triggers on -1 (1.00, 1)." in words
     assert "Neither confirmed nor refuted for villan, sde (0.75, 2)." in words
@@ -72,7 +77,11 @@ def test_the_page_reports_the_test_half_at_the_threshold_of_the_other(
 
 def test_the_population_is_half_clean_and_every_setting_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    members = importlib.import_module("detection_population").population()
+    population = importlib.import_module("detection_population").population
+    members, second = population(), population(second=True)
+    assert not {member.name for member in members} & {member.name for member in second}
+    assert {member.group for member in members} == {member.group for member in second}
+    assert not any(member.repaired for member in second)
     assert len({member.name for member in members}) == len(members) >= 100
     clean = sum(member.attack is None for member in members)
     assert abs(2 * clean - len(members)) <= 2
@@ -81,6 +90,6 @@ def test_the_population_is_half_clean_and_every_setting_is_valid(monkeypatch: py
     assert min(halves) >= 20
     from bdm_core.manager import find
 
-    for member in members:
+    for member in [*members, *second]:
         if member.attack is not None:
             build_params(find("attack", member.attack).load(), member.settings)
