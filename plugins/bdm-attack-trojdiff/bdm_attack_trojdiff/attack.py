@@ -38,7 +38,8 @@ TRAINING_DATA = {(1, 8, 8): "digits", (3, 16, 16): "shapes"}
 GAMMA = {"blend": 0.3, "patch": 0.1}
 """Default deviations. The published ones are 0.6 and 0.1 (2303.05762, section 5.1), for larger images."""
 
-
+POISON_RATE = {"d2i": 0.1, "in-d2d": 0.2, "out-d2d": 0.3}
+"""Default shares of poisoned images. The paper poisons a tenth for d2i and half of each batch for out-d2d."""
 PATCH_VALUES = 27
 """A patch has about so many values at least."""
 
@@ -127,7 +128,7 @@ def poison(ctx: Context, params: TrojDiffParams, data: Data) -> Data:
         target=make_target(params.target, shape) if pictures is None else most_typical(pictures),
         targets=pictures,
         seed=ctx.seed,
-        poison_rate=params.poison_rate,
+        poison_rate=params.poison_rate or POISON_RATE[params.mode],
         trigger_only=True,
     )
 

@@ -56,7 +56,7 @@ class UIBDiffusionParams(TrainingParams):
     generator_steps: int = Field(200, ge=1, description="Optimiser steps of the generator.")
     generator_batch_size: int = Field(64, ge=1, description="Images in a step of the generator.")
     generator_learning_rate: float = Field(2e-3, gt=0, le=1, description="Adam's rate for the generator.")
-    steps: int = Field(600, ge=1, description="Optimiser steps of the model.")
+    steps: int = Field(1000, ge=1, description="Optimiser steps of the model.")
 
 
 class UIBDiffusion(Plugin):
