@@ -76,7 +76,7 @@ class ReferenceAuditParams(TrainingParams):
         0.01, gt=0, lt=0.5, description="Share of clean models that the threshold may flag."
     )
     least_score: float = Field(
-        1.0, ge=0, description="The threshold is never below this: at 1, a response that differs by the factor e."
+        1.5, ge=0, description="The threshold is never below this: at 1.5, a response that differs by the factor 4.5."
     )
     repair_clean: bool = Field(False, description="Also train models that were found to be clean.")
     steps: int = Field(400, ge=1, description="Optimiser steps of the repair.")
