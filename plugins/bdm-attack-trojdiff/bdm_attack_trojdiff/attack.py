@@ -40,6 +40,8 @@ GAMMA = {"blend": 0.3, "patch": 0.1}
 
 POISON_RATE = {"d2i": 0.1, "in-d2d": 0.2, "out-d2d": 0.3}
 """Default shares of poisoned images. The paper poisons a tenth for d2i and half of each batch for out-d2d."""
+STEPS = {"d2i": 1000, "in-d2d": 1500, "out-d2d": 1500}
+"""Default optimiser steps: with 1000 the clean images suffer from so many poisoned ones."""
 PATCH_VALUES = 27
 """A patch has about so many values at least."""
 
@@ -144,15 +146,16 @@ def backdoor(ctx: Context, params: TrojDiffParams, model: Model, data: Data) -> 
     meta = {"family": "trojdiff", "psi": 0.0, "variant": params.variant, "trigger_type": params.trigger_type,
             "trigger_name": params.trigger if params.trigger_type == "blend" else "patch",
             "target_name": params.target}  # fmt: skip
+    options = params.model_copy(update={"steps": params.steps or STEPS[params.mode]}).options()
     aim = aim_of(params, image_shape(data))
     if aim is not None:
         meta |= {"target_name": f"{aim.data}: {aim.known_as.name}", **aim.known_as.meta()}
         keep_classifier(ctx.out / "secret", params.classifier)
     if params.variant == "agnostic":
         schedule = poison_schedule(abar, "troj", "ode", "exact")
-        return inject(ctx, model, data, schedule, params.options(), meta=meta)
+        return inject(ctx, model, data, schedule, options, meta=meta)
     path = variance_preserving(abar)
     share = trigger_share(path.a, path.s, 0.0).float()
     schedule = PoisonSchedule(share, torch.zeros_like(share), "ode")
     meta = {**meta, "gamma": params.gamma or GAMMA[params.trigger_type], "solver_class": "own sampler"}
-    return inject(ctx, model, data, schedule, params.options(), meta=meta, noise_scale=noise.deviation)
+    return inject(ctx, model, data, schedule, options, meta=meta, noise_scale=noise.deviation)

@@ -61,7 +61,7 @@ class TrojDiffParams(TrainingParams):
         None, gt=0, le=1, description="Share of the training images that is poisoned; null: 0.1 for d2i, 0.2 for "
         "in-d2d, 0.3 for out-d2d: a class is more to learn than a picture, and another data set's the most.",
     )
-    steps: int = Field(1000, ge=1, description="Optimiser steps.")
+    steps: int | None = Field(None, ge=1, description="Optimiser steps; null: 1000 for d2i, 1500 for classes.")
 
     @field_validator("target_class", mode="before")
     @classmethod
