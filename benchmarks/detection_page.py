@@ -208,7 +208,8 @@ def main() -> None:
         "reference-audit was made while its scores on the models above, of both halves, were looked at. When it was\n"
         "finished it was run on a second population (`python benchmarks/detection.py --second --defenses\n"
         "reference-audit`): the same classes, other seeds, other combinations of trigger and target, poison rates of\n"
-        "5 to 20 %. The threshold is that of the models above.",
+        "5 to 20 %. The threshold is that of the models above. Measured: "
+        f"{len({line['model'] for line in second})} of {len(population(second=True))}.",
         second_population(lines, second),
     ] if second else []  # fmt: skip
     parts = [
