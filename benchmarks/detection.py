@@ -33,7 +33,7 @@ KIT = {"samples": 128}
 
 def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
     """One model: a process of its own; prints a line for each of ``defenses`` that has none yet."""
-    from detection_population import make_base, make_clean, population
+    from detection_population import SMALL, make_base, make_clean, population
 
     from bdm_core.errors import BdmError
     from bdm_core.runner import run, scan
@@ -42,7 +42,7 @@ def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
     member = next(item for item in population(second) if item.name == name)
     known = {line["defense"] for line in read_lines(SECOND if second else RESULTS) if line["model"] == name}
     base = make_base(member.base, work / "models")
-    public = {"defense:reference-audit": {"reference": str(base)}}
+    public = {"defense:reference-audit": {"reference": str(base) if member.base == SMALL else member.base}}
     kit = KIT | ({"corrector_steps": 0} if member.base == "digits-ve" else {})  # the corrector leads off the path
     for defense in defenses:
         judged = member.repaired and member.seed == 0 if defense in INPUTS else defense in DETECTS or member.repaired

@@ -63,10 +63,12 @@ class Audit:
         the largest collapse, the smallest one, or, where nothing collapses, the shift of the largest divergence.
         """
         own = [item for item in self.judged if within(item.shift, self.followed)]
-        most = max(item.collapse for item in own or self.judged)
-        if most <= COLLAPSED and not own:
+        if own:
+            return max(own, key=lambda item: item.collapse)
+        most = max(item.collapse for item in self.judged)
+        if most <= COLLAPSED:
             return self.strangest
-        near = [item for item in own or self.judged if item.collapse >= (most if own else most - COLLAPSED)]
+        near = [item for item in self.judged if item.collapse >= most - COLLAPSED]
         return min(near, key=lambda item: float(item.shift.tensor.norm()))
 
 

@@ -1,7 +1,8 @@
 """Evidence of the format ``inverted-trigger``: what one plugin's detection hands to its own or another's removal.
 
 ``tensors.safetensors`` holds ``trigger`` (C, H, W), the shift of the initial noise, and, where it was estimated,
-``deviation`` (C, H, W), the noise's standard deviation under the trigger.
+``deviation`` (C, H, W), the noise's standard deviation under the trigger. A plugin may add tensors of that shape under
+names of its own.
 """
 
 from __future__ import annotations
