@@ -1,15 +1,74 @@
 """The core of bdm: hook specifications, artifacts, the stage store and the runner.
 
-It imports the standard library, pluggy and pydantic, and never a numerical library. Nothing is imported here, so that
-``import bdm_core`` costs nothing; the names below are what a plugin author uses:
+It imports the standard library, pluggy, pydantic and PyYAML, and never a numerical library. ``import bdm_core`` costs
+nothing: a name below is imported when it is used first.
 
-* ``from bdm_core.plugin import Plugin, Params, Field, hookimpl``
-* ``from bdm_core.artifacts import Data, Model, Secret, Outputs, Evidence, Backdoored, Detection, Subject, Measurement``
-* ``from bdm_core.context import Context``
-* ``from bdm_core.errors import BdmError, UserError``
+What an author needs stands here: ``from bdm_core import Attack, Params, Field, hookimpl, Data, Model, Context``. So
+does the Python interface that the command line uses: :func:`run`, :func:`scan`, :func:`results`, :func:`plugins`.
 """
 
-API_VERSION = 1
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bdm_core.api import plugins, results, run, scan
+    from bdm_core.artifacts import (
+        Artifact,
+        Backdoored,
+        Data,
+        Detection,
+        Evidence,
+        Measurement,
+        Model,
+        Outputs,
+        Purified,
+        Record,
+        Secret,
+        Subject,
+    )
+    from bdm_core.context import Context
+    from bdm_core.errors import ArtifactError, BdmError, PluginError, StageError, StoreError, UserError
+    from bdm_core.figures import Arrays, Audio, Curves, Figure, Pictures, Span, Texts
+    from bdm_core.plugin import (
+        Attack,
+        BuiltIn,
+        Defense,
+        Executor,
+        Field,
+        Kit,
+        Metric,
+        Observer,
+        Params,
+        Plugin,
+        hookimpl,
+    )
+    from bdm_core.run.record import RunView
+    from bdm_core.run.specification import RunSpec
+
+API_VERSION = 2
 """The version of the plugin interface. A plugin states the one it was written for in ``Plugin.api``."""
 
-__all__ = ["API_VERSION"]
+_HOMES = {
+    "api": "plugins results run scan",
+    "artifacts": "Artifact Backdoored Data Detection Evidence Measurement Model Outputs Purified Record Secret Subject",
+    "context": "Context",
+    "errors": "ArtifactError BdmError PluginError StageError StoreError UserError",
+    "figures": "Arrays Audio Curves Figure Pictures Span Texts",
+    "plugin": "Attack BuiltIn Defense Executor Field Kit Metric Observer Params Plugin hookimpl",
+    "run.record": "RunView",
+    "run.specification": "RunSpec",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+__all__ = ["API_VERSION", *_HOME]  # noqa: PLE0604 - names of the table above
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

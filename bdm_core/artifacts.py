@@ -10,18 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import typing
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from bdm_core.errors import ArtifactError
-from bdm_core.files import MANIFEST, PICKLE_SUFFIXES, canonical_json, check_relative, list_files, sha256_of
+from bdm_core.files import MANIFEST, canonical_json, check_relative, list_files, sha256_of
 
-__all__ = [
-    "MANIFEST", "PICKLE_SUFFIXES", "Artifact", "Backdoored", "Data", "Detection", "Evidence", "Measurement", "Model",
-    "Outputs", "Record", "Secret", "Subject", "artifacts_in", "canonical_json", "list_files", "sha256_of",
-]  # fmt: skip
+ROWS = "rows.jsonl"
+"""Describes the rows of data or outputs: one JSON object a line, in order."""
+Role = Literal["clean", "poison", "cover", "negative"]
+"""What a training row is: unchanged; with trigger and the attack's label or target; with the trigger and its true
+label; with another trigger and its true label."""
+Origin = Literal["clean", "triggered", "model"]
 
 
 class Record(BaseModel):
@@ -158,10 +161,29 @@ class Evidence(Artifact):
 
 
 class Backdoored(Record):
-    """Result of ``inject_backdoor``."""
+    """Result of ``inject_backdoor``.
+
+    Attributes:
+        model: the backdoored model.
+        secret: what only the attacker and the evaluation know.
+        view: the training data as it really was, with roles, from an attack that changes samples while it trains.
+    """
 
     model: Model
     secret: Secret
+    view: Data | None = None
+
+
+class Purified(Record):
+    """Result of ``purify_inputs``.
+
+    Attributes:
+        inputs: as many rows as there were, in the same order.
+        rejected: one flag a row: the defense turns this input away, the model never sees it.
+    """
+
+    inputs: Data
+    rejected: list[bool] = Field(default_factory=list)
 
 
 class Detection(Record):
@@ -201,17 +223,20 @@ class Subject(Record):
     """One row of the result table: a model with its outputs. ``score`` measures it.
 
     Attributes:
-        role: ``clean`` (the model before the attack), ``backdoored`` or ``repaired``.
+        role: ``clean`` (the model before the attack), ``backdoored``, ``purified`` (the backdoored model behind a
+            defense that purifies its inputs) or ``repaired``.
         model: the model.
-        on_clean: its outputs from clean inputs.
-        on_triggered: its outputs from triggered inputs.
-        reference: clean data to compare with (the training images).
+        on_clean: its outputs from clean inputs; there may be none if all were rejected.
+        on_triggered: its outputs from triggered inputs; likewise.
+        reference: clean data to compare with (the training data).
         secret: the attack's secret, with the target.
         detection: the verdict on this model, or None.
-        suspects: for detection at input level, the labels of the suspects (True for triggered), else empty.
+        suspects: for detection of inputs or of training rows their labels (True for triggered or poisoned), else empty.
+        rejected_clean: clean inputs that a defense turned away, so that ``on_clean`` has so many rows less.
+        rejected_triggered: triggered inputs likewise. An attack on a rejected input has failed.
     """
 
-    role: Literal["clean", "backdoored", "repaired"]
+    role: Literal["clean", "backdoored", "purified", "repaired"]
     model: Model
     on_clean: Outputs
     on_triggered: Outputs
@@ -219,6 +244,8 @@ class Subject(Record):
     secret: Secret
     detection: Detection | None = None
     suspects: list[bool] = Field(default_factory=list)
+    rejected_clean: int = Field(0, ge=0)
+    rejected_triggered: int = Field(0, ge=0)
 
 
 class Measurement(Record):
@@ -228,19 +255,27 @@ class Measurement(Record):
         metric: name within the metric plugin, e.g. ``mse`` or ``asr@0.05``; results are keyed ``metric:NAME.metric``.
         value: the number, or None if it is undefined for this subject; NaN and infinity become None.
         on: which outputs it was measured on: ``clean``, ``triggered``, or ``model`` for the model as a whole.
-        higher_is_better: for the defender's view of the number (ASR: False); None if it has no direction.
+        higher_is_better: as the defender sees it: False for an attack success rate, True for an accuracy; None if it
+            has no direction.
         n: number of samples behind it.
         stderr: standard error of ``value``, if known and finite.
         label: how a table names it.
+        description: what it means, in a sentence with unit and range, for the report.
+        share: its values lie in [0, 1], as those of a rate do.
+        measures: ``attack-success`` for the share of triggered inputs on which the attack succeeds, ``utility`` for how
+            well the model does its task; the report's headline is made of the first of each.
     """
 
     metric: str
     value: float | None
-    on: Literal["clean", "triggered", "model"] = "model"
+    on: Origin = "model"
     higher_is_better: bool | None = None
     n: int | None = None
     stderr: float | None = None
     label: str = ""
+    description: str = ""
+    share: bool = False
+    measures: Literal["attack-success", "utility", ""] = ""
 
     @field_validator("value", "stderr", mode="before")
     @classmethod
@@ -262,6 +297,31 @@ def verify_if_sealed(reference: str | None) -> None:
     kinds = {cls.kind_name: cls for cls in (Data, Model, Secret, Outputs, Evidence)}
     if isinstance(record, dict) and "schema_version" in record and record.get("kind") in kinds:
         kinds[record["kind"]].open(folder)
+
+
+def rows_of(artifact: Artifact) -> list[dict[str, Any]]:
+    """The objects of ``rows.jsonl``, in order. Raises ArtifactError if there is no such file or it is damaged."""
+    path = artifact.file(ROWS)
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except ValueError as error:
+        raise ArtifactError(f"{path} is damaged: {error}") from None
+    if not all(isinstance(row, dict) for row in rows):
+        raise ArtifactError(f"{path} is damaged: a row is no JSON object")
+    return rows
+
+
+def roles_of(data: Data) -> list[Role]:
+    """The ``role`` of each row of training data; a row without one is clean.
+
+    Raises:
+        ArtifactError: an unknown role, or no rows.
+    """
+    roles = [row.get("role", "clean") for row in rows_of(data)]
+    unknown = sorted({str(role) for role in roles} - set(typing.get_args(Role)))
+    if unknown:
+        raise ArtifactError(f"{data.path / ROWS}: no role {unknown[0]!r}; roles are {', '.join(typing.get_args(Role))}")
+    return roles
 
 
 def artifacts_in(value: Any) -> list[Artifact]:

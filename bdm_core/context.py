@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bdm_core.errors import PluginError
 from bdm_core.files import finite
 
 if TYPE_CHECKING:
+    from bdm_core.artifacts import Data, Outputs
     from bdm_core.plugin import Params
 
 ProgressCallback = Callable[[str, int, int, float | None], None]
@@ -19,6 +21,10 @@ ProgressCallback = Callable[[str, int, int, float | None], None]
 
 def _silent(label: str, done: int, total: int, loss: float | None) -> None:
     return None
+
+
+def _refuse(inputs: Data) -> Outputs:
+    raise PluginError("this plugin asks for the model's predictions: its class must declare the access 'predictions'")
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,18 @@ class Context:
     rank: int = 0
     on_progress: ProgressCallback = _silent
     on_figures: Callable[[dict[str, Any]], None] = lambda figures: None
+    on_query: Callable[[Data], Outputs] = _refuse
+
+    def query(self, inputs: Data) -> Outputs:
+        """Ask the model as a black box: its outputs for inputs that the defense sealed below ``ctx.work``.
+
+        The kit runs the model with the parameters that count in this stage. Each call counts as ``len(inputs)``
+        queries in the stage's figures.
+
+        Raises:
+            PluginError: the defense does not declare the access ``predictions``.
+        """
+        return self.on_query(inputs)
 
     def progress(self, label: str, done: int, total: int, loss: float | None = None) -> None:
         """Report that ``done`` of ``total`` steps of ``label`` are finished; call as often as convenient.

@@ -1,17 +1,21 @@
-"""One typed function per hook: call it on a scoped manager and get the declared type, or a clear error."""
+"""Call a hook on a scoped manager and get what its specification says, or a clear error."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+import functools
+import inspect
+import typing
+from typing import Any
 
 import pluggy
 
-from bdm_core.artifacts import Backdoored, Data, Detection, Measurement, Model, Outputs, Secret, Subject
-from bdm_core.context import Context
+from bdm_core import artifacts, context, figures, hookspecs, plugin
 from bdm_core.errors import PluginError
-from bdm_core.plugin import Params
 
-Result = TypeVar("Result")
+HOOKS: dict[str, dict[str, Any]] = {
+    name: value.bdm_spec for name, value in vars(hookspecs).items() if hasattr(value, "bdm_spec")
+}
+"""Every hook's name with pluggy's options for it."""
 
 
 def implements(plugin: object, hook: str) -> bool:
@@ -19,121 +23,54 @@ def implements(plugin: object, hook: str) -> bool:
     return getattr(getattr(plugin, hook, None), "bdm_impl", None) is not None
 
 
-def _first(manager: pluggy.PluginManager, hook: str, expected: type[Result], arguments: dict[str, Any]) -> Result:
-    result = _first_or_none(manager, hook, expected, arguments)
-    if result is None:
-        raise PluginError(f"{_names(manager)} returned nothing from {hook}; expected a {expected.__name__}")
-    return result
+@functools.cache
+def annotations_of(hook: str) -> dict[str, Any]:
+    """The types of a hook's arguments by name, and under ``return`` what it returns."""
+    known = {**vars(artifacts), **vars(context), **vars(figures), **vars(plugin)}
+    return typing.get_type_hints(getattr(hookspecs, hook), localns=known)
 
 
-def _first_or_none(
-    manager: pluggy.PluginManager, hook: str, expected: type[Result], arguments: dict[str, Any]
-) -> Result | None:
-    result = getattr(manager.hook, hook)(**arguments)
-    if result is not None and not isinstance(result, expected):
-        raise PluginError(
-            f"{_names(manager)} returned a {type(result).__name__} from {hook}; expected a {expected.__name__}"
-        )
-    return result
+def takes(hook: str, argument: str) -> bool:
+    """Whether a hook has an argument of this name."""
+    return argument in inspect.signature(getattr(hookspecs, hook)).parameters
 
 
-def _names(manager: pluggy.PluginManager) -> str:
-    return "plugin " + ", ".join(name for name, _ in manager.list_name_plugin())
+def call(manager: pluggy.PluginManager, hook: str, **arguments: Any) -> Any:
+    """Call a hook: the first answer that is not None, or for ``score`` the lists of all plugins joined.
+
+    Args:
+        manager: with the plugins that take part, see :func:`bdm_core.discovery.candidates.scoped`.
+        hook: its name.
+        arguments: all arguments of the specification, by name.
+
+    Raises:
+        PluginError: an answer of another type than the specification says, or none where it demands one.
+    """
+    found = getattr(manager.hook, hook)(**arguments)
+    wanted = annotations_of(hook)["return"]
+    if HOOKS[hook].get("firstresult"):
+        _check(manager, hook, found, wanted)
+        return found
+    if wanted is type(None):
+        return None
+    for answer in found:
+        _check(manager, hook, answer, wanted)
+    return [item for answer in found for item in answer]
 
 
-def poison_data(
-    manager: pluggy.PluginManager,
-    ctx: Context,
-    params: Params,
-    data: Data,
-    split: Literal["train", "trigger"],
-    secret: Secret | None,
-) -> Data | None:
-    """Call ``poison_data``."""
-    arguments = {"ctx": ctx, "params": params, "data": data, "split": split, "secret": secret}
-    return _first_or_none(manager, "poison_data", Data, arguments)
-
-
-def inject_backdoor(
-    manager: pluggy.PluginManager, ctx: Context, params: Params, model: Model, data: Data
-) -> Backdoored:
-    """Call ``inject_backdoor``."""
-    arguments = {"ctx": ctx, "params": params, "model": model, "data": data}
-    return _first(manager, "inject_backdoor", Backdoored, arguments)
-
-
-def detect(
-    manager: pluggy.PluginManager, ctx: Context, params: Params, model: Model, data: Data, suspects: Data
-) -> Detection:
-    """Call ``detect``."""
-    arguments = {"ctx": ctx, "params": params, "model": model, "data": data, "suspects": suspects}
-    return _first(manager, "detect", Detection, arguments)
-
-
-def repair(
-    manager: pluggy.PluginManager, ctx: Context, params: Params, model: Model, data: Data, detection: Detection | None
-) -> Model:
-    """Call ``repair``."""
-    arguments = {"ctx": ctx, "params": params, "model": model, "data": data, "detection": detection}
-    return _first(manager, "repair", Model, arguments)
-
-
-def generate(manager: pluggy.PluginManager, ctx: Context, model: Model, inputs: Data, secret: Secret | None) -> Outputs:
-    """Call ``generate``; the task kit answers if the attack does not."""
-    return _first(manager, "generate", Outputs, {"ctx": ctx, "model": model, "inputs": inputs, "secret": secret})
-
-
-def score(manager: pluggy.PluginManager, ctx: Context, params: Params, subject: Subject) -> list[Measurement]:
-    """Call ``score`` of every metric in the manager and join their lists."""
-    results: list[list[Measurement]] = manager.hook.score(ctx=ctx, params=params, subject=subject)
-    measurements = [item for result in results for item in result]
-    for item in measurements:
-        if not isinstance(item, Measurement):
-            raise PluginError(f"{_names(manager)} returned a {type(item).__name__} from score; expected Measurements")
-    return measurements
-
-
-def open_model(manager: pluggy.PluginManager, ctx: Context, params: Params, reference: str | None) -> Model:
-    """Call ``open_model``."""
-    return _first(manager, "open_model", Model, {"ctx": ctx, "params": params, "reference": reference})
-
-
-def open_data(manager: pluggy.PluginManager, ctx: Context, params: Params, model: Model, reference: str | None) -> Data:
-    """Call ``open_data``."""
-    arguments = {"ctx": ctx, "params": params, "model": model, "reference": reference}
-    return _first(manager, "open_data", Data, arguments)
-
-
-def share_data(manager: pluggy.PluginManager, ctx: Context, params: Params, data: Data, share: float) -> Data:
-    """Call ``share_data``."""
-    return _first(manager, "share_data", Data, {"ctx": ctx, "params": params, "data": data, "share": share})
-
-
-def make_inputs(manager: pluggy.PluginManager, ctx: Context, params: Params, model: Model, data: Data) -> Data:
-    """Call ``make_inputs``."""
-    return _first(manager, "make_inputs", Data, {"ctx": ctx, "params": params, "model": model, "data": data})
-
-
-def mix_inputs(
-    manager: pluggy.PluginManager, ctx: Context, params: Params, clean: Data, triggered: Data, order: list[int]
-) -> Data:
-    """Call ``mix_inputs``."""
-    arguments = {"ctx": ctx, "params": params, "clean": clean, "triggered": triggered, "order": order}
-    return _first(manager, "mix_inputs", Data, arguments)
-
-
-def stage_started(manager: pluggy.PluginManager, ctx: Context, stage: str, cached: bool) -> None:
-    """Tell every observer that a stage begins."""
-    manager.hook.stage_started(ctx=ctx, stage=stage, cached=cached)
-
-
-def stage_progress(
-    manager: pluggy.PluginManager, ctx: Context, stage: str, label: str, done: int, total: int, loss: float | None
-) -> None:
-    """Tell every observer how far a stage is."""
-    manager.hook.stage_progress(ctx=ctx, stage=stage, label=label, done=done, total=total, loss=loss)
-
-
-def stage_finished(manager: pluggy.PluginManager, ctx: Context, stage: str, seconds: float, cached: bool) -> None:
-    """Tell every observer that a stage has ended."""
-    manager.hook.stage_finished(ctx=ctx, stage=stage, seconds=seconds, cached=cached)
+def _check(manager: pluggy.PluginManager, hook: str, found: Any, wanted: Any) -> None:
+    names = "plugin " + ", ".join(name for name, _ in manager.list_name_plugin())
+    options = typing.get_args(wanted) if typing.get_origin(wanted) is not list else (wanted,)
+    for option in options or (wanted,):
+        if typing.get_origin(option) is list:
+            inner = typing.get_args(option)[0]
+            if isinstance(found, list) and all(isinstance(item, inner) for item in found):
+                return
+        elif isinstance(found, option):
+            return
+    expected = wanted.__name__ if isinstance(wanted, type) and not options else str(wanted).replace("bdm_core.", "")
+    if found is None:
+        raise PluginError(f"{names} returned nothing from {hook}; expected {expected}")
+    inside = next((type(item).__name__ for item in found), "") if isinstance(found, list) else ""
+    got = f"list of {inside}" if inside else type(found).__name__
+    raise PluginError(f"{names} returned a {got} from {hook}; expected {expected}")

@@ -1,38 +1,46 @@
 """The hooks, and nothing else.
 
-An implementation takes the arguments it needs, by these names, without defaults. ``detect`` and ``repair`` have no
-``secret``: the hook specification is the threat model, and pluggy refuses a defense that asks for it.
+An implementation takes the arguments it needs, by these names, without defaults. ``detect``, ``repair`` and
+``purify_inputs`` have no ``secret``: the hook specification is the threat model, and pluggy refuses a defense that asks
+for it. What the return annotation says is checked after every call.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bdm_core.plugin import hookspec
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Detection, Measurement, Model, Outputs, Secret, Subject
+    from bdm_core.artifacts import (
+        Artifact,
+        Backdoored,
+        Data,
+        Detection,
+        Measurement,
+        Model,
+        Outputs,
+        Purified,
+        Secret,
+        Subject,
+    )
     from bdm_core.context import Context
+    from bdm_core.figures import Figure
     from bdm_core.plugin import Params
 
 
 @hookspec(firstresult=True)
-def poison_data(
-    ctx: Context, params: Params, data: Data, split: Literal["train", "trigger"], secret: Secret | None
-) -> Data | None:
-    """Attack: put poison or a trigger into data.
+def poison_data(ctx: Context, params: Params, data: Data) -> Data | None:
+    """Attack: poison the share of the training data that ``params`` asks for.
 
     Args:
-        ctx: seal the result in a subfolder of ``ctx.out``.
+        ctx: seal the result in ``ctx.out / "data"``.
         params: the attack's parameters.
-        data: for ``train`` the clean training data, for ``trigger`` the clean evaluation inputs (initial noise,
-            prompts, test images).
-        split: ``train``: poison the share of samples that ``params`` asks for. ``trigger``: put the trigger into every
-            input, in the same order.
-        secret: for ``trigger`` the attack's secret (a trigger may have been learnt); None for ``train``.
+        data: the clean training data.
 
     Returns:
-        The new data; None for ``train`` if the attack edits weights and needs no training data.
+        The poisoned training data; each row of its ``rows.jsonl`` has a ``role`` (see ``docs/artifacts.md``). None if
+        the attack needs no training data.
     """
 
 
@@ -47,49 +55,92 @@ def inject_backdoor(ctx: Context, params: Params, model: Model, data: Data) -> B
         data: the poisoned training data, or the clean data if ``poison_data`` returned None.
 
     Returns:
-        The backdoored model and the secret. The model names neither the attack nor the trigger.
+        The backdoored model, the secret, and for an attack that changes samples while it trains also a ``view`` of
+        the training data as it really was. The model names neither the attack nor the trigger.
     """
 
 
 @hookspec(firstresult=True)
-def detect(ctx: Context, params: Params, model: Model, data: Data, suspects: Data) -> Detection:
-    """Defense: judge the model, or each of the suspects.
+def trigger_inputs(ctx: Context, params: Params, inputs: Data, secret: Secret) -> Data:
+    """Attack, or the kit where the secret says enough: put the trigger into every input, in the same order.
 
     Args:
-        ctx: evidence is sealed in ``ctx.out / "evidence"``.
+        ctx: seal the result in ``ctx.out / "data"``.
+        params: the attack's parameters (a kit's implementation leaves them out).
+        inputs: clean evaluation inputs: initial noise, prompts, test rows.
+        secret: the attack's secret, with the trigger.
+    """
+
+
+@hookspec(firstresult=True)
+def detect(ctx: Context, params: Params, model: Model | None, data: Data | None, suspects: Data) -> Detection:
+    """Defense: judge the model, each of the suspects, or each row of the training data.
+
+    What is None follows from the defense's ``access``.
+
+    Args:
+        ctx: evidence is sealed in ``ctx.out / "evidence"``; ``ctx.query`` asks the model as a black box.
         params: the defense's parameters: one configuration for every model.
         model: the model to judge.
         data: the clean data that the defender is allowed.
-        suspects: a shuffled mix of clean and triggered inputs whose labels only the runner knows.
+        suspects: level ``model``: clean evaluation inputs; ``input``: a shuffled mix of clean and triggered ones;
+            ``data``: the shuffled training rows. Only the runner knows which are which.
     """
 
 
 @hookspec(firstresult=True)
-def repair(ctx: Context, params: Params, model: Model, data: Data, detection: Detection | None) -> Model:
+def repair(
+    ctx: Context,
+    params: Params,
+    model: Model | None,
+    data: Data | None,
+    detection: Detection | None,
+    training_data: Data | None,
+) -> Model:
     """Defense: return a model without the backdoor, of the same use as before.
+
+    It is not asked about a model that its detector calls clean, unless the run says ``repair_always``.
 
     Args:
         ctx: seal the model in ``ctx.out / "model"``; or return ``model`` itself to change nothing.
         params: the defense's parameters.
-        model: the model to repair.
+        model: the model to repair; with the access ``training`` the one that training starts from.
         data: the clean data that the defender is allowed.
         detection: what ``detect`` found (its evidence holds, say, the inverted trigger); None without a detector.
+        training_data: with the access ``training-data`` the rows the model was trained on, roles hidden, in the order
+            that a detector of level ``data`` judged.
     """
 
 
 @hookspec(firstresult=True)
-def generate(ctx: Context, model: Model, inputs: Data, secret: Secret | None) -> Outputs | None:
+def purify_inputs(
+    ctx: Context, params: Params, model: Model | None, data: Data | None, inputs: Data, detection: Detection | None
+) -> Purified:
+    """Defense at inference: the inputs as the model then sees them; some may be rejected.
+
+    Args:
+        ctx: seal the inputs in ``ctx.out / "data"``; ``ctx.query`` asks the model as a black box.
+        params: the defense's parameters.
+        model: the model that will see them.
+        data: the clean data that the defender is allowed.
+        inputs: clean or triggered inputs; the defense is not told which.
+        detection: what ``detect`` found, or None.
+    """
+
+
+@hookspec(firstresult=True)
+def generate(ctx: Context, model: Model, inputs: Data, secret: Secret | None) -> Outputs:
     """Kit, or an attack with its own sampler: run the model on inputs.
 
     Args:
         ctx: seal the outputs in ``ctx.out / "outputs"``; ``ctx.kit`` has the sampler and its steps.
         model: the model to run.
-        inputs: initial noise, prompts or test images.
+        inputs: initial noise, prompts or test rows; there may be none.
         secret: given for triggered inputs only. An attack that needs its own sampler returns None without it, and the
             kit, which is asked last, runs the model as usual.
 
     Returns:
-        One output for each input, in the same order.
+        One output for each input, in the same order; from an attack also None.
     """
 
 
@@ -101,6 +152,18 @@ def score(ctx: Context, params: Params, subject: Subject) -> list[Measurement]:
         ctx: nothing needs to be written.
         params: the metric's parameters.
         subject: a model with its outputs, the reference data and the secret.
+    """
+
+
+@hookspec(firstresult=True)
+def illustrate(ctx: Context, artifact: Artifact) -> list[Figure] | None:
+    """Kit, or the defense that made a piece of evidence: what a person sees of an artifact.
+
+    It is asked when a report is written, so it is quick and avoids heavy imports.
+
+    Args:
+        ctx: files that a figure shows and that are not part of the artifact go below ``ctx.out``.
+        artifact: data, outputs, a secret or evidence; None if there is nothing to show.
     """
 
 
@@ -131,18 +194,21 @@ def open_data(ctx: Context, params: Params, model: Model, reference: str | None)
 
 
 @hookspec(firstresult=True)
-def share_data(ctx: Context, params: Params, data: Data, share: float) -> Data:
-    """Kit: draw the clean data that the defender is allowed, a random share of ``data`` in (0, 1]."""
-
-
-@hookspec(firstresult=True)
 def make_inputs(ctx: Context, params: Params, model: Model, data: Data) -> Data:
-    """Kit: make the clean evaluation inputs (initial noise, prompts, test images), shared by all attacks."""
+    """Kit: make the clean evaluation inputs (initial noise, prompts, test rows), shared by all attacks."""
 
 
 @hookspec(firstresult=True)
-def mix_inputs(ctx: Context, params: Params, clean: Data, triggered: Data, order: list[int]) -> Data:
-    """Kit: make the suspects: row ``i`` is row ``order[i]`` of clean followed by triggered. No label is written."""
+def select_rows(ctx: Context, params: Params, sources: list[Data], rows: list[int], blind: bool) -> Data:
+    """Kit: new data of chosen rows.
+
+    Args:
+        ctx: seal the result in ``ctx.out / "data"``.
+        params: the kit's parameters.
+        sources: data of one format; their rows are counted through, one source after the other.
+        rows: which rows, in the order wanted; there may be none.
+        blind: leave out everything that tells a poisoned or triggered row from a clean one: roles, twins, triggers.
+    """
 
 
 @hookspec

@@ -1,69 +1,100 @@
-"""What a plugin is: a class with a name, described parameters and hook implementations."""
+"""What a plugin is: a class with a name, described parameters and hook implementations; one base for each kind."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pluggy
-from pydantic import BaseModel, ConfigDict, Field
+import pydantic
+from pydantic import BaseModel, ConfigDict
 
 from bdm_core import API_VERSION
 
-__all__ = ["KINDS", "Field", "Params", "Plugin", "hookimpl", "hookspec", "identifier"]
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Model, Outputs, Secret
 
 KINDS = ("attack", "defense", "metric", "kit", "observer", "executor")
 """The kinds of plugin. The entry-point group of a kind is ``bdm.<kind>s``."""
+Access = Literal["clean-data", "training-data", "weights", "predictions", "training", "reference"]
+"""What a defense may ask for, see :class:`Defense`."""
+Level = Literal["model", "input", "data"]
 
 hookspec = pluggy.HookspecMarker("bdm")
 hookimpl = pluggy.HookimplMarker("bdm")
 
 
+def Field(  # noqa: N802 - it stands for pydantic's
+    default: Any = ..., *, description: str, stages: Sequence[str] | None = None, calibrated: bool = False, **more: Any
+) -> Any:
+    """A parameter: pydantic's ``Field`` with a description and two marks of its own.
+
+    Args:
+        default: its value if nothing is given; a plugin's parameters all have one.
+        description: one or two sentences with unit and range, for ``bdm plugins show``.
+        stages: the stages in which it counts, e.g. ``["generate"]``: changing it repeats those alone. In every other
+            stage the field has its default value. None: it counts in all.
+        calibrated: a calibration file holds for one value of it, see ``bdm calibrate``.
+        more: pydantic's further arguments (``gt``, ``ge``, ``pattern``, ...).
+    """
+    marks: dict[str, Any] = {"stages": list(stages)} if stages is not None else {}
+    if calibrated:
+        marks["calibrated"] = True
+    return pydantic.Field(default, description=description, json_schema_extra=marks or None, **more)
+
+
 class Params(BaseModel):
     """Base of a plugin's parameters: frozen, unknown names refused, every field with a description and a default.
 
-    A field may say ``json_schema_extra={"stages": ["generate"]}``: it then counts only for those stages, so that
-    changing it repeats those stages alone. In every other stage such a field has its default value. NaN and infinity
-    are refused. A string that is the path of an existing file counts by the file's content.
+    NaN and infinity are refused. A string that is the path of an existing file counts by the file's content.
     """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False
     )
 
+    @classmethod
+    def mark(cls, name: str, mark: str) -> Any:
+        """What :func:`Field` was told for a parameter: its ``stages``, whether it is ``calibrated``; else None."""
+        extra = cls.model_fields[name].json_schema_extra
+        return extra.get(mark) if isinstance(extra, dict) else None
+
+    @classmethod
+    def calibrated_fields(cls) -> tuple[str, ...]:
+        """The parameters whose values a calibration depends on, in their order."""
+        return tuple(name for name in cls.model_fields if cls.mark(name, "calibrated"))
+
     def for_stage(self, stage: str) -> Params:
         """These parameters with every field that does not count for ``stage`` set back to its default."""
-        foreign = set()
-        for name, field in type(self).model_fields.items():
-            extra = field.json_schema_extra
-            if isinstance(extra, dict) and "stages" in extra and stage not in (extra["stages"] or []):  # type: ignore[operator]
-                foreign.add(name)
-        return type(self)(**self.model_dump(exclude=foreign, exclude_unset=False)) if foreign else self
+        limited = {name: self.mark(name, "stages") for name in type(self).model_fields}
+        foreign = {name for name, stages in limited.items() if stages is not None and stage not in stages}
+        return type(self)(**self.model_dump(exclude=foreign)) if foreign else self
 
 
 AnyParams = Params  # within Plugin the name Params is its class attribute
 
 
 class Plugin:
-    """Base of every plugin. Subclass it once, set the class attributes, implement hooks with ``@hookimpl``.
+    """What all kinds have in common. Subclass the base of your kind, set the class attributes, implement hooks.
 
     The module that holds the class must be light: import torch and the like inside the hooks.
 
     Attributes:
         api: the version of this interface the plugin was written for.
-        kind: one of :data:`KINDS`; must agree with the entry-point group.
+        kind: set by the base of the kind; must agree with the entry-point group.
         name: must agree with the entry point; ``[a-z][a-z0-9-]*``.
         summary: one line for ``bdm plugins list``-style output and the documentation.
-        tasks: task tags it works for; empty means every task.
+        tasks: task tags it works for, as in the entry-point group ``bdm.tasks``; empty means every task.
         paper: a link to the paper, or "".
         Params: the class of its parameters.
         presets: named parameter sets, chosen by ``--set KIND:NAME.preset=PRESET``.
-        level: for a defense with ``detect``: what it judges, ``model`` or ``input`` (``data`` has no stage yet).
+        tiny_params: values that make it fast, for the conformance tests.
         distributed: True if the hooks ``inject_backdoor`` and ``repair`` use collectives, e.g. train on Accelerate:
             under ``accelerate launch`` every rank then enters them, and only ``ctx.rank == 0`` writes ``ctx.work``.
             In all other hooks rank 0 works alone, so that they must not use collectives, although the process group
             may still exist (torchmetrics: ``sync_on_compute=False``). A training loop of your own that uses
-            collectives calls :func:`bdm_core.ranks.require_all_ranks` first: an error instead of waiting for ever.
+            collectives calls :func:`bdm_core.run.ranks.require_all_ranks` first: an error instead of waiting for ever.
     """
 
     api: ClassVar[int] = API_VERSION
@@ -74,17 +105,124 @@ class Plugin:
     paper: ClassVar[str] = ""
     Params: ClassVar[type[AnyParams]] = AnyParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    level: ClassVar[str] = "model"
+    tiny_params: ClassVar[Mapping[str, Any]] = {}
     distributed: ClassVar[bool] = False
 
-    def kit_params(self, params: AnyParams) -> Mapping[str, Any]:
-        """Values this plugin suggests for the task kit's parameters, e.g. the sampler its backdoor was built for.
 
-        They replace the kit's defaults; what the user sets replaces them. Only the attack is asked. It may suggest
-        only fields that declare their ``stages``, none of which is ``detect`` or ``repair``: in those stages such a
-        field has its default value (:meth:`Params.for_stage`), so that no defense learns anything from it.
+class Attack(Plugin):
+    """Puts a backdoor into a model. Hooks: ``inject_backdoor``, usually ``poison_data``; ``trigger_inputs`` and
+    ``generate`` where the kit's do not fit.
+    """
+
+    kind = "attack"
+
+    def kit_params(self, params: AnyParams) -> Mapping[str, Any]:
+        """Values this attack suggests for the kit's parameters, e.g. the sampler its backdoor was built for.
+
+        They replace the kit's defaults; what the user sets replaces them. It may suggest only fields that declare
+        their ``stages``, none of which is ``detect`` or ``repair``: in those stages such a field has its default value
+        (:meth:`Params.for_stage`), so that no defense learns anything from it.
         """
         return {}
+
+
+class Defense(Plugin):
+    """Finds or removes a backdoor. Hooks: ``detect``, ``purify_inputs``, ``repair``, any of them.
+
+    Attributes:
+        level: what ``detect`` judges: the ``model``, each ``input``, or each row of the training ``data``.
+        access: what it needs. It gets just that, and tables show it:
+
+            * ``weights``: the model to judge or repair (``model``); without it ``model`` is None.
+            * ``predictions``: the model as a black box, ``ctx.query(inputs)``.
+            * ``clean-data``: a share of clean data (``data``); without it ``data`` is None.
+            * ``training-data``: the rows the model was trained on, roles hidden (``training_data``; at level ``data``
+              also ``suspects``, in the same order).
+            * ``training``: it trains the model itself: ``repair`` gets the model that training starts from, not the
+              backdoored one.
+            * ``reference``: a public base of the model, which its parameters name.
+    """
+
+    kind = "defense"
+    level: ClassVar[Level] = "model"
+    access: ClassVar[frozenset[Access]] = frozenset({"weights", "clean-data"})
+
+
+class Metric(Plugin):
+    """Measures a model and its outputs. Hook: ``score``."""
+
+    kind = "metric"
+
+
+class BuiltIn(BaseModel):
+    """A model or data set that comes with a kit.
+
+    Attributes:
+        name: what ``--model`` or ``--data`` takes.
+        task: the task it is for.
+        summary: what it is.
+        size: how large, in words: parameters of a model; number and shape of the samples.
+        quality: how good, in words, e.g. a Fréchet distance; "" for data.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    task: str
+    summary: str
+    size: str
+    quality: str = ""
+
+
+class Kit(Plugin):
+    """Serves one or several tasks: opens models and data, runs models, shows artifacts.
+
+    Attributes:
+        default_metrics: names of metrics for runs that name none; the task's extra installs them.
+        triggered_share: share of the evaluation inputs that also get the trigger, (0, 1], unless the user says.
+        precedence: of several tasks that a run's plugins leave open, the one whose kit has the highest is taken.
+    """
+
+    kind = "kit"
+    default_metrics: ClassVar[tuple[str, ...]] = ()
+    triggered_share: ClassVar[float] = 1.0
+    precedence: ClassVar[int] = 0
+
+    def models(self) -> list[BuiltIn]:
+        """The built-in models, the default one first. Light: nothing heavy is imported."""
+        return []
+
+    def data_sets(self) -> list[BuiltIn]:
+        """The built-in data sets, the default one first. Light."""
+        return []
+
+    def task_of(self, folder: Path) -> str | None:
+        """The task of a local model folder, or None if it is none of this kit's models. Light: it reads JSON files."""
+        return None
+
+    def tiny_secret(self, folder: Path, model: Model) -> Secret:
+        """A secret for the conformance tests of metrics, sealed in ``folder``."""
+        raise NotImplementedError(f"kit {self.name} has no tiny_secret: the conformance tests of metrics need it")
+
+    def perfect_outputs(self, folder: Path, outputs: Outputs, secret: Secret) -> Outputs:
+        """What a perfect attack gives for triggered inputs, as many as ``outputs``, sealed in ``folder``."""
+        raise NotImplementedError(f"kit {self.name} has no perfect_outputs: the conformance tests of metrics need it")
+
+
+class Observer(Plugin):
+    """Watches a run. Hooks: ``stage_started``, ``stage_progress``, ``stage_finished``."""
+
+    kind = "observer"
+
+
+class Executor(Plugin):
+    """Runs the stages of many runs on an engine; it comes with ``bdm sweep``."""
+
+    kind = "executor"
+
+
+BASES: Mapping[str, type[Plugin]] = {base.kind: base for base in (Attack, Defense, Metric, Kit, Observer, Executor)}
+"""Kind -> the class that its plugins derive from."""
 
 
 def identifier(plugin: Plugin | type[Plugin]) -> str:

@@ -8,8 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from bdm_core.manager import find
-from bdm_core.spec import build_params
+from bdm_core.discovery.candidates import find
+from bdm_core.run.specification import build_params
 from bdm_kit_diffusion.models import BUILTIN_MODELS
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bdm_core.interrupts import Terminated, exit_code, raise_on_sigterm, undisturbed
+from bdm_core.machine.interrupts import Terminated, exit_code, raise_on_sigterm, undisturbed
 
 TOY = Path(__file__).parent / "toy"
 SCRIPT = """

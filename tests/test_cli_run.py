@@ -149,10 +149,10 @@ def test_results_leave_out_a_run_that_failed(toys: FakeSite, tmp_path: Path) -> 
 
 def test_ctrl_c_is_one_line_that_says_how_to_continue(toys: FakeSite) -> None:
     code = """
-import bdm_core.runner
+import bdm_core.run.runner
 def interrupted(*arguments, **options):
     raise KeyboardInterrupt
-bdm_core.runner.run = interrupted
+bdm_core.run.runner.run = interrupted
 from bdm_cli.main import app
 app(["run", "--attack", "toyword"])
 """
@@ -163,11 +163,11 @@ app(["run", "--attack", "toyword"])
 
 def test_a_defect_keeps_its_traceback_without_local_variables(toys: FakeSite) -> None:
     code = """
-import bdm_core.runner
+import bdm_core.run.runner
 def defective(*arguments, **options):
     pass_phrase = "of local variables only"
     return 1 / 0
-bdm_core.runner.run = defective
+bdm_core.run.runner.run = defective
 from bdm_cli.main import app
 app(["run", "--attack", "toyword"])
 """
@@ -178,10 +178,10 @@ app(["run", "--attack", "toyword"])
 
 def test_a_full_disk_is_one_line(toys: FakeSite) -> None:
     code = """
-import errno, bdm_core.runner
+import errno, bdm_core.run.runner
 def full(*arguments, **options):
     raise OSError(errno.ENOSPC, "No space left on device", "runs/x")
-bdm_core.runner.run = full
+bdm_core.run.runner.run = full
 from bdm_cli.main import app
 app(["run", "--attack", "toyword"])
 """

@@ -14,12 +14,12 @@ from fake_site import FakeSite
 
 from bdm_core.artifacts import Data, Detection, Measurement
 from bdm_core.context import Context
+from bdm_core.discovery.origin import distribution_digest, source_digest
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.files import content_of, finite, list_files, parameters_by_content
-from bdm_core.keys import core_digest
-from bdm_core.origin import distribution_digest, source_digest
 from bdm_core.plugin import Field, Params
-from bdm_core.record import write_json
+from bdm_core.run.keys import core_digest
+from bdm_core.run.record import write_json
 
 
 def test_a_file_counts_by_content_and_a_name_by_itself(tmp_path: Path) -> None:

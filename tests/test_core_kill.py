@@ -16,8 +16,8 @@ TOY = Path(__file__).parent / "toy"
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from bdm_core.runner import run
-from bdm_core.spec import RunSpec
+from bdm_core.run.runner import run
+from bdm_core.run.specification import RunSpec
 params = {"attack:toy": {"steps": 40, "pause": float(sys.argv[2])}}
 spec = RunSpec(attack="toy", detect="toy", repair="toy", device="cpu", data_share=0.5, params=params)
 view = run(spec, Path(sys.argv[1]))

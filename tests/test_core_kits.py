@@ -6,8 +6,8 @@ import pytest
 from cli_process import bdm, error_line, install_toys
 from fake_site import FakeSite
 
+from bdm_core.discovery.tasks import choose_kit, choose_task, kits_by_task
 from bdm_core.errors import PluginError, UserError
-from bdm_core.kits import choose_kit, choose_task, kits_by_task
 
 KIT = """
     from cli_toys import Kit

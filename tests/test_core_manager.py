@@ -6,9 +6,9 @@ import sys
 import pytest
 from fake_site import FakeSite
 
+from bdm_core.discovery.candidates import ALLOW_LIST, find, installed, scoped
+from bdm_core.discovery.origin import source_digest
 from bdm_core.errors import PluginError
-from bdm_core.manager import ALLOW_LIST, find, installed, scoped
-from bdm_core.origin import source_digest
 
 GOOD = """
     from bdm_core.plugin import Plugin, hookimpl
@@ -132,7 +132,7 @@ def test_the_source_digest_changes_with_code_and_data_but_not_with_caches(fake_s
 
 def test_the_core_imports_nothing_heavy() -> None:
     code = (
-        "import sys, bdm_core.runner, bdm_core.manager, bdm_core.hookspecs; "
+        "import sys, bdm_core.run.runner, bdm_core.discovery.candidates, bdm_core.hookspecs; "
         "print([m for m in ('torch', 'numpy', 'diffusers', 'transformers', 'rich', 'typer') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from fake_site import FakeSite
 
+from bdm_core.discovery.candidates import find
 from bdm_core.errors import PluginError, UserError
-from bdm_core.manager import find
 from bdm_core.plugin import Field, Params, Plugin
-from bdm_core.prepare import prepare
-from bdm_core.spec import RunSpec, build_params, load_spec, parse_set
+from bdm_core.run.preparation import prepare
+from bdm_core.run.specification import RunSpec, build_params, load_spec, parse_set
 
 CELL = RunSpec(attack="toy", detect="toy", repair="toy", device="cpu", data_share=0.5)
 ATTACK = """

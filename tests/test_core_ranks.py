@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 from fake_site import FakeSite
 
-from bdm_core import ranks
 from bdm_core.errors import PluginError
-from bdm_core.ranks import Launch
-from bdm_core.store import Store
+from bdm_core.run import ranks
+from bdm_core.run.ranks import Launch
+from bdm_core.store.store import Store
 
 TOY = Path(__file__).parent / "toy"
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from bdm_core.runner import run
-from bdm_core.spec import RunSpec
+from bdm_core.run.runner import run
+from bdm_core.run.specification import RunSpec
 name, params = sys.argv[2], json.loads(sys.argv[3])
 spec = RunSpec(attack=name, detect="toy", repair="toy", device="cpu", data_share=0.5, params={f"attack:{name}": params})
 view = run(spec, Path(sys.argv[1]))
@@ -33,7 +33,7 @@ TOGETHER = """
 import os, time
 from pathlib import Path
 from bdm_core.plugin import hookimpl
-from bdm_core.ranks import require_all_ranks
+from bdm_core.run.ranks import require_all_ranks
 from bdm_toy.attack import ToyAttack
 
 
@@ -163,7 +163,7 @@ def test_a_rank_that_did_not_see_rank_0_before_it_was_killed_does_not_wait(
     monkeypatch.setattr(ranks, "GRACE_SECONDS", -1.0)
     script = (
         "import os, signal\nfrom pathlib import Path\n"
-        "from bdm_core.ranks import Launch\nfrom bdm_core.store import Store\n"
+        "from bdm_core.run.ranks import Launch\nfrom bdm_core.store.store import Store\n"
         f"store = Store(Path({str(tmp_path)!r}))\nstore.prepare()\n"
         f"os.getppid = lambda: {os.getppid()}\n"
         "Launch(store).__enter__()\nos.kill(os.getpid(), signal.SIGKILL)\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bdm_core.errors import UserError
-from bdm_core.redaction import HIDDEN, names_credential, redact, without_credentials
-from bdm_core.spec import load_spec
+from bdm_core.machine.redaction import HIDDEN, names_credential, redact, without_credentials
+from bdm_core.run.specification import load_spec
 
 
 @pytest.mark.parametrize(

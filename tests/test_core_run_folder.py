@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bdm_core.errors import StoreError
-from bdm_core.record import RunFolder, RunView, runs_in
-from bdm_core.runner import run
-from bdm_core.spec import RunSpec
+from bdm_core.run.record import RunFolder, RunView, runs_in
+from bdm_core.run.runner import run
+from bdm_core.run.specification import RunSpec
 
 CELL = RunSpec(attack="toy", detect="toy", repair="toy", device="cpu", data_share=0.5)
 

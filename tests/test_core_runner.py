@@ -8,11 +8,11 @@ from fake_site import FakeSite
 
 from bdm_core.artifacts import Backdoored, Detection
 from bdm_core.errors import BdmError, StageError, StoreError, UserError
-from bdm_core.lease import Lease
-from bdm_core.prepare import prepare
-from bdm_core.record import RunView, runs_in
-from bdm_core.runner import ROWS, run, scan
-from bdm_core.spec import RunSpec
+from bdm_core.run.preparation import prepare
+from bdm_core.run.record import RunView, runs_in
+from bdm_core.run.runner import ROWS, run, scan
+from bdm_core.run.specification import RunSpec
+from bdm_core.store.lease import Lease
 
 CELL = RunSpec(attack="toy", detect="toy", repair="toy", device="cpu", data_share=0.5)
 

@@ -7,7 +7,7 @@ import pytest
 
 from bdm_core.errors import UserError
 from bdm_core.plugin import Field, Params, Plugin
-from bdm_core.spec import build_params, load_spec, parse_set, stage_seed
+from bdm_core.run.specification import build_params, load_spec, parse_set, stage_seed
 
 
 class SampleParams(Params):

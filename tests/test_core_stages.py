@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from fake_site import FakeSite
 
-from bdm_core import inputs as inputs_module
-from bdm_core import paths
 from bdm_core.errors import BdmError, PluginError, StageError, StoreError, UserError
-from bdm_core.record import RunView
-from bdm_core.runner import run
-from bdm_core.spec import RunSpec
+from bdm_core.run import inputs as inputs_module
+from bdm_core.run.record import RunView
+from bdm_core.run.runner import run
+from bdm_core.run.specification import RunSpec
+from bdm_core.store import paths
 
 CELL = RunSpec(attack="toy", detect="toy", repair="toy", device="cpu", data_share=0.5)
 ATTACK = """

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from bdm_core.spec import build_params
+from bdm_core.run.specification import build_params
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -88,7 +88,7 @@ def test_the_population_is_half_clean_and_every_setting_is_valid(monkeypatch: py
     halves = [sum(m.half == half and (m.attack is None) is plain for m in members)
               for half in ("calibration", "test") for plain in (True, False)]  # fmt: skip
     assert min(halves) >= 20
-    from bdm_core.manager import find
+    from bdm_core.discovery.candidates import find
 
     for member in [*members, *second]:
         if member.attack is not None:

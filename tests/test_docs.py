@@ -14,7 +14,7 @@ import pytest
 
 from bdm_core import artifacts, hookspecs
 from bdm_core.context import Context
-from bdm_core.paths import EVENTS, LOG, REPORT, RESULTS, RUN_RECORD, STAGES
+from bdm_core.store.paths import EVENTS, LOG, REPORT, RESULTS, RUN_RECORD, STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

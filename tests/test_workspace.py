@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bdm_core.manager import NAME_PATTERN, TYPE_GROUPS
+from bdm_core.discovery.candidates import NAME_PATTERN, TYPE_GROUPS
 from bdm_core.testing.common import HEAVY
 
 ROOT = Path(__file__).resolve().parent.parent

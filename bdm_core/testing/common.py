@@ -14,11 +14,11 @@ import pytest
 
 from bdm_core import API_VERSION, hookspecs
 from bdm_core.artifacts import PICKLE_SUFFIXES, Artifact, Model, Secret, list_files
+from bdm_core.discovery.candidates import NAME_PATTERN, installed, scoped
 from bdm_core.errors import BdmError
 from bdm_core.hooks import implements
-from bdm_core.manager import NAME_PATTERN, installed, scoped
 from bdm_core.plugin import Params, Plugin, identifier
-from bdm_core.spec import build_params
+from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench, Call, artifacts_in, kit_for, resolve
 
 HEAVY = ("torch", "numpy", "diffusers", "transformers", "accelerate", "sklearn")

@@ -11,8 +11,8 @@ import pytest
 
 from bdm_core import hooks
 from bdm_core.artifacts import MANIFEST, Artifact, Data
+from bdm_core.discovery.candidates import installed
 from bdm_core.errors import BdmError
-from bdm_core.manager import installed
 from bdm_core.testing.common import StageConformance
 from bdm_core.testing.contents import Row, all_finite, count_of, mean_change, rows_of
 from bdm_core.testing.tiny import TINY, Bench, Call

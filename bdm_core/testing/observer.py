@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bdm_core import hooks
-from bdm_core.manager import scoped
+from bdm_core.discovery.candidates import scoped
 from bdm_core.testing import guard
 from bdm_core.testing.common import PluginConformance
 from bdm_core.testing.tiny import new_context

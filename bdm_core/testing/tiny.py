@@ -11,11 +11,11 @@ from typing import Any, TypeVar, cast
 from bdm_core import hooks
 from bdm_core.artifacts import Artifact, Data, Model, Outputs, Record, Secret, canonical_json, list_files
 from bdm_core.context import Context
-from bdm_core.kits import choose_kit
-from bdm_core.manager import find, scoped
+from bdm_core.discovery.candidates import find, scoped
+from bdm_core.discovery.tasks import choose_kit
 from bdm_core.plugin import Params, Plugin, identifier
-from bdm_core.spec import build_params
-from bdm_core.store import input_digests
+from bdm_core.run.specification import build_params
+from bdm_core.store.store import input_digests
 from bdm_core.testing import guard
 
 TINY = "tiny"

@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
 from bdm_core.errors import BdmError, StageError
-from bdm_core.interrupts import exit_code
+from bdm_core.machine.interrupts import exit_code
 
 TRACEBACK = "BDM_TRACEBACK"
 """Environment variable: if set, expected errors keep their traceback too, for authors of plugins."""
@@ -48,7 +48,7 @@ def print_json(document: Any) -> None:
 
 def command_line() -> str:
     """The command as given, quoted for a shell, with what looks like a credential hidden."""
-    from bdm_core.record import redact
+    from bdm_core.run.record import redact
 
     return "bdm " + redact(shlex.join(redact(argument) for argument in sys.argv[1:]))
 
@@ -100,7 +100,7 @@ class Commands(LightGroup):
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            from bdm_core.store import disk_error
+            from bdm_core.store.store import disk_error
 
             full = disk_error(error)
             say(f"error: {one_line(str(full))}")

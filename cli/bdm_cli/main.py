@@ -9,7 +9,7 @@ import typer
 
 from bdm_cli import import_, plugins, report, results, run, scan
 from bdm_cli.console import Commands
-from bdm_core.interrupts import raise_on_sigterm
+from bdm_core.machine.interrupts import raise_on_sigterm
 
 app = typer.Typer(
     name="bdm",

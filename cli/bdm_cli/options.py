@@ -14,8 +14,8 @@ import typer
 from bdm_cli.console import warn
 
 if TYPE_CHECKING:
-    from bdm_core.record import RunView
-    from bdm_core.spec import RunSpec
+    from bdm_core.run.record import RunView
+    from bdm_core.run.specification import RunSpec
 
 PROGRESS = "progress"
 """The observer that is used if it is installed."""
@@ -42,7 +42,7 @@ NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.htm
 
 def with_progress(spec: RunSpec, quiet: bool) -> RunSpec:
     """The specification with the progress observer, if it is installed, nothing else was chosen, and not ``quiet``."""
-    from bdm_core.manager import installed
+    from bdm_core.discovery.candidates import installed
 
     if quiet or spec.observers or not any(item.name == PROGRESS for item in installed("observer")):
         return spec
@@ -52,7 +52,7 @@ def with_progress(spec: RunSpec, quiet: bool) -> RunSpec:
 def write_report(view: RunView) -> Path:
     """Write ``report.html`` into the run's folder and return its path."""
     from bdm_cli.html.page import render
-    from bdm_core.paths import REPORT
+    from bdm_core.store.paths import REPORT
 
     path = view.folder / REPORT
     path.write_text(render(view), encoding="utf-8")

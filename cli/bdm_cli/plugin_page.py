@@ -10,7 +10,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bdm_core.manager import Candidate
+    from bdm_core.discovery.candidates import Candidate
     from bdm_core.plugin import Params, Plugin
 
 HOOKS_OF_KIND = {
@@ -32,7 +32,7 @@ def describe(candidate: Candidate) -> dict[str, Any]:
     """
     from bdm_core import hooks, hookspecs
     from bdm_core.errors import PluginError, UserError
-    from bdm_core.spec import build_params
+    from bdm_core.run.specification import build_params
 
     plugin: Plugin = candidate.load()
     found = [name for name in vars(hookspecs) if hooks.implements(plugin, name)]

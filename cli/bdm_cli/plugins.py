@@ -19,7 +19,7 @@ from bdm_cli.console import LightCommand, LightGroup, one_line, out, print_json,
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bdm_core.manager import Candidate
+    from bdm_core.discovery.candidates import Candidate
 
 app = typer.Typer(
     cls=LightGroup, help="Installed plugins: list, show, check, install, uninstall, new.", no_args_is_help=True
@@ -36,8 +36,8 @@ def list_plugins(
 
     Nothing of them is imported, so broken ones are listed too.
     """  # KIND is taken from ctx.args, because Typer loads pydantic for every parameter that is no flag
+    from bdm_core.discovery.candidates import TYPE_GROUPS, installed
     from bdm_core.errors import UserError
-    from bdm_core.manager import TYPE_GROUPS, installed
 
     kind = ctx.args[0] if ctx.args else None
     if kind is not None and kind not in TYPE_GROUPS.values():
@@ -93,8 +93,8 @@ def check_plugins(
 ) -> None:
     """Load each plugin in turn and say in one line what is wrong with it. Exit code 1 if one is broken."""
     from bdm_cli.plugin_page import describe
+    from bdm_core.discovery.candidates import installed
     from bdm_core.errors import BdmError
-    from bdm_core.manager import installed
 
     broken = 0
     console = out()
@@ -155,8 +155,8 @@ def candidate_of(name: str) -> Candidate:
     Raises:
         UserError: no plugin has the name, or several kinds have it.
     """
+    from bdm_core.discovery.candidates import TYPE_GROUPS, find, installed
     from bdm_core.errors import PluginError, UserError
-    from bdm_core.manager import TYPE_GROUPS, find, installed
 
     kind, colon, rest = name.partition(":")
     if colon and kind in TYPE_GROUPS.values():
@@ -176,7 +176,7 @@ def candidate_of(name: str) -> Candidate:
 def _pip(action: str, arguments: list[str]) -> None:
     import shlex
 
-    from bdm_core.record import redact
+    from bdm_core.run.record import redact
 
     command = [sys.executable, "-m", "pip", action, *arguments]
     say(redact(shlex.join(command)))

@@ -16,7 +16,7 @@ def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a run, or folder of runs.", metavar="DIR")],
 ) -> None:
     """Write report.html for one run, or for every run in a folder."""
-    from bdm_core.record import runs_in
+    from bdm_core.run.record import runs_in
 
     for view in runs_in(folder):
         out().print(Text(str(write_report(view))), soft_wrap=True)

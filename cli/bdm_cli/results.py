@@ -39,7 +39,7 @@ def results(
     """Compare runs: a row for each cell and model, with mean ± standard deviation over the seeds."""
     from bdm_cli.comparison import lines
     from bdm_cli.summary import summarise
-    from bdm_core.record import runs_in
+    from bdm_core.run.record import runs_in
 
     views = runs_in(folder)
     complete = [view for view in views if view.record["status"] == "complete"]

@@ -13,7 +13,7 @@ from bdm_cli.console import command_line, out, print_json
 from bdm_cli.numbers import seconds
 
 if TYPE_CHECKING:
-    from bdm_core.record import RunView
+    from bdm_core.run.record import RunView
 
 
 def run(
@@ -53,8 +53,8 @@ def run(
     Giving the same command again continues an interrupted run and reuses every finished stage.
     """
     from bdm_core.errors import UserError
-    from bdm_core.runner import run as run_cell
-    from bdm_core.spec import load_spec
+    from bdm_core.run.runner import run as run_cell
+    from bdm_core.run.specification import load_spec
 
     given = {
         "attack": attack,

@@ -7,8 +7,8 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from bdm_core.discovery.candidates import NAME_PATTERN
 from bdm_core.errors import UserError
-from bdm_core.manager import NAME_PATTERN
 
 SUFFIX = ".tmpl"
 """Template files end so, which keeps linters and test runners off them."""

@@ -44,8 +44,8 @@ def scan(
 ) -> None:
     """Judge a model: one verdict of each defense, with score, threshold and p-value."""
     from bdm_core.errors import UserError
-    from bdm_core.runner import scan as scan_model
-    from bdm_core.spec import load_spec
+    from bdm_core.run.runner import scan as scan_model
+    from bdm_core.run.specification import load_spec
 
     given = {"model": model, "data": data, "task": task, "kit": kit, "seed": seed, "device": device,
              "data_share": data_share}  # fmt: skip
@@ -86,9 +86,9 @@ def detectors(task: str | None) -> list[str]:
     Raises:
         UserError: no installed defense detects.
     """
+    from bdm_core.discovery.candidates import installed
     from bdm_core.errors import PluginError, UserError
     from bdm_core.hooks import implements
-    from bdm_core.manager import installed
 
     candidates = installed("defense")
     if any(item.name == PREFERRED for item in candidates):

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bdm_cli.tables import ROWS, metric_label
-from bdm_core.artifacts import canonical_json
+from bdm_core.files import canonical_json
 
 if TYPE_CHECKING:
-    from bdm_core.record import RunView
+    from bdm_core.run.record import RunView
 
 ROLE_OF_ROW = {"clean": "clean", "backdoored": "backdoored", "model": "model"}
 """Rows that may carry a detector's verdict -> the role under which run.json keeps it."""

@@ -15,7 +15,7 @@ from rich.text import Text
 from bdm_cli.numbers import ARROWS, memory, number, seconds
 
 if TYPE_CHECKING:
-    from bdm_core.record import RunView
+    from bdm_core.run.record import RunView
 
 ROWS = ("clean", "clean under trigger", "backdoored", "repaired")
 LABEL_WIDTH = 20

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from bdm_core.artifacts import Backdoored, Data, Detection, Evidence, Measurement, Model, Outputs, Secret
-from bdm_core.record import RunFolder, RunView
-from bdm_core.store import StageRecord, Store, stage_key
+from bdm_core.run.record import RunFolder, RunView
+from bdm_core.store.store import StageRecord, Store, stage_key
 
 TASK = "unconditional-image-generation"
 VOID = {"img", "meta", "br", "hr"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bdm_cli.html import render
-from bdm_core.record import RunView
+from bdm_core.run.record import RunView
 
 Run = Callable[..., RunView]
 Words = Callable[[str], str]

@@ -12,7 +12,7 @@ import pytest
 
 from bdm_cli.html import render
 from bdm_core.artifacts import Detection, Measurement
-from bdm_core.record import RunView
+from bdm_core.run.record import RunView
 
 Run = Callable[..., RunView]
 Words = Callable[[str], str]

@@ -8,7 +8,7 @@ from typing import Any
 
 from bdm_core.artifacts import Artifact, Backdoored, Detection, Secret
 from bdm_core.errors import BdmError
-from bdm_core.record import RunView
+from bdm_core.run.record import RunView
 
 
 class Material:

@@ -7,7 +7,7 @@ from importlib import resources
 from bdm_cli.html import provenance, samples, stages, table, trigger, verdict
 from bdm_cli.html.markup import Html, join, tag
 from bdm_cli.html.material import Material
-from bdm_core.record import RunView
+from bdm_core.run.record import RunView
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """The browser itself refuses to load anything, even if text in the run were to slip through."""

@@ -45,7 +45,7 @@ class Lease:
 
     Args:
         path: the lease file; its folder must exist.
-        launcher: what started the holder; further ranks of a launch compare it, see :mod:`bdm_core.ranks`.
+        launcher: what started the holder; further ranks of a launch compare it, see :mod:`bdm_core.run.ranks`.
     """
 
     def __init__(self, path: Path, launcher: str = "") -> None:

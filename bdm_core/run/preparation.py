@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
+from bdm_core.discovery.candidates import Candidate, find
+from bdm_core.discovery.tasks import choose_kit, choose_task
 from bdm_core.errors import PluginError, UserError
 from bdm_core.hooks import implements
-from bdm_core.kits import choose_kit, choose_task
-from bdm_core.manager import Candidate, find
 from bdm_core.plugin import Params, Plugin, identifier
-from bdm_core.spec import RunSpec, build_params
+from bdm_core.run.specification import RunSpec, build_params
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bdm_core import paths
 from bdm_core.artifacts import Artifact, Measurement
 from bdm_core.errors import StoreError, UserError
 from bdm_core.files import finite
-from bdm_core.lease import Lease
-from bdm_core.redaction import redact
-from bdm_core.store import Store, report_disk_errors
+from bdm_core.machine.redaction import redact
+from bdm_core.store import paths
+from bdm_core.store.lease import Lease
+from bdm_core.store.store import Store, report_disk_errors
 
 __all__ = ["SCHEMA_VERSION", "RunFolder", "RunView", "redact", "runs_in", "write_json"]
 

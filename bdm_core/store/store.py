@@ -22,11 +22,12 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from bdm_core import artifacts, paths
-from bdm_core.artifacts import Artifact, Record, canonical_json
+from bdm_core import artifacts
+from bdm_core.artifacts import Artifact, Record
 from bdm_core.errors import ArtifactError, BdmError, StoreError
-from bdm_core.files import check_relative
-from bdm_core.lease import Lease
+from bdm_core.files import canonical_json, check_relative
+from bdm_core.store import paths
+from bdm_core.store.lease import Lease
 
 FORMAT_SALT: Final = 1
 """Raise it when the meaning of stored stages changes: old ones are then not found any more."""

@@ -14,10 +14,10 @@ from bdm_core.errors import PluginError
 from bdm_core.files import content_of
 from bdm_core.hooks import implements
 from bdm_core.plugin import Params
-from bdm_core.prepare import Loaded, Prepared
-from bdm_core.record import RunFolder
-from bdm_core.spec import stage_seed
-from bdm_core.stages import StageRunner
+from bdm_core.run.preparation import Loaded, Prepared
+from bdm_core.run.record import RunFolder
+from bdm_core.run.specification import stage_seed
+from bdm_core.run.stages import StageRunner
 
 
 def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str, Detection]:

@@ -18,10 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bdm_core import paths
 from bdm_core.errors import PluginError, StoreError
-from bdm_core.lease import STALE_SECONDS, Lease
-from bdm_core.store import Store, report_disk_errors
+from bdm_core.store import paths
+from bdm_core.store.lease import STALE_SECONDS, Lease
+from bdm_core.store.store import Store, report_disk_errors
 
 POLL_SECONDS = 0.2
 START_SECONDS = 300.0

@@ -6,12 +6,12 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from bdm_core.environment import NUMERICAL, versions
+from bdm_core.discovery.origin import source_digest
 from bdm_core.files import parameters_by_content
-from bdm_core.origin import source_digest
-from bdm_core.prepare import Loaded
-from bdm_core.redaction import without_credentials
-from bdm_core.store import input_digests
+from bdm_core.machine.environment import NUMERICAL, versions
+from bdm_core.machine.redaction import without_credentials
+from bdm_core.run.preparation import Loaded
+from bdm_core.store.store import input_digests
 
 
 def stage_payload(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from bdm_core import API_VERSION
+from bdm_core.discovery.origin import distribution_digest
 from bdm_core.errors import PluginError
-from bdm_core.origin import distribution_digest
 
 if TYPE_CHECKING:
     from bdm_core.plugin import Plugin

@@ -17,18 +17,18 @@ from pydantic import JsonValue
 from bdm_core import hooks
 from bdm_core.artifacts import artifacts_in
 from bdm_core.context import Context
+from bdm_core.discovery.candidates import scoped
 from bdm_core.errors import BdmError, StageError
-from bdm_core.inputs import Watch, hand_over_blind
-from bdm_core.keys import stage_payload
-from bdm_core.lease import Lease
-from bdm_core.manager import scoped
-from bdm_core.observers import NOT_THE_STAGES, Observers
+from bdm_core.machine.resources import peak_memory_bytes, reset_peak_memory
 from bdm_core.plugin import Params
-from bdm_core.prepare import Loaded
-from bdm_core.ranks import POLL_SECONDS, Launch, lone_hook
-from bdm_core.resources import peak_memory_bytes, reset_peak_memory
-from bdm_core.spec import stage_seed
-from bdm_core.store import StageRecord, Store, disk_error, report_disk_errors, stage_key
+from bdm_core.run.inputs import Watch, hand_over_blind
+from bdm_core.run.keys import stage_payload
+from bdm_core.run.observers import NOT_THE_STAGES, Observers
+from bdm_core.run.preparation import Loaded
+from bdm_core.run.ranks import POLL_SECONDS, Launch, lone_hook
+from bdm_core.run.specification import stage_seed
+from bdm_core.store.lease import Lease
+from bdm_core.store.store import StageRecord, Store, disk_error, report_disk_errors, stage_key
 
 DISTRIBUTED_STAGES = frozenset({"inject-backdoor", "repair"})
 """Stages whose hook every process of an ``accelerate launch`` enters, if its plugin is ``distributed``."""

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from bdm_core.manager import scoped
-from bdm_core.prepare import Loaded
+from bdm_core.discovery.candidates import scoped
+from bdm_core.run.preparation import Loaded
 
 NOT_THE_STAGES = {"not_the_stages": True}
 """``extra`` of log records that do not belong to the stage which is running."""

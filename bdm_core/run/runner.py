@@ -15,18 +15,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bdm_core import paths
 from bdm_core.artifacts import Detection
-from bdm_core.cell import run_cell, scan_model
-from bdm_core.environment import git_commit, hardware, versions
 from bdm_core.errors import BdmError, UserError
-from bdm_core.interrupts import undisturbed
-from bdm_core.prepare import Prepared, prepare
-from bdm_core.record import RunFolder, RunView
-from bdm_core.redaction import redact, without_credentials
-from bdm_core.spec import RunSpec
-from bdm_core.stages import Finished, StageRunner
-from bdm_core.store import Store
+from bdm_core.machine.environment import git_commit, hardware, versions
+from bdm_core.machine.interrupts import undisturbed
+from bdm_core.machine.redaction import redact, without_credentials
+from bdm_core.run.cell import run_cell, scan_model
+from bdm_core.run.preparation import Prepared, prepare
+from bdm_core.run.record import RunFolder, RunView
+from bdm_core.run.specification import RunSpec
+from bdm_core.run.stages import Finished, StageRunner
+from bdm_core.store import paths
+from bdm_core.store.store import Store
 
 ROWS = ("clean", "clean under trigger", "backdoored", "repaired")
 """The rows of every result table."""
@@ -44,7 +44,7 @@ def run(spec: RunSpec, out: Path, *, name: str | None = None, command: str = "")
         command: the command line, for the record.
 
     Raises:
-        BdmError: see :func:`bdm_core.prepare.prepare` and :meth:`bdm_core.stages.StageRunner.run`.
+        BdmError: see :func:`bdm_core.run.preparation.prepare` and :meth:`bdm_core.run.stages.StageRunner.run`.
     """
     return _in_folder(prepare(spec), out, name, command, run_cell)
 

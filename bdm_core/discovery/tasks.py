@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bdm_core.discovery.candidates import Candidate, find, installed
 from bdm_core.errors import PluginError, UserError
-from bdm_core.manager import Candidate, find, installed
 from bdm_core.plugin import Plugin, identifier
 
 PREFERRED_TASK = "unconditional-image-generation"

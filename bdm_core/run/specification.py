@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bdm_core.errors import UserError
 from bdm_core.files import all_finite
+from bdm_core.machine.redaction import names_credential
 from bdm_core.plugin import KINDS, Params, Plugin, identifier
-from bdm_core.redaction import names_credential
 
 
 class RunSpec(BaseModel):

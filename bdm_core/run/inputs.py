@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bdm_core.artifacts import MANIFEST, Artifact, Record, artifacts_in
+from bdm_core.artifacts import Artifact, Record, artifacts_in
 from bdm_core.errors import StageError
+from bdm_core.files import MANIFEST
 
 State = dict[str, tuple[int, int]]
 

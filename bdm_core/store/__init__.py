@@ -1,0 +1,1 @@
+"""Finished stages on disk, and who works on the unfinished ones."""
