@@ -1,33 +1,18 @@
 """The core of bdm: hook specifications, artifacts, the stage store and the runner.
 
-It imports the standard library, pluggy, pydantic and PyYAML, and never a numerical library. ``import bdm_core`` costs
-nothing: a name below is imported when it is used first.
+It imports the standard library, pluggy and pydantic, and never a numerical library. ``import bdm_core`` costs nothing:
+a name below is imported when it is used first.
 
 What an author needs stands here: ``from bdm_core import Attack, Params, Field, hookimpl, Data, Model, Context``. So
-does the Python interface that the command line uses: :func:`run`, :func:`scan`, :func:`results`, :func:`plugins`.
+does the Python interface that the command line uses: :func:`run`, :func:`scan`, :func:`results`.
 """
-
-from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bdm_core.api import plugins, results, run, scan
-    from bdm_core.artifacts import (
-        Artifact,
-        Backdoored,
-        Data,
-        Detection,
-        Evidence,
-        Measurement,
-        Model,
-        Outputs,
-        Purified,
-        Record,
-        Secret,
-        Subject,
-    )
+    from bdm_core.api import results, run, scan
+    from bdm_core.artifacts import Artifact, Data, Evidence, Model, Outputs, Record, Secret
     from bdm_core.context import Context
     from bdm_core.errors import ArtifactError, BdmError, PluginError, StageError, StoreError, UserError
     from bdm_core.figures import Arrays, Audio, Curves, Figure, Pictures, Span, Texts
@@ -44,30 +29,66 @@ if TYPE_CHECKING:
         Plugin,
         hookimpl,
     )
+    from bdm_core.records import Backdoored, Detection, Measurement, Purified, Subject
     from bdm_core.run.record import RunView
     from bdm_core.run.specification import RunSpec
 
 API_VERSION = 2
 """The version of the plugin interface. A plugin states the one it was written for in ``Plugin.api``."""
 
-_HOMES = {
-    "api": "plugins results run scan",
-    "artifacts": "Artifact Backdoored Data Detection Evidence Measurement Model Outputs Purified Record Secret Subject",
-    "context": "Context",
-    "errors": "ArtifactError BdmError PluginError StageError StoreError UserError",
-    "figures": "Arrays Audio Curves Figure Pictures Span Texts",
-    "plugin": "Attack BuiltIn Defense Executor Field Kit Metric Observer Params Plugin hookimpl",
-    "run.record": "RunView",
-    "run.specification": "RunSpec",
-}
-_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
-__all__ = ["API_VERSION", *_HOME]  # noqa: PLE0604 - names of the table above
+__all__ = [
+    "API_VERSION",
+    "Arrays",
+    "Artifact",
+    "ArtifactError",
+    "Attack",
+    "Audio",
+    "Backdoored",
+    "BdmError",
+    "BuiltIn",
+    "Context",
+    "Curves",
+    "Data",
+    "Defense",
+    "Detection",
+    "Evidence",
+    "Executor",
+    "Field",
+    "Figure",
+    "Kit",
+    "Measurement",
+    "Metric",
+    "Model",
+    "Observer",
+    "Outputs",
+    "Params",
+    "Pictures",
+    "Plugin",
+    "PluginError",
+    "Purified",
+    "Record",
+    "RunSpec",
+    "RunView",
+    "Secret",
+    "Span",
+    "StageError",
+    "StoreError",
+    "Subject",
+    "Texts",
+    "UserError",
+    "hookimpl",
+    "results",
+    "run",
+    "scan",
+]
+_MODULES = ("plugin", "artifacts", "records", "context", "errors", "figures", "run.specification", "run.record", "api")
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    home = next(path for path in _MODULES if name in vars(importlib.import_module(f"{__name__}.{path}")))
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
 
 
 def __dir__() -> list[str]:

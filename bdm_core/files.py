@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -129,6 +130,15 @@ def parameters_by_content(value: Any) -> Any:
         except OSError:  # a long text, not a path
             return value
     return value
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make ``target`` a hard link to a file, or a read-only copy where there are no links."""
+    try:
+        os.link(source, target)
+    except OSError:  # another device, or a file system without hard links
+        shutil.copyfile(source, target)
+        target.chmod(0o444)
 
 
 def _listing(root: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pluggy
 
-from bdm_core import artifacts, context, figures, hookspecs, plugin
+from bdm_core import artifacts, context, figures, hookspecs, plugin, records
 from bdm_core.errors import PluginError
 
 HOOKS: dict[str, dict[str, Any]] = {
@@ -26,7 +26,7 @@ def implements(plugin: object, hook: str) -> bool:
 @functools.cache
 def annotations_of(hook: str) -> dict[str, Any]:
     """The types of a hook's arguments by name, and under ``return`` what it returns."""
-    known = {**vars(artifacts), **vars(context), **vars(figures), **vars(plugin)}
+    known = {**vars(artifacts), **vars(records), **vars(context), **vars(figures), **vars(plugin)}
     return typing.get_type_hints(getattr(hookspecs, hook), localns=known)
 
 

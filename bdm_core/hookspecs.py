@@ -12,21 +12,11 @@ from typing import TYPE_CHECKING
 from bdm_core.plugin import hookspec
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import (
-        Artifact,
-        Backdoored,
-        Data,
-        Detection,
-        Measurement,
-        Model,
-        Outputs,
-        Purified,
-        Secret,
-        Subject,
-    )
+    from bdm_core.artifacts import Artifact, Data, Model, Outputs, Secret
     from bdm_core.context import Context
     from bdm_core.figures import Figure
     from bdm_core.plugin import Params
+    from bdm_core.records import Backdoored, Detection, Measurement, Purified, Subject
 
 
 @hookspec(firstresult=True)

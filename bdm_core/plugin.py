@@ -25,7 +25,7 @@ hookspec = pluggy.HookspecMarker("bdm")
 hookimpl = pluggy.HookimplMarker("bdm")
 
 
-def Field(  # noqa: N802 - it stands for pydantic's
+def Field(
     default: Any = ..., *, description: str, stages: Sequence[str] | None = None, calibrated: bool = False, **more: Any
 ) -> Any:
     """A parameter: pydantic's ``Field`` with a description and two marks of its own.

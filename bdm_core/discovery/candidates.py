@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.metadata
 import inspect
+import logging
 import os
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pluggy
 
 from bdm_core import API_VERSION
-from bdm_core.discovery.origin import distribution_digest
 from bdm_core.errors import PluginError
 
 if TYPE_CHECKING:
     from bdm_core.plugin import Plugin
 
 TYPE_GROUPS = {f"bdm.{kind}s": kind for kind in ("attack", "defense", "metric", "kit", "observer", "executor")}
+TASKS = "bdm.tasks"
+"""The entry-point group that says which task a plugin works for: ``TASK`` or ``TASK.ANYTHING`` = its target."""
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9-]*")
 ALLOW_LIST = "BDM_PLUGINS"
 """Environment variable: if set, a comma-separated list of the distributions whose plugins may be loaded."""
@@ -27,14 +31,21 @@ ALLOW_LIST = "BDM_PLUGINS"
 
 @dataclass(frozen=True)
 class Candidate:
-    """An installed plugin that is known from metadata alone; nothing of it has been imported."""
+    """An installed plugin that is known from metadata alone; nothing of it has been imported.
+
+    Attributes:
+        kind: its kind.
+        name: its name.
+        target: ``package.module:Class``.
+        tasks: the tasks it works for, from the entry-point group ``bdm.tasks``; empty for every task.
+        entry: its entry point.
+        dist: the distribution it comes from.
+    """
 
     kind: str
     name: str
     target: str
-    distribution: str
-    version: str
-    summary: str
+    tasks: frozenset[str]
     entry: importlib.metadata.EntryPoint
     dist: importlib.metadata.Distribution
 
@@ -42,6 +53,29 @@ class Candidate:
     def id(self) -> str:
         """``kind:name``."""
         return f"{self.kind}:{self.name}"
+
+    @functools.cached_property
+    def _headers(self) -> dict[str, str]:
+        return headers_of(self.dist)
+
+    @property
+    def distribution(self) -> str:
+        """The distribution's name."""
+        return self._headers.get("name", "")
+
+    @property
+    def version(self) -> str:
+        """The distribution's version."""
+        return self._headers.get("version", "")
+
+    @property
+    def summary(self) -> str:
+        """The distribution's summary; "" without one."""
+        return self._headers.get("summary", "")
+
+    def serves(self, task: str | None) -> bool:
+        """Whether it works for a task; everything does for None."""
+        return task is None or not self.tasks or task in self.tasks
 
     @property
     def package(self) -> str:
@@ -59,7 +93,7 @@ class Candidate:
         Raises:
             PluginError: not allowed, does not import, is no Plugin, or disagrees with its entry point or this API.
         """
-        from bdm_core.plugin import Plugin
+        from bdm_core.plugin import BASES, Plugin
 
         where = f"plugin {self.id} of {self.distribution} {self.version}"
         if not self.allowed():
@@ -67,8 +101,8 @@ class Candidate:
             raise PluginError(f"{where} is not in the allow-list {ALLOW_LIST}={listed}: add its distribution there")
         try:
             loaded = self.entry.load()
-        except Exception as error:  # a plugin's import may fail in any way
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        except (Exception, SystemExit) as error:  # a plugin's import may fail in any way
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise PluginError(f"{where} cannot be imported from {self.target}: {reason}") from error
         if not (isinstance(loaded, type) and issubclass(loaded, Plugin)):
             raise PluginError(f"{where}: {self.target} is no subclass of bdm_core.plugin.Plugin")
@@ -79,53 +113,94 @@ class Candidate:
             )
         if (loaded.kind, loaded.name) != (self.kind, self.name):
             raise PluginError(f"{where}: its class says {loaded.kind}:{loaded.name}; the entry point must say the same")
+        if not issubclass(loaded, BASES[self.kind]):
+            raise PluginError(f"{where}: {self.target} does not derive from bdm_core.{BASES[self.kind].__name__}")
+        if loaded.tasks != self.tasks:
+            said, listed = (", ".join(sorted(tasks)) or "every task" for tasks in (loaded.tasks, self.tasks))
+            raise PluginError(f"{where}: its class works for {said}, its entry points in bdm.tasks say {listed}")
         try:
             plugin = loaded()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise PluginError(f"{where}: {self.target} cannot be instantiated without arguments: {reason}") from error
         scoped(plugin)
         return plugin
 
-    def origin(self) -> dict[str, str]:
-        """What identifies the code: distribution, version, and a digest of the installed files.
 
-        For an editable install the digest is taken over the source files, so that editing a plugin makes new stages.
-        """
-        return {"distribution": self.distribution, "version": self.version, "digest": distribution_digest(self.dist)}
+def headers_of(dist: importlib.metadata.Distribution) -> dict[str, str]:
+    """The headers of a distribution's metadata by lower-case name, without parsing the README that follows."""
+    text = dist.read_text("METADATA") or dist.read_text("PKG-INFO") or ""
+    lines = (line.partition(":") for line in text.partition("\n\n")[0].splitlines() if line[:1].strip())
+    return {name.lower(): value.strip() for name, colon, value in lines if colon}
 
 
-def installed(kind: str | None = None) -> list[Candidate]:
-    """Every installed plugin, from metadata only, sorted by kind and name. Works with broken plugins."""
+def installed(kind: str | None = None, task: str | None = None) -> list[Candidate]:
+    """Every installed plugin, from metadata only, sorted by kind and name. Works with broken plugins.
+
+    Args:
+        kind: only this kind.
+        task: only those that work for this task.
+    """
+    return [item for item in _candidates(_state_of_path()) if kind in (None, item.kind) and item.serves(task)]
+
+
+def _state_of_path() -> tuple[tuple[str, int], ...]:
+    """The import path with the time of each folder's last change, so that a new installation is noticed."""
+    times = []
+    for entry in sys.path:
+        try:
+            times.append((entry, os.stat(entry or ".").st_mtime_ns))  # noqa: PTH116 - at every start
+        except OSError:
+            times.append((entry, 0))
+    return tuple(times)
+
+
+@functools.lru_cache(maxsize=4)
+def _candidates(path: tuple[tuple[str, int], ...]) -> list[Candidate]:
     found: dict[tuple[str, str, str], Candidate] = {}
     for dist in importlib.metadata.distributions():
-        for entry in dist.entry_points:
-            entry_kind = TYPE_GROUPS.get(entry.group)
-            if entry_kind is None or kind not in (None, entry_kind):
-                continue
-            meta = dist.metadata
-            key = (entry_kind, entry.name, meta["Name"])
-            if key not in found:  # an earlier path entry shadows a later one, as for import
-                found[key] = Candidate(
-                    entry_kind, entry.name, entry.value, meta["Name"], dist.version, meta["Summary"] or "", entry, dist
-                )
+        try:
+            entries = [entry for entry in dist.entry_points if entry.group.startswith("bdm.")]
+            for entry in entries:
+                kind = TYPE_GROUPS.get(entry.group)
+                if kind is None:
+                    continue
+                own = (item.name for item in entries if (item.group, item.value) == (TASKS, entry.value))
+                tasks = frozenset(name.partition(".")[0] for name in own)
+                candidate = Candidate(kind, entry.name, entry.value, tasks, entry, dist)
+                found.setdefault(
+                    (kind, entry.name, candidate.distribution), candidate
+                )  # as for import, the first counts
+        except Exception as error:  # one damaged distribution must not hide the others
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            logging.getLogger("bdm").warning("a distribution in %s is damaged: %s", dist.locate_file(""), reason)
     return [found[key] for key in sorted(found)]
 
 
-def find(kind: str, name: str) -> Candidate:
-    """The one installed plugin of this kind and name; ``DISTRIBUTION:NAME`` settles a clash.
+def find(kind: str, name: str, task: str | None = None) -> Candidate:
+    """The one installed plugin of this kind and name that works for a task; ``DISTRIBUTION:NAME`` settles a clash.
 
     Raises:
-        PluginError: none of this name (with the nearest one as a suggestion), or several.
+        PluginError: none of this name (with the nearest one as a suggestion), none for the task, or several.
     """
+    matches = named(kind, name)
+    fitting = [item for item in matches if item.serves(task)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        declared = ", ".join(sorted({tag for item in matches for tag in item.tasks}))
+        raise PluginError(f"{kind} {name!r} does not work for task {task}; it works for {declared}")
+    choices = " or ".join(f"{item.distribution}:{item.name}" for item in fitting)
+    raise PluginError(f"several installed distributions have a {kind} {fitting[0].name!r}: choose {choices}")
+
+
+def named(kind: str, name: str) -> list[Candidate]:
+    """All installed plugins of this kind and name, at least one. Raises PluginError, with the nearest name, if none."""
     wanted, _, plain = name.rpartition(":")
     candidates = installed(kind)
     matches = [item for item in candidates if item.name == plain and wanted in ("", item.distribution)]
-    if len(matches) == 1:
-        return matches[0]
     if matches:
-        choices = " or ".join(f"{item.distribution}:{item.name}" for item in matches)
-        raise PluginError(f"several installed distributions have a {kind} {plain!r}: choose {choices}")
+        return matches
     known = sorted({item.name for item in candidates})
     near = difflib.get_close_matches(plain, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(known) or 'none'}"

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
@@ -30,6 +31,48 @@ def distribution_digest(dist: importlib.metadata.Distribution) -> str:
     found = _sources(dist, [Path(str(dist.locate_file("")))])
     facts = f"{dist.metadata['Name']} {dist.version}"
     return source_digest(found) if found else hashlib.sha256(facts.encode()).hexdigest()
+
+
+class Origins:
+    """What the code of a plugin is.
+
+    Args:
+        digests: of distributions that were hashed already; more are added.
+    """
+
+    def __init__(self, digests: dict[str, str]) -> None:
+        self._digests = digests
+        self.libraries: dict[str, str] = {}
+        self.foreign: set[str] = set()
+
+    def of(self, dist: importlib.metadata.Distribution) -> str:
+        """A distribution's digest; what it requires is added to ``libraries`` and ``foreign``.
+
+        ``libraries`` are bdm's own libraries and kits with their digests, requirements of requirements included;
+        ``foreign`` the names of other distributions that one of these requires directly.
+        """
+        waiting = [dist]
+        while waiting:
+            for text in waiting.pop().requires or []:
+                name = re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0].lower().replace("_", "-")
+                if name == "bdm" or name in self.libraries or "extra ==" in text:
+                    continue
+                if not name.startswith("bdm-"):
+                    self.foreign.add(name)
+                    continue
+                try:
+                    library = importlib.metadata.distribution(name)
+                except importlib.metadata.PackageNotFoundError:
+                    continue  # its absence will be an error where it is imported
+                self.libraries[name] = self._digest(library)
+                waiting.append(library)
+        return self._digest(dist)
+
+    def _digest(self, dist: importlib.metadata.Distribution) -> str:
+        key = f"{dist.metadata['Name']} {dist.locate_file('')}"
+        if key not in self._digests:
+            self._digests[key] = distribution_digest(dist)
+        return self._digests[key]
 
 
 def editable_root(dist: importlib.metadata.Distribution) -> Path | None:

@@ -1,20 +1,19 @@
-"""Which task a run is for, and which of the installed kits serves it; from metadata, nothing is imported."""
+"""Which task a run is for, and which of the installed kits serves it."""
 
 from __future__ import annotations
 
-from bdm_core.discovery.candidates import Candidate, find, installed
-from bdm_core.errors import PluginError, UserError
-from bdm_core.plugin import Plugin, identifier
+from pathlib import Path
 
-PREFERRED_TASK = "unconditional-image-generation"
-"""The task of a run whose plugins work for several."""
+from bdm_core.discovery.candidates import Candidate, find, installed, named
+from bdm_core.errors import BdmError, PluginError, UserError
+from bdm_core.plugin import Kit
 
 
 def kits_by_task() -> dict[str, list[Candidate]]:
-    """Task tag -> the kits that serve it, from the entry-point group ``bdm.tasks``."""
+    """Task tag -> the kits that serve it, from metadata: nothing is imported."""
     kits: dict[str, list[Candidate]] = {}
     for candidate in installed("kit"):
-        for task in _tasks_of(candidate):
+        for task in candidate.tasks:
             kits.setdefault(task, []).append(candidate)
     return kits
 
@@ -32,8 +31,8 @@ def choose_kit(task: str, wanted: str | None = None) -> Candidate:
     """
     if wanted is not None:
         candidate = find("kit", wanted)
-        if task not in _tasks_of(candidate):
-            served = ", ".join(_tasks_of(candidate)) or "no task"
+        if task not in candidate.tasks:
+            served = ", ".join(sorted(candidate.tasks)) or "no task"
             raise UserError(f"kit {wanted!r} does not serve task {task}; it serves {served}")
         return candidate
     kits = kits_by_task()
@@ -48,33 +47,80 @@ def choose_kit(task: str, wanted: str | None = None) -> Candidate:
     return found[0]
 
 
-def choose_task(asked: str | None, plugins: list[Plugin], kit: str | None = None) -> str:
-    """The task that was asked for, or else one that all chosen plugins and an installed kit share.
+def choose_task(
+    asked: str | None, chosen: list[tuple[str, str]], *, kit: str | None = None, model: str | None = None
+) -> str:
+    """The task that was asked for, or else one that an installed kit and all chosen plugins share.
+
+    Where several remain, the model decides: a folder or built-in name that a kit knows. Where it does not, the kit of
+    the highest ``precedence`` does.
 
     Args:
         asked: the task's tag, or None.
-        plugins: the chosen attack and defenses.
+        chosen: (kind, name) of the attack and the defenses.
         kit: the kit that was asked for, as for :func:`choose_kit`.
+        model: the reference of the model, or None.
 
     Raises:
-        UserError: there is no such task.
-        PluginError: no kit has the name that was asked for, or several have it.
+        UserError: there is no such task, or kits of equal precedence serve several.
+        PluginError: a plugin of such a name is not installed.
     """
+    candidates = {f"{kind}:{name}": named(kind, name) for kind, name in chosen}
     if asked is not None:
         return asked
-    served = set(kits_by_task() if kit is None else _tasks_of(find("kit", kit)))
+    served = set(kits_by_task()) if kit is None else set(find("kit", kit).tasks)
     shared = set(served)
-    for plugin in plugins:
-        if plugin.tasks:
-            shared &= plugin.tasks
+    for found in candidates.values():
+        if all(item.tasks for item in found):
+            shared &= {task for item in found for task in item.tasks}
     if not shared:
-        each = {identifier(item): ", ".join(sorted(item.tasks)) or "any" for item in plugins}
-        declared = "; ".join(f"{name}: {tasks}" for name, tasks in each.items())
-        raise UserError(f"no installed kit serves a task that all chosen plugins share ({declared}); kits: "
-                        f"{', '.join(sorted(served)) or 'none'}")  # fmt: skip
-    return PREFERRED_TASK if PREFERRED_TASK in shared else min(shared)
+        declared = "; ".join(f"{name}: {_tasks_of(found)}" for name, found in candidates.items())
+        raise UserError(
+            f"no installed kit serves a task that all chosen plugins share ({declared}); "
+            f"kits: {', '.join(sorted(served)) or 'none'}"
+        )
+    if len(shared) > 1 and model is not None:
+        shared = shared & {task for task in tasks_of_model(model) if task in shared} or shared
+    return next(iter(shared)) if len(shared) == 1 else _preferred(shared)
 
 
-def _tasks_of(kit: Candidate) -> list[str]:
-    entries = kit.dist.entry_points
-    return sorted({entry.name for entry in entries if entry.group == "bdm.tasks" and entry.value == kit.target})
+def tasks_of_model(reference: str) -> list[str]:
+    """The tasks of the installed kits that know a model: by its built-in name or, for a local folder, its content.
+
+    A kit that cannot be loaded is passed over.
+    """
+    found: list[str] = []
+    for kit in _loaded_kits():
+        folder = Path(reference).expanduser()
+        try:
+            tasks = [model.task for model in kit.models() if model.name == reference]
+            if not tasks and folder.is_dir() and (task := kit.task_of(folder)):
+                tasks = [task]
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, BdmError):
+            continue  # what the folder is will be said where it is opened
+        found += tasks
+    return list(dict.fromkeys(found))
+
+
+def _loaded_kits() -> list[Kit]:
+    kits: list[Kit] = []
+    for candidate in installed("kit"):
+        try:
+            plugin = candidate.load() if candidate.allowed() else None
+        except PluginError:
+            continue
+        if isinstance(plugin, Kit):
+            kits.append(plugin)
+    return kits
+
+
+def _preferred(tasks: set[str]) -> str:
+    ranks = {task: max((kit.precedence for kit in _loaded_kits() if task in kit.tasks), default=0) for task in tasks}
+    best = sorted(task for task in tasks if ranks[task] == max(ranks.values()))
+    if len(best) > 1:
+        raise UserError(f"the chosen plugins work for several tasks: name one, --task {' or --task '.join(best)}")
+    return best[0]
+
+
+def _tasks_of(candidates: list[Candidate]) -> str:
+    return ", ".join(sorted({task for item in candidates for task in item.tasks})) or "any"

@@ -7,22 +7,19 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
 from pydantic import JsonValue
 
-NUMERICAL = (
-    "torch", "diffusers", "transformers", "accelerate", "numpy", "scipy", "scikit-learn", "torchmetrics", "safetensors",
-    "pillow",
-)  # fmt: skip
-"""Libraries whose version is part of every stage's key, because another version may give other numbers."""
-LIBRARIES = ("bdm", *NUMERICAL, "pluggy", "pydantic")
+OWN = ("bdm", "pluggy", "pydantic")
+"""Libraries of the core, which every run records."""
 
 
-def versions(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
-    """Installed versions of the libraries that matter, without importing them."""
-    found = {name: _version(name) for name in names}
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Installed versions of some distributions, without importing them; one that is not installed is left out."""
+    found = {name: _version(name) for name in sorted(names)}
     return {name: version for name, version in found.items() if version}
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from bdm_core.artifacts import Artifact, Record, artifacts_in
 from bdm_core.errors import StageError
-from bdm_core.files import MANIFEST
+from bdm_core.files import MANIFEST, link_or_copy
 
 State = dict[str, tuple[int, int]]
 
@@ -26,7 +25,7 @@ def _blind(value: Any, place: Path) -> Any:
     if isinstance(value, Artifact):
         for name in (MANIFEST, *value.files):
             (place / name).parent.mkdir(parents=True, exist_ok=True)
-            _link_or_copy(value.path / name, place / name)
+            link_or_copy(value.path / name, place / name)
         return value.model_copy(update={"path": place})
     if isinstance(value, Record):
         fields = {name: getattr(value, name) for name in type(value).model_fields}
@@ -34,14 +33,6 @@ def _blind(value: Any, place: Path) -> Any:
     if isinstance(value, list):
         return [_blind(item, place / str(index)) for index, item in enumerate(value)]
     return value
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another device, or a file system without hard links
-        shutil.copyfile(source, target)
-        target.chmod(0o444)
 
 
 class Watch:

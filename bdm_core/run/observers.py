@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from bdm_core.discovery.candidates import scoped
+from bdm_core.hooks import call
 from bdm_core.run.preparation import Loaded
 
 NOT_THE_STAGES = {"not_the_stages": True}
@@ -26,11 +26,11 @@ class Observers:
         self._log = log
         self._failed: set[str] = set()
 
-    def tell(self, call: Callable[..., None], *arguments: Any) -> None:
-        """Call one of the observer functions of :mod:`bdm_core.hooks` for every observer."""
+    def tell(self, hook: str, **arguments: Any) -> None:
+        """Call one of the observers' hooks."""
         for name, manager in self._managers:
             try:
-                call(manager, *arguments)
+                call(manager, hook, **arguments)
             except Exception as error:  # whatever it is: watching must not change what is watched
                 if name not in self._failed:
                     self._failed.add(name)

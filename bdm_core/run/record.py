@@ -9,17 +9,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bdm_core.artifacts import Artifact, Measurement
+from bdm_core.artifacts import Artifact
 from bdm_core.errors import StoreError, UserError
 from bdm_core.files import finite
-from bdm_core.machine.redaction import redact
+from bdm_core.records import Measurement
 from bdm_core.store import paths
 from bdm_core.store.lease import Lease
 from bdm_core.store.store import Store, report_disk_errors
 
-__all__ = ["SCHEMA_VERSION", "RunFolder", "RunView", "redact", "runs_in", "write_json"]
-
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+VERDICTS = ("backdoored", "clean", "not identifiable")
+"""In the order in which several detectors' verdicts count."""
 
 
 class RunFolder:
@@ -36,6 +36,7 @@ class RunFolder:
         self.folder = folder
         self.results: list[dict[str, Any]] = []
         self.stages: list[dict[str, Any]] = []
+        self.notes: dict[str, str] = {}
         self._lease = self._open()
 
     @report_disk_errors
@@ -61,6 +62,10 @@ class RunFolder:
     def event(self, name: str, **facts: Any) -> None:
         """Append one line to ``events.jsonl``."""
         _append(self.folder / paths.EVENTS, {"time": round(time.time(), 3), "event": name, **facts})
+
+    def note(self, about: str, text: str) -> None:
+        """Keep one sentence for ``run.json``, e.g. why there was no repair."""
+        self.notes[about] = text
 
     @report_disk_errors
     def stage(self, entry: dict[str, Any]) -> None:
@@ -120,6 +125,17 @@ class RunView:
         record = self.store.read(entry["stage"], entry["key"])
         return None if record is None else self.store.result(record)
 
+    @property
+    def verdict(self) -> str:
+        """What all detectors of the run say together of the model in question.
+
+        ``backdoored`` if one does; else ``clean`` if one does; else ``not identifiable``. "" without any.
+        """
+        found = {
+            str(item.get("verdict")) for role, item in self.record.get("detections", {}).items() if role != "clean"
+        }
+        return next((word for word in VERDICTS if word in found), "")
+
     def artifact(self, label: str) -> Artifact | None:
         """Like :meth:`result_of`, for stages that return a single artifact."""
         result = self.result_of(label)
@@ -139,6 +155,23 @@ def runs_in(folder: Path) -> list[RunView]:
     if not found:
         raise UserError(f"no runs in {folder}: give the folder that `bdm run --out` wrote to")
     return sorted(found, key=lambda run: str(run.record.get("started", "")))
+
+
+def rows_in(folder: Path) -> list[dict[str, Any]]:
+    """Every number of every complete run in a folder as one flat dictionary, parameters as ``KIND:NAME.PARAMETER``.
+
+    Raises:
+        UserError: there are no runs.
+    """
+    rows = []
+    for run in runs_in(folder):
+        if run.record.get("status") == "complete":
+            plugins = run.record.get("plugins") or {}
+            params = {
+                f"{key}.{name}": value for key, plugin in plugins.items() for name, value in plugin["params"].items()
+            }
+            rows += [{**line, **params} for line in run.results]
+    return rows
 
 
 def write_json(path: Path, value: Any) -> None:

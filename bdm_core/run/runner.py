@@ -15,20 +15,22 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bdm_core.artifacts import Detection
 from bdm_core.errors import BdmError, UserError
-from bdm_core.machine.environment import git_commit, hardware, versions
+from bdm_core.machine.environment import OWN, git_commit, hardware, versions
 from bdm_core.machine.interrupts import undisturbed
 from bdm_core.machine.redaction import redact, without_credentials
-from bdm_core.run.cell import run_cell, scan_model
+from bdm_core.records import Detection
+from bdm_core.run.cell import run_cell
+from bdm_core.run.job import Finished
 from bdm_core.run.preparation import Prepared, prepare
 from bdm_core.run.record import RunFolder, RunView
+from bdm_core.run.scan import scan_model
 from bdm_core.run.specification import RunSpec
-from bdm_core.run.stages import Finished, StageRunner
+from bdm_core.run.stages import StageRunner
 from bdm_core.store import paths
 from bdm_core.store.store import Store
 
-ROWS = ("clean", "clean under trigger", "backdoored", "repaired")
+ROWS = ("clean", "clean under trigger", "backdoored", "purified", "repaired")
 """The rows of every result table."""
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*")
 """What a run may be called; the folder of that name lies beside the store."""
@@ -50,7 +52,7 @@ def run(spec: RunSpec, out: Path, *, name: str | None = None, command: str = "")
 
 
 def scan(spec: RunSpec, out: Path, *, name: str | None = None, command: str = "") -> RunView:
-    """Judge one model with ``spec.detect``: no attack, no secret. Arguments and errors as for :func:`run`."""
+    """Judge one model with ``spec.detectors``: no attack, no secret. Arguments and errors as for :func:`run`."""
     return _in_folder(prepare(spec), out, name, command, scan_model)
 
 
@@ -101,16 +103,23 @@ def _keep_record(
         "spec": _public(cell.spec),
         "task": cell.task,
         "plugins": {
-            item.id: {**item.origin, "summary": item.plugin.summary, "params": _public(item.params)}
+            item.id: {
+                **item.origin,
+                "summary": item.plugin.summary,
+                "params": _public(item.params),
+                **({"access": sorted(item.plugin.access)} if item in cell.defenses else {}),
+            }
             for item in cell.all()
         },
         "device": cell.device,
         "seed": cell.spec.seed,
         "git_commit": git_commit(),
-        "versions": versions(),
+        "versions": versions({*OWN, *(name for item in cell.all() for name in item.foreign)}),
         "hardware": hardware(),
         "started": started.isoformat(timespec="seconds"),
         "detections": {},
+        "not_checked": cell.passed_over,
+        "notes": folder.notes,
     }
     start = time.perf_counter()
     with _log_file(folder.folder / paths.LOG, stages.log):
@@ -197,7 +206,8 @@ def _summary(detection: Detection) -> dict[str, Any]:
 
 def _run_name(cell: Prepared, started: datetime) -> str:
     spec = cell.spec
-    chosen = [spec.attack or "scan", *dict.fromkeys(name for name in (spec.detect, spec.repair) if name)]
+    defenses = (spec.detect, spec.purify, spec.repair) if spec.attack else spec.detectors or ()
+    chosen = [spec.attack or "scan", *dict.fromkeys(name for name in defenses if name)]
     words = "_".join(name.rpartition(":")[2] for name in chosen)
     return f"{started:%Y-%m-%dT%H-%M-%S}_{words}_s{spec.seed}_{os.urandom(2).hex()}"
 

@@ -1,21 +1,20 @@
-"""What a run is asked to do: a file and ``--set`` options, merged and checked, and the seeds that follow from it."""
+"""What a run is asked to do, checked; and the parameters and seeds that follow from it."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterable
-from datetime import date
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bdm_core.errors import UserError
 from bdm_core.files import all_finite
-from bdm_core.machine.redaction import names_credential
 from bdm_core.plugin import KINDS, Params, Plugin, identifier
+
+ROLES = {"detect": "detect", "purify": "purify_inputs", "repair": "repair"}
+"""What a defense can be named for, with the hook that does it."""
 
 
 class RunSpec(BaseModel):
@@ -23,12 +22,16 @@ class RunSpec(BaseModel):
 
     Attributes:
         attack: name of the attack; None for a scan.
-        detect: name of the defense that detects; ``--defense X`` sets both this and ``repair``.
+        defense: name of the defense for every role below that names none, as far as it can.
+        detect: name of the defense that detects.
+        purify: name of the defense that purifies the inputs of the backdoored model.
         repair: name of the defense that repairs.
-        task: task tag; None lets the plugins decide.
+        task: task tag; None lets the plugins and the model decide.
         kit: name of the task's kit; None for the only one that is installed.
         model: built-in name, local folder or ``hf:org/name@commit``; None for the kit's built-in model.
         data: likewise for the data set.
+        detectors: for a scan, the defenses that judge the model; None for all that work for its task.
+        training_data: for a scan, the data that the model was trained on, for detectors that judge it.
         metrics: names of metrics; None for the kit's usual ones.
         observers: names of observers.
         params: ``kind:name`` -> parameters; the key ``preset`` chooses one of the plugin's presets first.
@@ -37,25 +40,31 @@ class RunSpec(BaseModel):
         data_share: share of the clean data that the defender is allowed, in (0, 1].
         triggered_share: share of the evaluation inputs that also get the trigger, in (0, 1]; None for the kit's own.
         scan_clean: also let the detector judge the clean model (a control, at the price of one more detection).
+        repair_always: also repair a model that the detector calls clean; else that is left as it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     attack: str | None = None
+    defense: str | None = None
     detect: str | None = None
+    purify: str | None = None
     repair: str | None = None
     task: str | None = None
     kit: str | None = None
     model: str | None = None
     data: str | None = None
+    detectors: list[str] | None = None
+    training_data: str | None = None
     metrics: list[str] | None = None
     observers: list[str] = Field(default_factory=list)
     params: dict[str, dict[str, Any]] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0, lt=2**31)
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,4})?)$")
     data_share: float = Field(default=0.1, gt=0, le=1)
     triggered_share: float | None = Field(default=None, gt=0, le=1)
     scan_clean: bool = False
+    repair_always: bool = False
 
     @field_validator("params")
     @classmethod
@@ -69,83 +78,30 @@ class RunSpec(BaseModel):
         return params
 
 
-def load_spec(path: Path | None, options: dict[str, Any], sets: Iterable[str]) -> RunSpec:
-    """Merge a YAML file, command-line options and ``--set`` items; later ones win.
+def specify(options: Mapping[str, Any], source: str = "run options") -> RunSpec:
+    """Check options.
 
     Args:
-        path: a YAML file with the fields of :class:`RunSpec`, or None. ``defense`` may stand for detect and repair.
-        options: options given on the command line; None values are dropped.
-        sets: items ``KIND:NAME.PARAMETER=VALUE`` with the value in YAML.
+        options: fields of :class:`RunSpec`.
+        source: where they come from, for messages.
 
     Raises:
-        UserError: the file cannot be read, a field is unknown or out of range, or an item has the wrong form.
+        UserError: a field is unknown (with the nearest one as a suggestion) or out of range.
     """
-    merged: dict[str, Any] = {}
-    if path is not None:
-        try:
-            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from None
-        if not isinstance(loaded, dict):
-            raise UserError(f"{path} holds no mapping of options: write e.g. 'attack: villan'")
-        merged.update(loaded)
-    given = {key: value for key, value in options.items() if value is not None}
-    for source in (merged, given):
-        both = source.pop("defense", None)
-        if both is not None:
-            source.setdefault("detect", both)
-            source.setdefault("repair", both)
-    merged.update(given)
-    params = _mappings(merged.get("params") or {})
-    for item in sets:
-        key, name, value = parse_set(item)
-        if isinstance(value, str) and names_credential(name):
-            raise UserError(
-                f"--set {key}.{name}: a credential on the command line is seen by others and kept in a history; "
-                f"put it into an environment variable and name that one: --set {key}.{name}_env=VARIABLE"
-            )
-        params.setdefault(key, {})[name] = value
-    merged["params"] = params
     try:
-        return RunSpec.model_validate(merged)
+        return RunSpec.model_validate(dict(options))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            known = sorted([*RunSpec.model_fields, "defense"])
+            known = sorted(RunSpec.model_fields)
             near = difflib.get_close_matches(where, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-            raise UserError(f"{path}: no run option {where!r}; {hint}") from None
-        raise UserError(f"run option {where or 'params'}: {first['msg']} (got {first['input']!r})") from None
+            raise UserError(f"{source}: no run option {where!r}; {hint}") from None
+        raise UserError(f"run option {where or 'params'}: {first['msg']} (got {_short(first['input'])})") from None
 
 
-def _mappings(params: Any) -> dict[str, dict[str, Any]]:
-    if not isinstance(params, dict):
-        raise UserError("run option params: write a mapping, e.g. 'params: {attack:villan: {poison_rate: 0.2}}'")
-    for key, value in params.items():
-        if not isinstance(value, dict | None):
-            raise UserError(f"run option params.{key}: write a mapping of parameters, e.g. '{{poison_rate: 0.2}}'")
-    return {str(key): {str(name): item for name, item in (value or {}).items()} for key, value in params.items()}
-
-
-def parse_set(item: str) -> tuple[str, str, Any]:
-    """Split ``KIND:NAME.PARAMETER=VALUE`` into key, parameter and the value read as YAML.
-
-    Raises:
-        UserError: the item has another form.
-    """
-    left, equals, text = item.partition("=")
-    key, dot, name = left.strip().rpartition(".")
-    if not (equals and dot and name and ":" in key):
-        raise UserError(f"--set {item!r}: write KIND:NAME.PARAMETER=VALUE, e.g. --set attack:villan.poison_rate=0.2")
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that does not exist
-        return key, name, text
-    return key, name, text if isinstance(value, date | bytes | set) else value
-
-
-def build_params(plugin: Plugin, given: dict[str, Any], suggested: dict[str, Any] | None = None) -> Params:
+def build_params(plugin: Plugin, given: Mapping[str, Any], suggested: Mapping[str, Any] | None = None) -> Params:
     """The checked parameters of a plugin: suggestions, then its preset if one is named, then what was given.
 
     Raises:
@@ -164,7 +120,7 @@ def build_params(plugin: Plugin, given: dict[str, Any], suggested: dict[str, Any
     fields = plugin.Params.model_fields
     for name in values:
         if name not in fields:
-            near = difflib.get_close_matches(name, list(fields), n=1)
+            near = difflib.get_close_matches(str(name), list(fields), n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(fields) or 'no parameters'}"
             raise UserError(f"{label} has no parameter {name!r}; {hint} (bdm plugins show {plugin.name})")
     try:
@@ -174,7 +130,7 @@ def build_params(plugin: Plugin, given: dict[str, Any], suggested: dict[str, Any
         name = str(first["loc"][0]) if first["loc"] else ""
         about = f" ({name}: {fields[name].description})" if name in fields else ""
         where = f"{label}.{'.'.join(str(part) for part in first['loc'])}" if first["loc"] else label
-        got = f", got {first['input']!r}" if name in fields else ""
+        got = f", got {_short(first['input'])}" if name in fields else ""
         raise UserError(f"{where}: {first['msg']}{got}{about}") from None
 
 
@@ -182,3 +138,8 @@ def stage_seed(run_seed: int, stage: str, plugin_id: str) -> int:
     """The seed of one plugin in one stage: 63 bits of SHA-256, so that no other choice in the run changes it."""
     text = f"{run_seed}/{stage}/{plugin_id}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -2,61 +2,28 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pluggy
-from pydantic import JsonValue
-
-from bdm_core import hooks
-from bdm_core.artifacts import artifacts_in
+from bdm_core.artifacts import Model, artifacts_in
 from bdm_core.context import Context
-from bdm_core.discovery.candidates import scoped
 from bdm_core.errors import BdmError, StageError
 from bdm_core.machine.resources import peak_memory_bytes, reset_peak_memory
-from bdm_core.plugin import Params
+from bdm_core.run.black_box import BlackBox
 from bdm_core.run.inputs import Watch, hand_over_blind
+from bdm_core.run.job import BLIND, DISTRIBUTED, Finished, Job, Kept, WarningsOf
 from bdm_core.run.keys import stage_payload
 from bdm_core.run.observers import NOT_THE_STAGES, Observers
 from bdm_core.run.preparation import Loaded
-from bdm_core.run.ranks import POLL_SECONDS, Launch, lone_hook
+from bdm_core.run.ranks import POLL_SECONDS, Launch
 from bdm_core.run.specification import stage_seed
 from bdm_core.store.lease import Lease
-from bdm_core.store.store import StageRecord, Store, disk_error, report_disk_errors, stage_key
-
-DISTRIBUTED_STAGES = frozenset({"inject-backdoor", "repair"})
-"""Stages whose hook every process of an ``accelerate launch`` enters, if its plugin is ``distributed``."""
-BLIND_STAGES = frozenset({"detect", "repair"})
-"""Stages whose inputs are handed over under neutral paths, so that no folder name tells where a model came from."""
-
-
-@dataclass
-class Finished:
-    """A finished stage: what the hook returned, and its record."""
-
-    value: Any
-    record: StageRecord
-    cached: bool
-
-
-@dataclass(frozen=True)
-class Job:
-    """One stage to run: who, with what, under which key, and whether all ranks of a launch enter the hook."""
-
-    stage: str
-    key: str
-    payload: dict[str, Any]
-    plugins: list[Loaded]
-    inputs: dict[str, Any]
-    call: Callable[..., Any]
-    label: str
-    together: bool
+from bdm_core.store.store import StageRecord, Store, report_disk_errors
 
 
 @dataclass
@@ -93,33 +60,42 @@ class StageRunner:
     @report_disk_errors
     def run(
         self,
-        stage: str,
+        hook: str,
         plugins: list[Loaded],
         inputs: dict[str, Any],
-        call: Callable[..., Any],
         *,
         label: str = "",
         identity: dict[str, Any] | None = None,
+        finish: Callable[[Any, Context], Any] | None = None,
+        black_box: Model | None = None,
     ) -> Any:
-        """The result of ``call(manager, ctx, **inputs)``, from the store if it is there.
+        """What a hook returns, from the store if it is there.
 
         Args:
-            stage: the stage's name; part of the key and of the seed.
+            hook: the hook's name; it decides key and seed.
             plugins: who takes part, the first one asked first; its parameters are passed on if the hook takes them.
             inputs: the hook's further arguments: artifacts, records and plain JSON.
-            call: one of the functions of :mod:`bdm_core.hooks`.
-            label: what the user calls this stage; the stage's name by default.
-            identity: replaces inputs of the same name in the key, e.g. a path by a digest of what lies there.
+            label: what the user calls this stage; the hook's name by default.
+            identity: replaces inputs of the same name in the key, or adds to them, e.g. a path's content for the path.
+            finish: called with the answer and the context within the stage: checks it, or replaces it.
+            black_box: the model that ``ctx.query`` asks.
 
         Raises:
             StageError: a plugin failed; the message names stage, plugin and error.
             BdmError: the store cannot be used, or a plugin reported a clear error of its own.
         """
-        together = stage in DISTRIBUTED_STAGES and plugins[0].plugin.distributed
-        ranks = self.launch.world if together else 1
-        payload = stage_payload(stage, plugins, self.kit, {**inputs, **(identity or {})}, device=self.device,
-                                seed=self._seed(stage, plugins), ranks=ranks)  # fmt: skip
-        job = Job(stage, stage_key(payload), payload, plugins, inputs, call, label or stage, together)
+        together = hook in DISTRIBUTED and plugins[0].plugin.distributed
+        decisive = {**inputs, **(identity or {}), **({} if black_box is None else {"black_box": black_box})}
+        stage = hook.replace("_", "-")
+        payload = stage_payload(
+            stage,
+            [*plugins, *([self.kit] if self.kit else [])],
+            decisive,
+            seed=self._seed(stage, plugins),
+            device=self.device.partition(":")[0],
+            **({"ranks": self.launch.world} if together and self.launch.world > 1 else {}),
+        )
+        job = Job(hook, plugins, inputs, label or stage, finish, black_box, payload, together)
         finished = self._from_store(job)
         if finished is None:
             finished = self._lead(job) if self.rank == 0 else self._follow(job)
@@ -136,10 +112,10 @@ class StageRunner:
         value = self.store.result(record)
         self.store.tidy(job.key)
         ctx = self._context(job, self.store.root, self.store.root)
-        self._observers.tell(hooks.stage_started, ctx, job.label, True)
+        self._observers.tell("stage_started", ctx=ctx, stage=job.label, cached=True)
         for warning in record.warnings:
             self.log.warning("%s: %s", job.label, warning)
-        self._observers.tell(hooks.stage_finished, ctx, job.label, record.seconds, True)
+        self._observers.tell("stage_finished", ctx=ctx, stage=job.label, seconds=record.seconds, cached=True)
         return Finished(value, record, True)
 
     def _lead(self, job: Job) -> Finished:
@@ -170,15 +146,15 @@ class StageRunner:
         return finished
 
     def _compute(self, job: Job, lease: Lease) -> Finished | None:
-        figures: dict[str, JsonValue] = {}
-        warnings = _Warnings()
+        kept = Kept()
+        warnings = WarningsOf(kept)
         self.log.addHandler(warnings)
         try:
             folder = self.store.work_folder(job.key)
             out = _fresh(folder / "out")
             (folder / "work").mkdir(exist_ok=True)
-            ctx = self._context(job, out, folder / "work", figures)
-            self._observers.tell(hooks.stage_started, ctx, job.label, False)
+            ctx = self._context(job, out, folder / "work", kept)
+            self._observers.tell("stage_started", ctx=ctx, stage=job.label, cached=False)
             given = self._given(job, folder)
             watch = Watch(given)
             reset_peak_memory()
@@ -186,7 +162,7 @@ class StageRunner:
             if job.together:
                 self.launch.invite(job.key)
             try:
-                value = self._call(job, ctx, given)
+                value = job.call(ctx, given)
             finally:
                 if job.together:
                     self.launch.withdraw(job.key)
@@ -194,15 +170,13 @@ class StageRunner:
             watch.check(job.plugins[0].id)
             if not lease.held():
                 return None
-            record = self.store.publish(self._record(job, value, out, seconds, figures, warnings.messages), out)
+            record = self.store.publish(self._record(job, value, out, seconds, kept), out)
         finally:
             self.log.removeHandler(warnings)
-        self._observers.tell(hooks.stage_finished, ctx, job.label, seconds, False)
+        self._observers.tell("stage_finished", ctx=ctx, stage=job.label, seconds=seconds, cached=False)
         return Finished(self.store.result(record), record, False)
 
-    def _record(
-        self, job: Job, value: Any, out: Path, seconds: float, figures: dict[str, JsonValue], warnings: list[str]
-    ) -> StageRecord:
+    def _record(self, job: Job, value: Any, out: Path, seconds: float, kept: Kept) -> StageRecord:
         known = {item.digest: self.store.place_of(item) for item in artifacts_in(list(job.inputs.values()))}
         try:
             return StageRecord(
@@ -212,8 +186,8 @@ class StageRunner:
                 result=self.store.encode(value, out=out, stage=job.stage, key=job.key, known=known),
                 seconds=round(seconds, 4),
                 peak_memory_bytes=peak_memory_bytes(),
-                figures=figures,
-                warnings=warnings,
+                figures=kept.figures,
+                warnings=kept.warnings,
             )
         except (BdmError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())
@@ -231,7 +205,7 @@ class StageRunner:
                     lease.acquire()
                     ctx = self._context(job, _fresh(folder / "out"), _fresh(folder / "work"))
                     self.launch.copy_work(job.key, ctx.work)
-                    self._call(job, ctx, self._given(job, folder))
+                    job.call(ctx, self._given(job, folder))
                     self.store.discard(name)
             gone = self.launch.leader_is_gone()  # asked before the look-up: it may publish and end in between
             finished = self._from_store(job)
@@ -242,54 +216,23 @@ class StageRunner:
             time.sleep(POLL_SECONDS)
 
     def _given(self, job: Job, folder: Path) -> dict[str, Any]:
-        if job.stage not in BLIND_STAGES:
+        if job.hook not in BLIND:
             return job.inputs
         return hand_over_blind(job.inputs, _fresh(folder / "inputs"))
 
-    def _call(self, job: Job, ctx: Context, inputs: dict[str, Any]) -> Any:
-        plugin = job.plugins[0]
-        manager: pluggy.PluginManager = scoped(*(item.plugin for item in job.plugins))
-        params: dict[str, Params] = {}
-        if "params" in job.call.__annotations__:
-            params["params"] = plugin.params.for_stage(job.stage)
-        try:
-            with lone_hook(plugin.id, job.stage, not job.together):
-                return job.call(manager, ctx, **params, **inputs)
-        except BdmError:
-            raise
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise disk_error(error) from error
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise StageError(f"{plugin.id} failed while making {job.label!r}: {reason}") from error
-
-    def _context(self, job: Job, out: Path, work: Path, figures: dict[str, JsonValue] | None = None) -> Context:
+    def _context(self, job: Job, out: Path, work: Path, kept: Kept | None = None) -> Context:
         def on_progress(what: str, done: int, total: int, loss: float | None) -> None:
-            self._observers.tell(hooks.stage_progress, quiet, job.label, what, done, total, loss)
-
-        def on_figures(new: dict[str, Any]) -> None:
-            for name, value in new.items():
-                old = (figures if figures is not None else {}).get(name)
-                merged = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
-                if figures is not None:
-                    figures[name] = merged
+            self._observers.tell(
+                "stage_progress", ctx=quiet, stage=job.label, label=what, done=done, total=total, loss=loss
+            )
 
         kit = self.kit.params.for_stage(job.stage) if self.kit else None
         seed = self._seed(job.stage, job.plugins)
         quiet = Context(out, work, seed, self.device, job.stage, kit, self.log, self.rank)
-        return Context(out, work, seed, self.device, job.stage, kit, self.log, self.rank, on_progress, on_figures)
-
-
-class _Warnings(logging.Handler):
-    """Keeps the warnings of one stage for its record."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage() not in self.messages and not hasattr(record, "not_the_stages"):
-            self.messages.append(record.getMessage())
+        ctx = replace(quiet, on_progress=on_progress, on_figures=(kept or Kept()).add)
+        if job.black_box is not None and self.kit is not None:
+            ctx = replace(ctx, on_query=BlackBox(self.kit.plugin, job.black_box, ctx))
+        return ctx
 
 
 def _fresh(folder: Path) -> Path:

@@ -22,10 +22,10 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from bdm_core import artifacts
-from bdm_core.artifacts import Artifact, Record
+from bdm_core.artifacts import Artifact, Data, Evidence, Model, Outputs, Record, Secret
 from bdm_core.errors import ArtifactError, BdmError, StoreError
 from bdm_core.files import canonical_json, check_relative
+from bdm_core.records import Backdoored, Detection, Measurement, Purified
 from bdm_core.store import paths
 from bdm_core.store.lease import Lease
 
@@ -34,13 +34,8 @@ FORMAT_SALT: Final = 1
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_ARTIFACTS: dict[str, type[Artifact]] = {
-    cls.__name__: cls
-    for cls in (artifacts.Data, artifacts.Model, artifacts.Secret, artifacts.Outputs, artifacts.Evidence)
-}
-_RECORDS: dict[str, type[Record]] = {
-    cls.__name__: cls for cls in (artifacts.Backdoored, artifacts.Detection, artifacts.Measurement)
-}
+_ARTIFACTS: dict[str, type[Artifact]] = {cls.__name__: cls for cls in (Data, Model, Secret, Outputs, Evidence)}
+_RECORDS: dict[str, type[Record]] = {cls.__name__: cls for cls in (Backdoored, Detection, Measurement, Purified)}
 
 
 class StageRecord(BaseModel):
@@ -252,7 +247,7 @@ class Store:
             raise ArtifactError(f"{path} lies outside the stage's folder: seal results below ctx.out") from None
         if not inside.parts:
             raise ArtifactError("ctx.out itself is sealed: seal a subfolder of it, e.g. ctx.out / 'model'")
-        secret = isinstance(artifact, artifacts.Secret)
+        secret = isinstance(artifact, Secret)
         if secret is not (inside.parts == ("secret",)) or (not secret and inside.parts[0] == "secret"):
             raise ArtifactError(
                 f"a {artifact.kind_name} is sealed in ctx.out / {inside.as_posix()!r}: "

@@ -1,0 +1,135 @@
+"""What hooks return and metrics get beside folders: records, written as JSON."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from bdm_core.artifacts import Data, Evidence, Model, Outputs, Record, Secret
+
+Origin = Literal["clean", "triggered", "model"]
+
+
+class Backdoored(Record):
+    """Result of ``inject_backdoor``.
+
+    Attributes:
+        model: the backdoored model.
+        secret: what only the attacker and the evaluation know.
+        view: the training data as it really was, with roles, from an attack that changes samples while it trains.
+    """
+
+    model: Model
+    secret: Secret
+    view: Data | None = None
+
+
+class Purified(Record):
+    """Result of ``purify_inputs``.
+
+    Attributes:
+        inputs: as many rows as there were, in the same order.
+        rejected: one flag a row: the defense turns this input away, the model never sees it.
+    """
+
+    inputs: Data
+    rejected: list[bool] = Field(default_factory=list)
+
+
+class Detection(Record):
+    """Result of ``detect``.
+
+    Attributes:
+        level: what was judged: the ``model``, each ``input``, or each training ``data`` row.
+        scores: one number for the model, or one for each suspect in the order given; higher is more suspicious.
+        threshold: backdoored (or triggered) if a score is above it. It comes from clean material only.
+        p_value: for the model, the probability of such a score or a higher one if the model is clean, in [0, 1].
+        conclusive: False if the method cannot tell for this model; ``note`` then says why. It never means clean.
+        note: one sentence for the table and the report.
+        evidence: what the report shows, or None.
+        network_evaluations: forward passes spent, counted per sample; None if not counted.
+        clean_samples: how many clean data samples the detector used.
+    """
+
+    level: Literal["model", "input", "data"]
+    scores: list[float] = Field(min_length=1)
+    threshold: float
+    p_value: float | None = Field(default=None, ge=0, le=1)
+    conclusive: bool = True
+    note: str = ""
+    evidence: Evidence | None = None
+    network_evaluations: int | None = None
+    clean_samples: int = 0
+
+    @property
+    def verdict(self) -> Literal["backdoored", "clean", "not identifiable"]:
+        """The answer in words. For input and data level: backdoored if any suspect is flagged."""
+        if not self.conclusive:
+            return "not identifiable"
+        return "backdoored" if any(score > self.threshold for score in self.scores) else "clean"
+
+
+class Subject(Record):
+    """One row of the result table: a model with its outputs. ``score`` measures it.
+
+    Attributes:
+        role: ``clean`` (the model before the attack), ``backdoored``, ``purified`` (the backdoored model behind a
+            defense that purifies its inputs) or ``repaired``.
+        model: the model.
+        on_clean: its outputs from clean inputs; there may be none if all were rejected.
+        on_triggered: its outputs from triggered inputs; likewise.
+        reference: clean data to compare with (the training data).
+        secret: the attack's secret, with the target.
+        detection: the verdict on this model, or None.
+        suspects: for detection of inputs or of training rows their labels (True for triggered or poisoned), else empty.
+        rejected_clean: clean inputs that a defense turned away, so that ``on_clean`` has so many rows less.
+        rejected_triggered: triggered inputs likewise. An attack on a rejected input has failed.
+    """
+
+    role: Literal["clean", "backdoored", "purified", "repaired"]
+    model: Model
+    on_clean: Outputs
+    on_triggered: Outputs
+    reference: Data
+    secret: Secret
+    detection: Detection | None = None
+    suspects: list[bool] = Field(default_factory=list)
+    rejected_clean: int = Field(0, ge=0)
+    rejected_triggered: int = Field(0, ge=0)
+
+
+class Measurement(Record):
+    """One number.
+
+    Attributes:
+        metric: name within the metric plugin, e.g. ``mse`` or ``asr@0.05``; results are keyed ``metric:NAME.metric``.
+        value: the number, or None if it is undefined for this subject; NaN and infinity become None.
+        on: which outputs it was measured on: ``clean``, ``triggered``, or ``model`` for the model as a whole.
+        higher_is_better: as the defender sees it: False for an attack success rate, True for an accuracy; None if it
+            has no direction.
+        n: number of samples behind it.
+        stderr: standard error of ``value``, if known and finite.
+        label: how a table names it.
+        description: what it means, in a sentence with unit and range, for the report.
+        share: its values lie in [0, 1], as those of a rate do.
+        measures: ``attack-success`` for the share of triggered inputs on which the attack succeeds, ``utility`` for how
+            well the model does its task; the report's headline is made of the first of each.
+    """
+
+    metric: str
+    value: float | None
+    on: Origin = "model"
+    higher_is_better: bool | None = None
+    n: int | None = None
+    stderr: float | None = None
+    label: str = ""
+    description: str = ""
+    share: bool = False
+    measures: Literal["attack-success", "utility", ""] = ""
+
+    @field_validator("value", "stderr", mode="before")
+    @classmethod
+    def _undefined_if_not_finite(cls, number: Any) -> Any:
+        return None if isinstance(number, float) and not math.isfinite(number) else number

@@ -1,0 +1,91 @@
+"""From a YAML file, options and ``--set`` items to the specification of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bdm_core.errors import UserError
+from bdm_core.machine.redaction import names_credential
+from bdm_core.run.specification import RunSpec, specify
+
+LARGEST_FILE = 2**20
+"""Bytes of a configuration file; a larger one is no list of options."""
+
+
+def load_specification(path: Path | None, options: dict[str, Any], sets: Iterable[str]) -> RunSpec:
+    """Merge a YAML file, command-line options and ``--set`` items; later ones win.
+
+    Args:
+        path: a YAML file with the fields of :class:`RunSpec`, or None.
+        options: options given on the command line; None values are dropped.
+        sets: items ``KIND:NAME.PARAMETER=VALUE`` with the value in YAML.
+
+    Raises:
+        UserError: the file cannot be read, a field is unknown or out of range, or an item has the wrong form.
+    """
+    merged = {} if path is None else read_mapping(path)
+    given = {key: value for key, value in options.items() if value is not None}
+    merged.update(given)
+    params = _mappings(merged.get("params") or {})
+    for item in sets:
+        key, name, value = parse_set(item)
+        if isinstance(value, str) and names_credential(name):
+            raise UserError(
+                f"--set {key}.{name}: a credential on the command line is seen by others and kept in a history; "
+                f"put it into an environment variable and name that one: --set {key}.{name}_env=VARIABLE"
+            )
+        params.setdefault(key, {})[name] = value
+    merged["params"] = params
+    return specify(merged, str(path or "command line"))
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        UserError: it cannot be read, is larger than 1 MiB, uses aliases (they can stand for billions of values), or
+            holds something else.
+    """
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise UserError(f"{path} is larger than {LARGEST_FILE // 2**10} KiB: a configuration is a short file")
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise UserError(f"{path} uses YAML aliases: write the values out")
+        loaded = yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path} holds no mapping of options: write e.g. 'attack: villan'")
+    return {str(key): value for key, value in loaded.items()}
+
+
+def _mappings(params: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(params, dict):
+        raise UserError("run option params: write a mapping, e.g. 'params: {attack:villan: {poison_rate: 0.2}}'")
+    for key, value in params.items():
+        if not isinstance(value, dict | None):
+            raise UserError(f"run option params.{key}: write a mapping of parameters, e.g. '{{poison_rate: 0.2}}'")
+    return {str(key): {str(name): item for name, item in (value or {}).items()} for key, value in params.items()}
+
+
+def parse_set(item: str) -> tuple[str, str, Any]:
+    """Split ``KIND:NAME.PARAMETER=VALUE`` into key, parameter and the value read as YAML.
+
+    Raises:
+        UserError: the item has another form.
+    """
+    left, equals, text = item.partition("=")
+    key, dot, name = left.strip().rpartition(".")
+    if not (equals and dot and name and ":" in key):
+        raise UserError(f"--set {item!r}: write KIND:NAME.PARAMETER=VALUE, e.g. --set attack:villan.poison_rate=0.2")
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that does not exist
+        return key, name, text
+    return key, name, text if isinstance(value, date | bytes | set) else value
