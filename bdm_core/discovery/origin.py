@@ -107,10 +107,13 @@ def _files(package: Path, leave_out: list[Path]) -> list[Path]:
     found: list[Path] = []
     for folder, subfolders, names in os.walk(package):
         subfolders[:] = [
-            name for name in subfolders
-            if name != "__pycache__" and not name.startswith(".") and not name.endswith(".egg-info")
+            name
+            for name in subfolders
+            if name != "__pycache__"
+            and not name.startswith(".")
+            and not name.endswith(".egg-info")
             and Path(folder, name) not in leave_out
-        ]  # fmt: skip
+        ]
         found += [path for name in names if (path := Path(folder, name)).suffix not in {".pyc", ".md"}]
     return [path for path in found if path.is_file()]
 

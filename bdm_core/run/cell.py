@@ -31,9 +31,12 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
     if implements(attack.plugin, "poison_data"):  # first, since it is fast and finds what is wrong with the attack
         poisoned = stages.run("poison_data", [attack], {"data": data}, label="poisoned data")
     clean_on_clean = _generate(stages, [kit], model, inputs, None, "clean samples")
-    made: Backdoored = stages.run("inject_backdoor", [attack], {"model": model, "data": poisoned or data},
+    made: Backdoored = stages.run(
+        "inject_backdoor",
+        [attack],
+        {"model": model, "data": poisoned or data},
         label="backdoored model",
-    )  # fmt: skip
+    )
     to_trigger = rows.first(inputs, _triggered_share(cell), "inputs to trigger")
     answering = [attack, kit] if implements(kit.plugin, "trigger_inputs") else [attack]
     given = {"inputs": to_trigger, "secret": made.secret}
@@ -61,12 +64,18 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
     common: dict[str, Any] = {"reference": data, "secret": made.secret}
     judged = {**common, "suspects": labels}
     subjects = [
-        Subject(role="clean", model=model, on_clean=clean_on_clean, on_triggered=clean_on_triggered,
-                detection=detections.get("clean"),
-                **(common if _level(cell) == "data" else judged)),
-        Subject(role="backdoored", model=made.model, on_clean=on_clean, on_triggered=on_triggered, detection=found,
-                **judged),
-    ]  # fmt: skip
+        Subject(
+            role="clean",
+            model=model,
+            on_clean=clean_on_clean,
+            on_triggered=clean_on_triggered,
+            detection=detections.get("clean"),
+            **(common if _level(cell) == "data" else judged),
+        ),
+        Subject(
+            role="backdoored", model=made.model, on_clean=on_clean, on_triggered=on_triggered, detection=found, **judged
+        ),
+    ]
     if cell.purifier is not None:
         clean = purify(handover, cell.purifier, made.model, inputs, found, "purified inputs")
         bad = purify(handover, cell.purifier, made.model, triggered, found, "purified inputs under trigger")
@@ -111,9 +120,13 @@ def open_all(cell: Prepared, stages: StageRunner) -> tuple[Model, Data, Data]:
     kit, spec = cell.kit, cell.spec
     for reference in (spec.model, spec.data, spec.training_data):
         verify_if_sealed(reference)
-    model: Model = stages.run("open_model", [kit], {"reference": spec.model}, label="model",
+    model: Model = stages.run(
+        "open_model",
+        [kit],
+        {"reference": spec.model},
+        label="model",
         identity={"reference": content_of(spec.model)},
-    )  # fmt: skip
+    )
     data = open_data(cell, stages, model, spec.data, "data")
     inputs: Data = stages.run("make_inputs", [kit], {"model": model, "data": data}, label="inputs")
     return model, data, inputs
@@ -123,7 +136,7 @@ def open_data(cell: Prepared, stages: StageRunner, model: Model, reference: str 
     """One data set, in the shape that the model takes."""
     given = {"model": model, "reference": reference}
     identity = {"reference": content_of(reference)}
-    data: Data = stages.run("open-data", [cell.kit], "open_data", given, label=label, identity=identity)
+    data: Data = stages.run("open_data", [cell.kit], given, label=label, identity=identity)
     return data
 
 
@@ -153,8 +166,15 @@ def _generate(
 
 def _score(cell: Prepared, stages: StageRunner, folder: RunFolder, subject: Subject) -> None:
     spec, role = cell.spec, subject.role
-    facts = {"run": folder.folder.name, "attack": spec.attack, "detect": spec.detect, "purify": spec.purify,
-             "repair": spec.repair, "task": cell.task, "seed": spec.seed}  # fmt: skip
+    facts = {
+        "run": folder.folder.name,
+        "attack": spec.attack,
+        "detect": spec.detect,
+        "purify": spec.purify,
+        "repair": spec.repair,
+        "task": cell.task,
+        "seed": spec.seed,
+    }
     for metric in cell.metrics:
         found: list[Measurement] = stages.run(
             "score", [metric], {"subject": subject}, label=f"score {role}: {metric.plugin.name}"

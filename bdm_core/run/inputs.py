@@ -39,8 +39,9 @@ class Watch:
     """Notices changes of a stage's inputs by the size and time of every file, without reading them again."""
 
     def __init__(self, inputs: dict[str, Any]) -> None:
-        self._before = [(name, item.path, _state(item.path)) for name, value in inputs.items()
-                        for item in artifacts_in(value)]  # fmt: skip
+        self._before = [
+            (name, item.path, _state(item.path)) for name, value in inputs.items() for item in artifacts_in(value)
+        ]
 
     def check(self, plugin: str) -> None:
         """Raises StageError, naming the plugin, if a file of an input is new, gone or changed."""

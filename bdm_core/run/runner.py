@@ -168,10 +168,18 @@ def _keeper(folder: RunFolder) -> Callable[[str, Finished], None]:
     def keep(label: str, finished: Finished) -> None:
         record = finished.record
         digests = sorted(_digests(record.result))
-        entry = {"label": label, "stage": record.stage, "key": record.key, "cached": finished.cached,
-                 "seconds": record.seconds, "peak_memory_bytes": record.peak_memory_bytes,
-                 "seed": record.payload.get("seed"), "digests": digests, "figures": record.figures,
-                 "warnings": record.warnings}  # fmt: skip
+        entry = {
+            "label": label,
+            "stage": record.stage,
+            "key": record.key,
+            "cached": finished.cached,
+            "seconds": record.seconds,
+            "peak_memory_bytes": record.peak_memory_bytes,
+            "seed": record.payload.get("seed"),
+            "digests": digests,
+            "figures": record.figures,
+            "warnings": record.warnings,
+        }
         folder.stage(entry)
         facts = {name: entry[name] for name in ("label", "stage", "key", "cached", "seconds", "peak_memory_bytes")}
         folder.event("stage_finished", **facts)

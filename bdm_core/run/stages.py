@@ -141,8 +141,9 @@ class StageRunner:
                 raise
             finished = None
         if finished is None:
-            self.log.warning("%s: this process paused for so long that another one took over", job.label,
-                             extra=NOT_THE_STAGES)  # fmt: skip
+            self.log.warning(
+                "%s: this process paused for so long that another one took over", job.label, extra=NOT_THE_STAGES
+            )
         return finished
 
     def _compute(self, job: Job, lease: Lease) -> Finished | None:

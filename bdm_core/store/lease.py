@@ -58,8 +58,14 @@ class Lease:
     def acquire(self) -> bool:
         """Take the lease if nobody holds it, or if its holder is gone."""
         pid = os.getpid()
-        record = {"pid": pid, "host": socket.gethostname(), "machine": machine(), "start": _process_start(pid),
-                  "launcher": self.launcher, "nonce": os.urandom(8).hex()}  # fmt: skip
+        record = {
+            "pid": pid,
+            "host": socket.gethostname(),
+            "machine": machine(),
+            "start": _process_start(pid),
+            "launcher": self.launcher,
+            "nonce": os.urandom(8).hex(),
+        }
         self._mine = json.dumps(record)
         for _ in range(2):
             try:

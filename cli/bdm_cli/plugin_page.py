@@ -71,13 +71,15 @@ def parameters(cls: type[Params]) -> list[dict[str, Any]]:
     found = []
     for name, field in cls.model_fields.items():
         entry = schema["properties"][name]
-        found.append({
-            "name": name,
-            "type": _type(entry),
-            "default": entry.get("default", field.get_default(call_default_factory=True, validated_data={})),
-            "range": _range(entry),
-            "description": field.description,
-        })  # fmt: skip
+        found.append(
+            {
+                "name": name,
+                "type": _type(entry),
+                "default": entry.get("default", field.get_default(call_default_factory=True, validated_data={})),
+                "range": _range(entry),
+                "description": field.description,
+            }
+        )
     return found
 
 

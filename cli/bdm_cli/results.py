@@ -68,8 +68,14 @@ def _record(row: Row, metrics: list[str]) -> dict[str, Any]:
         for metric in metrics
         if metric in row.labels
     }
-    return {**row.cell, "row": row.row, "seeds": row.seeds, "verdict": row.verdict() or None, "metrics": values,
-            "runs": row.runs}  # fmt: skip
+    return {
+        **row.cell,
+        "row": row.row,
+        "seeds": row.seeds,
+        "verdict": row.verdict() or None,
+        "metrics": values,
+        "runs": row.runs,
+    }
 
 
 def _flat(row: Row, metrics: list[str]) -> dict[str, Any]:

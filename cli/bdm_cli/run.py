@@ -76,9 +76,7 @@ def run(
     if spec.attack is None:
         raise UserError("no attack given: add --attack NAME (bdm plugins list), or use bdm scan to judge a model")
     with options.warnings_on_terminal():
-        view = run_cell(
-            options.with_progress(spec, quiet or as_json), out_folder, name=name, command=command_line()
-        )  # fmt: skip
+        view = run_cell(options.with_progress(spec, quiet or as_json), out_folder, name=name, command=command_line())
     if not options.leads():
         return
     if not as_json:

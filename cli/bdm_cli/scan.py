@@ -47,8 +47,15 @@ def scan(
     from bdm_core.run.runner import scan as scan_model
     from bdm_core.run.specification import load_spec
 
-    given = {"model": model, "data": data, "task": task, "kit": kit, "seed": seed, "device": device,
-             "data_share": data_share}  # fmt: skip
+    given = {
+        "model": model,
+        "data": data,
+        "task": task,
+        "kit": kit,
+        "seed": seed,
+        "device": device,
+        "data_share": data_share,
+    }
     base = load_spec(config, given, sets or [])
     if base.attack is not None:
         raise UserError(f"{config}: a scan has no attack; use bdm run for attack {base.attack!r}")
@@ -61,7 +68,7 @@ def scan(
         with options.warnings_on_terminal():
             view = scan_model(
                 options.with_progress(spec, quiet or as_json), out_folder, name=name, command=command_line()
-            )  # fmt: skip
+            )
         if not options.leads():
             continue
         report = None if no_report else options.write_report(view)

@@ -129,9 +129,11 @@ def _cell(view: RunView) -> dict[str, str | None]:
 
 
 def _settings(view: RunView) -> dict[str, Any]:
-    settings: dict[str, Any] = {"data_share": view.record["spec"].get("data_share"),
-                                "triggered_share": view.record["spec"].get("triggered_share"),
-                                "device": view.record["spec"].get("device")}  # fmt: skip
+    settings: dict[str, Any] = {
+        "data_share": view.record["spec"].get("data_share"),
+        "triggered_share": view.record["spec"].get("triggered_share"),
+        "device": view.record["spec"].get("device"),
+    }
     for name, plugin in view.record["plugins"].items():
         if not name.startswith("observer:"):
             settings[f"{name} version"] = plugin.get("version")
