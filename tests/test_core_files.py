@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from fake_site import FakeSite
 
-from bdm_core.artifacts import Data, Detection, Measurement
+from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.discovery.origin import distribution_digest, source_digest
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.files import content_of, finite, list_files, parameters_by_content
 from bdm_core.plugin import Field, Params
+from bdm_core.records import Detection, Measurement
 from bdm_core.run.keys import core_digest
 from bdm_core.run.record import write_json
 
@@ -27,8 +28,11 @@ def test_a_file_counts_by_content_and_a_name_by_itself(tmp_path: Path) -> None:
     path.write_bytes(b"one")
     assert content_of(str(path)) == f"sha256:{hashlib.sha256(b'one').hexdigest()}"
     assert [content_of(text) for text in (None, "builtin", "hf:a/b@c", "x/" * 2000)] == [
-        None, "builtin", "hf:a/b@c", "x/" * 2000,
-    ]  # fmt: skip
+        None,
+        "builtin",
+        "hf:a/b@c",
+        "x/" * 2000,
+    ]
 
 
 def test_a_folder_counts_by_all_its_files_also_behind_links(tmp_path: Path) -> None:
@@ -68,8 +72,11 @@ def test_existing_files_in_parameters_count_by_content(tmp_path: Path, monkeypat
     params = {"target": "corner", "trigger": "shape.png", "list": ["missing.png", str(tmp_path / "shape.png")], "n": 1}
     digest = f"sha256:{hashlib.sha256(b'x').hexdigest()}"
     assert parameters_by_content(params) == {
-        "target": "corner", "trigger": digest, "list": ["missing.png", digest], "n": 1,
-    }  # fmt: skip
+        "target": "corner",
+        "trigger": digest,
+        "list": ["missing.png", digest],
+        "n": 1,
+    }
     prompt = "a photo/drawing of a cat. " * 40
     assert parameters_by_content(prompt) == prompt
 
@@ -84,8 +91,11 @@ def test_numbers_that_are_not_finite_reach_no_record(tmp_path: Path, number: flo
     for wrong in ({"rate": number}, {"rates": (0.1, number)}):
         with pytest.raises(ValueError, match="finite"):
             _Params(**wrong)
-    for wrong in ({"scores": [number], "threshold": 0.0}, {"scores": [0.0], "threshold": number},
-                  {"scores": [], "threshold": 0.0}):  # fmt: skip
+    for wrong in (
+        {"scores": [number], "threshold": 0.0},
+        {"scores": [0.0], "threshold": number},
+        {"scores": [], "threshold": 0.0},
+    ):
         with pytest.raises(ValueError, match=r"finite|at least 1 item"):
             Detection(level="model", **wrong)  # type: ignore[arg-type]
     measured = Measurement(metric="fid", value=number, stderr=number)

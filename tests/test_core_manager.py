@@ -7,14 +7,14 @@ import pytest
 from fake_site import FakeSite
 
 from bdm_core.discovery.candidates import ALLOW_LIST, find, installed, scoped
-from bdm_core.discovery.origin import source_digest
+from bdm_core.discovery.origin import Origins, source_digest
 from bdm_core.errors import PluginError
 
 GOOD = """
-    from bdm_core.plugin import Plugin, hookimpl
+    from bdm_core import Attack, hookimpl
 
-    class Toy(Plugin):
-        kind, name = "attack", "toytest"
+    class Toy(Attack):
+        name = "toytest"
 
         @hookimpl
         def inject_backdoor(self, ctx, params, model, data):
@@ -44,7 +44,7 @@ def test_a_good_plugin_loads_and_states_its_origin(fake_site: FakeSite) -> None:
     candidate = find("attack", "toytest")
     plugin = candidate.load()
     assert (plugin.kind, plugin.name) == ("attack", "toytest")
-    assert set(candidate.origin()) == {"distribution", "version", "digest"}
+    assert len(Origins({}).of(candidate.dist)) == 64
 
 
 def test_an_unknown_name_suggests_the_nearest(fake_site: FakeSite) -> None:
@@ -68,7 +68,7 @@ def test_a_clash_names_both_distributions_and_either_can_be_chosen(fake_site: Fa
         ("raise SystemError('two\\nlines')", "cannot be imported from .*SystemError: two"),
         ("class Toy: pass", "no subclass of"),
         (
-            GOOD.replace('kind, name = "attack", "toytest"', 'kind, name, api = "attack", "toytest", 99'),
+            GOOD.replace('name = "toytest"', 'name, api = "toytest", 99'),
             "plugin API 99",
         ),
         (GOOD.replace('"toytest"', '"other"'), "its class says attack:other"),
@@ -84,13 +84,13 @@ def test_a_broken_plugin_is_one_line(fake_site: FakeSite, source: str, message: 
     assert "toytest" in str(caught.value)
 
 
-@pytest.mark.parametrize("hook", ["detect", "repair"])
+@pytest.mark.parametrize("hook", ["detect", "repair", "purify_inputs"])
 def test_a_defense_that_asks_for_the_secret_is_refused(fake_site: FakeSite, hook: str) -> None:
     source = f"""
-        from bdm_core.plugin import Plugin, hookimpl
+        from bdm_core import Defense, hookimpl
 
-        class Toy(Plugin):
-            kind, name = "defense", "peek"
+        class Toy(Defense):
+            name = "peek"
 
             @hookimpl
             def {hook}(self, ctx, model, secret):

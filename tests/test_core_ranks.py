@@ -80,7 +80,8 @@ class Forgetful(ToyAttack):
 
 def _start(out: Path, site: FakeSite, name: str, **params: object) -> list[subprocess.Popen[str]]:
     attacks = {name.lower(): f"bdm_together:{name}" for name in ("Together", "Apart", "Forgetful")}
-    site.install("bdm-attack-together", {"bdm.attacks": attacks}, {"bdm_together": TOGETHER})
+    tasks = {f"toy.{attack}": target for attack, target in attacks.items()}
+    site.install("bdm-attack-together", {"bdm.attacks": attacks, "bdm.tasks": tasks}, {"bdm_together": TOGETHER})
     meeting = out.parent / "meeting"
     meeting.mkdir()
     environment = site.environment()
@@ -89,10 +90,13 @@ def _start(out: Path, site: FakeSite, name: str, **params: object) -> list[subpr
     return [
         subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(out), name, json.dumps(params)],
-            env={**environment, "RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**environment, "RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for rank in range(2)
-    ]  # fmt: skip
+    ]
 
 
 def test_ranks_compute_together_in_folders_of_their_own(tmp_path: Path, fake_site: FakeSite) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bdm_core.errors import UserError
 from bdm_core.machine.redaction import HIDDEN, names_credential, redact, without_credentials
-from bdm_core.run.specification import load_spec
+from bdm_cli.specification import load_specification
 
 
 @pytest.mark.parametrize(
@@ -53,16 +53,17 @@ def test_names_of_credentials() -> None:
 def test_values_are_hidden_by_name_at_any_depth() -> None:
     given = {"a": {"api_key": "x", "token": None, "password": "", "n": 1}, "list": [{"secret": "y"}, "plain"]}
     assert without_credentials(given) == {
-        "a": {"api_key": HIDDEN, "token": None, "password": "", "n": 1}, "list": [{"secret": HIDDEN}, "plain"],
-    }  # fmt: skip
+        "a": {"api_key": HIDDEN, "token": None, "password": "", "n": 1},
+        "list": [{"secret": HIDDEN}, "plain"],
+    }
 
 
 def test_a_credential_on_the_command_line_is_refused_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"metric:judge\.api_key_env=VARIABLE") as caught:
-        load_spec(None, {}, ["metric:judge.api_key=abc"])
+        load_specification(None, {}, ["metric:judge.api_key=abc"])
     assert "=abc" not in str(caught.value) and "\n" not in str(caught.value)
     for fine in ("metric:judge.api_key_env=NAME", "attack:x.trigger_token=zx", "kit:x.max_token=7"):
-        load_spec(None, {}, [fine])
+        load_specification(None, {}, [fine])
     config = tmp_path / "run.yaml"
     config.write_text("params: {'metric:judge': {api_key: abc}}")
-    assert load_spec(config, {}, []).params == {"metric:judge": {"api_key": "abc"}}
+    assert load_specification(config, {}, []).params == {"metric:judge": {"api_key": "abc"}}

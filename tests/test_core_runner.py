@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from fake_site import FakeSite
 
-from bdm_core.artifacts import Backdoored, Detection
 from bdm_core.errors import BdmError, StageError, StoreError, UserError
+from bdm_core.records import Backdoored, Detection
 from bdm_core.run.preparation import prepare
 from bdm_core.run.record import RunView, runs_in
 from bdm_core.run.runner import ROWS, run, scan
@@ -38,7 +38,7 @@ def _value(view: RunView, row: str, metric: str) -> float:
 def test_a_cell_runs_all_stages_and_fills_all_rows(tmp_path: Path) -> None:
     view = run(CELL, tmp_path)
     assert view.record["status"] == "complete"
-    assert {line["row"] for line in view.results} == set(ROWS)
+    assert {line["row"] for line in view.results} == set(ROWS) - {"purified"}
     assert _value(view, "backdoored", "metric:toy.asr") > 0.9
     assert _value(view, "clean under trigger", "metric:toy.asr") == 0
     assert _value(view, "repaired", "metric:toy.asr") == 0
@@ -85,8 +85,8 @@ def test_a_change_repeats_only_what_depends_on_it(tmp_path: Path) -> None:
 def test_a_detector_of_models_shares_its_verdict_with_a_scan(tmp_path: Path) -> None:
     with_clean = run(_with(CELL, scan_clean=True), tmp_path)
     assert with_clean.record["detections"]["clean"]["verdict"] == "clean"
-    scanned = scan(RunSpec(detect="toy", task="toy", device="cpu", data_share=0.5), tmp_path)
-    assert scanned.record["detections"]["model"] == with_clean.record["detections"]["clean"]
+    scanned = scan(RunSpec(detectors=["toy"], task="toy", device="cpu", data_share=0.5), tmp_path)
+    assert scanned.record["detections"]["toy"] == with_clean.record["detections"]["clean"]
     assert all(entry["cached"] for entry in scanned.stages)
 
 
@@ -108,20 +108,20 @@ def test_a_scan_of_a_folder_depends_on_its_content(tmp_path: Path) -> None:
     folder = tmp_path / "downloaded"
     folder.mkdir()
     (folder / "memory.json").write_bytes(made.model.file("memory.json").read_bytes())
-    spec = RunSpec(detect="toy", task="toy", device="cpu", model=str(folder), data_share=0.5, data="builtin")
-    assert scan(spec, tmp_path).record["detections"]["model"]["verdict"] == "backdoored"
+    spec = RunSpec(detectors=["toy"], task="toy", device="cpu", model=str(folder), data_share=0.5, data="builtin")
+    assert scan(spec, tmp_path).record["detections"]["toy"]["verdict"] == "backdoored"
     clean = json.loads((folder / "memory.json").read_text())["cells"][:8]
     (folder / "memory.json").write_text(json.dumps({"cells": clean}))
-    assert scan(spec, tmp_path).record["detections"]["model"]["verdict"] == "clean"
+    assert scan(spec, tmp_path).record["detections"]["toy"]["verdict"] == "clean"
 
 
 BLIND = """
     import json
-    from bdm_core.artifacts import Detection
-    from bdm_core.plugin import Plugin, hookimpl
+    from bdm_core.records import Detection
+    from bdm_core import Defense, hookimpl
 
-    class Spy(Plugin):
-        kind, name, level = "defense", "spy", "{level}"
+    class Spy(Defense):
+        name, level = "spy", "{level}"
 
         @hookimpl
         def detect(self, ctx, model, data, suspects):
@@ -201,19 +201,20 @@ def test_all_plugins_are_checked_before_the_first_stage(tmp_path: Path, fake_sit
 
 def test_a_repairer_cannot_scan_and_a_defense_is_no_attack(fake_site: FakeSite) -> None:
     source = """
-        from bdm_core.plugin import Plugin, hookimpl
+        from bdm_core import Defense, hookimpl
 
-        class Mender(Plugin):
-            kind, name = "defense", "mender"
+        class Mender(Defense):
+            name = "mender"
 
             @hookimpl
             def repair(self, model):
                 return model
     """
-    fake_site.install("bdm-defense-mender", {"bdm.defenses": {"mender": "mender_plugin:Mender"}},
-                      {"mender_plugin": source})  # fmt: skip
-    with pytest.raises(UserError, match="cannot detect"):
-        prepare(RunSpec(detect="mender", task="toy", device="cpu"))
+    fake_site.install(
+        "bdm-defense-mender", {"bdm.defenses": {"mender": "mender_plugin:Mender"}}, {"mender_plugin": source}
+    )
+    with pytest.raises(UserError, match="does not detect"):
+        prepare(RunSpec(detectors=["mender"], task="toy", device="cpu"))
 
 
 def test_a_run_folder_that_another_process_holds_is_refused(tmp_path: Path) -> None:

@@ -5,19 +5,20 @@ from typing import ClassVar, Literal
 
 import pytest
 
+from bdm_cli.specification import load_specification, parse_set
 from bdm_core.errors import UserError
-from bdm_core.plugin import Field, Params, Plugin
-from bdm_core.run.specification import build_params, load_spec, parse_set, stage_seed
+from bdm_core.plugin import Attack, Field, Params
+from bdm_core.run.specification import build_params, stage_seed
 
 
 class SampleParams(Params):
     rate: float = Field(0.1, ge=0, le=1, description="Share of training images to poison.")
     mode: Literal["fixed", "flex"] = Field("fixed", description="How poisoned images join the set.")
-    sampler: str = Field("auto", description="Sampler.", json_schema_extra={"stages": ["generate"]})
+    sampler: str = Field("auto", description="Sampler.", stages=["generate"])
 
 
-class Sample(Plugin):
-    kind, name = "attack", "sample"
+class Sample(Attack):
+    name = "sample"
     Params = SampleParams
     presets: ClassVar = {"paper": {"rate": 0.3}}
 
@@ -25,8 +26,8 @@ class Sample(Plugin):
 def test_later_sources_win_and_defense_stands_for_both(tmp_path: Path) -> None:
     config = tmp_path / "run.yaml"
     config.write_text("attack: one\ndefense: two\nseed: 3\nparams:\n  attack:one: {rate: 0.1, mode: flex}\n")
-    spec = load_spec(config, {"attack": "sample", "repair": "three", "seed": None}, ["attack:one.rate=0.2"])
-    assert (spec.attack, spec.detect, spec.repair, spec.seed) == ("sample", "two", "three", 3)
+    spec = load_specification(config, {"attack": "sample", "repair": "three", "seed": None}, ["attack:one.rate=0.2"])
+    assert (spec.attack, spec.defense, spec.repair, spec.seed) == ("sample", "two", "three", 3)
     assert spec.params == {"attack:one": {"rate": 0.2, "mode": "flex"}}
 
 
@@ -36,7 +37,7 @@ def test_later_sources_win_and_defense_stands_for_both(tmp_path: Path) -> None:
         ("- a list", "no mapping"),
         ("atack: villan", "no run option 'atack'; did you mean 'attack'"),
         ("metric: target", "no run option 'metric'; did you mean 'metrics'"),
-        ("colour: blue", "no run option 'colour'; there are attack, data, data_share, defense"),
+        ("colour: blue", "no run option 'colour'; there are attack, data, data_share, defense, detect"),
         ("seed: -1", "seed"),
         ("data_share: 0", "data_share"),
         ("device: tpu", "device"),
@@ -48,7 +49,7 @@ def test_a_wrong_file_gives_one_line(tmp_path: Path, text: str, message: str) ->
     config = tmp_path / "run.yaml"
     config.write_text(text)
     with pytest.raises(UserError, match=message) as caught:
-        load_spec(config, {}, [])
+        load_specification(config, {}, [])
     assert "\n" not in str(caught.value)
 
 
@@ -61,11 +62,36 @@ def test_set_items_are_yaml_typed() -> None:
             parse_set(wrong)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("params: [1]", "write a mapping"),
+        ("params: {'attack:toy': 3}", r"params\.attack:toy: write a mapping"),
+        ("params: {'attack:toy': {rate: .nan}}", "not finite"),
+        ("seed: 2026-13-45", "cannot read"),
+        ("data_share: .inf", "data_share"),
+    ],
+)
+def test_a_file_with_the_wrong_shape_gives_one_line(tmp_path: Path, text: str, message: str) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        load_specification(config, {}, [])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["2026-13-45", "2026-11-20", "!!set {a}", "[" * 5000, "a: b: c"])
+def test_a_value_that_yaml_reads_oddly_stays_text(text: str) -> None:
+    assert parse_set(f"attack:x.name={text}") == ("attack:x", "name", text)
+
+
 def test_suggestion_preset_and_given_values_in_that_order() -> None:
     suggested = {"rate": 0.5, "sampler": "ddim"}
     assert build_params(Sample(), {"preset": "paper"}, suggested).model_dump() == {
-        "rate": 0.3, "mode": "fixed", "sampler": "ddim",
-    }  # fmt: skip
+        "rate": 0.3,
+        "mode": "fixed",
+        "sampler": "ddim",
+    }
     assert build_params(Sample(), {"preset": "paper", "rate": 0.7}).model_dump()["rate"] == 0.7
 
 

@@ -19,8 +19,9 @@ from bdm_core.store import paths
 CELL = RunSpec(attack="toy", detect="toy", repair="toy", device="cpu", data_share=0.5)
 ATTACK = """
     import errno, json, math
-    from bdm_core.artifacts import Backdoored, Model, Secret
-    from bdm_core.plugin import Field, Params, Plugin, hookimpl
+    from bdm_core.artifacts import Model, Secret
+    from bdm_core.records import Backdoored
+    from bdm_core import Field, hookimpl
     from bdm_toy import memory
     from bdm_toy.attack import ToyAttack
 
@@ -41,11 +42,11 @@ ATTACK = """
 DEFENSE = """
     import json, math, os
     from pathlib import Path
-    from bdm_core.artifacts import Detection
-    from bdm_core.plugin import Plugin, hookimpl
+    from bdm_core.records import Detection
+    from bdm_core import Defense, hookimpl
 
-    class Odd(Plugin):
-        kind, name, level = "defense", "odd", "{level}"
+    class Odd(Defense):
+        name, level = "odd", "{level}"
 
         @hookimpl
         def detect(self, ctx, model, data, suspects):
@@ -59,32 +60,45 @@ def _toy_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _attack(site: FakeSite, code: str) -> RunSpec:
-    site.install("bdm-attack-odd", {"bdm.attacks": {"odd": "odd_attack:Odd"}},
-                 {"odd_attack": ATTACK.format(code=code)})  # fmt: skip
+    site.install(
+        "bdm-attack-odd",
+        {"bdm.attacks": {"odd": "odd_attack:Odd"}, "bdm.tasks": {"toy": "odd_attack:Odd"}},
+        {"odd_attack": ATTACK.format(code=code)},
+    )
     return CELL.model_copy(update={"attack": "odd"})
 
 
 def _defense(site: FakeSite, code: str, level: str = "model", **changes: object) -> RunSpec:
-    site.install("bdm-defense-odd", {"bdm.defenses": {"odd": "odd_defense:Odd"}},
-                 {"odd_defense": DEFENSE.format(code=code, level=level)})  # fmt: skip
+    site.install(
+        "bdm-defense-odd",
+        {"bdm.defenses": {"odd": "odd_defense:Odd"}},
+        {"odd_defense": DEFENSE.format(code=code, level=level)},
+    )
     return CELL.model_copy(update={"detect": "odd", "repair": None, **changes})
 
 
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("return Backdoored(model=made.model, secret=Secret.seal(ctx.out / 'model', format='x', task='toy'))",
-         "is a secret, not a model"),
-        ("(ctx.out / 'secret').rename(ctx.out / 'other'); "
-         "return Backdoored(model=made.model, secret=Secret.open(ctx.out / 'other'))", "a secret belongs into"),
-        ("return Backdoored(model=memory.seal_model(ctx.out / 'secret', []), secret=made.secret)",
-         "a model is sealed in"),
+        (
+            "return Backdoored(model=made.model, secret=Secret.seal(ctx.out / 'model', format='x', task='toy'))",
+            "is a secret, not a model",
+        ),
+        (
+            "(ctx.out / 'secret').rename(ctx.out / 'other'); "
+            "return Backdoored(model=made.model, secret=Secret.open(ctx.out / 'other'))",
+            "a secret belongs into",
+        ),
+        (
+            "return Backdoored(model=memory.seal_model(ctx.out / 'secret', []), secret=made.secret)",
+            "a model is sealed in",
+        ),
         ("return Backdoored(model=memory.seal_model(ctx.out, []), secret=made.secret)", r"ctx\.out itself is sealed"),
         ("(made.model.path / 'memory.json').write_text('1')", "does not match the hash"),
         ("memory.seal_model(ctx.out / 'model', [])", "was sealed differently"),
         ("return Backdoored(model=memory.seal_model(ctx.work / 'm', []), secret=made.secret)", r"below ctx\.out"),
     ],
-)  # fmt: skip
+)
 def test_a_result_that_is_not_sealed_where_it_belongs_is_refused(
     tmp_path: Path, fake_site: FakeSite, code: str, message: str
 ) -> None:
@@ -163,7 +177,7 @@ def test_a_disk_that_a_plugin_finds_full_is_no_fault_of_the_plugin(tmp_path: Pat
         ("return Detection(level='input', scores=[0.0], threshold=1.0)", "model", PluginError, "expected 1 at level"),
         ("return Detection(level='model', scores=[0.0, 1.0], threshold=1.0)", "model", PluginError, "2 scores"),
         ("return Detection(level='input', scores=[0.0], threshold=1.0)", "input", PluginError, "expected 64 at level"),
-        ("return Detection(level='model', scores=[0.0], threshold=1.0)", "data", PluginError, "judges 'data'"),
+        ("return Detection(level='model', scores=[0.0], threshold=1.0)", "data", PluginError, "expected 32 at level"),
     ],
 )
 def test_a_wrong_verdict_is_an_error_and_never_clean(
@@ -173,8 +187,7 @@ def test_a_wrong_verdict_is_an_error_and_never_clean(
     with pytest.raises(error, match=message) as caught:
         run(spec, tmp_path, name="mine")
     assert "defense:odd" in str(caught.value) and "\n" not in str(caught.value)
-    if level != "data":
-        assert RunView(tmp_path / "mine").record["detections"] == {}
+    assert RunView(tmp_path / "mine").record["detections"] == {}
 
 
 def test_data_without_a_count_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_site: FakeSite) -> None:
@@ -193,10 +206,10 @@ def test_data_without_a_count_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 OBSERVER = """
-    from bdm_core.plugin import Plugin, hookimpl
+    from bdm_core import Observer, hookimpl
 
-    class Falls(Plugin):
-        kind, name = "observer", "falls"
+    class Falls(Observer):
+        name = "falls"
 
         @hookimpl
         def stage_started(self, stage):

@@ -27,6 +27,7 @@ class Handover:
 
     def __init__(self, cell: Prepared, stages: StageRunner, rows: Rows, *, start: Model, data: Data) -> None:
         self._cell, self._stages, self.rows, self._start, self._data = cell, stages, rows, start, data
+        self._shuffled: tuple[Data, list[int]] | None = None
 
     def suspects(self, clean: Data, triggered: Data, training: Data | None) -> tuple[Data, list[bool]]:
         """What the detector judges beside the model, with the labels of the rows if it judges rows."""
@@ -79,17 +80,21 @@ class Handover:
     def given(self, defense: Loaded, model: Model) -> dict[str, Any]:
         """The model and the clean data, or None in their place."""
         access = defense.plugin.access
-        data = None
-        if "clean-data" in access:
-            data = self.rows.drawn(self._data, self._cell.spec.data_share, "defender's data")
+        data = self._share if "clean-data" in access else None
         return {"model": model if "weights" in access else None, "data": data}
+
+    @functools.cached_property
+    def _share(self) -> Data:
+        return self.rows.drawn(self._data, self._cell.spec.data_share, "defender's data")
 
     def _run(self, defense: Loaded, model: Model, hook: str, given: dict[str, Any], **options: Any) -> Any:
         black_box = model if "predictions" in defense.plugin.access else None
         return self._stages.run(hook, [defense], given, black_box=black_box, **options)
 
     def _training_rows(self, training: Data) -> tuple[Data, list[int]]:
-        return self.rows.shuffled([training], "training rows")
+        if self._shuffled is None:
+            self._shuffled = self.rows.shuffled([training], "training rows")
+        return self._shuffled
 
     def _needed(self, defense: Loaded, training: Data | None) -> Data:
         if training is None:

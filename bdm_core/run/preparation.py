@@ -95,10 +95,9 @@ def prepare(spec: RunSpec) -> Prepared:
     chosen = [(kind, name) for kind, name in names if name is not None]
     task = choose_task(spec.task, chosen, kit=spec.kit, model=spec.model)
     loading = _Loading(spec, task)
-    kit_candidate = choose_kit(task, spec.kit)
-    kit: Kit = loading.plugin("kit", kit_candidate)
     attack: Attack | None = None if spec.attack is None else loading.plugin("attack", spec.attack)
     roles = {role: _for_role(loading, spec, role, name) for role, name in asked.items()}
+    kit: Kit = loading.plugin("kit", choose_kit(task, spec.kit))
     metric_names = spec.metrics if spec.metrics is not None else list(kit.default_metrics)
     metrics = [loading.plugin("metric", name) for name in metric_names] if attack is not None else []
     observers = [loading.plugin("observer", name) for name in spec.observers]
