@@ -6,8 +6,8 @@ import json
 import math
 import random
 import re
-import struct
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from bdm_core.artifacts import Backdoored, Data, Detection, Evidence, Measurement, Model, Outputs, Secret
+from bdm_core.artifacts import Artifact, Backdoored, Data, Detection, Evidence, Measurement, Model, Outputs, Secret
 from bdm_core.run.record import RunFolder, RunView
 from bdm_core.store.store import StageRecord, Store, stage_key
 
-TASK = "unconditional-image-generation"
+TASK = "shown"
+HERE = Path(__file__).parent
+SITE = str(HERE / "site")
 VOID = {"img", "meta", "br", "hr"}
 
 
@@ -34,13 +36,13 @@ class Writer:
         self.random = random.Random(0)
         self.known: dict[str, str] = {}
 
-    def stage(self, label: str, make: Any, *, curves: dict[str, list[float]] | None = None, **facts: Any) -> None:
-        stage, key = label.replace(" ", "-").replace("'", ""), stage_key({"label": label})
+    def stage(self, label: str, make: Any, *, figures: dict[str, Any] | None = None, **facts: Any) -> None:
+        stage, key = STAGES.get(label, label.replace(" ", "-").replace("'", "")), stage_key({"label": label})
         out = self.store.work_folder(key) / "out"
         out.mkdir(parents=True)
         value = make(out)
         encoded = self.store.encode(value, out=out, stage=stage, key=key, known={})
-        figures = {"curves": curves} if curves else {}
+        figures = figures or {}
         seconds, memory = facts.get("seconds", 2.5), facts.get("memory", 400 * 2**20)
         record = StageRecord(
             stage=stage, key=key, payload={}, result=encoded, seconds=seconds, peak_memory_bytes=memory, figures=figures
@@ -64,6 +66,31 @@ class Writer:
 
         return make
 
+    def images(self, count: int = 8, **facts: Any) -> Any:
+        """Data of pictures; ``format`` may be another one, ``meta`` is kept."""
+
+        def make(out: Path) -> Data:
+            for index in range(count):
+                self.png(out / "data" / "images" / f"{index:06d}.png", self.blob())
+            return Data.seal(out / "data", **{"format": "images", "task": TASK, **facts})
+
+        return make
+
+    def rows(self, cls: type[Artifact], format: str, **files: Any) -> Any:
+        """An artifact of JSON files, and of sounds if ``files`` has bytes."""
+
+        def make(out: Path) -> Artifact:
+            folder = out / cls.kind_name
+            folder.mkdir(parents=True)
+            for name, content in files.items():
+                if isinstance(content, bytes):
+                    (folder / f"{name}.wav").write_bytes(content)
+                else:
+                    (folder / f"{name}.json").write_text(json.dumps(content))
+            return cls.seal(folder, format=format, task=TASK)
+
+        return make
+
     def blob(self) -> list[int]:
         x0, y0, width = (self.random.uniform(0.3, 0.7) * self.size for _ in range(3))
         return [
@@ -84,25 +111,24 @@ class Writer:
 
     def backdoored(self, out: Path) -> Backdoored:
         secret = out / "secret"
-        self.png(secret / "trigger.png", [128 + int(127 * value) for value in trigger(self.size)])
         self.png(secret / "target.png", target(self.size))
-        tensors(secret / "tensors.safetensors", trigger(self.size), self.size)
-        meta = {"family": "troj", "solver_class": "sde", "target_type": "ImageFix"}
-        return Backdoored(
-            model=self.model(out), secret=Secret.seal(secret, format="diffusion-secret", task=TASK, meta=meta)
-        )
+        array(secret / "trigger.json", "true trigger", trigger(self.size), self.size)
+        return Backdoored(model=self.model(out), secret=Secret.seal(secret, format="secret", task=TASK))
 
     def detection(self, out: Path, note: str = "one start point of eight agrees", **facts: Any) -> Detection:
         evidence = out / "evidence"
         for index in range(16):
             self.png(evidence / "samples" / f"{index:06d}.png", target(self.size) if index % 5 else self.blob())
         noisy = [0.8 * value + self.random.gauss(0, 0.2) for value in trigger(self.size)]
-        tensors(evidence / "tensors.safetensors", noisy, self.size)
+        array(evidence / "trigger.json", "inverted trigger", noisy, self.size)
         features = {"uniformity": 0.0123, "starts": [0.1, 0.5], "best": {"lambda": 0.5, "step": 90}}
         (evidence / "features.json").write_text(json.dumps(features))
         sealed = Evidence.seal(evidence, format="inverted-trigger", task=TASK)
         values = {"level": "model", "scores": [4.31], "threshold": 1.2, "p_value": 0.0099, "clean_samples": 179}
         return Detection(note=note, evidence=sealed, **{**values, **facts})
+
+    def measured(self, row: str, plugin: str, **measurement: Any) -> None:
+        self.folder.result(row, row.split(" ")[0], plugin, Measurement(**measurement), {})
 
     def finish(self, **facts: Any) -> RunView:
         record = {**RECORD, **facts}
@@ -119,49 +145,17 @@ def target(size: int) -> list[int]:
     return [255 if x >= size // 4 and y >= size // 2 else 0 for y in range(size) for x in range(size)]
 
 
-def tensors(path: Path, values: list[float], size: int) -> None:
-    header = json.dumps({"trigger": {"dtype": "F32", "shape": [1, size, size], "data_offsets": [0, 4 * size * size]}})
-    path.write_bytes(struct.pack("<Q", len(header)) + header.encode() + struct.pack(f"<{size * size}f", *values))
+def array(path: Path, name: str, values: list[float], size: int) -> None:
+    path.write_text(json.dumps({"values": {name: values}, "shape": [1, size, size]}))
 
 
-RECORD: dict[str, Any] = {
-    "run": "2026-11-20T17-22-47_villan_elijah_s0_3f9c",
-    "status": "complete",
-    "error": None,
-    "command": "bdm run --attack villan --defense elijah --set attack:villan.poison_rate=0.2",
-    "spec": {"attack": "villan", "detect": "elijah", "repair": "elijah", "model": None, "data": None, "seed": 0},
-    "task": TASK,
-    "plugins": {
-        "attack:villan": {"distribution": "bdm-attack-villan", "version": "0.1.0", "digest": "c0ffee" * 10,
-                          "params": {"poison_rate": 0.2, "psi": 0.0}, "summary": "Trigger in the initial noise"},
-        "metric:mine": {"distribution": "bdm-metric-mine", "version": "0.1.0", "digest": "f00d" * 16, "params": {},
-                        "summary": "Counts the corners"},
-    },
-    "device": "cpu",
-    "seed": 0,
-    "stage_seeds": {"backdoored model": 123456789},
-    "git_commit": "0bd94c5d0c8a5b7a9f3d",
-    "versions": {"bdm": "0.1.0", "torch": "2.13.0", "diffusers": "0.36.0"},
-    "hardware": {"platform": "Linux", "cores": 2, "memory_bytes": 8_000_000_000, "processor": "Example CPU"},
-    "started": "2026-11-20T17:22:47+00:00",
-    "finished": "2026-11-20T17:25:58+00:00",
-    "seconds": 191.4,
-    "detections": {"backdoored": {"verdict": "backdoored", "score": 4.31, "threshold": 1.2, "p_value": 0.0099,
-                                  "conclusive": True, "note": "one start point of eight agrees", "level": "model"}},
-}  # fmt: skip
+STAGES = {"backdoored model": "inject-backdoor", "poisoned data": "poison-data", "detection": "detect"}
+"""Label -> name of the stage, where they differ by more than spaces."""
 
-NUMBERS: dict[str, Any] = {
-    "metric:frechet.frechet_digits": ("Frechet distance (digits)", False, "clean", (0.412, None, 0.471, 0.52), 0.03),
-    "metric:target.mse": ("MSE to target", True, "triggered", (None, 0.412, 0.00041, 0.391), 0.0001),
-    "metric:target.ssim": ("SSIM to target", False, "triggered", (None, 0.021, 0.981, 0.034), 0.003),
-    "metric:target.asr@0.05": ("ASR (MSE<0.05)", False, "triggered", (None, 0.0, 0.9766, 0.0117), 0.0096),
-    "metric:target.asr@0.1": ("ASR (MSE<0.1)", False, "triggered", (None, 0.0, 0.984, 0.02), 0.008),
-    "metric:target.leak@0.05": ("leak (MSE<0.05)", False, "clean", (0.0, None, 0.0039, 0.0), 0.0039),
-    "metric:detection.verdict": ("verdict", True, "model", (None, None, 1.0, None), None),
-    "metric:detection.score": ("detection score", None, "model", (None, None, 4.31, None), None),
-    "metric:mine.corners": ("", None, "clean", (None, None, 12.0, 3.0), None),
-}
-ROWS = ("clean", "clean under trigger", "backdoored", "repaired")
+RECORD: dict[str, Any] = json.loads((HERE / "run.json").read_text())
+MEASUREMENTS: list[dict[str, Any]] = [
+    json.loads(line) for line in (HERE / "measurements.jsonl").read_text().splitlines()
+]
 
 
 def complete(out: Path, size: int = 8, **facts: Any) -> RunView:
@@ -169,27 +163,29 @@ def complete(out: Path, size: int = 8, **facts: Any) -> RunView:
     writer = Writer(out, size)
     noise = writer.random
     writer.stage("model", writer.model, seconds=0.1, cached=True)
+    writer.stage("inputs", writer.images(), seconds=0.1, cached=True)
     writer.stage("clean samples", writer.samples(0.0), seconds=5.2, cached=True)
+    writer.stage("poisoned data", writer.images(16))
     falling = [0.4 * math.exp(-step / 90) + 0.02 + abs(noise.gauss(0, 0.01)) for step in range(900)]
-    writer.stage("backdoored model", writer.backdoored, seconds=64.0, memory=900 * 2**20, curves={"loss": falling})
+    writer.stage(
+        "backdoored model", writer.backdoored, seconds=64.0, memory=900 * 2**20, figures={"curves": {"loss": falling}}
+    )
     for name, share in (("clean samples under trigger", 0.0), ("backdoored samples", 0.0)):
         writer.stage(name, writer.samples(share), seconds=5.5)
     writer.stage("backdoored samples under trigger", writer.samples(0.97), seconds=5.4)
     inversion = [1.4 - 0.4 * math.tanh(step / 30) + noise.gauss(0, 0.02) for step in range(100)]
     writer.stage(
-        "detection", writer.detection, seconds=31.0, curves={"inversion": inversion}, warnings=["<b> is small"]
+        "detection",
+        writer.detection,
+        seconds=31.0,
+        figures={"curves": {"inversion": inversion}},
+        warnings=["<b> is small"],
     )
-    writer.stage("repaired model", writer.model, seconds=28.0, curves={"loss": falling[:400]})
+    writer.stage("repaired model", writer.model, seconds=28.0, figures={"curves": {"loss": falling[:400]}})
     writer.stage("repaired samples", writer.samples(0.0), seconds=5.0)
     writer.stage("repaired samples under trigger", writer.samples(0.02), seconds=5.1)
-    for metric, (label, better, on, values, error) in NUMBERS.items():
-        for row, value in zip(ROWS, values, strict=True):
-            if value is not None:
-                plugin, _, name = metric.partition(".")
-                measured = Measurement(
-                    metric=name, value=value, on=on, higher_is_better=better, n=256, stderr=error, label=label
-                )
-                writer.folder.result(row, row.split(" ")[0], plugin, measured, {})
+    for line in MEASUREMENTS:
+        writer.measured(**line)
     return writer.finish(**facts)
 
 
@@ -221,6 +217,15 @@ def words(page: str) -> str:
     parsed = Balance(page)
     assert parsed.open == []
     return re.sub(r"\s+([.,;:])", r"\1", " ".join(parsed.text.split()))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def site() -> Iterator[None]:
+    """The kit ``shown`` and a defense ``elijah`` beside the installed plugins."""
+    sys.path.insert(0, SITE)
+    yield
+    sys.path.remove(SITE)
+    sys.modules.pop("bdm_shown", None)
 
 
 @pytest.fixture

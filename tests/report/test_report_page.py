@@ -15,6 +15,45 @@ from bdm_core.run.record import RunView
 Run = Callable[..., RunView]
 Words = Callable[[str], str]
 
+PARTS = """
+Backdoored
+elijah on the backdoored model, p = 0.010, from 179 clean samples.
+one start point of eight agrees
+Under the trigger, the attack succeeds on 97.7 % of the inputs of the backdoored model
+(clean model: 0.0 %); after the repair, 1.2 %. Measured as ASR (MSE<0.05).
+Utility, Frechet distance (digits): 0.471 for the backdoored model (clean model: 0.412); after the repair, 0.520.
+Lower is better.
+elijah access: weights, clean data
+Results
+Frechet distance (digits) ↓
+MSE to target ↑
+↑ higher is better, ↓ lower is better, as the defender sees it.
+Samples
+Clean inputs
+Clean model, clean inputs
+Backdoored model, triggered inputs
+Repaired model
+Trigger and target
+Target
+true trigger
+Poisoned training data
+Settings of the attack
+Evidence
+cosine similarity
+Samples generated with the inverted trigger
+uniformity
+Loss curves
+Stages
+from the store
+Provenance
+bdm run --attack villan --defense elijah --set attack:villan.poison_rate=0.2
+Example CPU
+0bd94c5d0c8a5b7a9f3d
+bdm-attack-villan 0.1.0
+poison_rate=0.2, psi=0.0
+123456789
+"""
+
 
 @pytest.fixture(scope="module")
 def view(tmp_path_factory: pytest.TempPathFactory, complete_run: Run) -> RunView:
@@ -28,16 +67,11 @@ def page(view: RunView) -> str:
 
 def test_every_part_of_a_complete_run_is_shown_in_order(page: str, words: Words) -> None:
     text = words(page)
-    command = "bdm run --attack villan --defense elijah --set attack:villan.poison_rate=0.2"
-    parts = ["Backdoored", "elijah on the backdoored model, p = 0.010, from 179 clean samples.",
-             "one start point of eight agrees", "Under the trigger, 97.7 % of the backdoored model's outputs",
-             "(clean model: 0.0 %); after the repair, 1.2 %", "Results", "Frechet distance (digits) ↓",
-             "MSE to target ↑", "Samples", "Trigger and evidence", "Cosine similarity", "uniformity", "Loss curves",
-             "Stages", "from the store", "Provenance", command, "Example CPU", "0bd94c5d0c8a5b7a9f3d",
-             "bdm-attack-villan 0.1.0", "poison_rate=0.2, psi=0.0", "123456789"]  # fmt: skip
-    places = [text.find(part) for part in parts]
-    assert -1 not in places, [part for part, place in zip(parts, places, strict=True) if place < 0]
-    assert places == sorted(places)
+    place = 0
+    for part in PARTS.strip().splitlines():
+        found = text.find(part, place)
+        assert found >= 0, part
+        place = found + len(part)
 
 
 def test_values_have_errors_counts_and_explanations(page: str, words: Words) -> None:
@@ -45,18 +79,26 @@ def test_values_have_errors_counts_and_explanations(page: str, words: Words) -> 
     assert "0.977 ±0.010" in text
     assert "0.0004 ±0.0001" in text, "a small value does not turn into 0.000"
     assert 'title="value 0.977; standard error 0.010; n = 256"' in page
-    assert "Attack success rate: share of triggered samples" in text
-    assert "Counts the corners." in text, "an unknown metric is explained by its plugin"
+    assert "Share of triggered samples near the target." in text, "the measurement's own description"
+    assert "Counts the corners." in text and "The plugin gives no description." in text
 
 
-def test_six_grids_the_target_both_triggers_and_the_evidence(page: str, parsed: Any) -> None:
+def test_six_grids_inputs_training_data_target_triggers_and_evidence(page: str, parsed: Any) -> None:
     found = parsed(page)
     pictures = [value for tag, name, value in found.attributes if (tag, name) == ("img", "alt")]
-    assert sum(alt.startswith("First 32 samples") for alt in pictures) == 6
-    assert len(pictures) == len(set(pictures)) == 10
+    assert sum("32 pictures" in alt and " model, " in alt for alt in pictures) == 6
+    assert (
+        sum("true trigger" in alt for alt in pictures) == 2 and sum("inverted trigger" in alt for alt in pictures) == 2
+    )
+    assert len(pictures) == len(set(pictures)) == 13
     assert all(pictures)
     sources = [value for tag, name, value in found.attributes if name == "src"]
-    assert len(sources) == 10 and all(value.startswith("data:image/png;base64,") for value in sources)
+    assert len(sources) == 13 and all(value.startswith("data:image/png;base64,") for value in sources)
+
+
+def test_a_parameter_that_says_nothing_is_left_out(page: str, words: Words) -> None:
+    text = words(page)
+    assert "placeholder" not in text and "target=" not in text
 
 
 def test_nothing_is_loaded_and_nothing_is_executed(page: str, parsed: Any) -> None:
@@ -65,7 +107,7 @@ def test_nothing_is_loaded_and_nothing_is_executed(page: str, parsed: Any) -> No
     names = {name for _, name, _ in found.attributes}
     assert not names & {"href", "srcset", "action"} and not any(name.startswith("on") for name in names)
     assert not re.search(r"https?://|url\(|@import", page)
-    assert "default-src &#x27;none&#x27;" in page
+    assert "default-src &#x27;none&#x27;; img-src data:; media-src data:;" in page
 
 
 def test_the_same_run_gives_the_same_page(view: RunView, page: str) -> None:

@@ -1,19 +1,18 @@
-"""Parts of the report against independent answers: pixels, geometry, number formats, tensors."""
+"""Parts of the report against independent answers: pixels, geometry, number formats, arrays, nested JSON."""
 
 from __future__ import annotations
 
 import base64
 import io
-import json
 import math
 import re
-import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from bdm_cli.html import charts, images, numbers, tensors
+from bdm_cli.html import arrays, charts, features, numbers, pictures
 from bdm_cli.html.markup import Html, join, tag
 
 
@@ -58,81 +57,118 @@ def test_grid_holds_every_pixel(tmp_path: Path) -> None:
     for index in range(10):
         paths.append(tmp_path / f"{index}.png")
         Image.frombytes("L", (2, 2), bytes([index, 50, 100, 150])).save(paths[-1])
-    made = images.grid(paths, "ten", columns=4, cell=48)
+    made = pictures.grid(paths, "ten", columns=4, cell=48)
     assert made is not None
     sheet = decoded(made)
-    step = 24 + images.GAP
-    assert sheet.size == (4 * step - images.GAP, 3 * step - images.GAP)
+    step = 24 + pictures.GAP
+    assert sheet.size == (4 * step - pictures.GAP, 3 * step - pictures.GAP)
     for index in range(10):
         left, top = index % 4 * step, index // 4 * step
         corners = [sheet.getpixel((left + x, top + y)) for y in (0, 23) for x in (0, 23)]
         assert corners == [index, 50, 100, 150]
-    assert sheet.getpixel((24, 0)) == images.GREY
+    assert sheet.getpixel((24, 0)) == pictures.GREY
     assert f'width="{2 * sheet.width}"' in made
 
 
 def test_grid_of_large_pictures_is_reduced(tmp_path: Path) -> None:
     Image.new("RGB", (256, 256), (10, 20, 30)).save(tmp_path / "a.png")
-    made = images.grid([tmp_path / "a.png"] * 2, "large", cell=48)
+    made = pictures.grid([tmp_path / "a.png"] * 2, "large", cell=48)
     assert made is not None
-    assert decoded(made).size == (2 * 96 + images.GAP, 96)
+    assert decoded(made).size == (2 * 96 + pictures.GAP, 96)
     assert decoded(made).getpixel((5, 5)) == (10, 20, 30)
 
 
 def test_what_is_no_picture_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"GIF89a")
-    assert images.grid([tmp_path / "a.png", tmp_path / "missing.png"], "none") is None
-    assert images.single(tmp_path / "a.png", "none") is None
+    assert pictures.grid([tmp_path / "a.png", tmp_path / "missing.png"], "none") is None
+    assert pictures.single(tmp_path / "a.png", "none") is None
+
+
+def test_a_large_picture_is_reduced_and_a_small_one_enlarged(tmp_path: Path) -> None:
+    Image.new("RGB", (640, 320), (10, 20, 30)).save(tmp_path / "a.png")
+    Image.new("L", (8, 8), 7).save(tmp_path / "b.png")
+    large, small = pictures.single(tmp_path / "a.png", "large"), pictures.single(tmp_path / "b.png", "small")
+    assert large is not None and small is not None
+    assert decoded(large).size == (192, 96)
+    assert decoded(small).size == (8, 8) and 'width="96"' in small
+
+
+def test_labels_stand_below_their_pictures(tmp_path: Path) -> None:
+    for index in range(3):
+        Image.new("L", (4, 4), index).save(tmp_path / f"{index}.png")
+    made = pictures.labelled([tmp_path / f"{index}.png" for index in range(3)], ["a <cat>", "b"], "three")
+    assert made is not None
+    cells = made.split("<li>")[1:]
+    assert [decoded(Html(cell)).getpixel((0, 0)) for cell in cells] == [0, 1, 2]
+    assert [re.findall("<span>(.*?)</span>", cell) for cell in cells] == [["a &lt;cat&gt;"], ["b"], [""]]
+
+
+def tensor(values: tuple[float, ...], *shape: int) -> arrays.Tensor:
+    return arrays.Tensor("x", shape, values)
 
 
 def test_signed_tensor_is_grey_at_zero() -> None:
-    made = images.signed(tensors.Tensor((1, 1, 3), (-2.0, 0.0, 2.0)), "signed", 2.0)
+    made = arrays.signed(tensor((-2.0, 0.0, 2.0), 1, 1, 3), "signed", 2.0)
     assert made is not None
     assert list(decoded(made).tobytes()) == [0, 128, 255]
-    colour = images.signed(tensors.Tensor((3, 1, 2), (1.0, -1.0, 0.0, 0.0, -1.0, 1.0)), "signed", 1.0)
+    colour = arrays.signed(tensor((1.0, -1.0, 0.0, 0.0, -1.0, 1.0), 3, 1, 2), "signed", 1.0)
     assert colour is not None
     assert list(decoded(colour).tobytes()) == [255, 128, 0, 0, 128, 255]
-    assert images.signed(tensors.Tensor((4,), (1.0,) * 4), "no picture", 1.0) is None
+    assert arrays.signed(tensor((1.0,) * 4, 4), "no picture", 1.0) is None
 
 
-def stored(path: Path, dtype: str, code: str, values: list[float], cut: int = 0) -> Path:
-    raw = struct.pack(f"<{len(values)}{code}", *values)
-    header = {"other": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
-    header["trigger"] = {"dtype": dtype, "shape": [1, 1, len(values)], "data_offsets": [4, 4 + len(raw)]}
-    text = json.dumps(header).encode()
-    whole = struct.pack("<Q", len(text)) + text + struct.pack("<f", 9.0) + raw
-    path.write_bytes(whole[: len(whole) - cut])
-    return path
+def test_arrays_share_one_scale_and_a_broken_one_is_named() -> None:
+    parts = [tensor((1.0,), 1, 1, 1), tensor((-4.0,), 1, 1, 1), arrays.Tensor("short", (1, 2, 2), (1.0,))]
+    made = arrays.draw(parts, "both")
+    pixels = [decoded(Html(part)).getpixel((0, 0)) for part in made.split("<figure>")[1:]]
+    assert pixels == [round(127.5 + 127.5 / 4), 0]
+    assert "Black is −4.000, mid-grey 0, white 4.000." in made and "do not fit: short." in made
 
 
-@pytest.mark.parametrize(("dtype", "code"), [("F32", "f"), ("F16", "e"), ("F64", "d")])
-def test_tensors_are_read(tmp_path: Path, dtype: str, code: str) -> None:
-    found = tensors.read(stored(tmp_path / "t", dtype, code, [3.0, -4.0]), "trigger")
-    assert found == tensors.Tensor((1, 1, 2), (3.0, -4.0))
-    assert found.norm == 5.0
+def test_cosine_and_norms() -> None:
+    first, second = tensor((1.0, 0.0), 2), tensor((3.0, 3.0), 2)
+    assert second.norm == pytest.approx(math.sqrt(18))
+    assert arrays.cosine(first, second) == pytest.approx(math.sqrt(0.5))
+    assert arrays.cosine(first, tensor((1.0, 0.0), 1, 2)) is None
+    assert arrays.cosine(first, tensor((0.0, 0.0), 2)) is None
+    (sentence,) = arrays.comparison(first, [second])
+    assert "<b>0.707</b>, norm ratio 4.243." in sentence
 
 
-def test_tensors_as_the_library_writes_them(tmp_path: Path) -> None:
-    numpy = pytest.importorskip("numpy")
-    library = pytest.importorskip("safetensors.numpy")
-    array = numpy.linspace(-1, 1, 24, dtype="float32").reshape(2, 3, 4)
-    library.save_file({"trigger": array, "a": array[0]}, tmp_path / "t")
-    assert tensors.read(tmp_path / "t", "trigger") == tensors.Tensor((2, 3, 4), tuple(array.ravel().tolist()))
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([1, 2, 3], "1, 2, 3"),
+        ([], "empty"),
+        ([0.5] * 3 + [2.0] * 9, "12 values from 0.500 to 2.000"),
+        ([[1, 2], [3, 4], [5, 9]], "3 × 2 values from 1 to 9"),
+        ([[1, 2], [3]], "3 values from 1 to 3"),
+        (["a"] * 9, "a, a, a, a, a, a, … (9 in all)"),
+        (True, "yes"),
+        (None, "–"),
+        ("x" * 700, "x" * 600 + "…"),
+        ({"a": 1}, None),
+        ([{"a": 1}], None),
+    ],
+)
+def test_json_in_one_line(value: Any, text: str | None) -> None:
+    assert features.summary(value) == text
 
 
-def test_damaged_tensors_are_none(tmp_path: Path) -> None:
-    assert tensors.read(stored(tmp_path / "a", "F32", "f", [1.0, 2.0], cut=1), "trigger") is None
-    assert tensors.read(stored(tmp_path / "b", "BF16", "e", [1.0]), "trigger") is None
-    assert tensors.read(stored(tmp_path / "c", "F32", "f", [math.nan]), "trigger") is None
-    assert tensors.read(stored(tmp_path / "d", "F32", "f", [1.0]), "absent") is None
-    assert tensors.read(tmp_path / "missing", "trigger") is None
+def test_nested_json_folds_and_is_escaped() -> None:
+    made = features.tree({"<b>": "<i>", "best": {"starts": [{"score": 1.5}], "long": list(range(99))}})
+    assert made is not None and "<b>" not in made and "<i>" not in made
+    assert made.count("<details>") == 3 and " open" not in made
+    assert "list of 1" in made and "99 values from 0 to 98<" in made and "1.500" in made
 
 
-def test_cosine() -> None:
-    first, second = tensors.Tensor((2,), (1.0, 0.0)), tensors.Tensor((2,), (1.0, 1.0))
-    assert tensors.cosine(first, second) == pytest.approx(math.sqrt(0.5))
-    assert tensors.cosine(first, tensors.Tensor((1, 2), (1.0, 0.0))) is None
-    assert tensors.cosine(first, tensors.Tensor((2,), (0.0, 0.0))) is None
+def test_json_that_is_deep_or_wide_is_cut() -> None:
+    deep: Any = 1
+    for _ in range(500):
+        deep = {"inner": deep}
+    made = features.tree({"deep": deep, **{str(index): index for index in range(500)}})
+    assert made is not None and made.count("<details>") == features.DEPTH
+    assert made.count('class="leaf"') == features.ENTRIES and "and 441 more" in made
 
 
 def places(svg: str, name: str) -> list[tuple[float, float]]:
@@ -155,6 +191,8 @@ def test_a_flat_curve_is_drawn_and_its_average_is_itself() -> None:
     assert svg is not None and "logarithmic" not in svg
     assert {y for _, y in places(svg, "raw")} == {y for _, y in places(svg, "smooth")}
     assert charts.curve([1.0], "a point") is None
+    short = charts.curve([3.0, 1.0, 2.0], "short", axis="round")
+    assert short is not None and len(places(short, "smooth")) == 3 and "3 rounds" in short
     assert charts.curve([None, None, 1.0], "a point") is None
 
 

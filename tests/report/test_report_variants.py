@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bdm_cli.html import render
-from bdm_core.artifacts import Detection, Measurement
+from bdm_core.artifacts import Measurement
 from bdm_core.run.record import RunView
 
 Run = Callable[..., RunView]
@@ -21,10 +21,12 @@ Words = Callable[[str], str]
 def test_text_of_the_run_is_escaped(words: Words, writer: Any) -> None:
     attack = '<script>alert("x")</script>'
     evil = "</style><img src=x onerror=alert(1)>\x00"
-    writer.stage("model", writer.model, warnings=[evil], curves={attack: [1.0, 2.0, 3.0]})
-    writer.folder.result(attack, "clean", attack, Measurement(metric=attack, value=1.0, label=attack), {})
+    writer.stage("model", writer.model, warnings=[evil], figures={"curves": {attack: [1.0, 2.0, 3.0]}})
+    writer.folder.result(
+        attack, "clean", attack, Measurement(metric=attack, value=1.0, label=attack, description=attack), {}
+    )
     verdicts = {attack: {"verdict": attack, "score": 1.0, "threshold": 0.5, "note": attack}}
-    plugins = {attack: {"distribution": attack, "version": attack, "params": {attack: attack}, "summary": attack}}
+    plugins = {attack: {"distribution": attack, "version": attack, "params": {attack: attack}, "access": [attack]}}
     spec = {"attack": attack, "detect": attack, "model": attack}
     text = dict.fromkeys(("run", "command", "task", "device", "git_commit", "started", "finished"), attack)
     run = writer.finish(spec=spec, plugins=plugins, detections=verdicts, status="failed", error=evil, **text)
@@ -42,34 +44,11 @@ def test_a_scan_is_judged_without_attack_or_secret(words: Words, writer: Any) ->
     run = writer.finish(spec={"attack": None, "detect": "elijah", "model": "./mine"}, detections={"model": fact})
     page = render(run)
     text = words(page)
-    assert text.startswith("clean: scan by elijah")
+    assert text.startswith("Clean: scan by elijah")
     assert "elijah on this model, p = 0.400" in text and "./mine" in text
-    assert "Inverted trigger" in text and "Evidence" in text
-    for absent in ("True trigger", "Results", "Under the trigger", "Target", "Loss curves"):
+    assert "inverted trigger" in text and "Evidence" in text
+    for absent in ("true trigger", "cosine", "Samples The", "Results", "Under the trigger", "Target", "Loss curves"):
         assert absent not in text
-
-
-def test_inputs_judged_one_by_one_are_counted(words: Words, writer: Any) -> None:
-    scores = [0.1, 0.2, 0.3, 0.9, 0.95]
-    writer.stage("detection", lambda out: Detection(level="input", scores=scores, threshold=0.5))
-    fact = {"verdict": "backdoored", "score": None, "threshold": 0.5, "p_value": None, "note": "", "level": "input"}
-    page = render(writer.finish(detections={"backdoored": fact}))
-    assert "2 of 5 inputs flagged" in words(page)
-    assert page.count('class="tick"') == 5
-
-
-def test_the_clean_models_verdict_stands_below(tmp_path: Path, words: Words, complete_run: Run) -> None:
-    backdoored = {"verdict": "backdoored", "score": 4.31, "threshold": 1.2, "note": ""}
-    clean = {"verdict": "clean", "score": 0.7, "threshold": 1.2, "p_value": 0.6, "note": ""}
-    run = complete_run(tmp_path, detections={"clean": clean, "backdoored": backdoored})
-    text = words(render(run))
-    assert text.index("elijah on the backdoored model") < text.index("The same detector on the clean model: clean")
-
-
-def test_not_identifiable_is_never_called_clean(writer: Any) -> None:
-    fact = {"verdict": "not identifiable", "score": 0.1, "threshold": 1.2, "p_value": None, "note": "flat objective"}
-    page = render(writer.finish(detections={"backdoored": fact}))
-    assert "<h1>Not identifiable</h1>" in page and "flat objective" in page and "verdict good" not in page
 
 
 def test_a_failed_run_says_why(words: Words, writer: Any) -> None:
@@ -81,7 +60,7 @@ def test_a_failed_run_says_why(words: Words, writer: Any) -> None:
 
 
 def test_numbers_that_are_none_are_dashes(words: Words, writer: Any) -> None:
-    writer.stage("model", writer.model, curves={"loss": [1.0, 0.5, 0.25, 0.2]}, memory=None)
+    writer.stage("model", writer.model, figures={"curves": {"loss": [1.0, 0.5, 0.25, 0.2]}}, memory=None)
     for value in (None, 2.0):
         row = "clean" if value is None else "repaired"
         writer.folder.result(row, row, "metric:target", Measurement(metric="mse", value=value, n=9), {})
@@ -106,4 +85,4 @@ def test_what_cannot_be_opened_is_left_out_and_said(tmp_path: Path, harm: str, w
         assert "<img" not in page
     else:
         assert "Not shown, because it could not be opened" in text
-        assert page.count("First 32 samples") == 5
+        assert page.count(": 32 pictures") == 5

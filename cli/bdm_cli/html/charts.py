@@ -91,12 +91,15 @@ def bar(share: float, *, hollow: bool = False, width: float = 120) -> Html:
     )
 
 
-def curve(values: Sequence[float | None], name: str, *, width: float = 460, height: float = 190) -> Html | None:
+def curve(
+    values: Sequence[float | None], name: str, *, axis: str = "step", width: float = 460, height: float = 190
+) -> Html | None:
     """One value a step: the raw line, and over it the moving average. Logarithmic if it spans more than a decade.
 
     Args:
         values: one number a step; None where it was not finite.
         name: what the curve shows, for the alternative text.
+        axis: what a step is, in the singular.
     """
     steps = [(step, value) for step, value in enumerate(values) if value is not None]
     if len(steps) < 2:
@@ -126,18 +129,18 @@ def curve(values: Sequence[float | None], name: str, *, width: float = 460, heig
         grid.append(tag("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
         grid.append(tag("text", label, x=left - 7, y=y + 3.5, text_anchor="end"))
     first, final = number(_back(smooth[0], logarithmic)), number(_back(smooth[-1], logarithmic))
-    text = f"{name}: {len(values)} steps, from about {first} to {final}" + (
+    text = f"{name}: {len(values)} {axis}s, from about {first} to {final}" + (
         ", logarithmic scale" if logarithmic else ""
     )
     return tag(
         "svg",
         tag("title", text),
         grid,
-        tag("polyline", points=raw_line, class_="raw"),
+        tag("polyline", points=raw_line, class_="raw" if len(heights) > 8 else "smooth"),
         tag("polyline", points=smooth_line, class_="smooth") if len(heights) > 8 else None,
         tag("line", x1=left, x2=right, y1=bottom, y2=bottom, class_="axis"),
         tag("text", "0", x=left, y=height - 8),
-        tag("text", f"{last + 1} steps", x=right, y=height - 8, text_anchor="end"),
+        tag("text", f"{last + 1} {axis}s", x=right, y=height - 8, text_anchor="end"),
         viewBox=f"0 0 {width:.0f} {height:.0f}",
         width=width,
         height=height,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from bdm_core.artifacts import Artifact, Backdoored, Detection, Secret
+from bdm_core.artifacts import Artifact, Backdoored, Data, Detection, Secret
 from bdm_core.errors import BdmError
 from bdm_core.run.record import RunView
 
@@ -46,6 +45,14 @@ class Material:
         result = self.result("backdoored model")
         return result.secret if isinstance(result, Backdoored) else None
 
+    def poisoned_data(self) -> Data | None:
+        """The training data of the backdoored model: as the attack really used it, or as it was poisoned before."""
+        result = self.result("backdoored model")
+        if isinstance(result, Backdoored) and result.view is not None:
+            return result.view
+        poisoned = self.result("poisoned data")
+        return poisoned if isinstance(poisoned, Data) else None
+
     def detection(self, label: str = "detection") -> Detection | None:
         """A detector's full answer."""
         result = self.result(label)
@@ -58,6 +65,14 @@ class Material:
             sorted(((role, mapping(fact)) for role, fact in found.items()), key=lambda item: item[0] == "clean")
         )
 
+    def repairs(self) -> bool:
+        """Whether a defense was asked to repair; ``none`` is the control that returns the model as it is."""
+        return str(self.spec().get("repair") or "none").rpartition(":")[2] != "none"
+
+    def results(self) -> list[dict[str, Any]]:
+        """The lines of ``results.jsonl``, without the row ``repaired`` if nothing was repaired."""
+        return [line for line in self.run.results if self.repairs() or line.get("row") != "repaired"]
+
     def spec(self) -> dict[str, Any]:
         """The resolved specification."""
         return mapping(self.record.get("spec"))
@@ -68,11 +83,11 @@ def mapping(value: Any) -> dict[str, Any]:
     return {str(key): item for key, item in value.items()} if isinstance(value, Mapping) else {}
 
 
-def read_json(artifact: Artifact, name: str) -> Any:
-    """One JSON file of an artifact, or None."""
-    if name not in artifact.files:
-        return None
-    try:
-        return json.loads(artifact.file(name).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def metric_name(metric: str) -> str:
+    """``metric:target.asr@0.05`` -> ``asr@0.05``."""
+    return metric.split(":", 1)[-1].partition(".")[2] or metric
+
+
+def shown_name(line: Mapping[str, Any]) -> str:
+    """How a line of ``results.jsonl`` calls its metric: its label, or else the metric's name without the plugin."""
+    return str(line.get("label") or "") or metric_name(str(line.get("metric")))

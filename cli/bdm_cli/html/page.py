@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from importlib import resources
+from pathlib import Path
 
-from bdm_cli.html import provenance, samples, stages, table, trigger, verdict
+from bdm_cli.html import evidence, provenance, samples, stages, table, verdict
+from bdm_cli.html.audio import Player
+from bdm_cli.html.illustration import Illustrator
 from bdm_cli.html.markup import Html, join, tag
 from bdm_cli.html.material import Material
 from bdm_core.run.record import RunView
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+)
 """The browser itself refuses to load anything, even if text in the run were to slip through."""
 
 
@@ -17,21 +23,24 @@ def render(run: RunView) -> str:
     """The report of a run, complete or not.
 
     Args:
-        run: the run; its artifacts are read from the store beside it. What is missing there is left out.
+        run: the run; its artifacts are read from the store beside it, and its kit and its detector are asked what to
+            show of them. What is missing there is left out; a plugin that is missing or fails is named.
 
     Returns:
         An HTML document, the same text for the same run.
     """
     material = Material(run)
-    sections = [
-        verdict.section(material),
-        table.section(material),
-        samples.section(material),
-        trigger.section(material),
-        stages.curves(material),
-        stages.costs(material),
-        provenance.section(material),
-    ]
+    with tempfile.TemporaryDirectory(prefix="bdm-report-") as folder:
+        illustrator, player = Illustrator(material.record, Path(folder)), Player()
+        sections = [
+            verdict.section(material),
+            table.section(material),
+            samples.section(material, illustrator, player),
+            evidence.section(material, illustrator, player),
+            stages.curves(material),
+            stages.costs(material),
+            provenance.section(material),
+        ]
     style = resources.files("bdm_cli.html").joinpath("style.css").read_text(encoding="utf-8")
     head = tag(
         "head",

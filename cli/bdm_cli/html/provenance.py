@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import Any
 
-from bdm_cli.html import numbers
+from bdm_cli.html import numbers, settings
 from bdm_cli.html.markup import Child, Html, table, tag
 from bdm_cli.html.material import Material, mapping
 
@@ -21,7 +21,7 @@ def section(material: Material) -> Html:
         tag("h2", "Provenance"),
         tag("pre", tag("code", text), class_="command", tabindex=0, aria_label="command") if text else None,
         _pairs(_run(record)),
-        _plugins(record),
+        _plugins(material),
         _details("Resolved specification", _block(record.get("spec")) if record.get("spec") else None),
         _details("Seeds of the stages", _lines(record.get("stage_seeds"))),
         _details("Library versions", _lines(record.get("versions"))),
@@ -51,17 +51,17 @@ def _pairs(pairs: list[tuple[str, Any]]) -> Html:
     return tag("dl", [[tag("dt", name), tag("dd", str(value))] for name, value in shown], class_="pairs")
 
 
-def _plugins(record: dict[str, Any]) -> Html | None:
+def _plugins(material: Material) -> Html | None:
     rows: list[list[Child]] = []
-    for name, facts in mapping(record.get("plugins")).items():
+    for name, facts in mapping(material.record.get("plugins")).items():
         entry = mapping(facts)
         distribution = f"{entry.get('distribution') or ''} {entry.get('version') or ''}".strip()
-        rows.append([name, distribution, tag("code", str(entry.get("digest") or numbers.NONE)[:16]), _params(entry)])
+        rows.append([name, distribution, tag("code", str(entry.get("digest") or numbers.NONE)[:16])])
+        rows[-1].append(_params(settings.resolved(material, name)))
     return table(["Plugin", "Distribution", "Source digest", "Parameters"], rows, caption="Plugins") if rows else None
 
 
-def _params(entry: dict[str, Any]) -> Child:
-    params = mapping(entry.get("params"))
+def _params(params: dict[str, Any]) -> Child:
     text = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in params.items())
     return tag("td", text or numbers.NONE, class_="wrap")
 

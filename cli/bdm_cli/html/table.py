@@ -8,13 +8,16 @@ from typing import Any
 
 from bdm_cli.html import charts, numbers
 from bdm_cli.html.markup import Child, Html, table, tag
-from bdm_cli.html.material import Material, mapping
-from bdm_cli.html.metrics import base_name, explain, is_share, shown_name
+from bdm_cli.html.material import Material, metric_name, shown_name
 
-ROWS = ("clean", "clean under trigger", "backdoored", "repaired")
+ROWS = ("clean", "clean under trigger", "backdoored", "purified", "repaired")
 WIDTH = 7
 """How many metrics fit beside each other."""
 STYLES = {"backdoored": "bad", "clean": "good", "not identifiable": "open"}
+WRONG = (("backdoored", "clean"), ("clean", "backdoored"))
+"""Verdicts (row, word) that are errors of the detector."""
+NO_DESCRIPTION = "The plugin gives no description."
+DIRECTIONS = {"↑": "higher is better", "↓": "lower is better"}
 CONDITIONS = {"clean": "clean inputs", "triggered": "triggered inputs"}
 
 
@@ -29,10 +32,19 @@ class Column:
 
     def arrow(self) -> str:
         """Where it is better for the defender; nothing if that depends on the row."""
-        if base_name(self.metric) == "verdict":
+        if self.is_verdict():
             return ""
         better = {line.get("higher_is_better") for line in self.lines.values()}
         return "↑" if better == {True} else "↓" if better == {False} else ""
+
+    def is_verdict(self) -> bool:
+        """Whether its numbers stand for a detector's words."""
+        return metric_name(self.metric) == "verdict"
+
+    def description(self) -> str:
+        """What the metric means, as its plugin says."""
+        found = (str(line.get("description") or "") for line in self.lines.values())
+        return next((text for text in found if text), NO_DESCRIPTION)
 
     def values(self) -> list[float]:
         """The finite values."""
@@ -42,7 +54,7 @@ class Column:
     def span(self) -> tuple[float, float]:
         """The range that the column's error bars share: [0, 1] for shares, else from 0 to the largest."""
         values = self.values()
-        if is_share(self.metric):
+        if any(line.get("share") is True for line in self.lines.values()):
             return min(0.0, *values, 0.0), 1.0
         errors = [numbers.finite(line.get("stderr")) or 0.0 for line in self.lines.values()]
         return min(0.0, *values, 0.0), max(0.0, *values, 0.0) + max(errors, default=0.0)
@@ -57,7 +69,7 @@ def columns(results: list[dict[str, Any]]) -> list[Column]:
         metric, on = str(line.get("metric")), str(line.get("on"))
         key = (metric, on if metric in twice else "")
         if key not in found:
-            label = shown_name(metric, str(line.get("label") or ""))
+            label = shown_name(line)
             suffix = f", {CONDITIONS[on]}" if metric in twice and on in CONDITIONS else ""
             found[key] = Column(metric, label, label + suffix)
         found[key].lines[str(line.get("row"))] = line
@@ -66,15 +78,14 @@ def columns(results: list[dict[str, Any]]) -> list[Column]:
 
 def section(material: Material) -> Html | None:
     """The table and a line on each metric; None if nothing was scored."""
-    cells = columns(material.run.results)
+    cells = columns(material.results())
     if not cells:
         return None
     named = {row for column in cells for row in column.lines}
     rows = [row for row in ROWS if row in named] + sorted(named - set(ROWS))
-    plugins = mapping(material.record.get("plugins"))
     meanings: dict[str, list[str]] = {}
     for column in cells:
-        names = meanings.setdefault(explain(column.metric, plugins), [])
+        names = meanings.setdefault(column.description(), [])
         if column.name not in names:
             names.append(column.name)
     return tag(
@@ -83,14 +94,22 @@ def section(material: Material) -> Html | None:
         [_table(part, rows) for part in _parts(cells)],
         tag(
             "p",
-            "Value ± standard error; below it the same on a scale that the column shares. Arrows point to what is "
-            "better for the defender. Hover over a value for the number of samples.",
+            "Value ± standard error; below it the same on a scale that the column shares. ",
+            _arrows(cells),
+            "Hover over a value for the number of samples.",
             class_="note",
         ),
         tag(
             "dl", [[tag("dt", "; ".join(names)), tag("dd", text)] for text, names in meanings.items()], class_="metrics"
         ),
     )
+
+
+def _arrows(cells: list[Column]) -> str | None:
+    """What the arrows mean that stand in the heads; None if there are none."""
+    used = {column.arrow() for column in cells}
+    words = [f"{arrow} {text}" for arrow, text in DIRECTIONS.items() if arrow in used]
+    return f"{', '.join(words)}, as the defender sees it. " if words else None
 
 
 def _parts(cells: list[Column]) -> list[list[Column]]:
@@ -114,7 +133,7 @@ def _table(cells: list[Column], rows: list[str]) -> Html:
 
 
 def _head(column: Column) -> Html:
-    words = {"↑": "higher is better", "↓": "lower is better"}.get(arrow := column.arrow())
+    words = DIRECTIONS.get(arrow := column.arrow())
     sign = tag("span", arrow, class_="arrow", title=words, aria_label=words, role="img") if words else None
     return tag("th", column.label, "\u00a0" if words else None, sign, scope="col", class_="number")
 
@@ -124,9 +143,9 @@ def _cell(column: Column, row: str) -> Html:
     value = numbers.finite(line.get("value")) if line else None
     if line is None:
         return tag("td", tag("span", numbers.NONE, title="not measured for this row"), class_="number empty")
-    if base_name(column.metric) == "verdict" and value in (None, 0.0, 1.0):
+    if column.is_verdict() and value in (None, 0.0, 1.0):
         word = {None: "not identifiable", 0.0: "clean", 1.0: "backdoored"}[value]
-        return tag("td", tag("b", word, class_=STYLES[word]), class_="number")
+        return tag("td", tag("b", word, class_="bad" if (row, word) in WRONG else STYLES[word]), class_="number")
     count = line.get("n")
     if value is None:
         return tag("td", numbers.NONE, class_="number empty", title=f"undefined; n = {count}" if count else "undefined")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from bdm_cli.html import charts, numbers
+from bdm_cli.html.headline import headline, stage_of
 from bdm_cli.html.markup import Child, Html, tag
-from bdm_cli.html.material import Material
-from bdm_cli.html.metrics import is_attack_success, shown_name
-from bdm_cli.html.table import STYLES
+from bdm_cli.html.material import Material, mapping, shown_name
+from bdm_cli.html.table import DIRECTIONS
 
 ROLE = {"clean": "the clean model", "backdoored": "the backdoored model", "repaired": "the repaired model"}
+DEFENSES = {"detect": "Detection", "purify": "Purification", "repair": "Repair"}
+"""Fields of the specification that name a defense."""
+LATER = {"purified": "with purified inputs", "repaired": "after the repair"}
 
 
 def section(material: Material) -> Html:
@@ -22,23 +25,24 @@ def section(material: Material) -> Html:
         tag("p", "bdm report", tag("span", record.get("run") or material.run.folder.name), class_="eyebrow"),
         _status(record),
         _main(material, *judged[0]) if judged else _none(material),
-        [_other(role, facts) for role, facts in judged[1:]],
+        [_other(material, role, facts) for role, facts in judged[1:]],
         _success(material),
+        _utility(material),
         _facts(material),
     )
 
 
 def title(material: Material) -> str:
     """The page's title."""
-    judged = list(material.verdicts().values())
-    verdict = str(judged[0].get("verdict")) if judged else str(material.record.get("status") or "run")
-    return f"{verdict}: {what(material.spec())} (bdm report)"
+    judged = list(material.verdicts().items())
+    text = headline(material, *judged[0]).text if judged else str(material.record.get("status") or "run")
+    return f"{text}: {what(material.spec())} (bdm report)"
 
 
 def what(spec: dict[str, Any]) -> str:
     """The run in a few words, e.g. ``villan against elijah``."""
-    attack, detect, repair = (spec.get(key) for key in ("attack", "detect", "repair"))
-    defense = " and ".join(dict.fromkeys(str(name) for name in (detect, repair) if name))
+    attack = spec.get("attack")
+    defense = " and ".join(dict.fromkeys(str(spec[key]) for key in DEFENSES if spec.get(key)))
     if not attack:
         return f"scan by {defense}" if defense else "scan"
     return f"{attack} against {defense}" if defense else str(attack)
@@ -58,32 +62,29 @@ def _status(record: dict[str, Any]) -> Html | None:
 
 
 def _main(material: Material, role: str, facts: dict[str, Any]) -> Html:
-    verdict = str(facts.get("verdict") or "no verdict")
+    said = headline(material, role, facts)
     threshold, score = numbers.finite(facts.get("threshold")), numbers.finite(facts.get("score"))
-    detection = material.detection("detection on clean model" if role == "clean" else "detection")
+    detection = material.detection(stage_of(role))
     scores = [value for value in detection.scores if numbers.finite(value) is not None] if detection else []
     if len(scores) < 2 and score is not None:
         scores = [score]
-    p_value = numbers.finite(facts.get("p_value"))
     sentence: list[Child] = [
         tag("b", str(material.spec().get("detect") or "The detector")),
         f" on {_subject(material, role)}",
+        f": {said.meaning}" if said.meaning else None,
     ]
-    if len(scores) > 1 and threshold is not None:
-        flagged = sum(value > threshold for value in scores)
-        sentence.append(f": {flagged} of {len(scores)} {facts.get('level') or 'input'}s flagged")
-    if p_value is not None:
+    if (p_value := numbers.finite(facts.get("p_value"))) is not None:
         sentence.append(f", {numbers.p_value(p_value)}")
     if detection and detection.clean_samples:
         sentence.append(f", from {detection.clean_samples} clean samples")
     note = str(facts.get("note") or "")
     return tag(
         "div",
-        tag("h1", verdict[:1].upper() + verdict[1:]),
+        tag("h1", said.text),
         tag("p", sentence, ".", class_="lead"),
         charts.scale(scores[:2000], threshold) if scores and threshold is not None else None,
         tag("p", note, class_="note") if note else None,
-        class_=f"verdict {STYLES.get(verdict, 'open')}",
+        class_=f"verdict {said.style}",
     )
 
 
@@ -96,51 +97,77 @@ def _none(material: Material) -> Html:
     return tag("div", tag("h1", "No verdict"), tag("p", reason, class_="lead"), class_="verdict open")
 
 
-def _other(role: str, facts: dict[str, Any]) -> Html:
-    verdict = str(facts.get("verdict") or "no verdict")
-    details = [f"score {numbers.number(facts.get('score'))}", f"threshold {numbers.number(facts.get('threshold'))}"]
+def _other(material: Material, role: str, facts: dict[str, Any]) -> Html:
+    said = headline(material, role, facts)
+    details = [f"score {numbers.number(facts.get('score'))}"] if facts.get("score") is not None else []
+    details.append(f"threshold {numbers.number(facts.get('threshold'))}")
     if (p_value := numbers.finite(facts.get("p_value"))) is not None:
         details.append(numbers.p_value(p_value))
     return tag(
         "p",
         f"The same detector on {ROLE.get(role, f'the {role} model')}: ",
-        tag("b", verdict, class_=STYLES.get(verdict, "open")),
+        tag("b", said.text[:1].lower() + said.text[1:], class_=said.style),
         f" ({', '.join(details)}).",
     )
 
 
 def _success(material: Material) -> Html | None:
-    """One sentence on attack success before and after repair."""
-    lines = [line for line in material.run.results if is_attack_success(str(line.get("metric")))]
-    metric = next((str(line["metric"]) for line in lines if numbers.finite(line.get("value")) is not None), None)
-    rates: dict[str, float] = {}
+    """One sentence on attack success, of the first metric that measures it."""
+    line, values = _first(material, "attack-success")
+    if line is None or "backdoored" not in values:
+        return None
+    text: list[Child] = [
+        "Under the trigger, the attack succeeds on ",
+        tag("b", values["backdoored"]),
+        " of the inputs of the backdoored model",
+        *_compared(values, "clean under trigger"),
+    ]
+    return tag("p", text, ".", tag("span", f" Measured as {shown_name(line)}.", class_="faint"))
+
+
+def _utility(material: Material) -> Html | None:
+    """One sentence on how well the models do their task, of the first metric that measures it."""
+    line, values = _first(material, "utility")
+    if line is None or "backdoored" not in values:
+        return None
+    better = {True: DIRECTIONS["↑"], False: DIRECTIONS["↓"]}.get(line.get("higher_is_better"))  # type: ignore[arg-type]
+    text: list[Child] = [
+        f"Utility, {shown_name(line)}: ",
+        tag("b", values["backdoored"]),
+        " for the backdoored model",
+        *_compared(values, "clean"),
+    ]
+    return tag("p", text, ".", tag("span", f" {better.capitalize()}.", class_="faint") if better else None)
+
+
+def _compared(values: dict[str, str], clean: str) -> list[Child]:
+    """The rest of a sentence about the backdoored model: the clean one, and what defenses made of it."""
+    parts: list[Child] = [f" (clean model: {values[clean]})"] if clean in values else []
+    for row, words in LATER.items():
+        if row in values:
+            parts += [f"; {words}, ", tag("b", values[row])]
+    return parts
+
+
+def _first(material: Material, measures: str) -> tuple[dict[str, Any] | None, dict[str, str]]:
+    """The first metric that measures this, as a line of it and its values by row, in words."""
+    lines = [line for line in material.results() if line.get("measures") == measures]
+    first = next((line for line in lines if numbers.finite(line.get("value")) is not None), None)
+    values: dict[str, str] = {}
     for line in lines:
         value = numbers.finite(line.get("value"))
-        if line["metric"] == metric and value is not None:
-            rates.setdefault(str(line.get("row")), value)
-    if "backdoored" not in rates:
-        return None
-    assert metric is not None
-    text: list[Child] = [
-        "Under the trigger, ",
-        tag("b", numbers.percent(rates["backdoored"])),
-        " of the backdoored model's outputs are the attack's target",
-    ]
-    if "clean under trigger" in rates:
-        text.append(f" (clean model: {numbers.percent(rates['clean under trigger'])})")
-    if "repaired" in rates:
-        text += ["; after the repair, ", tag("b", numbers.percent(rates["repaired"]))]
-    label = next(shown_name(metric, str(line.get("label") or "")) for line in lines if line["metric"] == metric)
-    return tag("p", text, ".", tag("span", f" Measured as {label}.", class_="faint"))
+        if first is not None and line.get("metric") == first.get("metric") and value is not None:
+            text = numbers.percent(value) if line.get("share") is True else numbers.number(value)
+            values.setdefault(str(line.get("row")), text)
+    return first, values
 
 
 def _facts(material: Material) -> Html:
     record, spec = material.record, material.spec()
     builtin = "built in"
-    pairs: list[tuple[str, Any]] = [
+    pairs: list[tuple[str, Child]] = [
         ("Attack", spec.get("attack")),
-        ("Detection", spec.get("detect")),
-        ("Repair", spec.get("repair")),
+        *[(name, _defense(material, spec.get(key))) for key, name in DEFENSES.items()],
         ("Task", record.get("task") or spec.get("task")),
         ("Model", spec.get("model") or builtin),
         ("Data", spec.get("data") or builtin),
@@ -148,5 +175,17 @@ def _facts(material: Material) -> Html:
         ("Device", record.get("device")),
         ("Time", numbers.seconds(record.get("seconds")) if record.get("seconds") is not None else None),
     ]
-    shown = [tag("div", tag("dt", name), tag("dd", str(value))) for name, value in pairs if value is not None]
+    shown = [tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs if value is not None]
     return tag("dl", shown, class_="facts")
+
+
+def _defense(material: Material, name: Any) -> Child:
+    """A defense with its declared access."""
+    if not name:
+        return None
+    entry = mapping(mapping(material.record.get("plugins")).get(f"defense:{str(name).rpartition(':')[2]}"))
+    access = entry.get("access")
+    if not isinstance(access, list) or not access:
+        return str(name)
+    seen = ", ".join(str(item).replace("-", " ") for item in access)
+    return [str(name), tag("span", f" access: {seen}", class_="faint")]

@@ -1,0 +1,70 @@
+"""What the detector found: its figures, arrays beside the attack's own, and its features."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from bdm_cli.html import arrays, features, texts
+from bdm_cli.html.audio import Player
+from bdm_cli.html.drawing import complaint, draw
+from bdm_cli.html.illustration import Illustrator, Shown
+from bdm_cli.html.markup import Html, join, tag
+from bdm_cli.html.material import Material
+from bdm_core.artifacts import Artifact, Evidence
+from bdm_core.figures import Arrays
+
+FEATURES = "features.json"
+"""A file of evidence that every detector may write: what led to its verdict, as nested JSON."""
+
+
+def section(material: Material, illustrator: Illustrator, player: Player) -> Html | None:
+    """None if the detector left no evidence, or none that can be shown."""
+    detection = material.detection()
+    evidence = detection.evidence if detection else None
+    if evidence is None:
+        return None
+    shown = illustrator.ask(evidence, evidence=True)
+    secret = material.secret()
+    compared = _compared(illustrator.ask(secret) if secret is not None else Shown(), shown)
+    rest = [figure for figure in shown.figures if not (compared and isinstance(figure, Arrays))]
+    content = [compared, *draw(replace(shown, figures=rest), "Evidence", player), _features(evidence)]
+    complaints = [complaint(text) for text in shown.complaints]
+    if not any(content) and not complaints:
+        return None
+    return tag(
+        "section",
+        tag("h2", "Evidence"),
+        complaints,
+        texts.legend(join(content)),
+        tag("div", content, class_="evidence"),
+    )
+
+
+def _compared(secret: Shown, evidence: Shown) -> Html | None:
+    """The detector's arrays on one scale with the first of the attack's of the same shape; None without such a pair."""
+    found = _tensors(evidence)
+    true = next((item for item in _tensors(secret) if any(item.shape == other.shape for other in found)), None)
+    if true is None:
+        return None
+    return tag("div", arrays.draw([true, *found], "Evidence"), arrays.comparison(true, found))
+
+
+def _tensors(shown: Shown) -> list[arrays.Tensor]:
+    figures = [figure for figure in shown.figures if isinstance(figure, Arrays)]
+    return [tensor for figure in figures for tensor in arrays.tensors_of(figure)]
+
+
+def _features(evidence: Evidence) -> Html | None:
+    drawn = features.tree(_read_json(evidence, FEATURES))
+    return tag("div", tag("h3", "The detector's features"), drawn, class_="features") if drawn else None
+
+
+def _read_json(artifact: Artifact, name: str) -> Any:
+    if name not in artifact.files:
+        return None
+    try:
+        return json.loads(artifact.file(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
