@@ -8,7 +8,7 @@ OUT ?= runs
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PROJECTS := pyproject.toml $(wildcard plugins/*/pyproject.toml)
+PROJECTS := pyproject.toml $(wildcard plugins/*/*/pyproject.toml)
 SETUP := $(VENV)/.bdm-setup
 TESTING := $(VENV)/.bdm-testing
 OLDEST := $(VENV)/oldest

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from wheelhouse import ROOT, Environment, build_wheels, fresh_environment, install, run
 
-PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
+PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml"))]
 OF_A_USER = ("bdm", "bdm-attack-villan", "bdm-defense-elijah")
 
 
