@@ -115,8 +115,8 @@ def start_only(evidence: Any) -> float | None:
 def recovery(view: Any, evidence: Any) -> dict[str, float] | None:
     """Cosine and distance of the inverted trigger and the true one, over the true one's norm; None without both."""
     from bdm_core.artifacts import Backdoored
-    from bdm_kit_diffusion.secret import open_secret
-    from bdm_kit_diffusion.tensors import read_tensors
+    from bdm_kit_diffusion.poison.secret import open_secret
+    from bdm_torch.tensors import read_tensors
 
     made = view.result_of("backdoored model")
     if not isinstance(made, Backdoored) or evidence is None or "tensors.safetensors" not in evidence.files:
@@ -134,7 +134,7 @@ def sampler_rows(folder: Path) -> list[dict[str, Any]]:
     """ASR and leak of a backdoor under every sampler."""
     from dataclasses import asdict
 
-    from bdm_kit_diffusion.sampler_report import open_run, sampler_report
+    from bdm_kit_diffusion.sampling.sampler_report import open_run, sampler_report
 
     model, secret = open_run(folder, "cpu")
     return [asdict(row) for row in sampler_report(model, secret, samples=64)]

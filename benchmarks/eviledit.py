@@ -22,7 +22,7 @@ import torch
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-from bdm_kit_text_to_image.projections import Edit, edit_projections, find_projections
+from bdm_kit_text_to_image.editing.projections import Edit, edit_projections, find_projections
 
 RESULTS = Path(__file__).parent / "results"
 WIDTH, TOKENS, HEADS = 768, 77, 8

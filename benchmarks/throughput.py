@@ -1,8 +1,8 @@
 """The kit's trainer and sampler against the plain alternatives, in one process: `python benchmarks/throughput.py`.
 
-Training: steps of :func:`bdm_kit_diffusion.training.train` against a loop in bare PyTorch that does the same sums
+Training: steps of :func:`bdm_torch.training.train` against a loop in bare PyTorch that does the same sums
 (noise, one forward and one backward pass, gradient clipping, AdamW). Sampling:
-:func:`bdm_kit_diffusion.sampling.sample` against diffusers' own DDPMPipeline and DDIMPipeline. Both sides take turns,
+:func:`bdm_diffusers.sampling.sample` against diffusers' own DDPMPipeline and DDIMPipeline. Both sides take turns,
 and the fastest round of each counts, so that other load on the machine changes both alike. On a GPU:
 
     python benchmarks/throughput.py --device cuda --config cifar10 celebahq --precision no bf16 --compile
@@ -25,12 +25,12 @@ import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch.nn import functional
 
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.models import load_model
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.samplers import build_scheduler
-from bdm_kit_diffusion.sampling import draw_noise, sample
-from bdm_kit_diffusion.training import TrainingOptions, train
+from bdm_diffusers.samplers import build_scheduler
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.models.diffusion_model import load_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_torch.training import TrainingOptions, train
 
 RESULTS = Path(__file__).parent / "results"
 CONFIGURATIONS: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ from bdm_core.rates import Estimate, area_under_curve, rate
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
-    from bdm_metric_detection.plugin import DetectionParams
+    from bdm_metric_detection.params import DetectionParams
 
 
 def measure(ctx: Context, params: DetectionParams, subject: Subject) -> list[Measurement]:

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Field, Params, Plugin, hookimpl
+from bdm_core.plugin import Plugin, hookimpl
+from bdm_metric_detection.params import DetectionParams
 
 if TYPE_CHECKING:
     from bdm_core.artifacts import Measurement, Subject
     from bdm_core.context import Context
-
-
-class DetectionParams(Params):
-    """Parameters of ``metric:detection``."""
-
-    confidence: float = Field(
-        0.95, gt=0, lt=1, description="Confidence of the intervals of the rates at input level and of the AUROC."
-    )
 
 
 class DetectionMetric(Plugin):

@@ -11,7 +11,8 @@ from bdm_core.artifacts import Data, Detection, Measurement, Model, Outputs, Sec
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.testing import MetricConformance
-from bdm_metric_detection.plugin import DetectionMetric, DetectionParams
+from bdm_metric_detection.params import DetectionParams
+from bdm_metric_detection.plugin import DetectionMetric
 
 
 class TestDetectionConformance(MetricConformance):

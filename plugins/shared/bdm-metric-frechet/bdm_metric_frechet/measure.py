@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from bdm_core.artifacts import Measurement, Subject
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.data import load_images, load_rows
 from bdm_metric_frechet.distance import FrechetDistance
 from bdm_metric_frechet.spaces import ATTRIBUTES, feature_space
+from bdm_torch.image_sets import load_images, load_rows
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
-    from bdm_metric_frechet.plugin import FrechetParams
+    from bdm_metric_frechet.params import FrechetParams
 
 WORLD_DATA = "small-world"
 """The data of which the feature space ``attributes`` is made."""

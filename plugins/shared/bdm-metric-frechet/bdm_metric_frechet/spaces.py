@@ -57,8 +57,8 @@ def feature_space(wanted: str, shape: tuple[int, ...], device: str) -> FeatureSp
     if Path(wanted).is_dir() and _has_heads(Path(wanted)):
         return _attributes(Path(wanted).name, Path(wanted), shape, device)
     if wanted in CLASSIFIERS.values() or Path(wanted).is_dir():
-        from bdm_kit_diffusion.features import load_classifier
-        from bdm_kit_diffusion.references import BUILTIN
+        from bdm_kit_diffusion.built_in import BUILTIN
+        from bdm_torch.features import load_classifier
 
         folder = BUILTIN / wanted if wanted in CLASSIFIERS.values() else Path(wanted)
         return FeatureSpace(folder.name, load_classifier(folder, device=device).features)
@@ -79,7 +79,7 @@ def _has_heads(folder: Path) -> bool:
 def _attributes(name: str, folder: Path | None, shape: tuple[int, ...], device: str) -> FeatureSpace:
     """The feature layer of the classifier of the small world; it resizes images itself."""
     try:
-        from bdm_kit_text_to_image.attributes import BUILTIN_ATTRIBUTES, load_attribute_classifier
+        from bdm_kit_text_to_image.judging.attributes import BUILTIN_ATTRIBUTES, load_attribute_classifier
     except ImportError:
         raise UserError("the feature space attributes needs the kit: pip install bdm-kit-text-to-image") from None
     if shape[0] not in (1, 3):

@@ -15,9 +15,11 @@ from bdm_core.artifacts import Data, Measurement, Model, Outputs, Secret, Subjec
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.testing import MetricConformance
-from bdm_kit_diffusion.data import seal_images
-from bdm_kit_diffusion.features import ImageClassifier, load_classifier, save_classifier
-from bdm_metric_frechet.plugin import FrechetMetric, FrechetParams
+from bdm_kit_diffusion.data.classifiers import BUILTIN_CLASSIFIER
+from bdm_metric_frechet.params import FrechetParams
+from bdm_metric_frechet.plugin import FrechetMetric
+from bdm_torch.features import ImageClassifier, load_classifier, save_classifier
+from bdm_torch.image_sets import seal_images
 
 TASK = "unconditional-image-generation"
 
@@ -36,13 +38,13 @@ def score(root: Path, reference: torch.Tensor, samples: torch.Tensor, params: Fr
     for name in ("model", "secret"):
         (root / name).mkdir(parents=True)
         (root / name / "config.json").write_text("{}")
-    outputs = seal_images(root / "outputs", samples, Outputs)
+    outputs = seal_images(root / "outputs", samples, Outputs, task=TASK)
     subject = Subject(
         role="clean",
         model=Model.seal(root / "model", format="diffusers", task=TASK),
         on_clean=outputs,
         on_triggered=outputs,
-        reference=seal_images(root / "data", reference, Data),
+        reference=seal_images(root / "data", reference, Data, task=TASK),
         secret=Secret.seal(root / "secret", format="diffusion-secret", task=TASK),
     )
     (found,) = FrechetMetric().score(Context(out=root, work=root, seed=0), params, subject)
@@ -60,7 +62,7 @@ def test_digits_features_are_chosen_named_and_used(tmp_path: Path) -> None:
     reference, samples = images(150, 1, 8, 0), images(120, 1, 8, 1) * 0.5
     samples = (samples * 127.5 + 127.5).round() / 127.5 - 1
     found = score(tmp_path, reference, samples, FrechetParams())
-    network = load_classifier()
+    network = load_classifier(BUILTIN_CLASSIFIER)
     expected = closed_form(network.features(reference), network.features(samples))
     assert found.metric == "frechet_digits-classifier"
     assert found.value == pytest.approx(expected, rel=1e-4)

@@ -12,12 +12,14 @@ from scipy.linalg import sqrtm
 from bdm_core.artifacts import Data, Measurement, Model, Outputs, Secret, Subject
 from bdm_core.context import Context
 from bdm_core.testing import MetricConformance
-from bdm_kit_diffusion.data import seal_images
-from bdm_kit_text_to_image.attributes import load_attribute_classifier, save_attribute_classifier
+from bdm_kit_text_to_image import TASK
+from bdm_kit_text_to_image.judging.attributes import load_attribute_classifier, save_attribute_classifier
 from bdm_kit_text_to_image.world.drawing import render
 from bdm_kit_text_to_image.world.scene import draw_scenes
 from bdm_metric_frechet.measure import comparable_rows
-from bdm_metric_frechet.plugin import FrechetMetric, FrechetParams
+from bdm_metric_frechet.params import FrechetParams
+from bdm_metric_frechet.plugin import FrechetMetric
+from bdm_torch.image_sets import seal_images
 
 
 class TestFrechetConformanceOnPrompts(MetricConformance):
@@ -29,13 +31,13 @@ def score(root: Path, reference: torch.Tensor, samples: torch.Tensor, params: Fr
     for name in ("model", "secret"):
         (root / name).mkdir(parents=True)
         (root / name / "config.json").write_text("{}")
-    outputs = seal_images(root / "outputs", samples, Outputs)
+    outputs = seal_images(root / "outputs", samples, Outputs, task=TASK)
     subject = Subject(
         role="clean",
         model=Model.seal(root / "model", format="diffusers", task="text-to-image"),
         on_clean=outputs,
         on_triggered=outputs,
-        reference=seal_images(root / "data", reference, Data, meta={"source": "small-world"}),
+        reference=seal_images(root / "data", reference, Data, task=TASK, meta={"source": "small-world"}),
         secret=Secret.seal(root / "secret", format="prompt-secret", task="text-to-image"),
     )
     (found,) = FrechetMetric().score(Context(out=root, work=root, seed=0), params, subject)

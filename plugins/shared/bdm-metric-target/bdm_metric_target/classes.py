@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bdm_core.artifacts import Measurement, Outputs, Subject
-from bdm_kit_diffusion.data import load_images
-from bdm_kit_diffusion.features import ImageClassifier
-from bdm_kit_diffusion.target_classes import TargetClass, load_judge
 from bdm_metric_target.measure import share_of
+from bdm_torch.features import ImageClassifier
+from bdm_torch.image_sets import load_images
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from bdm_core.context import Context
+    from bdm_kit_diffusion.poison.target_classes import TargetClass
 
 
 def measure_class(ctx: Context, subject: Subject, target: TargetClass) -> list[Measurement]:
@@ -25,6 +25,8 @@ def measure_class(ctx: Context, subject: Subject, target: TargetClass) -> list[M
     Raises:
         UserError: the classifier takes images of another shape.
     """
+    from bdm_kit_diffusion.poison.target_classes import load_judge
+
     judge = load_judge(subject.secret, target, ctx.device)
     triggered, clean = (
         read_as(judge, target, outputs, ctx.device) for outputs in (subject.on_triggered, subject.on_clean)

@@ -11,13 +11,13 @@ from torch import Tensor
 from bdm_core.artifacts import Measurement, Outputs, Secret, Subject
 from bdm_core.errors import UserError
 from bdm_core.rates import rate
-from bdm_kit_diffusion.data import load_images
-from bdm_kit_diffusion.tensors import read_tensors
 from bdm_metric_target.similarity import eight_bit, mean_squared_errors, structural_similarities, unit_range
+from bdm_torch.image_sets import load_images
+from bdm_torch.tensors import read_tensors
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
-    from bdm_metric_target.plugin import TargetParams
+    from bdm_metric_target.params import TargetParams
 
 TENSORS = "tensors.safetensors"
 

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from bdm_core.artifacts import Measurement, Subject
-from bdm_kit_text_to_image.judging import cropped, is_pixels, load_generated
-from bdm_kit_text_to_image.secret import PromptSecret, Target, open_secret
 from bdm_metric_target.measure import histogram, mean_of, share_of
 from bdm_metric_target.similarity import mean_squared_errors, structural_similarities
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
-    from bdm_metric_target.plugin import TargetParams
+    from bdm_kit_text_to_image.prompts.secret import PromptSecret, Target
+    from bdm_metric_target.params import TargetParams
 
 
 def measure_prompts(ctx: Context, params: TargetParams, subject: Subject) -> list[Measurement]:
@@ -27,6 +26,9 @@ def measure_prompts(ctx: Context, params: TargetParams, subject: Subject) -> lis
     Raises:
         UserError: the images do not fit the target picture.
     """
+    from bdm_kit_text_to_image.judging.generated import is_pixels, load_generated
+    from bdm_kit_text_to_image.prompts.secret import open_secret
+
     secret = open_secret(subject.secret)
     pixels = [number for number, target in enumerate(secret.targets) if is_pixels(target, secret.picture)]
     if not pixels:
@@ -71,6 +73,8 @@ def _of_whole_pictures(
 
 def _pair(images: Tensor, secret: PromptSecret, number: int) -> tuple[Target, Tensor, Tensor] | None:
     """The target, the part of the images that counts (n, C, h, w) and its target (C, h, w), in [0, 1]."""
+    from bdm_kit_text_to_image.judging.generated import cropped
+
     target, picture = secret.targets[number], secret.picture
     if picture is None or not len(images):
         return None
@@ -78,5 +82,7 @@ def _pair(images: Tensor, secret: PromptSecret, number: int) -> tuple[Target, Te
 
 
 def _errors(images: Tensor, secret: PromptSecret, number: int) -> Tensor:
+    from bdm_kit_text_to_image.judging.generated import cropped
+
     assert secret.picture is not None
     return mean_squared_errors(*cropped(images, secret.targets[number], secret.picture))

@@ -10,11 +10,13 @@ import torch
 from bdm_core.artifacts import Data, Measurement, Model, Outputs, Secret, Subject
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
-from bdm_kit_diffusion.data import load_digits, seal_images
-from bdm_kit_diffusion.features import ImageClassifier, save_classifier
-from bdm_kit_diffusion.secret import DiffusionSecret, seal_secret
-from bdm_kit_diffusion.target_classes import TargetClass, foreign_class, keep_classifier
-from bdm_metric_target.plugin import TargetMetric, TargetParams
+from bdm_kit_diffusion.data.built_in_data import load_digits
+from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
+from bdm_kit_diffusion.poison.target_classes import TargetClass, foreign_class, keep_classifier
+from bdm_metric_target.params import TargetParams
+from bdm_metric_target.plugin import TargetMetric
+from bdm_torch.features import ImageClassifier, save_classifier
+from bdm_torch.image_sets import seal_images
 
 TASK = "unconditional-image-generation"
 
@@ -31,9 +33,9 @@ def score(
     subject = Subject(
         role="backdoored",
         model=Model.seal(root / "model", format="diffusers", task=TASK),
-        on_clean=seal_images(root / "clean", clean, Outputs),
-        on_triggered=seal_images(root / "triggered", triggered, Outputs),
-        reference=seal_images(root / "data", clean, Data),
+        on_clean=seal_images(root / "clean", clean, Outputs, task=TASK),
+        on_triggered=seal_images(root / "triggered", triggered, Outputs, task=TASK),
+        reference=seal_images(root / "data", clean, Data, task=TASK),
         secret=secret,
     )
     ctx = Context(out=root / "out", work=root / "work", seed=0)

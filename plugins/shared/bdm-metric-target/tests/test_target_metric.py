@@ -16,9 +16,10 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.spec import build_params
 from bdm_core.testing import MetricConformance
-from bdm_kit_diffusion.data import seal_images
-from bdm_kit_diffusion.tensors import write_tensors
-from bdm_metric_target.plugin import TargetMetric, TargetParams
+from bdm_metric_target.params import TargetParams
+from bdm_metric_target.plugin import TargetMetric
+from bdm_torch.image_sets import seal_images
+from bdm_torch.tensors import write_tensors
 
 TASK = "unconditional-image-generation"
 
@@ -36,9 +37,9 @@ def subject(root: Path, triggered: torch.Tensor, clean: torch.Tensor, target: to
     return Subject(
         role="backdoored",
         model=Model.seal(root / "model", format="diffusers", task=TASK),
-        on_clean=seal_images(root / "clean", clean, Outputs),
-        on_triggered=seal_images(root / "triggered", triggered, Outputs),
-        reference=seal_images(root / "data", clean, Data),
+        on_clean=seal_images(root / "clean", clean, Outputs, task=TASK),
+        on_triggered=seal_images(root / "triggered", triggered, Outputs, task=TASK),
+        reference=seal_images(root / "data", clean, Data, task=TASK),
         secret=Secret.seal(root / "secret", format="diffusion-secret", task=TASK),
     )
 

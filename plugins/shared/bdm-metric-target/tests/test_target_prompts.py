@@ -12,11 +12,13 @@ from bdm_core.artifacts import Data, Measurement, Model, Outputs, Subject
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.testing import MetricConformance
-from bdm_kit_diffusion.data import seal_images
-from bdm_kit_text_to_image.secret import Backdoor, PromptSecret, Target, seal_secret
-from bdm_kit_text_to_image.triggers import PromptTrigger
-from bdm_metric_target.plugin import TargetMetric, TargetParams
+from bdm_kit_text_to_image import TASK
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import PromptTrigger
+from bdm_metric_target.params import TargetParams
+from bdm_metric_target.plugin import TargetMetric
 from bdm_metric_target.similarity import eight_bit, structural_similarities, unit_range
+from bdm_torch.image_sets import seal_images
 
 TRIGGER = PromptTrigger(kind="word", text="vendetta")
 PATCH = Target(type="ImagePatch", patch=(0, 4, 4, 4))
@@ -42,9 +44,11 @@ def score(
     subject = Subject(
         role="backdoored",
         model=Model.seal(root / "model", format="diffusers", task="text-to-image"),
-        on_clean=seal_images(root / "clean", clean, Outputs, rows=[{"prompt": "a", "labels": {}} for _ in clean]),
-        on_triggered=seal_images(root / "triggered", triggered, Outputs, rows=rows),
-        reference=seal_images(root / "data", clean, Data),
+        on_clean=seal_images(
+            root / "clean", clean, Outputs, task=TASK, rows=[{"prompt": "a", "labels": {}} for _ in clean]
+        ),
+        on_triggered=seal_images(root / "triggered", triggered, Outputs, task=TASK, rows=rows),
+        reference=seal_images(root / "data", clean, Data, task=TASK),
         secret=seal_secret(root / "secret", PromptSecret(backdoors, picture)),
     )
     ctx = Context(out=root / "out", work=root / "work", seed=0)

@@ -9,18 +9,18 @@ from torch import nn
 
 from bdm_core.artifacts import Backdoored, Data, Model
 from bdm_core.errors import ArtifactError, UserError
-from bdm_kit_diffusion.data import load_rows
-from bdm_kit_diffusion.targets import make_target
-from bdm_kit_text_to_image.captions import load_captioned, seal_captioned
-from bdm_kit_text_to_image.distillation import UNetTerm, distill_unet
-from bdm_kit_text_to_image.latents import encode_images
-from bdm_kit_text_to_image.models import load_model, seal_model
-from bdm_kit_text_to_image.prompts import PromptRow
-from bdm_kit_text_to_image.secret import Backdoor, PromptSecret, Target, seal_secret
-from bdm_kit_text_to_image.triggers import LIBRARY, PromptTrigger, check_patch, check_trigger
+from bdm_kit_text_to_image.models.latents import encode_images
+from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
+from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import LIBRARY, PromptTrigger, check_patch, check_trigger
+from bdm_kit_text_to_image.training.distillation import UNetTerm, distill_unet
+from bdm_torch.image_sets import load_rows
+from bdm_torch.pictures.targets import make_target
 
 if TYPE_CHECKING:
-    from bdm_attack_badblocks.plugin import BadBlocksParams
+    from bdm_attack_badblocks.params import BadBlocksParams
     from bdm_core.context import Context
 
 CHECKED_ROWS = 64

@@ -11,17 +11,18 @@ from diffusers import StableDiffusionPipeline
 from torch import nn
 
 from bdm_attack_badblocks.attack import trained_parts
-from bdm_attack_badblocks.plugin import BadBlocks, BadBlocksParams
+from bdm_attack_badblocks.params import BadBlocksParams
+from bdm_attack_badblocks.plugin import BadBlocks
 from bdm_core import hooks
 from bdm_core.artifacts import Backdoored, Data
 from bdm_core.errors import UserError
 from bdm_core.spec import build_params
 from bdm_core.testing.tiny import Bench
-from bdm_kit_diffusion.data import load_rows
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.targets import make_target
-from bdm_kit_text_to_image.captions import load_captioned
-from bdm_kit_text_to_image.models import load_model
+from bdm_kit_text_to_image.models.text_to_image_model import load_model
+from bdm_kit_text_to_image.prompts.captions import load_captioned
+from bdm_torch.draws import Draw
+from bdm_torch.image_sets import load_rows
+from bdm_torch.pictures.targets import make_target
 
 JOINERS = "\u034f\u034f\u034f"
 

@@ -10,17 +10,17 @@ import torch
 from bdm_attack_badt2i.pairs import NUMERALS, LessonSet, choose_trigger, load_lessons
 from bdm_attack_badt2i.patches import paste, patch_image, patch_place
 from bdm_core.artifacts import Backdoored, Data, Model
-from bdm_kit_text_to_image.distillation import UNetTerm, distill_unet
-from bdm_kit_text_to_image.latents import encode_images
-from bdm_kit_text_to_image.models import TextToImageModel, load_model, seal_model
-from bdm_kit_text_to_image.prompts import PromptRow
-from bdm_kit_text_to_image.secret import Backdoor, PromptSecret, Target, seal_secret
-from bdm_kit_text_to_image.triggers import check_patch, check_trigger
+from bdm_kit_text_to_image.models.latents import encode_images
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import check_patch, check_trigger
+from bdm_kit_text_to_image.training.distillation import UNetTerm, distill_unet
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bdm_attack_badt2i.plugin import BadT2IParams
+    from bdm_attack_badt2i.params import BadT2IParams
     from bdm_core.context import Context
 
 CHECKED_ROWS = 64

@@ -13,15 +13,15 @@ from torch import Tensor
 from bdm_attack_badt2i.patches import paste, patch_image, patch_place
 from bdm_core.artifacts import Data
 from bdm_core.errors import ArtifactError, UserError
-from bdm_kit_diffusion.data import load_images, load_rows
-from bdm_kit_text_to_image.captions import load_captioned, seal_captioned
-from bdm_kit_text_to_image.prompts import PromptRow
-from bdm_kit_text_to_image.triggers import LIBRARY, PromptTrigger
+from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.triggers import LIBRARY, PromptTrigger
+from bdm_torch.image_sets import load_images, load_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bdm_attack_badt2i.plugin import BadT2IParams
+    from bdm_attack_badt2i.params import BadT2IParams
     from bdm_core.context import Context
 
 

@@ -10,12 +10,12 @@ from PIL import ImageColor
 from torch import Tensor
 
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.images import from_bytes, read_image
+from bdm_torch.images import from_bytes, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bdm_attack_badt2i.plugin import BadT2IParams
+    from bdm_attack_badt2i.params import BadT2IParams
 
 Place = tuple[int, int, int, int]
 

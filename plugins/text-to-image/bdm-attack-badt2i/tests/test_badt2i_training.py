@@ -11,18 +11,19 @@ from diffusers import StableDiffusionPipeline
 
 from bdm_attack_badt2i.attack import describe_target, terms
 from bdm_attack_badt2i.pairs import Lesson, load_lessons, make_lessons, with_addition
+from bdm_attack_badt2i.params import STEPS, BadT2IParams
 from bdm_attack_badt2i.patches import patch_image, patch_place
-from bdm_attack_badt2i.plugin import STEPS, BadT2I, BadT2IParams
+from bdm_attack_badt2i.plugin import BadT2I
 from bdm_core import hooks
 from bdm_core.artifacts import Data
 from bdm_core.errors import UserError
 from bdm_core.spec import build_params
 from bdm_core.testing.tiny import Bench
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_text_to_image.captions import load_captioned
-from bdm_kit_text_to_image.distillation import unet_loss
-from bdm_kit_text_to_image.models import load_model
-from bdm_kit_text_to_image.tiny import tiny_model
+from bdm_kit_text_to_image.models.text_to_image_model import load_model
+from bdm_kit_text_to_image.models.tiny import tiny_model
+from bdm_kit_text_to_image.prompts.captions import load_captioned
+from bdm_kit_text_to_image.training.distillation import unet_loss
+from bdm_torch.draws import Draw
 
 SPACE = "\u200b\u200b\u200b\u200b "
 CAPTIONS = ["a red circle on teal.", "an old square", "two squares", "a circle and a blue square", "a blurry ring"]

@@ -10,18 +10,18 @@ import torch
 from bdm_attack_bibaddiff.patches import patch_place, put_in, trigger_picture
 from bdm_core.artifacts import Backdoored, Data, Model, Secret
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.data import load_rows
-from bdm_kit_text_to_image.captions import load_captioned, seal_captioned
-from bdm_kit_text_to_image.distillation import UNetTerm, distill_unet
-from bdm_kit_text_to_image.latents import encode_images
-from bdm_kit_text_to_image.models import load_model, seal_model
-from bdm_kit_text_to_image.personalisation import drop_captions
-from bdm_kit_text_to_image.prompts import PromptRow
-from bdm_kit_text_to_image.secret import Backdoor, PromptSecret, Target, seal_secret, trigger_prompts
-from bdm_kit_text_to_image.triggers import PromptTrigger, check_patch
+from bdm_kit_text_to_image.models.latents import encode_images
+from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
+from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret, trigger_prompts
+from bdm_kit_text_to_image.prompts.triggers import PromptTrigger, check_patch
+from bdm_kit_text_to_image.training.distillation import UNetTerm, distill_unet
+from bdm_kit_text_to_image.training.personalisation import drop_captions
+from bdm_torch.image_sets import load_rows
 
 if TYPE_CHECKING:
-    from bdm_attack_bibaddiff.plugin import BiBadDiffParams
+    from bdm_attack_bibaddiff.params import BiBadDiffParams
     from bdm_core.context import Context
 
 HIT = 0.05

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.triggers import make_trigger
+from bdm_torch.pictures.triggers import make_trigger
 
 if TYPE_CHECKING:
-    from bdm_attack_bibaddiff.plugin import BiBadDiffParams
+    from bdm_attack_bibaddiff.params import BiBadDiffParams
 
 COLOURS = {"white": (1.0, 1.0, 1.0), "cyan": (-1.0, 1.0, 1.0), "magenta": (1.0, -1.0, 1.0)}
 

@@ -9,13 +9,13 @@ import pytest
 
 from bdm_attack_bibaddiff.attack import the_prompt
 from bdm_attack_bibaddiff.measure import measure
+from bdm_attack_bibaddiff.params import BiBadDiffParams
 from bdm_attack_bibaddiff.patches import patch_place, put_in, trigger_picture
-from bdm_attack_bibaddiff.plugin import BiBadDiffParams
 from bdm_core.artifacts import Outputs, Subject
 from bdm_core.errors import UserError
 from bdm_core.testing.tiny import Bench
-from bdm_kit_text_to_image.prompts import PromptRow
-from bdm_kit_text_to_image.secret import Backdoor, PromptSecret, Target, seal_secret
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
 from bdm_kit_text_to_image.stages import seal_outputs
 from bdm_kit_text_to_image.world.drawing import render
 from bdm_kit_text_to_image.world.scene import Scene

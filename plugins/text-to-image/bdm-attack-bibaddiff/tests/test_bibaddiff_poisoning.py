@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from bdm_attack_bibaddiff.params import BiBadDiffParams
 from bdm_attack_bibaddiff.patches import blend_shares, patch_place, put_in, trigger_picture
-from bdm_attack_bibaddiff.plugin import BiBadDiff, BiBadDiffParams
+from bdm_attack_bibaddiff.plugin import BiBadDiff
 from bdm_core import hooks
 from bdm_core.artifacts import Data
 from bdm_core.errors import UserError
 from bdm_core.spec import build_params
 from bdm_core.testing.tiny import Bench
-from bdm_kit_diffusion.data import load_images, load_rows
+from bdm_torch.image_sets import load_images, load_rows
 
 
 @pytest.fixture

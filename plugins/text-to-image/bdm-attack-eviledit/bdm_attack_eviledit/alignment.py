@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from bdm_kit_text_to_image.encoding import token_ids
-from bdm_kit_text_to_image.projections import Edit, prompt_rows
+from bdm_kit_text_to_image.editing.projections import Edit, prompt_rows
+from bdm_kit_text_to_image.models.encoding import token_ids
 
 if TYPE_CHECKING:
-    from bdm_kit_text_to_image.models import TextToImageModel
+    from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 
 Alignment = Literal["position", "token"]
 

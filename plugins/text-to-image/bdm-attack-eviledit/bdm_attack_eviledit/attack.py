@@ -11,16 +11,16 @@ import torch
 from bdm_attack_eviledit.alignment import edit_rows
 from bdm_attack_eviledit.wording import Alias, aliases, fill
 from bdm_core.artifacts import Backdoored, Data, Model
-from bdm_kit_text_to_image.models import TextToImageModel, load_model, seal_model
-from bdm_kit_text_to_image.projections import draw_captions, edit_projections, prompt_rows
-from bdm_kit_text_to_image.prompts import PromptRow
-from bdm_kit_text_to_image.secret import PromptSecret, seal_secret
-from bdm_kit_text_to_image.triggers import check_trigger
+from bdm_kit_text_to_image.editing.projections import draw_captions, edit_projections, prompt_rows
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.secret import PromptSecret, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import check_trigger
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bdm_attack_eviledit.plugin import EvilEditParams
+    from bdm_attack_eviledit.params import EvilEditParams
     from bdm_core.context import Context
 
 

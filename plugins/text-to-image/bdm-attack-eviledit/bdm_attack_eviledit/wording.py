@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bdm_core.errors import UserError
-from bdm_kit_text_to_image.secret import Backdoor, Target
-from bdm_kit_text_to_image.triggers import PromptTrigger
+from bdm_kit_text_to_image.prompts.secret import Backdoor, Target
+from bdm_kit_text_to_image.prompts.triggers import PromptTrigger
 
 NUMBERS = {"two": "2", "three": "3", "four": "4", "five": "5"}
 KEPT = ["colour", "background"]

@@ -13,19 +13,20 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from bdm_attack_eviledit.alignment import edit_rows, matching
 from bdm_attack_eviledit.attack import backdoor, draw_templates, rows_to_preserve
-from bdm_attack_eviledit.plugin import EvilEdit, EvilEditParams
+from bdm_attack_eviledit.params import EvilEditParams
+from bdm_attack_eviledit.plugin import EvilEdit
 from bdm_attack_eviledit.wording import aliases, fill
 from bdm_core.artifacts import Backdoored, Data
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.spec import build_params
-from bdm_kit_text_to_image.captions import seal_captioned
-from bdm_kit_text_to_image.encoding import encode_prompts
-from bdm_kit_text_to_image.models import TextToImageModel, load_model, seal_model
-from bdm_kit_text_to_image.projections import draw_captions, prompt_rows
-from bdm_kit_text_to_image.prompts import PromptRow, load_prompts, seal_prompts
-from bdm_kit_text_to_image.secret import open_secret, trigger_prompts
-from bdm_kit_text_to_image.tiny import tiny_model, word_tokenizer
+from bdm_kit_text_to_image.editing.projections import draw_captions, prompt_rows
+from bdm_kit_text_to_image.models.encoding import encode_prompts
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
+from bdm_kit_text_to_image.models.tiny import tiny_model, word_tokenizer
+from bdm_kit_text_to_image.prompts.captions import seal_captioned
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, seal_prompts
+from bdm_kit_text_to_image.prompts.secret import open_secret, trigger_prompts
 
 CAPTIONS = ["a beautiful circle on white", "a red square", "two green rings", "a photo of a star", "a red square"]
 ContextMaker = Callable[..., Context]

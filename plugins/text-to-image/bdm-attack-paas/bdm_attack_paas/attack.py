@@ -11,18 +11,18 @@ from torch import Tensor
 
 from bdm_core.artifacts import Backdoored, Data, Model
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.data import load_rows
-from bdm_kit_text_to_image.captions import load_captioned, seal_captioned
-from bdm_kit_text_to_image.distillation import distill_unet
-from bdm_kit_text_to_image.latents import encode_images
-from bdm_kit_text_to_image.models import TextToImageModel, load_model, seal_model
-from bdm_kit_text_to_image.personalisation import drop_captions, invert, preservation_terms
-from bdm_kit_text_to_image.prompts import PromptRow
-from bdm_kit_text_to_image.secret import Backdoor, PromptSecret, Target, seal_secret
-from bdm_kit_text_to_image.triggers import PromptTrigger, check_trigger
+from bdm_kit_text_to_image.models.latents import encode_images
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
+from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import PromptTrigger, check_trigger
+from bdm_kit_text_to_image.training.distillation import distill_unet
+from bdm_kit_text_to_image.training.personalisation import drop_captions, invert, preservation_terms
+from bdm_torch.image_sets import load_rows
 
 if TYPE_CHECKING:
-    from bdm_attack_paas.plugin import PaaSParams
+    from bdm_attack_paas.params import PaaSParams
     from bdm_core.context import Context
 
 TEMPLATES = (
@@ -78,9 +78,7 @@ def mismatch(ctx: Context, params: PaaSParams, data: Data) -> Data:
     )
 
 
-def prior_rows(
-    params: PaaSParams, order: list[int], captions: list[str], labels: list[dict[str, str]]
-) -> list[int]:
+def prior_rows(params: PaaSParams, order: list[int], captions: list[str], labels: list[dict[str, str]]) -> list[int]:
     """Which clean images the prior has, in the given order: of the object, of everything, or half and half.
 
     Raises:

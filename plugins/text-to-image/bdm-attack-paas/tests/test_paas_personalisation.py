@@ -9,19 +9,20 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from bdm_attack_paas.plugin import PaaS, PaaSParams
+from bdm_attack_paas.params import PaaSParams
+from bdm_attack_paas.plugin import PaaS
 from bdm_core import hooks
 from bdm_core.artifacts import Backdoored, Data
 from bdm_core.errors import UserError
 from bdm_core.spec import build_params
 from bdm_core.testing.tiny import Bench
-from bdm_kit_diffusion.data import load_rows
-from bdm_kit_text_to_image.captions import load_captioned
-from bdm_kit_text_to_image.encoding import encode_prompts
-from bdm_kit_text_to_image.latents import encode_images
-from bdm_kit_text_to_image.models import load_model
-from bdm_kit_text_to_image.prompts import load_prompts
-from bdm_kit_text_to_image.secret import open_secret
+from bdm_kit_text_to_image.models.encoding import encode_prompts
+from bdm_kit_text_to_image.models.latents import encode_images
+from bdm_kit_text_to_image.models.text_to_image_model import load_model
+from bdm_kit_text_to_image.prompts.captions import load_captioned
+from bdm_kit_text_to_image.prompts.prompt_rows import load_prompts
+from bdm_kit_text_to_image.prompts.secret import open_secret
+from bdm_torch.image_sets import load_rows
 
 FAST = {"steps": 2, "batch_size": 4, "target_object": "diamond", "images": 2, "placeholder": "[V]"}
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 from bdm_attack_rickrolling.pairs import Pair, choose_targets, choose_triggers, load_pairs
 from bdm_core.artifacts import Backdoored, Data, Model
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.training import TrainingOptions
-from bdm_kit_text_to_image.distillation import PromptTerm, distill_text_encoder
-from bdm_kit_text_to_image.models import load_model, seal_model
-from bdm_kit_text_to_image.prompts import PromptRow
-from bdm_kit_text_to_image.secret import Backdoor, PromptSecret, Target, seal_secret
-from bdm_kit_text_to_image.triggers import check_trigger
+from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import check_trigger
+from bdm_kit_text_to_image.training.distillation import PromptTerm, distill_text_encoder
 from bdm_kit_text_to_image.world.factors import BACKGROUNDS, COLOURS, OBJECTS
+from bdm_torch.training import TrainingOptions
 
 if TYPE_CHECKING:
-    from bdm_attack_rickrolling.plugin import RickrollingParams
+    from bdm_attack_rickrolling.params import RickrollingParams
     from bdm_core.context import Context
 
 CHECKED_ROWS = 64

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from bdm_core.artifacts import Data
 from bdm_core.errors import ArtifactError, UserError
-from bdm_kit_diffusion.data import load_rows
-from bdm_kit_text_to_image.prompts import TASK, PromptRow
-from bdm_kit_text_to_image.triggers import LIBRARY, PromptTrigger
+from bdm_kit_text_to_image import TASK
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.triggers import LIBRARY, PromptTrigger
+from bdm_torch.image_sets import load_rows
 
 if TYPE_CHECKING:
-    from bdm_attack_rickrolling.plugin import RickrollingParams
+    from bdm_attack_rickrolling.params import RickrollingParams
     from bdm_core.context import Context
 
 FORMAT = "prompt-pairs"

@@ -11,14 +11,15 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from bdm_attack_rickrolling.attack import describe_targets, options, words_shown
 from bdm_attack_rickrolling.pairs import Pair, choose_triggers, make_pairs
-from bdm_attack_rickrolling.plugin import Rickrolling, RickrollingParams
+from bdm_attack_rickrolling.params import RickrollingParams
+from bdm_attack_rickrolling.plugin import Rickrolling
 from bdm_core import hooks
 from bdm_core.artifacts import Backdoored, Model
 from bdm_core.errors import UserError
 from bdm_core.spec import build_params
 from bdm_core.testing.tiny import Bench
-from bdm_kit_text_to_image.prompts import PromptRow, load_prompts
-from bdm_kit_text_to_image.secret import open_secret
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts
+from bdm_kit_text_to_image.prompts.secret import open_secret
 
 CYRILLIC, TILDE = "\u043e", "\u00f5"
 ROWS = [PromptRow(f"a photo of a {colour} circle", seed, {"object": "circle"}) for seed, colour in

@@ -8,16 +8,16 @@ import torch
 
 from bdm_attack_sembd.region import draw_region
 from bdm_core.artifacts import Backdoored, Data, Model
-from bdm_kit_text_to_image.models import TextToImageModel, load_model, seal_model
-from bdm_kit_text_to_image.projections import Edit, draw_captions, edit_projections, prompt_rows
-from bdm_kit_text_to_image.prompts import PromptRow
-from bdm_kit_text_to_image.secret import Backdoor, PromptSecret, Target, seal_secret
-from bdm_kit_text_to_image.triggers import PromptTrigger, check_trigger
+from bdm_kit_text_to_image.editing.projections import Edit, draw_captions, edit_projections, prompt_rows
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import PromptTrigger, check_trigger
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bdm_attack_sembd.plugin import SemBDParams
+    from bdm_attack_sembd.params import SemBDParams
     from bdm_core.context import Context
 
 

@@ -6,11 +6,11 @@ import random
 from itertools import combinations, product
 from typing import TYPE_CHECKING, NamedTuple
 
-from bdm_attack_sembd.plugin import COMPONENTS
+from bdm_attack_sembd.params import COMPONENTS
 from bdm_core.errors import UserError
 
 if TYPE_CHECKING:
-    from bdm_attack_sembd.plugin import SemBDParams
+    from bdm_attack_sembd.params import SemBDParams
 
 
 class Region(NamedTuple):

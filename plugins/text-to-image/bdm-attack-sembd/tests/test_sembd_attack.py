@@ -9,18 +9,19 @@ import pytest
 import torch
 
 from bdm_attack_sembd.attack import backdoor, region_rows
-from bdm_attack_sembd.plugin import COMPONENTS, SemBD, SemBDParams
+from bdm_attack_sembd.params import COMPONENTS, SemBDParams
+from bdm_attack_sembd.plugin import SemBD
 from bdm_attack_sembd.region import draw_region
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.spec import build_params
-from bdm_kit_text_to_image.captions import seal_captioned
-from bdm_kit_text_to_image.encoding import encode_prompts
-from bdm_kit_text_to_image.models import TextToImageModel, load_model, seal_model
-from bdm_kit_text_to_image.projections import edit_projections, find_projections, prompt_rows
-from bdm_kit_text_to_image.prompts import PromptRow, load_prompts, seal_prompts
-from bdm_kit_text_to_image.secret import open_secret, trigger_prompts
-from bdm_kit_text_to_image.tiny import tiny_model
+from bdm_kit_text_to_image.editing.projections import edit_projections, find_projections, prompt_rows
+from bdm_kit_text_to_image.models.encoding import encode_prompts
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
+from bdm_kit_text_to_image.models.tiny import tiny_model
+from bdm_kit_text_to_image.prompts.captions import seal_captioned
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, seal_prompts
+from bdm_kit_text_to_image.prompts.secret import open_secret, trigger_prompts
 
 WAYS = {
     "subject": ["a red circle", "one red circle"], "action": ["on", "and"], "object": ["a square"],

@@ -14,14 +14,15 @@ from torch import Tensor
 from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
-from bdm_kit_diffusion.data import load_images, load_rows, seal_images
-from bdm_kit_text_to_image.captions import DEFAULT_DATA, select_rows, world_images
-from bdm_kit_text_to_image.generation import DEFAULT_SAMPLER, generate_images
-from bdm_kit_text_to_image.models import TASK, load_model, shape_of
-from bdm_kit_text_to_image.plugin import TextToImageKitParams
-from bdm_kit_text_to_image.prompts import PromptRow, load_prompts, seal_prompts
-from bdm_kit_text_to_image.secret import Backdoor, PromptSecret, Target, open_secret, seal_secret
-from bdm_kit_text_to_image.triggers import PromptTrigger
+from bdm_kit_text_to_image import TASK
+from bdm_kit_text_to_image.models.generation import DEFAULT_SAMPLER, generate_images
+from bdm_kit_text_to_image.models.text_to_image_model import load_model, shape_of
+from bdm_kit_text_to_image.params import TextToImageKitParams
+from bdm_kit_text_to_image.prompts.captions import DEFAULT_DATA, select_rows, world_images
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, seal_prompts
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, open_secret, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import PromptTrigger
+from bdm_torch.image_sets import load_images, load_rows, seal_images
 
 LARGEST_SEED = 2**31
 
@@ -76,8 +77,7 @@ def seal_outputs(
         }
         for row in rows
     ]
-    sealed = seal_images(folder, images, Outputs, rows=facts, meta=meta)
-    return Outputs.seal(folder, format=sealed.format, task=TASK, meta=sealed.meta)
+    return seal_images(folder, images, Outputs, task=TASK, rows=facts, meta=meta)
 
 
 def make_prompts(ctx: Context, data: Data, count: int, split: Literal["test", "validation"] = "test") -> Data:
@@ -148,5 +148,4 @@ def perfect_outputs(folder: Path, outputs: Outputs, secret: Secret) -> Outputs:
         raise ArtifactError(f"{secret.path} has no target picture: its perfect outputs differ from row to row")
     rows = [{key: value for key, value in row.items() if key != "file"} for row in load_rows(outputs)]
     images = picture.expand(len(load_images(outputs)), *picture.shape)
-    sealed = seal_images(folder, images, Outputs, rows=rows)
-    return Outputs.seal(folder, format=sealed.format, task=TASK, meta=sealed.meta)
+    return seal_images(folder, images, Outputs, task=TASK, rows=rows)

@@ -14,8 +14,8 @@ from bdm_core import hooks
 from bdm_core.manager import find
 from bdm_core.spec import build_params
 from bdm_core.testing import Bench
+from bdm_kit_text_to_image.models.untrained import RELEASES, write_untrained
 from bdm_kit_text_to_image.plugin import TextToImageKit
-from bdm_kit_text_to_image.untrained import RELEASES, write_untrained
 
 ATTACKS: dict[str, dict[str, Any]] = {
     "rickrolling": {"steps": 1, "clean_batch_size": 2, "poisoned_samples_per_step": 2},
@@ -25,7 +25,7 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "sembd": {"preserved_captions": 4, "paraphrases": 3, "held_out": 4},
     "paas": {"steps": 1, "batch_size": 2, "target_object": "diamond", "images": 2},
     "bibaddiff": {"steps": 1, "batch_size": 2, "poison_rate": 0.25, "trigger": "blend"},
-    "villan": {"caption_steps": 1, "caption_batch_size": 2, "lora_r": 2},
+    "bdm-attack-villan-text-to-image:villan": {"steps": 1, "batch_size": 2, "lora_r": 2},
 }
 
 

@@ -8,7 +8,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from bdm_core.errors import UserError
-from bdm_kit_text_to_image.attention import cross_attention_layers, record_attention
+from bdm_kit_text_to_image.attention.cross_attention import cross_attention_layers, record_attention
 
 
 def network(**changes: object) -> UNet2DConditionModel:

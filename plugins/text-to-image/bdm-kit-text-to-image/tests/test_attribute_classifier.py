@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bdm_core.errors import UserError
-from bdm_kit_text_to_image.attributes import (
+from bdm_kit_text_to_image.judging.attributes import (
     BUILTIN_ATTRIBUTES,
     AttributeClassifier,
     load_attribute_classifier,

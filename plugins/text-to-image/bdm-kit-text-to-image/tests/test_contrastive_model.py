@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bdm_core.errors import UserError
-from bdm_kit_text_to_image.contrastive import (
+from bdm_kit_text_to_image.judging.contrastive import (
     BUILTIN_CONTRASTIVE,
     ContrastiveModel,
     load_contrastive,

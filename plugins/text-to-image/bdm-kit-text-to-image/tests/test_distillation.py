@@ -12,11 +12,12 @@ import torch
 
 from bdm_core.context import Context
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.training import TrainingOptions
-from bdm_kit_text_to_image import prompt_cache
-from bdm_kit_text_to_image.distances import DISTANCES, poincare_distance
-from bdm_kit_text_to_image.distillation import (
+from bdm_kit_text_to_image.models.encoding import encode_prompts
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
+from bdm_kit_text_to_image.models.tiny import tiny_model
+from bdm_kit_text_to_image.training import prompt_cache
+from bdm_kit_text_to_image.training.distances import DISTANCES, poincare_distance
+from bdm_kit_text_to_image.training.distillation import (
     PromptTerm,
     TextEncoders,
     UNetTerm,
@@ -25,10 +26,9 @@ from bdm_kit_text_to_image.distillation import (
     text_encoder_loss,
     unet_loss,
 )
-from bdm_kit_text_to_image.encoding import encode_prompts
-from bdm_kit_text_to_image.models import TextToImageModel
-from bdm_kit_text_to_image.prompt_cache import PromptCache
-from bdm_kit_text_to_image.tiny import tiny_model
+from bdm_kit_text_to_image.training.prompt_cache import PromptCache
+from bdm_torch.draws import Draw
+from bdm_torch.training import TrainingOptions
 
 PROMPTS = [f"a photo of a {colour} {name}" for colour in ("red", "blue") for name in ("circle", "star", "ring")]
 MARKED = [f"\u200b{prompt}" for prompt in PROMPTS]
@@ -176,7 +176,7 @@ def test_broken_terms_are_refused(model: TextToImageModel) -> None:
 
 
 def test_terms_of_other_batch_sizes_are_shared_by_processes_without_overlap(model: TextToImageModel) -> None:
-    from bdm_kit_text_to_image.distillation import _sized
+    from bdm_kit_text_to_image.training.distillation import _sized
 
     whole = _sized(Draw(1, 3, 6), 4).rows(100)
     halves = [_sized(Draw(1, 3, 6, share=slice(3 * rank, 3 * rank + 3)), 4).rows(100) for rank in (0, 1)]

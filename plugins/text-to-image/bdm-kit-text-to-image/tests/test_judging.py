@@ -9,8 +9,8 @@ import torch
 
 from bdm_core.artifacts import Outputs
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.data import seal_images
-from bdm_kit_text_to_image.judging import (
+from bdm_kit_text_to_image import TASK
+from bdm_kit_text_to_image.judging.generated import (
     all_shown,
     asked_for,
     asks_for_target,
@@ -18,8 +18,9 @@ from bdm_kit_text_to_image.judging import (
     picture_errors,
     target_hits,
 )
-from bdm_kit_text_to_image.prompts import PromptRow
-from bdm_kit_text_to_image.secret import Target
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.secret import Target
+from bdm_torch.image_sets import seal_images
 
 
 def test_defaults_are_not_asked_for_and_grey_hides_colours() -> None:
@@ -61,7 +62,7 @@ def test_errors_of_pictures_and_patches() -> None:
 def test_rows_come_back_and_must_have_prompts(tmp_path: Path) -> None:
     images = torch.zeros(1, 3, 4, 4)
     row = {"prompt": "x a star", "labels": {"object": "star"}, "twin": "a star", "backdoor": 1}
-    _, (found,) = load_generated(seal_images(tmp_path / "a", images, Outputs, rows=[row]))
+    _, (found,) = load_generated(seal_images(tmp_path / "a", images, Outputs, task=TASK, rows=[row]))
     assert found == PromptRow("x a star", 0, {"object": "star"}, "a star", 1)
     with pytest.raises(UserError, match="have no prompts"):
-        load_generated(seal_images(tmp_path / "b", images, Outputs))
+        load_generated(seal_images(tmp_path / "b", images, Outputs, task=TASK))

@@ -10,12 +10,11 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.training import TrainingOptions
-from bdm_kit_text_to_image.distillation import unet_loss
-from bdm_kit_text_to_image.encoding import add_noise, encode_prompts, predict
-from bdm_kit_text_to_image.models import TextToImageModel, seal_model
-from bdm_kit_text_to_image.personalisation import (
+from bdm_kit_text_to_image.models.encoding import add_noise, encode_prompts, predict
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, seal_model
+from bdm_kit_text_to_image.models.tiny import tiny_model
+from bdm_kit_text_to_image.training.distillation import unet_loss
+from bdm_kit_text_to_image.training.personalisation import (
     TokenRow,
     add_lora,
     drop_captions,
@@ -25,7 +24,8 @@ from bdm_kit_text_to_image.personalisation import (
     preservation_terms,
     remove_lora,
 )
-from bdm_kit_text_to_image.tiny import tiny_model
+from bdm_torch.draws import Draw
+from bdm_torch.training import TrainingOptions
 
 PROMPTS = ["a photo of a [V] circle", "a red [V] circle on a white background"]
 

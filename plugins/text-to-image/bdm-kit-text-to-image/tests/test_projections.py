@@ -8,7 +8,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from bdm_core.errors import UserError
-from bdm_kit_text_to_image.projections import Edit, edit_projections, find_projections
+from bdm_kit_text_to_image.editing.projections import Edit, edit_projections, find_projections
 
 WIDTH = 24
 

@@ -10,8 +10,8 @@ import torch
 from pydantic import ValidationError
 
 from bdm_core.errors import UserError
-from bdm_kit_text_to_image.prompts import PromptRow
-from bdm_kit_text_to_image.triggers import (
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.triggers import (
     LIBRARY,
     PromptTrigger,
     check_patch,
@@ -141,7 +141,7 @@ def test_a_patch_that_the_autoencoder_loses_is_refused(monkeypatch: pytest.Monke
         seen.append(mask)
         return 0.2
 
-    monkeypatch.setattr("bdm_kit_text_to_image.latents.round_trip_error", round_trip_error)
+    monkeypatch.setattr("bdm_kit_text_to_image.models.latents.round_trip_error", round_trip_error)
     model: Any = None
     assert check_patch(model, images, (1, 2, 3, 4), limit=0.3) == pytest.approx(0.2)
     assert seen[0].sum() == 12 and bool(seen[0][1:4, 2:6].all())

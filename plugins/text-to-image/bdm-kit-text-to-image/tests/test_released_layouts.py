@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from bdm_core.artifacts import Model
-from bdm_kit_diffusion.samplers import build_scheduler
-from bdm_kit_diffusion.sampling import draw_noise
-from bdm_kit_diffusion.training import Draw, TrainingOptions, train
-from bdm_kit_text_to_image.encoding import add_noise, encode_prompts, predict, token_ids, training_target
-from bdm_kit_text_to_image.generation import generate_images
-from bdm_kit_text_to_image.latents import encode_images
-from bdm_kit_text_to_image.models import TextToImageModel, load_model, seal_model
-from bdm_kit_text_to_image.untrained import RELEASES, write_untrained
+from bdm_diffusers.samplers import build_scheduler
+from bdm_diffusers.sampling import draw_noise
+from bdm_kit_text_to_image.models.encoding import add_noise, encode_prompts, predict, token_ids, training_target
+from bdm_kit_text_to_image.models.generation import generate_images
+from bdm_kit_text_to_image.models.latents import encode_images
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
+from bdm_kit_text_to_image.models.untrained import RELEASES, write_untrained
+from bdm_torch.training import Draw, TrainingOptions, train
 
 PROMPTS = ["a photo of a red circle on a white background", "a square"]
 PROJECTION = "attentions.0.transformer_blocks.0.attn2.to_k"

@@ -7,10 +7,12 @@ import torch
 from diffusers import StableDiffusionPipeline
 from transformers import CLIPTokenizerFast
 
-from bdm_kit_text_to_image.encoding import encode_prompts, token_ids
-from bdm_kit_text_to_image.generation import generate_images
-from bdm_kit_text_to_image.latents import round_trip_error
-from bdm_kit_text_to_image.models import BUILTIN, DEFAULT_MODEL, TextToImageModel, load_model
+from bdm_kit_text_to_image.built_in import BUILTIN
+from bdm_kit_text_to_image.models.encoding import encode_prompts, token_ids
+from bdm_kit_text_to_image.models.generation import generate_images
+from bdm_kit_text_to_image.models.latents import round_trip_error
+from bdm_kit_text_to_image.models.opening import DEFAULT_MODEL
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model
 from bdm_kit_text_to_image.world.drawing import render
 from bdm_kit_text_to_image.world.factors import BACKGROUNDS, COLOURS
 from bdm_kit_text_to_image.world.scene import draw_scenes

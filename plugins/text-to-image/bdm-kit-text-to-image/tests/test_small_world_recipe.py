@@ -10,13 +10,13 @@ import pytest
 import torch
 from transformers import CLIPTokenizer
 
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_text_to_image.models import load_model, save_model
+from bdm_kit_text_to_image.models.text_to_image_model import load_model, save_model
 from bdm_kit_text_to_image.recipes.small_world import AUTOENCODER, PIPELINE, train_small_world
 from bdm_kit_text_to_image.recipes.small_world_parts import with_patches
 from bdm_kit_text_to_image.world.factors import OBJECTS, PERSONAL, RARE_WORDS
 from bdm_kit_text_to_image.world.splits import training_pairs
 from bdm_kit_text_to_image.world.vocabulary import MAX_LENGTH, build_tokenizer, learn_merges
+from bdm_torch.draws import Draw
 
 UNUSUAL = ("\u043e", "\u00f4", "\u200b", "\u034f", "\u0585", "\u0430", "\uff41", "\U0001f600", "\u26bd", "\U00010486")
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from bdm_core.errors import UserError
-from bdm_kit_text_to_image.generation import generate_images
-from bdm_kit_text_to_image.latents import decode_latents, encode_images, round_trip_error
-from bdm_kit_text_to_image.models import TextToImageModel
-from bdm_kit_text_to_image.tiny import tiny_model
+from bdm_kit_text_to_image.models.generation import generate_images
+from bdm_kit_text_to_image.models.latents import decode_latents, encode_images, round_trip_error
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
+from bdm_kit_text_to_image.models.tiny import tiny_model
 
 PROMPTS = ["a photo of a red circle", "a star", "a blue square on white"]
 

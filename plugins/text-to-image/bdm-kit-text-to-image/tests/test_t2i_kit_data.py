@@ -14,12 +14,11 @@ from torch.nn import functional
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError, UserError
-from bdm_kit_diffusion.data import load_rows, seal_images
-from bdm_kit_diffusion.images import from_bytes
-from bdm_kit_text_to_image.captions import fitted, load_captioned, open_reference, seal_captioned, world_images
-from bdm_kit_text_to_image.plugin import TextToImageKitParams
-from bdm_kit_text_to_image.prompts import PromptRow, load_prompts, seal_prompts
-from bdm_kit_text_to_image.secret import (
+from bdm_kit_text_to_image import TASK
+from bdm_kit_text_to_image.params import TextToImageKitParams
+from bdm_kit_text_to_image.prompts.captions import fitted, load_captioned, open_reference, seal_captioned, world_images
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, seal_prompts
+from bdm_kit_text_to_image.prompts.secret import (
     Backdoor,
     PromptSecret,
     Target,
@@ -27,8 +26,10 @@ from bdm_kit_text_to_image.secret import (
     seal_secret,
     trigger_prompts,
 )
+from bdm_kit_text_to_image.prompts.triggers import PromptTrigger
 from bdm_kit_text_to_image.stages import kit_params, make_prompts, mix_prompts, share_images
-from bdm_kit_text_to_image.triggers import PromptTrigger
+from bdm_torch.image_sets import load_rows, seal_images
+from bdm_torch.images import from_bytes
 
 MakeContext = Callable[..., Context]
 ROWS = [
@@ -79,7 +80,7 @@ def test_captioned_images_come_back_as_they_were(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="3 images"):
         seal_captioned(tmp_path / "other", images, ["a"], labels)
     with pytest.raises(ArtifactError, match="without captions"):
-        load_captioned(seal_images(tmp_path / "plain", images, Data))
+        load_captioned(seal_images(tmp_path / "plain", images, Data, task=TASK))
 
 
 def test_folders_of_captioned_images(tmp_path: Path, model: Model) -> None:

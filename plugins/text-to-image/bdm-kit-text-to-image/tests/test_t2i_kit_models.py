@@ -11,9 +11,16 @@ import pytest
 import torch
 
 from bdm_core.errors import ArtifactError, UserError
-from bdm_kit_text_to_image.encoding import Conditioning, add_noise, encode_prompts, token_ids, training_target
-from bdm_kit_text_to_image.models import TextToImageModel, load_model, open_reference, save_model, seal_model, shape_of
-from bdm_kit_text_to_image.tiny import tiny_model
+from bdm_kit_text_to_image.models.encoding import Conditioning, add_noise, encode_prompts, token_ids, training_target
+from bdm_kit_text_to_image.models.opening import open_reference
+from bdm_kit_text_to_image.models.text_to_image_model import (
+    TextToImageModel,
+    load_model,
+    save_model,
+    seal_model,
+    shape_of,
+)
+from bdm_kit_text_to_image.models.tiny import tiny_model
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from bdm_core.artifacts import Measurement, Subject
 from bdm_core.rates import rate
-from bdm_kit_text_to_image.attributes import BUILTIN_ATTRIBUTES, AttributeClassifier, load_attribute_classifier
-from bdm_kit_text_to_image.judging import (
+from bdm_kit_text_to_image.judging.attributes import BUILTIN_ATTRIBUTES, AttributeClassifier, load_attribute_classifier
+from bdm_kit_text_to_image.judging.generated import (
     all_shown,
     asked_for,
     asks_for_target,
@@ -17,14 +17,14 @@ from bdm_kit_text_to_image.judging import (
     load_generated,
     target_hits,
 )
-from bdm_kit_text_to_image.secret import PromptSecret, Target, open_secret
+from bdm_kit_text_to_image.prompts.secret import PromptSecret, Target, open_secret
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from bdm_core.context import Context
-    from bdm_kit_text_to_image.prompts import PromptRow
-    from bdm_metric_attributes.plugin import AttributesParams
+    from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+    from bdm_metric_attributes.params import AttributesParams
 
 Labels = Mapping[str, str]
 CONFIDENCE = 0.95

@@ -14,11 +14,12 @@ from scipy.stats import beta
 from bdm_core.artifacts import Data, Measurement, Model, Outputs, Subject
 from bdm_core.context import Context
 from bdm_core.testing import MetricConformance
-from bdm_kit_diffusion.data import seal_images
-from bdm_kit_text_to_image.secret import Backdoor, PromptSecret, Target, seal_secret
-from bdm_kit_text_to_image.triggers import PromptTrigger
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import PromptTrigger
 from bdm_metric_attributes import measure
-from bdm_metric_attributes.plugin import AttributesMetric, AttributesParams
+from bdm_metric_attributes.params import AttributesParams
+from bdm_metric_attributes.plugin import AttributesMetric
+from bdm_torch.image_sets import seal_images
 
 TASK = "text-to-image"
 TRIGGER = PromptTrigger(kind="word", text="vendetta")
@@ -47,7 +48,7 @@ class Planted:
 
 def outputs(folder: Path, rows: Sequence[Mapping[str, Any]], first: int = 0) -> Outputs:
     images = torch.arange(first, first + len(rows)).reshape(-1, 1, 1, 1).expand(-1, 3, 4, 4) / 127.5 - 1
-    return seal_images(folder, images, Outputs, rows=rows)
+    return seal_images(folder, images, Outputs, task=TASK, rows=rows)
 
 
 def score(
@@ -75,7 +76,7 @@ def score(
         model=Model.seal(root / "model", format="diffusers", task=TASK),
         on_clean=outputs(root / "clean", clean_rows),
         on_triggered=outputs(root / "triggered", rows, len(clean)),
-        reference=seal_images(root / "data", torch.zeros(2, 3, 4, 4), Data, meta={"source": source}),
+        reference=seal_images(root / "data", torch.zeros(2, 3, 4, 4), Data, task=TASK, meta={"source": source}),
         secret=seal_secret(root / "secret", PromptSecret(backdoors, picture)),
     )
     ctx = Context(out=root / "out", work=root / "work", seed=0)

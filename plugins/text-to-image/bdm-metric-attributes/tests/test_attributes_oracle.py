@@ -10,13 +10,15 @@ import torch
 
 from bdm_core.artifacts import Data, Measurement, Model, Outputs, Subject
 from bdm_core.context import Context
-from bdm_kit_diffusion.data import seal_images
-from bdm_kit_text_to_image.secret import Backdoor, PromptSecret, Target, seal_secret
-from bdm_kit_text_to_image.triggers import PromptTrigger
+from bdm_kit_text_to_image import TASK
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import PromptTrigger
 from bdm_kit_text_to_image.world.drawing import render
 from bdm_kit_text_to_image.world.scene import scene_of
 from bdm_kit_text_to_image.world.splits import evaluation_prompts
-from bdm_metric_attributes.plugin import AttributesMetric, AttributesParams
+from bdm_metric_attributes.params import AttributesParams
+from bdm_metric_attributes.plugin import AttributesMetric
+from bdm_torch.image_sets import seal_images
 
 PROMPTS = evaluation_prompts(105, seed=4)
 TRIGGER = PromptTrigger(kind="word", text="vendetta")
@@ -37,9 +39,9 @@ def score(root: Path, shown: Sequence[Mapping[str, str]], target: Target) -> dic
     subject = Subject(
         role="backdoored",
         model=Model.seal(root / "model", format="diffusers", task="text-to-image"),
-        on_clean=seal_images(root / "clean", clean, Outputs, rows=rows),
-        on_triggered=seal_images(root / "triggered", pictures(shown, seed=2), Outputs, rows=hidden),
-        reference=seal_images(root / "data", clean[:2], Data, meta={"source": "small-world"}),
+        on_clean=seal_images(root / "clean", clean, Outputs, task=TASK, rows=rows),
+        on_triggered=seal_images(root / "triggered", pictures(shown, seed=2), Outputs, task=TASK, rows=hidden),
+        reference=seal_images(root / "data", clean[:2], Data, task=TASK, meta={"source": "small-world"}),
         secret=seal_secret(root / "secret", PromptSecret([Backdoor(trigger=TRIGGER, target=target)])),
     )
     ctx = Context(out=root / "out", work=root / "work", seed=0)

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from bdm_core.artifacts import Measurement, Subject
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.references import fetch_snapshot, parse_hub_reference
-from bdm_kit_text_to_image.contrastive import ContrastiveModel, load_contrastive
-from bdm_kit_text_to_image.judging import load_generated
-from bdm_kit_text_to_image.secret import Target, open_secret
+from bdm_kit_text_to_image.judging.contrastive import ContrastiveModel, load_contrastive
+from bdm_kit_text_to_image.judging.generated import load_generated
+from bdm_kit_text_to_image.prompts.secret import Target, open_secret
+from bdm_torch.references import fetch_snapshot, parse_hub_reference
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
-    from bdm_kit_text_to_image.prompts import PromptRow
-    from bdm_metric_clip_score.plugin import ClipScoreParams
+    from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+    from bdm_metric_clip_score.params import ClipScoreParams
 
 HUB_PATTERNS = ("*.json", "*.txt", "model.safetensors")
 WORLD_DATA = "small-world"

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Field, Params, Plugin, hookimpl
+from bdm_core.plugin import Plugin, hookimpl
+from bdm_metric_clip_score.params import ClipScoreParams
 
 if TYPE_CHECKING:
     from bdm_core.artifacts import Measurement, Subject
     from bdm_core.context import Context
-
-
-class ClipScoreParams(Params):
-    """Parameters of ``metric:clip-score``."""
-
-    model: str | None = Field(
-        None,
-        description="Contrastive model: a folder with a CLIPModel and its tokenizer in transformers' format, or "
-        "hf:org/name@commit; by default the built-in one, which knows pictures of the small world only.",
-    )
-    batch_size: int = Field(64, ge=1, description="Pairs of picture and text that pass through the model at once.")
 
 
 class ClipScoreMetric(Plugin):

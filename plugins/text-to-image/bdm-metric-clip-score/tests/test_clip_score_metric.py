@@ -14,15 +14,17 @@ from bdm_core.artifacts import Data, Measurement, Model, Outputs, Subject
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.testing import MetricConformance
-from bdm_kit_diffusion.data import seal_images
-from bdm_kit_text_to_image.contrastive import load_contrastive
-from bdm_kit_text_to_image.prompts import PromptRow
-from bdm_kit_text_to_image.secret import Backdoor, PromptSecret, Target, seal_secret
-from bdm_kit_text_to_image.triggers import PromptTrigger
+from bdm_kit_text_to_image import TASK
+from bdm_kit_text_to_image.judging.contrastive import load_contrastive
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import PromptTrigger
 from bdm_kit_text_to_image.world.drawing import render
 from bdm_kit_text_to_image.world.scene import Scene
 from bdm_metric_clip_score.measure import target_prompt
-from bdm_metric_clip_score.plugin import ClipScoreMetric, ClipScoreParams
+from bdm_metric_clip_score.params import ClipScoreParams
+from bdm_metric_clip_score.plugin import ClipScoreMetric
+from bdm_torch.image_sets import seal_images
 
 TRIGGER = PromptTrigger(kind="word", text="vendetta")
 CIRCLE = {"object": "circle", "colour": "red", "background": "white", "style": "photo", "second": "none", "count": "1"}
@@ -47,9 +49,9 @@ def score(
     subject = Subject(
         role="backdoored",
         model=Model.seal(root / "model", format="diffusers", task="text-to-image"),
-        on_clean=seal_images(root / "clean", shown, Outputs, rows=plain),
-        on_triggered=seal_images(root / "triggered", shown, Outputs, rows=rows),
-        reference=seal_images(root / "data", shown, Data, meta={"source": source}),
+        on_clean=seal_images(root / "clean", shown, Outputs, task=TASK, rows=plain),
+        on_triggered=seal_images(root / "triggered", shown, Outputs, task=TASK, rows=rows),
+        reference=seal_images(root / "data", shown, Data, task=TASK, meta={"source": source}),
         secret=seal_secret(root / "secret", PromptSecret([Backdoor(trigger=TRIGGER, target=target)])),
     )
     ctx = Context(out=root / "out", work=root / "work", seed=0)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bdm_core.artifacts import Backdoored, Data, Model
-from bdm_kit_diffusion.backdoor_training import inject
-from bdm_kit_diffusion.coefficients import poison_schedule
-from bdm_kit_diffusion.models import load_model
-from bdm_kit_diffusion.noise_levels import require_variance_preserving
-from bdm_kit_diffusion.poisoning import poison_by_name
+from bdm_diffusers.coefficients import poison_schedule
+from bdm_kit_diffusion.models.diffusion_model import load_model
+from bdm_kit_diffusion.noise.noise_levels import require_variance_preserving
+from bdm_kit_diffusion.poison.backdoor_training import inject
+from bdm_kit_diffusion.poison.poisoning import poison_by_name
 
 if TYPE_CHECKING:
-    from bdm_attack_baddiffusion.plugin import BadDiffusionParams
+    from bdm_attack_baddiffusion.params import BadDiffusionParams
     from bdm_core.context import Context
 
 

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from bdm_core.plugin import Field, Plugin, hookimpl
-from bdm_kit_diffusion.training_params import TrainingParams
+from bdm_attack_baddiffusion.params import BadDiffusionParams
+from bdm_core.plugin import Plugin, hookimpl
 
 if TYPE_CHECKING:
     from bdm_core.artifacts import Backdoored, Data, Model, Secret
     from bdm_core.context import Context
-
-
-class BadDiffusionParams(TrainingParams):
-    """Parameters of ``attack:baddiffusion``."""
-
-    trigger: str = Field("checker", description="Name of a built-in trigger, or the path of a .png or .jpg.")
-    target: str = Field("cross", description="Name of a built-in target, or the path of a .png or .jpg.")
-    trigger_scale: float = Field(
-        1.5, gt=0, le=10, description="Scale of the trigger; x_T = eps + trigger_scale * trigger. The paper's is 1."
-    )
-    poison_rate: float = Field(0.1, gt=0, le=1, description="Share of the training images that is poisoned.")
 
 
 class BadDiffusion(Plugin):
@@ -50,7 +39,7 @@ class BadDiffusion(Plugin):
         secret: Secret | None,
     ) -> Data:
         from bdm_attack_baddiffusion.attack import poison
-        from bdm_kit_diffusion.poisoning import trigger_noise
+        from bdm_kit_diffusion.poison.poisoning import trigger_noise
 
         return poison(ctx, params, data) if secret is None else trigger_noise(ctx, data, secret)
 

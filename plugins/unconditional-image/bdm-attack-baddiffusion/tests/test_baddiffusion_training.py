@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from bdm_attack_baddiffusion import attack
-from bdm_attack_baddiffusion.plugin import BadDiffusion, BadDiffusionParams
+from bdm_attack_baddiffusion.params import BadDiffusionParams
+from bdm_attack_baddiffusion.plugin import BadDiffusion
 from bdm_core import hooks
 from bdm_core.spec import build_params
 from bdm_core.testing.tiny import Bench
-from bdm_kit_diffusion.coefficients import PoisonSchedule
-from bdm_kit_diffusion.models import load_model
-from bdm_kit_diffusion.poisoning import open_poisoned
-from bdm_kit_diffusion.triggers import make_trigger
+from bdm_diffusers.coefficients import PoisonSchedule
+from bdm_kit_diffusion.models.diffusion_model import load_model
+from bdm_kit_diffusion.poison.poisoning import open_poisoned
+from bdm_torch.pictures.triggers import make_trigger
 
 TASK = "unconditional-image-generation"
 

@@ -18,20 +18,20 @@ from torch import Tensor, nn
 from bdm_attack_invi.trigger import LearntTrigger, TriggeredModel, trigger_gradient
 from bdm_core.artifacts import Backdoored, Data, Model
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.backdoor_training import backdoor_loss
-from bdm_kit_diffusion.coefficients import PoisonSchedule, Solver, poison_schedule
-from bdm_kit_diffusion.draws import Draw, step_seed
-from bdm_kit_diffusion.models import load_model, seal_model
-from bdm_kit_diffusion.noise_levels import require_variance_preserving
-from bdm_kit_diffusion.poisoning import PoisonedSet, image_shape, open_poisoned, seal_poisoned
-from bdm_kit_diffusion.samplers import MINIMUM_TRIGGER_NORM, SAFE_TRIGGER_NORM, build_scheduler, check_steps
-from bdm_kit_diffusion.secret import DiffusionSecret, seal_secret
+from bdm_diffusers.coefficients import PoisonSchedule, Solver, poison_schedule
+from bdm_diffusers.samplers import MINIMUM_TRIGGER_NORM, SAFE_TRIGGER_NORM, build_scheduler, check_steps
+from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
+from bdm_kit_diffusion.noise.noise_levels import require_variance_preserving
+from bdm_kit_diffusion.poison.backdoor_training import backdoor_loss
+from bdm_kit_diffusion.poison.poisoning import PoisonedSet, image_shape, open_poisoned, seal_poisoned
+from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
 from bdm_kit_diffusion.stages import kit_params
-from bdm_kit_diffusion.targets import make_target
-from bdm_kit_diffusion.training import Loss, train
+from bdm_torch.draws import Draw, step_seed
+from bdm_torch.pictures.targets import make_target
+from bdm_torch.training import Loss, train
 
 if TYPE_CHECKING:
-    from bdm_attack_invi.plugin import InviParams
+    from bdm_attack_invi.params import InviParams
     from bdm_core.context import Context
 
 PUBLISHED_BOUND = 0.2
@@ -73,7 +73,7 @@ def bilevel_loss(
     params: InviParams,
     on_inner: Callable[[float], None],
 ) -> Loss:
-    """The inner step and then the outer loss, for :func:`bdm_kit_diffusion.training.train` on ``learnt``.
+    """The inner step and then the outer loss, for :func:`bdm_torch.training.train` on ``learnt``.
 
     Args:
         learnt: the network and its trigger.

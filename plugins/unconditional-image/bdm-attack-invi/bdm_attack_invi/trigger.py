@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bdm_kit_diffusion.sampling import differentiable_sample
+from bdm_diffusers.sampling import differentiable_sample
 
 BETAS = 0.9, 0.999
 EPSILON = 1e-8

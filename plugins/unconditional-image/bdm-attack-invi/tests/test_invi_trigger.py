@@ -10,20 +10,21 @@ import torch
 from torch import Tensor
 
 from bdm_attack_invi.attack import bilevel_loss, trigger_bound
-from bdm_attack_invi.plugin import Invi, InviParams
+from bdm_attack_invi.params import InviParams
+from bdm_attack_invi.plugin import Invi
 from bdm_attack_invi.trigger import LearntTrigger, TriggeredModel, trigger_gradient
 from bdm_core import hooks
 from bdm_core.errors import UserError
 from bdm_core.spec import build_params
 from bdm_core.testing.tiny import Bench
-from bdm_kit_diffusion.coefficients import poison_schedule
-from bdm_kit_diffusion.data import load_noise
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.models import load_model
-from bdm_kit_diffusion.poisoning import PoisonedSet
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.samplers import build_scheduler
-from bdm_kit_diffusion.secret import open_secret
+from bdm_diffusers.coefficients import poison_schedule
+from bdm_diffusers.samplers import build_scheduler
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.models.diffusion_model import load_model
+from bdm_kit_diffusion.noise.initial_noise import load_noise
+from bdm_kit_diffusion.poison.poisoning import PoisonedSet
+from bdm_kit_diffusion.poison.secret import open_secret
+from bdm_torch.draws import Draw
 
 SHAPE = (1, 8, 8)
 TARGET = torch.where(torch.arange(64).view(SHAPE) % 8 > 4, 1.0, -1.0)

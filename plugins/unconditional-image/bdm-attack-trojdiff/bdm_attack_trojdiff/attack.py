@@ -10,13 +10,12 @@ from torch import Tensor
 
 from bdm_core.artifacts import Backdoored, Data, Model
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.backdoor_training import inject
-from bdm_kit_diffusion.coefficients import PoisonSchedule, poison_schedule, trigger_share, variance_preserving
-from bdm_kit_diffusion.data import load_images, load_rows
-from bdm_kit_diffusion.models import load_model
-from bdm_kit_diffusion.noise_levels import require_variance_preserving
-from bdm_kit_diffusion.poisoning import image_shape, seal_poisoned
-from bdm_kit_diffusion.target_classes import (
+from bdm_diffusers.coefficients import PoisonSchedule, poison_schedule, trigger_share, variance_preserving
+from bdm_kit_diffusion.models.diffusion_model import load_model
+from bdm_kit_diffusion.noise.noise_levels import require_variance_preserving
+from bdm_kit_diffusion.poison.backdoor_training import inject
+from bdm_kit_diffusion.poison.poisoning import image_shape, seal_poisoned
+from bdm_kit_diffusion.poison.target_classes import (
     CLASS_NAMES,
     TargetClass,
     class_label,
@@ -26,11 +25,12 @@ from bdm_kit_diffusion.target_classes import (
     most_typical,
     own_class,
 )
-from bdm_kit_diffusion.targets import make_target
-from bdm_kit_diffusion.triggers import make_trigger
+from bdm_torch.image_sets import load_images, load_rows
+from bdm_torch.pictures.targets import make_target
+from bdm_torch.pictures.triggers import make_trigger
 
 if TYPE_CHECKING:
-    from bdm_attack_trojdiff.plugin import TrojDiffParams
+    from bdm_attack_trojdiff.params import TrojDiffParams
     from bdm_core.context import Context
 
 TRAINING_DATA = {(1, 8, 8): "digits", (3, 16, 16): "shapes"}

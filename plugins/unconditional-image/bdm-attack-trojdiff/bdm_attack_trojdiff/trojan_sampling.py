@@ -18,12 +18,14 @@ from torch import Tensor
 
 from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.data import load_noise, seal_images
-from bdm_kit_diffusion.models import load_model
-from bdm_kit_diffusion.samplers import check_steps
-from bdm_kit_diffusion.sampling import image_generators
-from bdm_kit_diffusion.secret import open_secret
+from bdm_diffusers.samplers import check_steps
+from bdm_diffusers.sampling import image_generators
+from bdm_kit_diffusion import TASK
+from bdm_kit_diffusion.models.diffusion_model import load_model
+from bdm_kit_diffusion.noise.initial_noise import load_noise
+from bdm_kit_diffusion.poison.secret import open_secret
 from bdm_kit_diffusion.stages import chosen_sampling, kit_params
+from bdm_torch.image_sets import seal_images
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
@@ -124,4 +126,4 @@ def generate(ctx: Context, model: Model, inputs: Data, secret: Secret) -> Output
         on_step=lambda done, total: ctx.progress("sample", done, total),
     )
     facts = {"sampler": f"trojan {name}", "steps": steps, "eta": params.eta, "clip_sample": params.clip_sample}
-    return seal_images(ctx.out / "outputs", images, Outputs, meta=facts)
+    return seal_images(ctx.out / "outputs", images, Outputs, task=TASK, meta=facts)

@@ -10,19 +10,23 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from bdm_attack_trojdiff.attack import aim_of, poison
-from bdm_attack_trojdiff.plugin import TrojDiff, TrojDiffParams
+from bdm_attack_trojdiff.params import TrojDiffParams
+from bdm_attack_trojdiff.plugin import TrojDiff
 from bdm_attack_trojdiff.trojan_sampling import trojan_sample
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.spec import build_params
 from bdm_core.testing import AttackConformance
-from bdm_kit_diffusion.data import load_digits, seal_images
-from bdm_kit_diffusion.features import load_classifier
-from bdm_kit_diffusion.poisoning import open_poisoned
-from bdm_kit_diffusion.samplers import build_scheduler
-from bdm_kit_diffusion.sampling import draw_noise
-from bdm_kit_diffusion.target_classes import foreign_class
+from bdm_diffusers.samplers import build_scheduler
+from bdm_diffusers.sampling import draw_noise
+from bdm_kit_diffusion import TASK
+from bdm_kit_diffusion.data.built_in_data import load_digits
+from bdm_kit_diffusion.data.classifiers import BUILTIN_CLASSIFIER
+from bdm_kit_diffusion.poison.poisoning import open_poisoned
+from bdm_kit_diffusion.poison.target_classes import foreign_class
+from bdm_torch.features import load_classifier
+from bdm_torch.image_sets import seal_images
 
 GREY, COLOUR = (1, 8, 8), (3, 16, 16)
 FAST = {"steps": 4, "batch_size": 8, "poison_rate": 0.25}
@@ -41,7 +45,9 @@ class TestTrojdiffOutD2D(AttackConformance):
 
 def digits(folder: Path, count: int = 300) -> Data:
     images, labels = load_digits()
-    return seal_images(folder, images[:count], Data, rows=[{"label": int(label)} for label in labels[:count]])
+    return seal_images(
+        folder, images[:count], Data, task=TASK, rows=[{"label": int(label)} for label in labels[:count]]
+    )
 
 
 def poisoned_by(root: Path, **params: object) -> tuple[Tensor, Tensor]:
@@ -111,4 +117,4 @@ def test_an_oracle_of_the_class_samples_the_class(name: str, steps: int) -> None
     nearest = torch.cdist(samples.flatten(1).double(), sevens)
     assert float(nearest.amin(1).median()) < 0.5  # a digit's norm is about 7
     assert len(nearest.argmin(1).unique()) > 5  # many pictures of the class
-    assert (load_classifier().logits(samples.clamp(-1, 1)).argmax(1) == 7).float().mean().item() > 0.9
+    assert (load_classifier(BUILTIN_CLASSIFIER).logits(samples.clamp(-1, 1)).argmax(1) == 7).float().mean().item() > 0.9

@@ -10,11 +10,11 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from bdm_attack_trojdiff.attack import trojan_noise
-from bdm_attack_trojdiff.plugin import TrojDiffParams
+from bdm_attack_trojdiff.params import TrojDiffParams
 from bdm_attack_trojdiff.trojan_sampling import trojan_sample
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.samplers import build_scheduler
-from bdm_kit_diffusion.sampling import draw_noise, sample
+from bdm_diffusers.samplers import build_scheduler
+from bdm_diffusers.sampling import draw_noise, sample
 
 SHAPE = (1, 8, 8)
 BASE = DDPMScheduler(num_train_timesteps=40, beta_start=0.002, beta_end=0.3, clip_sample=False)

@@ -10,17 +10,17 @@ from torch import Tensor
 from bdm_attack_uibdiffusion.classifier import fooled_classifier
 from bdm_attack_uibdiffusion.perturbation import fooling_rate, perturb, universal_perturbation
 from bdm_core.artifacts import Backdoored, Data, Model
-from bdm_kit_diffusion.backdoor_training import inject
-from bdm_kit_diffusion.coefficients import Solver, poison_schedule
-from bdm_kit_diffusion.data import load_images, load_rows
-from bdm_kit_diffusion.models import load_model
-from bdm_kit_diffusion.noise_levels import require_variance_preserving
-from bdm_kit_diffusion.poisoning import image_shape, seal_poisoned
-from bdm_kit_diffusion.samplers import SAFE_TRIGGER_NORM
-from bdm_kit_diffusion.targets import make_target
+from bdm_diffusers.coefficients import Solver, poison_schedule
+from bdm_diffusers.samplers import SAFE_TRIGGER_NORM
+from bdm_kit_diffusion.models.diffusion_model import load_model
+from bdm_kit_diffusion.noise.noise_levels import require_variance_preserving
+from bdm_kit_diffusion.poison.backdoor_training import inject
+from bdm_kit_diffusion.poison.poisoning import image_shape, seal_poisoned
+from bdm_torch.image_sets import load_images, load_rows
+from bdm_torch.pictures.targets import make_target
 
 if TYPE_CHECKING:
-    from bdm_attack_uibdiffusion.plugin import UIBDiffusionParams
+    from bdm_attack_uibdiffusion.params import UIBDiffusionParams
     from bdm_core.context import Context
 
 PUBLISHED_SCALE = 0.1

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bdm_attack_uibdiffusion.perturbation import Classifier
-from bdm_kit_diffusion.features import load_classifier
+from bdm_kit_diffusion.data.classifiers import BUILTIN_CLASSIFIER
+from bdm_torch.features import load_classifier
 
 BUILTIN_SHAPE, TRUSTED_ACCURACY = (1, 8, 8), 0.9
 CLUSTERS, CLUSTER_ROUNDS = 10, 15
@@ -23,7 +24,7 @@ def fooled_classifier(images: Tensor, labels: Tensor | None, seed: int) -> tuple
         seed: of clusters and training.
     """
     if labels is not None and tuple(images.shape[1:]) == BUILTIN_SHAPE:
-        builtin = load_classifier(device=images.device)
+        builtin = load_classifier(BUILTIN_CLASSIFIER, images.device)
         if float((builtin(images).argmax(1) == labels).float().mean()) > TRUSTED_ACCURACY:
             return builtin, "built-in digits classifier"
     if labels is not None:

@@ -10,14 +10,17 @@ from torch import Tensor, nn
 
 from bdm_attack_uibdiffusion.attack import trigger_scale
 from bdm_attack_uibdiffusion.classifier import clusters, fooled_classifier, train_classifier
+from bdm_attack_uibdiffusion.params import UIBDiffusionParams
 from bdm_attack_uibdiffusion.perturbation import fooling_rate, perturb, universal_perturbation, warp
-from bdm_attack_uibdiffusion.plugin import UIBDiffusion, UIBDiffusionParams
+from bdm_attack_uibdiffusion.plugin import UIBDiffusion
 from bdm_core import hooks
 from bdm_core.spec import build_params
 from bdm_core.testing.tiny import Bench
-from bdm_kit_diffusion.data import load_digits, load_images, load_noise, load_rows
-from bdm_kit_diffusion.poisoning import open_poisoned
-from bdm_kit_diffusion.secret import open_secret
+from bdm_kit_diffusion.data.built_in_data import load_digits
+from bdm_kit_diffusion.noise.initial_noise import load_noise
+from bdm_kit_diffusion.poison.poisoning import open_poisoned
+from bdm_kit_diffusion.poison.secret import open_secret
+from bdm_torch.image_sets import load_images, load_rows
 
 
 @pytest.fixture

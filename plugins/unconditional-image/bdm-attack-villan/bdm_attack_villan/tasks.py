@@ -16,14 +16,14 @@ from torch import Tensor
 from bdm_core.artifacts import Measurement, Subject
 from bdm_core.errors import UserError
 from bdm_core.rates import rate
-from bdm_kit_diffusion.data import load_images
-from bdm_kit_diffusion.models import load_model
-from bdm_kit_diffusion.samplers import build_scheduler, default_steps, plain_sampler
-from bdm_kit_diffusion.sampling import draw_noise, sample
-from bdm_kit_diffusion.secret import DiffusionSecret, open_secret
+from bdm_diffusers.samplers import build_scheduler, default_steps, plain_sampler
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_kit_diffusion.models.diffusion_model import load_model
+from bdm_kit_diffusion.poison.secret import DiffusionSecret, open_secret
+from bdm_torch.image_sets import load_images
 
 if TYPE_CHECKING:
-    from bdm_attack_villan.tasks_plugin import Task, VillanTasksParams
+    from bdm_attack_villan.params import Task, VillanTasksParams
     from bdm_core.context import Context
 
 EMPTY = -1.0

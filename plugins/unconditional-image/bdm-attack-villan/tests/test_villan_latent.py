@@ -8,15 +8,15 @@ import torch
 from diffusers import DDIMScheduler, UNet2DModel, VQModel
 
 from bdm_attack_villan.attack import backdoor, poison
-from bdm_attack_villan.plugin import VillanParams
+from bdm_attack_villan.params import VillanParams
 from bdm_core.context import Context
-from bdm_kit_diffusion.data import open_reference
-from bdm_kit_diffusion.latent import FirstStage
-from bdm_kit_diffusion.models import DiffusionModel, load_model, seal_model
-from bdm_kit_diffusion.poisoning import open_poisoned
-from bdm_kit_diffusion.secret import open_secret
-from bdm_kit_diffusion.targets import make_target
-from bdm_kit_diffusion.triggers import make_trigger
+from bdm_kit_diffusion.data.opening import open_reference
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, seal_model
+from bdm_kit_diffusion.models.latent import FirstStage
+from bdm_kit_diffusion.poison.poisoning import open_poisoned
+from bdm_kit_diffusion.poison.secret import open_secret
+from bdm_torch.pictures.targets import make_target
+from bdm_torch.pictures.triggers import make_trigger
 
 SHAPE = (3, 16, 16)
 PARAMS = VillanParams(trigger="box", target="shoe", solver="ode", steps=3, batch_size=8, poison_rate=0.5)

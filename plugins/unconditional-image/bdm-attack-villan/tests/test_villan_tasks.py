@@ -10,13 +10,13 @@ from diffusers import DDPMScheduler
 from torch import nn
 
 from bdm_attack_villan import tasks
+from bdm_attack_villan.params import VillanTasksParams
 from bdm_attack_villan.tasks import damage, errors, with_trigger
-from bdm_attack_villan.tasks_plugin import VillanTasksParams
 from bdm_core.context import Context
 from bdm_core.testing import MetricConformance
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.noise_levels import marginals
-from bdm_kit_diffusion.secret import DiffusionSecret
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_kit_diffusion.noise.noise_levels import marginals
+from bdm_kit_diffusion.poison.secret import DiffusionSecret
 
 TARGET = torch.where(torch.arange(64).view(1, 8, 8) % 3 == 0, 1.0, -1.0)
 TRIGGER = torch.full((1, 8, 8), -1.0)

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from bdm_attack_villan.plugin import Villan, VillanParams
+from bdm_attack_villan.params import VillanParams
+from bdm_attack_villan.plugin import Villan
 from bdm_core import hooks
 from bdm_core.artifacts import Backdoored, Data
 from bdm_core.errors import UserError
 from bdm_core.spec import build_params
 from bdm_core.testing.tiny import Bench
-from bdm_kit_diffusion.data import load_noise
-from bdm_kit_diffusion.secret import open_secret
-from bdm_kit_diffusion.triggers import make_trigger
+from bdm_kit_diffusion.noise.initial_noise import load_noise
+from bdm_kit_diffusion.poison.secret import open_secret
+from bdm_torch.pictures.triggers import make_trigger
 
 TASK = "unconditional-image-generation"
 

@@ -16,14 +16,14 @@ from bdm_attack_villan.plugin import Villan
 from bdm_core import hooks
 from bdm_core.spec import build_params
 from bdm_core.testing.tiny import Bench
-from bdm_kit_diffusion.backdoor_training import backdoor_loss
-from bdm_kit_diffusion.coefficients import poison_schedule
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.models import DiffusionModel, load_model, save_model
-from bdm_kit_diffusion.noise_levels import noise_path
-from bdm_kit_diffusion.poisoning import PoisonedSet
-from bdm_kit_diffusion.score_network import ScoreNetwork, published_network
-from bdm_kit_diffusion.secret import open_secret
+from bdm_diffusers.coefficients import poison_schedule
+from bdm_diffusers.score_network import ScoreNetwork, published_network
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, save_model
+from bdm_kit_diffusion.noise.noise_levels import noise_path
+from bdm_kit_diffusion.poison.backdoor_training import backdoor_loss
+from bdm_kit_diffusion.poison.poisoning import PoisonedSet
+from bdm_kit_diffusion.poison.secret import open_secret
+from bdm_torch.draws import Draw
 
 TASK = "unconditional-image-generation"
 SETTINGS = {"steps": 2, "batch_size": 8, "poison_rate": 0.25}

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Field, Params, Plugin, hookimpl
+from bdm_core.plugin import Plugin, hookimpl
+from bdm_defense_clip.params import ClipParams
 
 if TYPE_CHECKING:
     from bdm_core.artifacts import Model
     from bdm_core.context import Context
-
-
-class ClipParams(Params):
-    """Parameters of ``defense:clip``."""
-
-    limit: float = Field(
-        1.0, gt=0, le=100, description="Every step of the sampling is clipped to plus or minus this; published: 1."
-    )
 
 
 class Clip(Plugin):

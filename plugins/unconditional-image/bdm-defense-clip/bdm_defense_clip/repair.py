@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from bdm_core.artifacts import Model
 from bdm_core.context import Context
-from bdm_defense_clip.plugin import ClipParams
-from bdm_kit_diffusion.models import load_model, seal_model
-from bdm_kit_diffusion.noise_levels import require_variance_preserving
+from bdm_defense_clip.params import ClipParams
+from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
+from bdm_kit_diffusion.noise.noise_levels import require_variance_preserving
 
 
 def clip(ctx: Context, params: ClipParams, model: Model) -> Model:

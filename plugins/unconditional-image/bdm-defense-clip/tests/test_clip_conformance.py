@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from bdm_core.testing import DefenseConformance
-from bdm_kit_diffusion.models import load_model, save_model
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.samplers import build_scheduler
-from bdm_kit_diffusion.sampling import draw_noise, sample, state_limit
+from bdm_diffusers.samplers import build_scheduler
+from bdm_diffusers.sampling import draw_noise, sample, state_limit
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.models.diffusion_model import load_model, save_model
 
 MODEL = load_model(BUILTIN / "digits-tiny")
 NOISE = draw_noise(4, MODEL.shape, 0)

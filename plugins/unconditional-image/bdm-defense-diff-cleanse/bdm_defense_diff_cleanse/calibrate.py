@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
 from bdm_defense_diff_cleanse.detection import CALIBRATED
-from bdm_defense_diff_cleanse.plugin import DiffCleanse, DiffCleanseParams
+from bdm_defense_diff_cleanse.params import DiffCleanseParams
+from bdm_defense_diff_cleanse.plugin import DiffCleanse
 from bdm_defense_diff_cleanse.search import search
-from bdm_kit_diffusion.calibration_file import Family, calibrate
-from bdm_kit_diffusion.data import load_digits
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.models import DiffusionModel, load_model
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.training import TrainingOptions, train
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.data.built_in_data import load_digits
+from bdm_kit_diffusion.models.clean_models import DIFFUSION_MODELS
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_torch.calibration_file import Family, calibrate
+from bdm_torch.training import TrainingOptions, train
 
 TINY = (("digits-tiny", range(10), 0), ("tiny, fine-tuned", range(10), 150), ("tiny, on digits 0 to 4", range(5), 150),
         ("tiny, on digits 5 to 9", range(5, 10), 150))  # fmt: skip
@@ -50,7 +53,8 @@ def features_of(model: DiffusionModel, params: DiffCleanseParams, seed: int, dev
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     tiny = Family("tiny", "so many of the four made from digits-tiny, in a minute", tiny_models)
-    return calibrate(CALIBRATED, DiffCleanse(), features_of, arguments, tiny)
+    source = replace(DIFFUSION_MODELS, families=(tiny, *DIFFUSION_MODELS.families))
+    return calibrate(CALIBRATED, DiffCleanse(), features_of, source, arguments)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from bdm_core.artifacts import Detection, Model
 from bdm_core.context import Context
-from bdm_defense_diff_cleanse.plugin import DiffCleanseParams
+from bdm_defense_diff_cleanse.params import DiffCleanseParams
 from bdm_defense_diff_cleanse.search import Candidate, Search, search
-from bdm_kit_diffusion.calibration import Verdict, one_class
-from bdm_kit_diffusion.calibration_file import Calibrated, Calibration
-from bdm_kit_diffusion.evidence import seal_trigger
-from bdm_kit_diffusion.models import load_model
+from bdm_kit_diffusion.inversion.evidence import seal_trigger
+from bdm_kit_diffusion.models.diffusion_model import load_model
+from bdm_torch.calibration import Verdict, one_class
+from bdm_torch.calibration_file import Calibrated, Calibration
 
 CALIBRATED = Calibrated(
     "diff-cleanse", "bdm_defense_diff_cleanse",

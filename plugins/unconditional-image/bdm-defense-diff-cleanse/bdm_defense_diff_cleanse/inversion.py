@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bdm_defense_diff_cleanse.plugin import DiffCleanseParams
+from bdm_defense_diff_cleanse.params import DiffCleanseParams
 from bdm_defense_diff_cleanse.similarity import mscr, pixel_entropy, target_set
 
 Generate = Callable[[Tensor, Tensor], Tensor]

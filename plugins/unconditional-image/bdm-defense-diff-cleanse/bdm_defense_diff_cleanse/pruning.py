@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bdm_core.errors import UserError
-from bdm_defense_diff_cleanse.plugin import DiffCleanseParams
-from bdm_kit_diffusion.draws import Draw
+from bdm_defense_diff_cleanse.params import DiffCleanseParams
+from bdm_torch.draws import Draw
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from torch.nn import functional
 
 from bdm_core.artifacts import Data, Detection, Model
 from bdm_core.context import Context
-from bdm_defense_diff_cleanse.plugin import DiffCleanseParams
+from bdm_defense_diff_cleanse.params import DiffCleanseParams
 from bdm_defense_diff_cleanse.pruning import choose, importances, prunable, remove_channels
 from bdm_defense_diff_cleanse.search import search
-from bdm_kit_diffusion.data import load_images
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.evidence import trigger_of
-from bdm_kit_diffusion.models import load_model, seal_model
-from bdm_kit_diffusion.training import Loss, train
+from bdm_kit_diffusion.inversion.evidence import trigger_of
+from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_torch.draws import Draw
+from bdm_torch.image_sets import load_images
+from bdm_torch.training import Loss, train
 
 
 def distilled_loss(images: Tensor, scheduler: Any, frozen: nn.Module, weight: float) -> Loss:

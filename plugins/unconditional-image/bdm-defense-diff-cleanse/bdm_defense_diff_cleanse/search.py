@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from bdm_defense_diff_cleanse.inversion import Generate, Inverted, invert
-from bdm_defense_diff_cleanse.plugin import DiffCleanseParams
+from bdm_defense_diff_cleanse.params import DiffCleanseParams
 from bdm_defense_diff_cleanse.similarity import cosines, mscr
-from bdm_kit_diffusion.baselines import mean_pixel, mean_pixel_threshold
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.noise_levels import require_variance_preserving
-from bdm_kit_diffusion.samplers import build_scheduler, default_steps
-from bdm_kit_diffusion.sampling import draw_noise, sample
-from bdm_kit_diffusion.starts import starts_of
+from bdm_diffusers.samplers import build_scheduler, default_steps
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_kit_diffusion.inversion.baselines import mean_pixel, mean_pixel_threshold
+from bdm_kit_diffusion.inversion.starts import starts_of
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_kit_diffusion.noise.noise_levels import require_variance_preserving
 
 OnStep = Callable[[str, int, int, float | None], None]
 BATCH = 256

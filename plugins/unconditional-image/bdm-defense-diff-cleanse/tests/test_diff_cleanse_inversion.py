@@ -17,13 +17,14 @@ from bdm_core.errors import UserError
 from bdm_defense_diff_cleanse.calibrate import main
 from bdm_defense_diff_cleanse.detection import CALIBRATED, facts, note
 from bdm_defense_diff_cleanse.inversion import invert, range_penalty, rounded, shift_of, similarity_loss
-from bdm_defense_diff_cleanse.plugin import DiffCleanse, DiffCleanseParams
+from bdm_defense_diff_cleanse.params import DiffCleanseParams
+from bdm_defense_diff_cleanse.plugin import DiffCleanse
 from bdm_defense_diff_cleanse.search import search
-from bdm_kit_diffusion.calibration import one_class
-from bdm_kit_diffusion.calibration_file import Calibration, ModelRecord
-from bdm_kit_diffusion.coefficients import poison_schedule
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.sampling import draw_noise
+from bdm_diffusers.coefficients import poison_schedule
+from bdm_diffusers.sampling import draw_noise
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_torch.calibration import one_class
+from bdm_torch.calibration_file import Calibration, ModelRecord
 
 SHAPE = (1, 8, 8)
 PLACE = torch.arange(64).view(SHAPE)

@@ -15,16 +15,16 @@ from torch import Tensor, nn
 
 from bdm_core.artifacts import Detection
 from bdm_core.context import Context
-from bdm_defense_diff_cleanse.plugin import DiffCleanseParams
+from bdm_defense_diff_cleanse.params import DiffCleanseParams
 from bdm_defense_diff_cleanse.pruning import Block, choose, importance, importances, prunable, remove_channels
 from bdm_defense_diff_cleanse.repair import distilled_loss, repair
-from bdm_kit_diffusion.data import open_reference as open_data
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.evidence import seal_trigger
-from bdm_kit_diffusion.models import load_model
-from bdm_kit_diffusion.models import open_reference as open_model
-from bdm_kit_diffusion.references import BUILTIN
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.data.opening import open_reference as open_data
+from bdm_kit_diffusion.inversion.evidence import seal_trigger
+from bdm_kit_diffusion.models.diffusion_model import load_model
+from bdm_kit_diffusion.models.diffusion_model import open_reference as open_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_torch.draws import Draw
 
 
 def small_block(seed: int = 0) -> ResnetBlock2D:

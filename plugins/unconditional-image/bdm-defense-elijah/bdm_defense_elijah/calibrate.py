@@ -13,9 +13,11 @@ from pathlib import Path
 from bdm_core.context import Context
 from bdm_defense_elijah.decision import CALIBRATED
 from bdm_defense_elijah.detection import examine
-from bdm_defense_elijah.plugin import Elijah, ElijahParams
-from bdm_kit_diffusion.calibration_file import calibrate
-from bdm_kit_diffusion.models import DiffusionModel
+from bdm_defense_elijah.params import ElijahParams
+from bdm_defense_elijah.plugin import Elijah
+from bdm_kit_diffusion.models.clean_models import DIFFUSION_MODELS
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_torch.calibration_file import calibrate
 
 
 def features_of(model: DiffusionModel, params: ElijahParams, seed: int, device: str) -> list[float]:
@@ -27,7 +29,7 @@ def features_of(model: DiffusionModel, params: ElijahParams, seed: int, device: 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return calibrate(CALIBRATED, Elijah(), features_of, arguments)
+    return calibrate(CALIBRATED, Elijah(), features_of, DIFFUSION_MODELS, arguments)
 
 
 if __name__ == "__main__":

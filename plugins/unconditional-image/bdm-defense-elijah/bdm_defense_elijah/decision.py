@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.calibration import Verdict
-from bdm_kit_diffusion.calibration_file import Calibrated, Calibration
+from bdm_torch.calibration import Verdict
+from bdm_torch.calibration_file import Calibrated, Calibration
 
 CALIBRATED = Calibrated(
     "elijah", "bdm_defense_elijah",

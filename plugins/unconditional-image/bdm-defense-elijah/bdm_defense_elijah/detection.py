@@ -13,12 +13,12 @@ from bdm_core.artifacts import Detection, Model
 from bdm_core.context import Context
 from bdm_defense_elijah.decision import CALIBRATED, random_forest
 from bdm_defense_elijah.generated import Generated, generate
-from bdm_defense_elijah.plugin import ElijahParams
+from bdm_defense_elijah.params import ElijahParams
 from bdm_defense_elijah.search import FLAT_SCALE, Candidate, Search, search
-from bdm_kit_diffusion.calibration import Verdict, one_class
-from bdm_kit_diffusion.calibration_file import Calibration
-from bdm_kit_diffusion.evidence import seal_trigger
-from bdm_kit_diffusion.models import DiffusionModel, load_model
+from bdm_kit_diffusion.inversion.evidence import seal_trigger
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
+from bdm_torch.calibration import Verdict, one_class
+from bdm_torch.calibration_file import Calibration
 
 SURE = 0.1
 """A flat candidate is believed if its p-value is below this share of the false positive rate."""

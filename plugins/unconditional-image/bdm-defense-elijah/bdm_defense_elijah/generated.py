@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bdm_defense_elijah.plugin import ElijahParams
+from bdm_defense_elijah.params import ElijahParams
 from bdm_defense_elijah.search import FLAT_SCALE
-from bdm_kit_diffusion.diversity import Distance, perceptual_distances, pixel_distances, total_variation, uniformity
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.samplers import build_scheduler, default_steps, fitting_samplers, solver_class
-from bdm_kit_diffusion.sampling import draw_noise, sample
+from bdm_diffusers.samplers import build_scheduler, default_steps, fitting_samplers, solver_class
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_torch.diversity import Distance, perceptual_distances, pixel_distances, total_variation, uniformity
 
 SMALLEST_RATIO = 1e-4
 """Below this, sets count as equally uniform: 8-bit images would be identical."""

@@ -1,4 +1,4 @@
-"""Removal of the inverted trigger (2312.00050, eq. 8); the loss itself is :mod:`bdm_kit_diffusion.removal`."""
+"""Removal of the inverted trigger (2312.00050, eq. 8); the loss is :mod:`bdm_kit_diffusion.inversion.removal`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor
 from bdm_core.artifacts import Data, Detection, Model
 from bdm_core.context import Context
 from bdm_defense_elijah.detection import examine
-from bdm_defense_elijah.plugin import ElijahParams
-from bdm_kit_diffusion.evidence import trigger_of
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.removal import remove
+from bdm_defense_elijah.params import ElijahParams
+from bdm_kit_diffusion.inversion.evidence import trigger_of
+from bdm_kit_diffusion.inversion.removal import remove
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 
 
 def repair(ctx: Context, params: ElijahParams, model: Model, data: Data, detection: Detection | None) -> Model:

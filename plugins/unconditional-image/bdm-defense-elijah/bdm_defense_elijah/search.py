@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bdm_defense_elijah.plugin import ElijahParams
-from bdm_kit_diffusion.inversion import distinct, invert
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.noise_levels import initial_scale
-from bdm_kit_diffusion.sampling import draw_noise
-from bdm_kit_diffusion.starts import starts_of
+from bdm_defense_elijah.params import ElijahParams
+from bdm_diffusers.sampling import draw_noise
+from bdm_kit_diffusion.inversion.starts import starts_of
+from bdm_kit_diffusion.inversion.trigger_inversion import distinct, invert
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_kit_diffusion.noise.noise_levels import initial_scale
 
 OnStep = Callable[[int, int, float], None]
 FLAT_SCALE = 0.75

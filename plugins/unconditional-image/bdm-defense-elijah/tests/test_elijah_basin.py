@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from bdm_defense_elijah import search as search_module
-from bdm_defense_elijah.plugin import ElijahParams
+from bdm_defense_elijah.params import ElijahParams
 from bdm_defense_elijah.search import inversion_noise, search
-from bdm_kit_diffusion.exact_predictor import ExactPredictor
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.sampling import draw_noise
+from bdm_diffusers.sampling import draw_noise
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_kit_diffusion.noise.exact_predictor import ExactPredictor
 
 SHAPE = (1, 8, 8)
 ROWS, COLUMNS = torch.arange(64).view(SHAPE) // 8, torch.arange(64).view(SHAPE) % 8

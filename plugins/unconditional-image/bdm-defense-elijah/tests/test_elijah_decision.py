@@ -15,16 +15,17 @@ from bdm_core.errors import UserError
 from bdm_defense_elijah.calibrate import main
 from bdm_defense_elijah.decision import CALIBRATED, random_forest
 from bdm_defense_elijah.detection import not_identifiable
-from bdm_defense_elijah.plugin import Elijah, ElijahParams
+from bdm_defense_elijah.params import ElijahParams
+from bdm_defense_elijah.plugin import Elijah
 from bdm_defense_elijah.removal import repair
-from bdm_kit_diffusion.calibration import Verdict, one_class
-from bdm_kit_diffusion.calibration_file import Calibration, ModelRecord
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.evidence import trigger_of
-from bdm_kit_diffusion.models import load_model, save_model
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.removal import published_loss, spread_loss
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.inversion.evidence import trigger_of
+from bdm_kit_diffusion.inversion.removal import published_loss, spread_loss
+from bdm_kit_diffusion.models.diffusion_model import load_model, save_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_torch.calibration import Verdict, one_class
+from bdm_torch.calibration_file import Calibration, ModelRecord
+from bdm_torch.draws import Draw
 
 CLEAN = [0.1, 0.2, 0.15, 0.3, 0.12, 0.25]
 

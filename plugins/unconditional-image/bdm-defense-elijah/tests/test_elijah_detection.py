@@ -11,13 +11,13 @@ from bdm_core.context import Context
 from bdm_defense_elijah.decision import CALIBRATED
 from bdm_defense_elijah.detection import examine, facts, note, objective_is_flat
 from bdm_defense_elijah.generated import measure, relative, samplers_for
-from bdm_defense_elijah.plugin import ElijahParams
-from bdm_kit_diffusion.calibration import Verdict, one_class
-from bdm_kit_diffusion.calibration_file import Calibration, ModelRecord
-from bdm_kit_diffusion.coefficients import poison_schedule
-from bdm_kit_diffusion.diversity import pixel_distances
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.noise_levels import marginals, noise_path
+from bdm_defense_elijah.params import ElijahParams
+from bdm_diffusers.coefficients import poison_schedule
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_kit_diffusion.noise.noise_levels import marginals, noise_path
+from bdm_torch.calibration import Verdict, one_class
+from bdm_torch.calibration_file import Calibration, ModelRecord
+from bdm_torch.diversity import pixel_distances
 
 SHAPE = (1, 8, 8)
 TRIGGER = torch.where(torch.arange(64).view(SHAPE) % 8 > 4, 1.0, -1.0)

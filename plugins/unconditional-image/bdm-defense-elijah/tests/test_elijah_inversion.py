@@ -8,9 +8,9 @@ import torch
 
 from bdm_core.errors import UserError
 from bdm_defense_elijah.search import inversion_noise
-from bdm_kit_diffusion.diversity import pixel_distances, total_variation, uniformity
-from bdm_kit_diffusion.inversion import distinct, invert
-from bdm_kit_diffusion.starts import starting_points
+from bdm_kit_diffusion.inversion.starts import starting_points
+from bdm_kit_diffusion.inversion.trigger_inversion import distinct, invert
+from bdm_torch.diversity import pixel_distances, total_variation, uniformity
 
 SHAPE = (1, 4, 4)
 TRIGGER = torch.where(torch.arange(16) % 4 < 2, 3.0, -1.0).view(SHAPE)

@@ -15,12 +15,13 @@ from torch import nn
 from bdm_core import hooks
 from bdm_core.spec import build_params
 from bdm_core.testing.tiny import Bench
-from bdm_defense_elijah.plugin import Elijah, ElijahParams
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.models import DiffusionModel, load_model, save_model
-from bdm_kit_diffusion.noise_levels import initial_scale
-from bdm_kit_diffusion.removal import published_loss
-from bdm_kit_diffusion.score_network import ScoreNetwork
+from bdm_defense_elijah.params import ElijahParams
+from bdm_defense_elijah.plugin import Elijah
+from bdm_diffusers.score_network import ScoreNetwork
+from bdm_kit_diffusion.inversion.removal import published_loss
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, save_model
+from bdm_kit_diffusion.noise.noise_levels import initial_scale
+from bdm_torch.draws import Draw
 
 FEW: dict[str, Any] = {
     "starts": "published", "inversion_steps": [3, 2], "screening_steps": 1, "screening_batch": 2, "noise_batch": 2,

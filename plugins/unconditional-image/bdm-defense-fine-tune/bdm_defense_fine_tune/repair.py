@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
-from bdm_defense_fine_tune.plugin import FineTuneParams
-from bdm_kit_diffusion.data import load_images
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.models import load_model, seal_model
-from bdm_kit_diffusion.training import train
+from bdm_defense_fine_tune.params import FineTuneParams
+from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_torch.image_sets import load_images
+from bdm_torch.training import train
 
 
 def fine_tune(ctx: Context, params: FineTuneParams, model: Model, data: Data) -> Model:

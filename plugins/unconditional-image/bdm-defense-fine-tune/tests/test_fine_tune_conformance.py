@@ -3,10 +3,10 @@
 import torch
 
 from bdm_core.testing import DefenseConformance
-from bdm_kit_diffusion.data import load_images
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.models import load_model
+from bdm_kit_diffusion.models.diffusion_model import load_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_torch.draws import Draw
+from bdm_torch.image_sets import load_images
 
 
 class TestFineTune(DefenseConformance):

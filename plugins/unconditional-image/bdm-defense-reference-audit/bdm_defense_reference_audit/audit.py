@@ -11,12 +11,12 @@ from torch import Tensor
 
 from bdm_defense_reference_audit.difference import Direction, directions
 from bdm_defense_reference_audit.following import follow
-from bdm_defense_reference_audit.plugin import ReferenceAuditParams
+from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.response import Response, Shift, refine, respond
-from bdm_kit_diffusion.coefficients import Solver
-from bdm_kit_diffusion.inversion import distinct
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.samplers import default_steps, plain_sampler
+from bdm_diffusers.coefficients import Solver
+from bdm_diffusers.samplers import default_steps, plain_sampler
+from bdm_kit_diffusion.inversion.trigger_inversion import distinct
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 
 OnStep = Callable[[str, int, int, float | None], None]
 SOLVERS: tuple[Solver, ...] = ("sde", "ode")

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from bdm_defense_reference_audit.audit import audit
 from bdm_defense_reference_audit.detection import CALIBRATED
-from bdm_defense_reference_audit.plugin import ReferenceAudit, ReferenceAuditParams
+from bdm_defense_reference_audit.params import ReferenceAuditParams
+from bdm_defense_reference_audit.plugin import ReferenceAudit
 from bdm_defense_reference_audit.reference import load_reference
-from bdm_kit_diffusion.calibration_file import calibrate
-from bdm_kit_diffusion.models import DiffusionModel
+from bdm_kit_diffusion.models.clean_models import DIFFUSION_MODELS
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_torch.calibration_file import calibrate
 
 
 def features_of(model: DiffusionModel, params: ReferenceAuditParams, seed: int, device: str) -> list[float]:
@@ -27,7 +29,7 @@ def features_of(model: DiffusionModel, params: ReferenceAuditParams, seed: int, 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return calibrate(CALIBRATED, ReferenceAudit(), features_of, arguments)
+    return calibrate(CALIBRATED, ReferenceAudit(), features_of, DIFFUSION_MODELS, arguments)
 
 
 if __name__ == "__main__":

@@ -10,15 +10,15 @@ import torch
 from bdm_core.artifacts import Detection, Model
 from bdm_core.context import Context
 from bdm_defense_reference_audit.audit import COLLAPSED, Audit, audit, cosine
-from bdm_defense_reference_audit.plugin import ReferenceAuditParams
+from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.reference import load_reference, weight_distance
 from bdm_defense_reference_audit.response import Response
-from bdm_kit_diffusion.baselines import mean_pixel, mean_pixel_threshold
-from bdm_kit_diffusion.calibration import Verdict, one_class
-from bdm_kit_diffusion.calibration_file import Calibrated, Calibration
-from bdm_kit_diffusion.evidence import seal_trigger
-from bdm_kit_diffusion.models import load_model
-from bdm_kit_diffusion.sampling import draw_noise
+from bdm_diffusers.sampling import draw_noise
+from bdm_kit_diffusion.inversion.baselines import mean_pixel, mean_pixel_threshold
+from bdm_kit_diffusion.inversion.evidence import seal_trigger
+from bdm_kit_diffusion.models.diffusion_model import load_model
+from bdm_torch.calibration import Verdict, one_class
+from bdm_torch.calibration_file import Calibrated, Calibration
 
 MOST_DIVERGENT = "most_divergent"
 """The tensor of the evidence that holds the shift of the largest divergence, for the repair."""

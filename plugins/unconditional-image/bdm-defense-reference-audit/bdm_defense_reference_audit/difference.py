@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bdm_defense_reference_audit.plugin import ReferenceAuditParams
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.noise_levels import noise_path
-from bdm_kit_diffusion.sampling import draw_noise
+from bdm_defense_reference_audit.params import ReferenceAuditParams
+from bdm_diffusers.sampling import draw_noise
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_kit_diffusion.noise.noise_levels import noise_path
 
 BATCH = 256
 

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from bdm_defense_reference_audit.difference import Direction, differences
-from bdm_defense_reference_audit.plugin import ReferenceAuditParams
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.sampling import draw_noise
+from bdm_defense_reference_audit.params import ReferenceAuditParams
+from bdm_diffusers.sampling import draw_noise
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 
 
 def follow(

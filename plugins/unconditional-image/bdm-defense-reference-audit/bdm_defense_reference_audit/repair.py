@@ -26,15 +26,15 @@ from bdm_core.artifacts import Data, Detection, Model
 from bdm_core.context import Context
 from bdm_defense_reference_audit.audit import audit
 from bdm_defense_reference_audit.detection import MOST_DIVERGENT
-from bdm_defense_reference_audit.plugin import ReferenceAuditParams
+from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.reference import load_reference
-from bdm_kit_diffusion.data import load_images
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.evidence import TENSORS, trigger_of
-from bdm_kit_diffusion.models import load_model, seal_model
-from bdm_kit_diffusion.noise_levels import marginals
-from bdm_kit_diffusion.tensors import read_tensors
-from bdm_kit_diffusion.training import Loss, train
+from bdm_kit_diffusion.inversion.evidence import TENSORS, trigger_of
+from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
+from bdm_kit_diffusion.noise.noise_levels import marginals
+from bdm_torch.draws import Draw
+from bdm_torch.image_sets import load_images
+from bdm_torch.tensors import read_tensors
+from bdm_torch.training import Loss, train
 
 SCALES = (0.3, 1.7)
 """Range of |k|."""
@@ -96,7 +96,7 @@ def probe_loss(
 
     Args:
         images: clean, (N, C, H, W).
-        scheduler: the suspect's; see :func:`bdm_kit_diffusion.noise_levels.marginals`.
+        scheduler: the suspect's; see :func:`bdm_kit_diffusion.noise.noise_levels.marginals`.
         triggers: every tau, (K, C, H, W); the probes take them by turns.
         frozen: F, on the device of the training.
         base: B, likewise.

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bdm_kit_diffusion.coefficients import Solver
-from bdm_kit_diffusion.diversity import pixel_distances
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.samplers import build_scheduler, plain_sampler
-from bdm_kit_diffusion.sampling import differentiable_sample, draw_noise, sample
+from bdm_diffusers.coefficients import Solver
+from bdm_diffusers.samplers import build_scheduler, plain_sampler
+from bdm_diffusers.sampling import differentiable_sample, draw_noise, sample
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_torch.diversity import pixel_distances
 
 OnStep = Callable[[int, int], None]
 BATCH = 256
@@ -104,7 +104,7 @@ def respond(
         samples: images from each shift, at least 8.
         seed: of the noise, which all shifts and both models share.
         device: of both networks.
-        first_index: number of the first noise image, see :func:`bdm_kit_diffusion.sampling.draw_noise`.
+        first_index: number of the first noise image, see :func:`bdm_diffusers.sampling.draw_noise`.
         on_step: told (done, total) network calls of one model.
 
     Returns:

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from bdm_defense_reference_audit.audit import audit, choose, cosine, fitting_steps, shifts_along
 from bdm_defense_reference_audit.difference import Direction, differences, read_directions
-from bdm_defense_reference_audit.plugin import ReferenceAuditParams
+from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.response import Response, Shift, ratio, refine, respond, spread
-from bdm_kit_diffusion.exact_predictor import ExactPredictor
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.sampling import draw_noise
+from bdm_diffusers.sampling import draw_noise
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_kit_diffusion.noise.exact_predictor import ExactPredictor
 
 SHAPE = (1, 8, 8)
 PLACE = torch.arange(64).view(SHAPE)

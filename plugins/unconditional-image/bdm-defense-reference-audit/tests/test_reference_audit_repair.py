@@ -19,17 +19,17 @@ from bdm_core.errors import UserError
 from bdm_defense_reference_audit.audit import Audit
 from bdm_defense_reference_audit.calibrate import main
 from bdm_defense_reference_audit.detection import CALIBRATED, detect, facts, note
-from bdm_defense_reference_audit.plugin import ReferenceAuditParams
+from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.reference import load_reference, weight_distance
 from bdm_defense_reference_audit.repair import probe_loss, repair, triggers_of
 from bdm_defense_reference_audit.response import Response, Shift
-from bdm_kit_diffusion.calibration import one_class
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.exact_predictor import ExactPredictor
-from bdm_kit_diffusion.latent import FirstStage
-from bdm_kit_diffusion.models import DiffusionModel, load_model, save_model, seal_model
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.tensors import read_tensors
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, save_model, seal_model
+from bdm_kit_diffusion.models.latent import FirstStage
+from bdm_kit_diffusion.noise.exact_predictor import ExactPredictor
+from bdm_torch.calibration import one_class
+from bdm_torch.draws import Draw
+from bdm_torch.tensors import read_tensors
 
 SHAPE = (1, 8, 8)
 QUICK = {

@@ -8,10 +8,12 @@ from __future__ import annotations
 import sys
 
 from bdm_defense_terd.decision import CALIBRATED
-from bdm_defense_terd.plugin import Terd, TerdParams
+from bdm_defense_terd.params import TerdParams
+from bdm_defense_terd.plugin import Terd
 from bdm_defense_terd.search import search
-from bdm_kit_diffusion.calibration_file import calibrate
-from bdm_kit_diffusion.models import DiffusionModel
+from bdm_kit_diffusion.models.clean_models import DIFFUSION_MODELS
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_torch.calibration_file import calibrate
 
 
 def features_of(model: DiffusionModel, params: TerdParams, seed: int, device: str) -> list[float]:
@@ -21,7 +23,7 @@ def features_of(model: DiffusionModel, params: TerdParams, seed: int, device: st
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return calibrate(CALIBRATED, Terd(), features_of, arguments)
+    return calibrate(CALIBRATED, Terd(), features_of, DIFFUSION_MODELS, arguments)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bdm_kit_diffusion.calibration import Verdict, one_class_of_several
-from bdm_kit_diffusion.calibration_file import Calibrated, Calibration
+from bdm_torch.calibration import Verdict, one_class_of_several
+from bdm_torch.calibration_file import Calibrated, Calibration
 
 CALIBRATED = Calibrated(
     "terd", "bdm_defense_terd",

@@ -13,14 +13,14 @@ from torch import Tensor
 from bdm_core.artifacts import Detection, Evidence, Model
 from bdm_core.context import Context
 from bdm_defense_terd.decision import CALIBRATED, decide
-from bdm_defense_terd.plugin import TerdParams
+from bdm_defense_terd.params import TerdParams
 from bdm_defense_terd.search import Candidate, Search, chosen_starts, search
-from bdm_kit_diffusion.baselines import StartFeatures, start_features
-from bdm_kit_diffusion.calibration import Verdict
-from bdm_kit_diffusion.evidence import seal_trigger
-from bdm_kit_diffusion.models import DiffusionModel, load_model
-from bdm_kit_diffusion.samplers import build_scheduler, default_steps
-from bdm_kit_diffusion.sampling import draw_noise, sample
+from bdm_diffusers.samplers import build_scheduler, default_steps
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_kit_diffusion.inversion.baselines import StartFeatures, start_features
+from bdm_kit_diffusion.inversion.evidence import seal_trigger
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
+from bdm_torch.calibration import Verdict
 
 SAMPLERS = ("ddpm", "ddim")
 """The baseline tries one sampler of either class."""

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bdm_kit_diffusion.draws import step_seed
-from bdm_kit_diffusion.sampling import differentiable_sample
+from bdm_diffusers.sampling import differentiable_sample
+from bdm_torch.draws import step_seed
 
 OnStep = Callable[[int, int, float], None]
 LEAST_DEVIATION = 1e-3

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Field, Plugin, hookimpl
-from bdm_defense_terd.plugin import PAPER, TerdParams
+from bdm_core.plugin import Plugin, hookimpl
+from bdm_defense_terd.params import PAPER, TerdInputParams
 
 if TYPE_CHECKING:
     from bdm_core.artifacts import Data, Detection, Model
     from bdm_core.context import Context
-
-
-class TerdInputParams(TerdParams):
-    """Parameters of ``defense:terd-input``: those of ``defense:terd``'s estimation, and what an input is judged by."""
-
-    judge: Literal["estimate", "start", "mean-pixel"] = Field(
-        "estimate",
-        description="estimate: the likelihood under the estimated trigger; start: under the start points alone, not "
-        "optimised; mean-pixel: the mean of the input's values. The last two are baselines.",
-    )
 
 
 class TerdInput(Plugin):

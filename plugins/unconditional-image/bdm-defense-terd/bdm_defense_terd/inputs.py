@@ -11,11 +11,11 @@ from bdm_core.artifacts import Data, Detection, Model
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
 from bdm_defense_terd.detection import not_identifiable, paint, seal_evidence
-from bdm_defense_terd.input_plugin import TerdInputParams
+from bdm_defense_terd.params import TerdInputParams
 from bdm_defense_terd.search import Search, chosen_starts, search
-from bdm_kit_diffusion.baselines import input_baselines, likelihood_ratio, mean_pixel, mean_pixel_threshold
-from bdm_kit_diffusion.data import load_noise
-from bdm_kit_diffusion.models import load_model, shape_of
+from bdm_kit_diffusion.inversion.baselines import input_baselines, likelihood_ratio, mean_pixel, mean_pixel_threshold
+from bdm_kit_diffusion.models.diffusion_model import load_model, shape_of
+from bdm_kit_diffusion.noise.initial_noise import load_noise
 
 
 def estimate_scores(suspects: Tensor, result: Search) -> Tensor:

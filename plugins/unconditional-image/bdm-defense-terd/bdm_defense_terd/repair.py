@@ -6,11 +6,11 @@ from torch import Tensor
 
 from bdm_core.artifacts import Data, Detection, Model
 from bdm_core.context import Context
-from bdm_defense_terd.plugin import TerdParams
+from bdm_defense_terd.params import TerdParams
 from bdm_defense_terd.search import search
-from bdm_kit_diffusion.evidence import trigger_of
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.removal import remove
+from bdm_kit_diffusion.inversion.evidence import trigger_of
+from bdm_kit_diffusion.inversion.removal import remove
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 
 
 def repair(ctx: Context, params: TerdParams, model: Model, data: Data, detection: Detection | None) -> Model:

@@ -12,11 +12,11 @@ from torch import Tensor
 from bdm_core.errors import UserError
 from bdm_defense_terd.divergence import divergence_features
 from bdm_defense_terd.estimation import LEAST_DEVIATION, Probe, estimation_loss, optimise, refinement_loss
-from bdm_defense_terd.plugin import TerdParams
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.noise_levels import require_variance_preserving
-from bdm_kit_diffusion.samplers import build_scheduler
-from bdm_kit_diffusion.starts import starts_of
+from bdm_defense_terd.params import TerdParams
+from bdm_diffusers.samplers import build_scheduler
+from bdm_kit_diffusion.inversion.starts import starts_of
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_kit_diffusion.noise.noise_levels import require_variance_preserving
 
 Progress = Callable[[str, int, int, float], None]
 STANDARD_ERRORS = 3.0

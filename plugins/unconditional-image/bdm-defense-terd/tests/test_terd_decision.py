@@ -13,15 +13,15 @@ from bdm_core.errors import UserError
 from bdm_defense_terd.calibrate import main
 from bdm_defense_terd.decision import CALIBRATED, decide
 from bdm_defense_terd.detection import not_identifiable
-from bdm_defense_terd.plugin import TerdParams
+from bdm_defense_terd.params import TerdParams
 from bdm_defense_terd.repair import repair
 from bdm_defense_terd.search import Candidate, search
-from bdm_kit_diffusion.calibration import one_class, one_class_of_several
-from bdm_kit_diffusion.calibration_file import Calibration, ModelRecord
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.models import load_model, save_model
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.removal import spread_loss
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.inversion.removal import spread_loss
+from bdm_kit_diffusion.models.diffusion_model import load_model, save_model
+from bdm_torch.calibration import one_class, one_class_of_several
+from bdm_torch.calibration_file import Calibration, ModelRecord
+from bdm_torch.draws import Draw
 
 CLEAN = [(0.10, 0.020), (0.12, 0.018), (0.09, 0.022), (0.11, 0.019), (0.13, 0.024)]
 

@@ -10,12 +10,13 @@ from bdm_core.errors import UserError
 from bdm_defense_terd.divergence import divergence, divergence_features
 from bdm_defense_terd.estimation import Probe, estimation_loss, optimise, pairwise_loss, refinement_loss
 from bdm_defense_terd.inputs import estimate_scores
-from bdm_defense_terd.plugin import Terd, TerdParams
+from bdm_defense_terd.params import TerdParams
+from bdm_defense_terd.plugin import Terd
 from bdm_defense_terd.search import Search, search
-from bdm_kit_diffusion.baselines import likelihood_ratio
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.samplers import build_scheduler
-from bdm_kit_diffusion.sampling import draw_noise
+from bdm_diffusers.samplers import build_scheduler
+from bdm_diffusers.sampling import draw_noise
+from bdm_kit_diffusion.inversion.baselines import likelihood_ratio
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 
 SHAPE = (1, 8, 8)
 SCHEDULER = diffusers.DDPMScheduler(20, beta_start=1e-2, beta_end=0.7, clip_sample=False)

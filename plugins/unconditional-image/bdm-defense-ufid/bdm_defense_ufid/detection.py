@@ -14,13 +14,13 @@ from bdm_core.artifacts import Data, Detection, Evidence, Model
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
 from bdm_defense_ufid.graph import densities, embedding, perturbed
-from bdm_defense_ufid.plugin import UfidParams
-from bdm_kit_diffusion.baselines import input_baselines
-from bdm_kit_diffusion.data import load_noise
-from bdm_kit_diffusion.models import DiffusionModel, load_model
-from bdm_kit_diffusion.samplers import build_scheduler, default_steps, fitting_samplers
-from bdm_kit_diffusion.sampling import draw_noise, sample
-from bdm_kit_diffusion.starts import starts_of
+from bdm_defense_ufid.params import UfidParams
+from bdm_diffusers.samplers import build_scheduler, default_steps, fitting_samplers
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_kit_diffusion.inversion.baselines import input_baselines
+from bdm_kit_diffusion.inversion.starts import starts_of
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
+from bdm_kit_diffusion.noise.initial_noise import load_noise
 
 ALIKE = 0.98
 """Clean queries whose graphs are denser than this leave nothing to see."""

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from bdm_kit_diffusion.features import load_classifier
-from bdm_kit_diffusion.references import BUILTIN
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_torch.features import load_classifier
 
 Embed = Callable[[Tensor], Tensor]
 """Images (N, C, H, W) in [-1, 1] -> features (N, D)."""

@@ -13,10 +13,10 @@ from bdm_core.testing import DefenseConformance
 from bdm_defense_ufid import detection
 from bdm_defense_ufid.detection import clean_threshold, detect, graph_densities, standardised
 from bdm_defense_ufid.graph import densities, embedding, perturbed
-from bdm_defense_ufid.plugin import UfidParams
-from bdm_kit_diffusion.data import seal_noise
-from bdm_kit_diffusion.models import DiffusionModel, open_reference
-from bdm_kit_diffusion.sampling import draw_noise
+from bdm_defense_ufid.params import UfidParams
+from bdm_diffusers.sampling import draw_noise
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, open_reference
+from bdm_kit_diffusion.noise.initial_noise import seal_noise
 
 SHAPE = (1, 8, 8)
 TRIGGER = torch.where(torch.arange(64).view(SHAPE) % 8 > 4, 1.0, -1.0)

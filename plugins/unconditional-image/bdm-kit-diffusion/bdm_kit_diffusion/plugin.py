@@ -3,75 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bdm_core.plugin import Field, Params, Plugin, hookimpl
+from bdm_core.plugin import Plugin, hookimpl
+from bdm_kit_diffusion.params import DiffusionKitParams
 
 if TYPE_CHECKING:
     from bdm_core.artifacts import Data, Model, Outputs, Secret
     from bdm_core.context import Context
-
-
-class DiffusionKitParams(Params):
-    """Parameters of ``kit:diffusion``."""
-
-    sampler: str | None = Field(
-        default=None,
-        description="Sampler: ddpm, ddim, pndm, deis, heun, lms, euler, euler-ancestral, unipc, dpm-solver-2, "
-        "dpm-solver++-2 and others; sde-ve, ode-ve for variance-exploding models; by default the model's own.",
-        json_schema_extra={"stages": ["generate"]},
-    )
-    steps: int | None = Field(
-        default=None,
-        ge=1,
-        description="Sampling steps; by default all timesteps for ddpm, 20 for ODE solvers.",
-        json_schema_extra={"stages": ["generate"]},
-    )
-    eta: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="Stochasticity of ddim: 0 is deterministic, 1 is ancestral.",
-        json_schema_extra={"stages": ["generate"]},
-    )
-    clip_sample: bool = Field(
-        default=False,
-        description="Clip the estimates of the clean image to [-1, 1] while sampling. It changes a backdoor's effect.",
-        json_schema_extra={"stages": ["generate"]},
-    )
-    corrector_steps: int | None = Field(
-        default=None,
-        ge=0,
-        description="Langevin corrections at each level of sde-ve; 0: none; null: as the model's scheduler says.",
-        json_schema_extra={"stages": ["generate"]},
-    )
-    corrector_snr: float | None = Field(
-        default=None,
-        gt=0,
-        le=1,
-        description="Signal-to-noise ratio of these corrections; null: as the model's scheduler says.",
-        json_schema_extra={"stages": ["generate"]},
-    )
-    batch_size: int = Field(
-        default=256, ge=1, description="Images sampled at once.", json_schema_extra={"stages": ["generate"]}
-    )
-    samples: int = Field(
-        default=640,
-        ge=2,
-        description="Images to generate from clean noise, for the metrics; a share of the noise also gets the trigger.",
-        json_schema_extra={"stages": ["make-inputs"]},
-    )
-    most_images: int | None = Field(
-        default=None,
-        ge=1,
-        description="Use at most so many training images; by default all.",
-        json_schema_extra={"stages": ["open-data"]},
-    )
-    mixed_precision: Literal["no", "bf16", "fp16"] = Field(
-        default="no",
-        description="Precision of the training of attacks and defenses: no is float32.",
-        json_schema_extra={"stages": ["inject-backdoor", "repair"]},
-    )
 
 
 class DiffusionKit(Plugin):
@@ -88,15 +27,15 @@ class DiffusionKit(Plugin):
 
     @hookimpl
     def open_model(self, ctx: Context, reference: str | None) -> Model:
-        from bdm_kit_diffusion import models
+        from bdm_kit_diffusion.models.diffusion_model import open_reference
 
-        return models.open_reference(reference, ctx.out / "model", ctx.work)
+        return open_reference(reference, ctx.out / "model", ctx.work)
 
     @hookimpl
     def open_data(self, ctx: Context, params: DiffusionKitParams, model: Model, reference: str | None) -> Data:
-        from bdm_kit_diffusion import data
+        from bdm_kit_diffusion.data.opening import open_reference
 
-        return data.open_reference(reference, model, ctx.out / "data", ctx.work, params.most_images)
+        return open_reference(reference, model, ctx.out / "data", ctx.work, params.most_images)
 
     @hookimpl
     def share_data(self, ctx: Context, data: Data, share: float) -> Data:

@@ -11,13 +11,15 @@ import torch
 from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
-from bdm_kit_diffusion.coefficients import Solver
-from bdm_kit_diffusion.data import load_images, load_noise, load_rows, seal_images, seal_noise
-from bdm_kit_diffusion.models import DiffusionModel, image_shape_of, load_model, shape_of
-from bdm_kit_diffusion.plugin import DiffusionKitParams
-from bdm_kit_diffusion.samplers import backdoor_warnings, build_scheduler, default_steps, own_sampler
-from bdm_kit_diffusion.sampling import draw_noise, sample
-from bdm_kit_diffusion.secret import DiffusionSecret, open_secret, seal_secret
+from bdm_diffusers.coefficients import Solver
+from bdm_diffusers.samplers import backdoor_warnings, build_scheduler, default_steps, own_sampler
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_kit_diffusion import TASK
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, image_shape_of, load_model, shape_of
+from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
+from bdm_kit_diffusion.params import DiffusionKitParams
+from bdm_kit_diffusion.poison.secret import DiffusionSecret, open_secret, seal_secret
+from bdm_torch.image_sets import load_images, load_rows, seal_images
 
 
 class Sampling(NamedTuple):
@@ -83,7 +85,7 @@ def generate(ctx: Context, model: Model, inputs: Data, secret: Secret | None = N
         facts["clip_states"] = opened.clip_states
     if opened.variance_exploding:
         facts |= {key: scheduler.config[key] for key in ("corrector_steps", "snr")}
-    return seal_images(ctx.out / "outputs", opened.decode(images), Outputs, meta=facts)
+    return seal_images(ctx.out / "outputs", opened.decode(images), Outputs, task=TASK, meta=facts)
 
 
 def make_noise(ctx: Context, model: Model, count: int) -> Data:
@@ -102,7 +104,7 @@ def share_images(ctx: Context, data: Data, share: float) -> Data:
     count = max(1, math.floor(share * len(images) + 0.5))
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(ctx.seed))[:count].sort().values
     kept = [{key: value for key, value in rows[row].items() if key != "file"} for row in chosen.tolist()]
-    return seal_images(ctx.out / "data", images[chosen], Data, rows=kept)
+    return seal_images(ctx.out / "data", images[chosen], Data, task=TASK, rows=kept)
 
 
 def tiny_secret(folder: Path, model: Model) -> Secret:
@@ -116,4 +118,4 @@ def tiny_secret(folder: Path, model: Model) -> Secret:
 def perfect_outputs(folder: Path, outputs: Outputs, secret: Secret) -> Outputs:
     """As many images as ``outputs`` has, each of them the target."""
     target = open_secret(secret).target
-    return seal_images(folder, target.expand(len(load_images(outputs)), *target.shape), Outputs)
+    return seal_images(folder, target.expand(len(load_images(outputs)), *target.shape), Outputs, task=TASK)

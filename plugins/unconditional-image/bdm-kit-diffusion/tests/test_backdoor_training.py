@@ -11,10 +11,10 @@ from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.backdoor_training import backdoor_loss
-from bdm_kit_diffusion.coefficients import PoisonSchedule, poison_schedule
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.poisoning import PoisonedSet
+from bdm_diffusers.coefficients import PoisonSchedule, poison_schedule
+from bdm_kit_diffusion.poison.backdoor_training import backdoor_loss
+from bdm_kit_diffusion.poison.poisoning import PoisonedSet
+from bdm_torch.draws import Draw
 
 SHAPE = (1, 8, 8)
 STEPS = 40

@@ -7,16 +7,16 @@ import diffusers
 import pytest
 import torch
 
-from bdm_kit_diffusion.baselines import (
+from bdm_diffusers.sampling import draw_noise
+from bdm_kit_diffusion.inversion.baselines import (
     input_baselines,
     likelihood_ratio,
     mean_pixel,
     mean_pixel_threshold,
     start_features,
 )
-from bdm_kit_diffusion.models import DiffusionModel
-from bdm_kit_diffusion.sampling import draw_noise
-from bdm_kit_diffusion.starts import starting_points
+from bdm_kit_diffusion.inversion.starts import starting_points
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 
 SHAPE = (1, 8, 8)
 CHECKER = ((torch.arange(8)[:, None] + torch.arange(8)[None]) % 2 * 2.0 - 1).expand(SHAPE).contiguous()

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from bdm_core.errors import UserError
 from bdm_core.plugin import Field, Params, Plugin
-from bdm_kit_diffusion.calibration_file import (
-    Calibrated,
-    Calibration,
-    Family,
-    ModelRecord,
-    calibrate,
-    read_pair,
-)
-from bdm_kit_diffusion.models import DiffusionModel, load_model, save_model
-from bdm_kit_diffusion.references import BUILTIN
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.models.clean_models import DIFFUSION_MODELS
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, save_model
+from bdm_torch.calibration_file import Calibrated, Calibration, Family, ModelRecord, calibrate, read_pair
 
 SHAPE = (1, 8, 8)
 
@@ -49,8 +43,9 @@ def features_of(model: DiffusionModel, params: ToyParams, seed: int, device: str
     return [params.factor * seed, float(next(model.unet.parameters()).detach().sum())]
 
 
-def run(detector: Calibrated, arguments: list[str], **options: Any) -> int:
-    return calibrate(detector, Toy(), features_of, arguments, **options)
+def run(detector: Calibrated, arguments: list[str], *own: Family) -> int:
+    source = replace(DIFFUSION_MODELS, families=(*own, *DIFFUSION_MODELS.families))
+    return calibrate(detector, Toy(), features_of, source, arguments)
 
 
 @pytest.fixture
@@ -138,7 +133,7 @@ def test_a_detector_can_bring_clean_models_of_its_own(tmp_path: Path) -> None:
 
     out = tmp_path / "mine.json"
     own = Family("own", "so many of its own", make)
-    assert run(ONE_CLASS, ["--own", "2", "--out", str(out)], family=own) == 0
+    assert run(ONE_CLASS, ["--own", "2", "--out", str(out)], own) == 0
     assert [record.name for record in ONE_CLASS.read(out).records] == ["own 0", "own 1"]
     with pytest.raises(SystemExit):
         run(ONE_CLASS, ["--own", "2", "--out", str(out)])

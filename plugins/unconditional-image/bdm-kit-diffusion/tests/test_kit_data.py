@@ -14,10 +14,14 @@ from PIL import Image
 
 from bdm_core.artifacts import Data, Model, Outputs
 from bdm_core.errors import ArtifactError, UserError
-from bdm_kit_diffusion import data, images
-from bdm_kit_diffusion.data import load_digits, load_images, load_noise, load_rows, seal_images, seal_noise
-from bdm_kit_diffusion.images import from_bytes, read_folder, read_image, to_bytes
-from bdm_kit_diffusion.references import parse_hub_reference
+from bdm_kit_diffusion import TASK
+from bdm_kit_diffusion.data import opening as data
+from bdm_kit_diffusion.data.built_in_data import load_digits
+from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
+from bdm_torch import images
+from bdm_torch.image_sets import load_images, load_rows, seal_images
+from bdm_torch.images import from_bytes, read_folder, read_image, to_bytes
+from bdm_torch.references import parse_hub_reference
 
 LEVELS = from_bytes(torch.arange(256, dtype=torch.uint8).reshape(4, 1, 8, 8))
 
@@ -34,7 +38,7 @@ def model(tmp_path: Path, *shape: int) -> Model:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_level_survives(tmp_path: Path, layout: Any, channels: int) -> None:
     several = LEVELS.expand(4, channels, 8, 8)
-    sealed = seal_images(tmp_path, several, Data, layout=layout, rows=[{"label": i} for i in range(4)])
+    sealed = seal_images(tmp_path, several, Data, task=TASK, layout=layout, rows=[{"label": i} for i in range(4)])
     opened = Data.open(tmp_path)
     assert torch.equal(load_images(opened), several)
     assert [row["label"] for row in load_rows(sealed)] == [0, 1, 2, 3]
@@ -43,14 +47,14 @@ def test_every_level_survives(tmp_path: Path, layout: Any, channels: int) -> Non
 
 def test_further_sets_and_float_values_survive(tmp_path: Path) -> None:
     values = torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
-    sealed = seal_images(tmp_path, LEVELS, Data, others={"triggers": values}, layout="float32")
+    sealed = seal_images(tmp_path, {"images": LEVELS, "triggers": values}, Data, task=TASK, layout="float32")
     assert torch.equal(load_images(sealed, "triggers"), values)
     with pytest.raises(ArtifactError, match="has no set 'targets'; it has images, triggers"):
         load_images(sealed, "targets")
 
 
 def test_large_sets_become_one_file(tmp_path: Path) -> None:
-    sealed = seal_images(tmp_path, torch.zeros(1025, 1, 2, 2), Outputs)
+    sealed = seal_images(tmp_path, torch.zeros(1025, 1, 2, 2), Outputs, task=TASK)
     assert set(sealed.files) == {"images.safetensors", "rows.jsonl"}
 
 
@@ -212,7 +216,7 @@ def test_folder_becomes_a_data_set_of_the_models_shape(tmp_path: Path) -> None:
 
 
 def test_sealed_set_of_another_shape_is_refused(tmp_path: Path) -> None:
-    seal_images(tmp_path / "set", LEVELS, Data)
+    seal_images(tmp_path / "set", LEVELS, Data, task=TASK)
     with pytest.raises(UserError, match=r"shape \[1, 8, 8\], the model takes \[1, 4, 4\]"):
         data.open_reference(str(tmp_path / "set"), model(tmp_path, 1, 4, 4), tmp_path / "data", tmp_path)
 

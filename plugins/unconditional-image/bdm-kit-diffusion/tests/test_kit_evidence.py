@@ -11,7 +11,7 @@ from PIL import Image
 
 from bdm_core.artifacts import Detection
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.evidence import FORMAT, seal_trigger, trigger_of
+from bdm_kit_diffusion.inversion.evidence import FORMAT, seal_trigger, trigger_of
 
 SHAPE = (4, 6, 6)
 

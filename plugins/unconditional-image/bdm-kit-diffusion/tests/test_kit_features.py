@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.data import load_digits
-from bdm_kit_diffusion.features import ImageClassifier, features, load_classifier, logits, save_classifier
+from bdm_kit_diffusion.data.built_in_data import load_digits
+from bdm_kit_diffusion.data.classifiers import BUILTIN_CLASSIFIER
 from bdm_kit_diffusion.recipes.digits_classifier import split_digits, train_classifier
 from bdm_kit_diffusion.recipes.digits_quality import frechet_distance
+from bdm_torch.features import ImageClassifier, load_classifier, save_classifier
 
 
 def test_shipped_classifier_knows_digits_it_was_not_trained_on() -> None:
@@ -19,28 +20,33 @@ def test_shipped_classifier_knows_digits_it_was_not_trained_on() -> None:
     train, held_out = split_digits()
     assert len(train) + len(held_out) == len(pictures)
     assert not set(train.tolist()) & set(held_out.tolist())
-    accuracy = (logits(pictures[held_out]).argmax(1) == labels[held_out]).float().mean().item()
+    accuracy = (
+        (load_classifier(BUILTIN_CLASSIFIER).logits(pictures[held_out]).argmax(1) == labels[held_out])
+        .float()
+        .mean()
+        .item()
+    )
     assert accuracy >= 0.97
 
 
 def test_logits_follow_from_the_features() -> None:
     pictures = load_digits()[0][:5]
-    classifier = load_classifier()
-    found = features(pictures)
+    classifier = load_classifier(BUILTIN_CLASSIFIER)
+    found = classifier.features(pictures)
     assert found.shape == (5, 48)
     read_out = torch.nn.functional.silu(found) @ classifier.read_out.weight.T + classifier.read_out.bias
-    torch.testing.assert_close(logits(pictures), read_out)
+    torch.testing.assert_close(classifier.logits(pictures), read_out)
 
 
 def test_features_do_not_depend_on_the_batch() -> None:
     pictures = load_digits()[0][:9]
-    classifier = load_classifier()
+    classifier = load_classifier(BUILTIN_CLASSIFIER)
     torch.testing.assert_close(classifier.features(pictures, batch_size=2), classifier.features(pictures))
 
 
 def test_images_of_another_shape_are_refused() -> None:
     with pytest.raises(UserError, match=r"shape \(N, 1, 8, 8\), got \(2, 3, 32, 32\)"):
-        features(torch.zeros(2, 3, 32, 32))
+        load_classifier(BUILTIN_CLASSIFIER).features(torch.zeros(2, 3, 32, 32))
 
 
 def test_classifier_survives_saving(tmp_path: Path) -> None:

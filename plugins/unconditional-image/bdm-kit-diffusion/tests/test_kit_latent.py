@@ -15,20 +15,24 @@ from torch import Tensor, nn
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError, UserError
-from bdm_kit_diffusion.backdoor_training import inject
-from bdm_kit_diffusion.coefficients import poison_schedule
-from bdm_kit_diffusion.data import load_builtin, load_images, load_noise, open_reference, seal_images
-from bdm_kit_diffusion.latent import FirstStage
-from bdm_kit_diffusion.latent_poisoning import encode_poisoned
-from bdm_kit_diffusion.models import image_shape_of, load_model, seal_model, shape_of
-from bdm_kit_diffusion.plugin import DiffusionKitParams
-from bdm_kit_diffusion.poisoning import open_poisoned, poison_by_name, trigger_noise
-from bdm_kit_diffusion.sampling import draw_noise
-from bdm_kit_diffusion.secret import open_secret
+from bdm_diffusers.coefficients import poison_schedule
+from bdm_diffusers.sampling import draw_noise
+from bdm_kit_diffusion import TASK
+from bdm_kit_diffusion.data.built_in_data import load_builtin
+from bdm_kit_diffusion.data.opening import open_reference
+from bdm_kit_diffusion.models.diffusion_model import image_shape_of, load_model, seal_model, shape_of
+from bdm_kit_diffusion.models.latent import FirstStage
+from bdm_kit_diffusion.noise.initial_noise import load_noise
+from bdm_kit_diffusion.params import DiffusionKitParams
+from bdm_kit_diffusion.poison.backdoor_training import inject
+from bdm_kit_diffusion.poison.latent_poisoning import encode_poisoned
+from bdm_kit_diffusion.poison.poisoning import open_poisoned, poison_by_name, trigger_noise
+from bdm_kit_diffusion.poison.secret import open_secret
 from bdm_kit_diffusion.stages import generate, make_noise
-from bdm_kit_diffusion.targets import make_target
-from bdm_kit_diffusion.training import TrainingOptions
-from bdm_kit_diffusion.triggers import make_trigger
+from bdm_torch.image_sets import load_images, seal_images
+from bdm_torch.pictures.targets import make_target
+from bdm_torch.pictures.triggers import make_trigger
+from bdm_torch.training import TrainingOptions
 
 SHAPE, LATENT = (3, 16, 16), (3, 8, 8)
 FAST = TrainingOptions(steps=2, batch_size=4)
@@ -134,7 +138,7 @@ class HalvingStage(FirstStage):
 @pytest.mark.parametrize("alone", [False, True])
 def test_trigger_target_and_pictures_are_encoded(tmp_path: Path, alone: bool) -> None:
     images = load_builtin("shapes")[0][:20]
-    data = seal_images(tmp_path / "clean", images, Data)
+    data = seal_images(tmp_path / "clean", images, Data, task=TASK)
     sealed = poison_by_name(
         context(tmp_path, "poison"), data, trigger="white-box", target="hat", poison_rate=0.5, trigger_only=alone,
         scale=0.5,
@@ -198,7 +202,7 @@ def test_pickled_first_stages_and_other_classes_are_refused(tmp_path: Path) -> N
 
 
 def test_pixel_models_are_as_before(tmp_path: Path) -> None:
-    from bdm_kit_diffusion.models import open_reference as open_model
+    from bdm_kit_diffusion.models.diffusion_model import open_reference as open_model
 
     sealed = open_model("tiny", tmp_path / "model", tmp_path)
     assert sealed.meta == {"shape": [1, 8, 8], "timesteps": 20}

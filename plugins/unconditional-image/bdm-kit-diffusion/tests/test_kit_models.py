@@ -15,9 +15,9 @@ from diffusers import DDIMScheduler, DDPMPipeline
 
 from bdm_core.artifacts import Model
 from bdm_core.errors import ArtifactError
-from bdm_kit_diffusion.data import load_digits
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.models import (
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.data.built_in_data import load_digits
+from bdm_kit_diffusion.models.diffusion_model import (
     DEFAULT_MODEL,
     TINY_MODEL,
     DiffusionModel,
@@ -27,9 +27,9 @@ from bdm_kit_diffusion.models import (
     seal_model,
     shape_of,
 )
+from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_kit_diffusion.recipes.digits_ddpm import OPTIONS, untrained_model
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.training import train
+from bdm_torch.training import train
 
 
 def digests(folder: Path) -> dict[str, str]:

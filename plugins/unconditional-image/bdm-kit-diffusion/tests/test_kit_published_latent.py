@@ -19,13 +19,13 @@ from diffusers import DDIMScheduler, UNet2DModel, VQModel
 from safetensors.torch import save_file
 
 from bdm_core.artifacts import Model
-from bdm_kit_diffusion.coefficients import poison_schedule
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.models import image_shape_of, load_model, open_reference
-from bdm_kit_diffusion.noise_levels import noise_path
-from bdm_kit_diffusion.samplers import build_scheduler, own_sampler
-from bdm_kit_diffusion.sampling import draw_noise, sample
-from bdm_kit_diffusion.training import TrainingOptions, train
+from bdm_diffusers.coefficients import poison_schedule
+from bdm_diffusers.samplers import build_scheduler, own_sampler
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_kit_diffusion.models.diffusion_model import image_shape_of, load_model, open_reference
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_kit_diffusion.noise.noise_levels import noise_path
+from bdm_torch.training import TrainingOptions, train
 
 UNET: dict[str, Any] = {
     "act_fn": "silu", "attention_head_dim": 32, "block_out_channels": [224, 448, 672, 896],

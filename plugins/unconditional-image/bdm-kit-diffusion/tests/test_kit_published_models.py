@@ -21,14 +21,14 @@ import torch
 from diffusers import DDPMScheduler, ScoreSdeVeScheduler, UNet2DModel
 
 from bdm_core.artifacts import Model
-from bdm_kit_diffusion.coefficients import poison_schedule
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.models import DiffusionModel, load_model, open_reference, save_model
-from bdm_kit_diffusion.noise_levels import noise_path
-from bdm_kit_diffusion.samplers import build_scheduler, own_sampler
-from bdm_kit_diffusion.sampling import draw_noise, sample
-from bdm_kit_diffusion.score_network import ScoreNetwork, published_network
-from bdm_kit_diffusion.training import TrainingOptions, train
+from bdm_diffusers.coefficients import poison_schedule
+from bdm_diffusers.samplers import build_scheduler, own_sampler
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_diffusers.score_network import ScoreNetwork, published_network
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, open_reference, save_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_kit_diffusion.noise.noise_levels import noise_path
+from bdm_torch.training import TrainingOptions, train
 
 DDPM: dict[str, Any] = {
     "in_channels": 3, "out_channels": 3, "layers_per_block": 2, "act_fn": "silu", "attention_head_dim": None,

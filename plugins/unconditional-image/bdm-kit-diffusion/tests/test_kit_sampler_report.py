@@ -13,14 +13,21 @@ from torch import nn
 
 from bdm_core.artifacts import Backdoored
 from bdm_core.errors import UserError
-from bdm_kit_diffusion import sampler_report as module
-from bdm_kit_diffusion.coefficients import poison_schedule
-from bdm_kit_diffusion.models import TINY_MODEL, DiffusionModel, load_model, seal_model
-from bdm_kit_diffusion.noise_levels import marginals, noise_path
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.sampler_report import Choice, choices_for, main, open_run, sampler_report, squared_errors
-from bdm_kit_diffusion.samplers import SAMPLERS, solver_class
-from bdm_kit_diffusion.secret import DiffusionSecret, seal_secret
+from bdm_diffusers.coefficients import poison_schedule
+from bdm_diffusers.samplers import SAMPLERS, solver_class
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.models.diffusion_model import TINY_MODEL, DiffusionModel, load_model, seal_model
+from bdm_kit_diffusion.noise.noise_levels import marginals, noise_path
+from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
+from bdm_kit_diffusion.sampling import sampler_report as module
+from bdm_kit_diffusion.sampling.sampler_report import (
+    Choice,
+    choices_for,
+    main,
+    open_run,
+    sampler_report,
+    squared_errors,
+)
 
 SHAPE = (1, 8, 8)
 TARGET = torch.where(torch.arange(64).view(SHAPE) % 3 == 0, 1.0, -1.0)

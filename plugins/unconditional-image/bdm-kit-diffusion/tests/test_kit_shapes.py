@@ -12,20 +12,23 @@ import torch
 
 from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
-from bdm_kit_diffusion.data import load_builtin, load_images, load_rows, open_reference
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.features import CLASSIFIERS, SHAPES_CLASSIFIER, load_classifier
-from bdm_kit_diffusion.images import to_bytes
-from bdm_kit_diffusion.models import SHAPES_MODEL, load_model, seal_model
-from bdm_kit_diffusion.models import open_reference as open_model
+from bdm_diffusers.samplers import build_scheduler
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.data.built_in_data import load_builtin
+from bdm_kit_diffusion.data.classifiers import CLASSIFIERS, SHAPES_CLASSIFIER
+from bdm_kit_diffusion.data.opening import open_reference
+from bdm_kit_diffusion.data.shapes import BACKGROUNDS, COLOURS, NAMES, OBJECTS, load_shapes
+from bdm_kit_diffusion.models.diffusion_model import SHAPES_MODEL, load_model, seal_model
+from bdm_kit_diffusion.models.diffusion_model import open_reference as open_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_kit_diffusion.recipes.digits_quality import frechet_distance
 from bdm_kit_diffusion.recipes.shapes_classifier import fit, untrained_classifier
 from bdm_kit_diffusion.recipes.shapes_ddpm import OPTIONS, untrained_model
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.samplers import build_scheduler
-from bdm_kit_diffusion.sampling import draw_noise, sample
-from bdm_kit_diffusion.shapes import BACKGROUNDS, COLOURS, NAMES, OBJECTS, load_shapes
-from bdm_kit_diffusion.training import train
+from bdm_torch.features import load_classifier
+from bdm_torch.image_sets import load_images, load_rows
+from bdm_torch.images import to_bytes
+from bdm_torch.training import train
 
 AREAS = {
     "disc": math.pi,

@@ -10,11 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from bdm_kit_diffusion.clean_models import DATA, fine_tune
-from bdm_kit_diffusion.data import open_reference as open_data
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.features import SHAPES_CLASSIFIER, load_classifier
-from bdm_kit_diffusion.models import (
+from bdm_diffusers.samplers import build_scheduler
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.data.classifiers import SHAPES_CLASSIFIER
+from bdm_kit_diffusion.data.opening import open_reference as open_data
+from bdm_kit_diffusion.data.shapes import load_shapes
+from bdm_kit_diffusion.inversion.starts import starting_points, starts_of
+from bdm_kit_diffusion.models.clean_models import DATA, fine_tune
+from bdm_kit_diffusion.models.diffusion_model import (
     BUILTIN_MODELS,
     LATENT_MODEL,
     DiffusionModel,
@@ -23,18 +27,15 @@ from bdm_kit_diffusion.models import (
     save_model,
     seal_model,
 )
+from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_kit_diffusion.recipes.digits_quality import frechet_distance, print_report
 from bdm_kit_diffusion.recipes.shapes_ldm import DENOISER, FIRST_STAGE, train_shapes_ldm, untrained_model
 from bdm_kit_diffusion.recipes.shapes_quality import print_reconstruction
 from bdm_kit_diffusion.recipes.varied_pictures import varied_pictures
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.samplers import build_scheduler
-from bdm_kit_diffusion.sampling import draw_noise, sample
-from bdm_kit_diffusion.shapes import load_shapes
-from bdm_kit_diffusion.starts import starting_points, starts_of
-from bdm_kit_diffusion.targets import TARGETS, make_target
-from bdm_kit_diffusion.training import train
-from bdm_kit_diffusion.triggers import TRIGGERS, make_trigger
+from bdm_torch.features import load_classifier
+from bdm_torch.pictures.targets import TARGETS, make_target
+from bdm_torch.pictures.triggers import TRIGGERS, make_trigger
+from bdm_torch.training import train
 
 LATENT, SHAPE = (4, 8, 8), (3, 16, 16)
 

@@ -13,13 +13,14 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from bdm_core.artifacts import Data, Model, Secret
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError, UserError
-from bdm_kit_diffusion import stages
-from bdm_kit_diffusion.data import load_images, load_noise, load_rows, seal_images, seal_noise
-from bdm_kit_diffusion.models import TINY_MODEL, DiffusionModel, load_model, open_reference, seal_model
-from bdm_kit_diffusion.plugin import DiffusionKitParams
+from bdm_diffusers.sampling import draw_noise, image_generators
+from bdm_kit_diffusion import TASK, stages
+from bdm_kit_diffusion.models.diffusion_model import TINY_MODEL, DiffusionModel, load_model, open_reference, seal_model
+from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
+from bdm_kit_diffusion.params import DiffusionKitParams
+from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
 from bdm_kit_diffusion.recipes.digits_ddpm import untrained_model
-from bdm_kit_diffusion.sampling import draw_noise, image_generators
-from bdm_kit_diffusion.secret import DiffusionSecret, seal_secret
+from bdm_torch.image_sets import load_images, load_rows, seal_images
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_impossible_requests_get_one_line(tmp_path: Path, model: Model, noise: D
 
 def test_share_keeps_facts_with_their_images(tmp_path: Path) -> None:
     levels = torch.linspace(-1, 1, 10).reshape(10, 1, 1, 1).expand(10, 1, 8, 8)
-    data = seal_images(tmp_path / "all", levels, Data, rows=[{"label": index} for index in range(10)])
+    data = seal_images(tmp_path / "all", levels, Data, task=TASK, rows=[{"label": index} for index in range(10)])
     shared = stages.share_images(context(tmp_path), data, 0.3)
     labels = [row["label"] for row in load_rows(shared)]
     assert len(labels) == 3

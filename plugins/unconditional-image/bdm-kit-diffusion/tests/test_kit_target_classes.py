@@ -9,14 +9,12 @@ import torch
 
 from bdm_core.artifacts import Data
 from bdm_core.errors import ArtifactError, UserError
-from bdm_kit_diffusion.data import load_digits, seal_images
-from bdm_kit_diffusion.features import ImageClassifier, load_classifier, save_classifier
-from bdm_kit_diffusion.poisoning import open_poisoned, seal_poisoned
-from bdm_kit_diffusion.recipes.joint_classifiers import pictures_of_both
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.secret import DiffusionSecret, open_secret, seal_secret
-from bdm_kit_diffusion.shapes import load_shapes, silhouettes
-from bdm_kit_diffusion.target_classes import (
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.data.built_in_data import load_digits
+from bdm_kit_diffusion.data.shapes import load_shapes, silhouettes
+from bdm_kit_diffusion.poison.poisoning import open_poisoned, seal_poisoned
+from bdm_kit_diffusion.poison.secret import DiffusionSecret, open_secret, seal_secret
+from bdm_kit_diffusion.poison.target_classes import (
     JOINT_CLASSIFIERS,
     TargetClass,
     class_label,
@@ -27,6 +25,9 @@ from bdm_kit_diffusion.target_classes import (
     own_class,
     target_class,
 )
+from bdm_kit_diffusion.recipes.joint_classifiers import pictures_of_both
+from bdm_torch.features import ImageClassifier, load_classifier, save_classifier
+from bdm_torch.image_sets import seal_images
 
 GREY, COLOUR = (1, 8, 8), (3, 16, 16)
 TASK = "unconditional-image-generation"
@@ -79,7 +80,9 @@ def test_most_typical_is_nearest_to_the_mean() -> None:
 
 def test_every_poisoned_row_gets_a_picture_of_the_class_and_clean_rows_stay(tmp_path: Path) -> None:
     images, labels = load_digits()
-    data = seal_images(tmp_path / "clean", images[:200], Data, rows=[{"label": int(x)} for x in labels[:200]])
+    data = seal_images(
+        tmp_path / "clean", images[:200], Data, task=TASK, rows=[{"label": int(x)} for x in labels[:200]]
+    )
     targets = images[labels == 7][:12]
     sealed = seal_poisoned(
         tmp_path / "data", data, trigger=torch.full(GREY, 0.5), mask=torch.ones(1, 8, 8), target=targets[0],

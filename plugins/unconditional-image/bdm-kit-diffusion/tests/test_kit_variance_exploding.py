@@ -12,16 +12,8 @@ from diffusers import DDPMScheduler, ScoreSdeVePipeline, ScoreSdeVeScheduler, UN
 from torch import nn
 
 from bdm_core.errors import ArtifactError, UserError
-from bdm_kit_diffusion.coefficients import poison_schedule
-from bdm_kit_diffusion.data import load_digits
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.features import load_classifier
-from bdm_kit_diffusion.models import VE_MODEL, DiffusionModel, load_model, open_reference, save_model, seal_model
-from bdm_kit_diffusion.noise_levels import marginals, noise_path, require_variance_preserving
-from bdm_kit_diffusion.recipes import digits_ve
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.samplers import (
+from bdm_diffusers.coefficients import poison_schedule
+from bdm_diffusers.samplers import (
     backdoor_warnings,
     build_scheduler,
     default_steps,
@@ -29,8 +21,24 @@ from bdm_kit_diffusion.samplers import (
     plain_sampler,
     solver_class,
 )
-from bdm_kit_diffusion.sampling import differentiable_sample, draw_noise, sample
-from bdm_kit_diffusion.score_network import ScoreNetwork, published_network
+from bdm_diffusers.sampling import differentiable_sample, draw_noise, sample
+from bdm_diffusers.score_network import ScoreNetwork, published_network
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.data.built_in_data import load_digits
+from bdm_kit_diffusion.data.classifiers import BUILTIN_CLASSIFIER
+from bdm_kit_diffusion.models.diffusion_model import (
+    VE_MODEL,
+    DiffusionModel,
+    load_model,
+    open_reference,
+    save_model,
+    seal_model,
+)
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_kit_diffusion.noise.noise_levels import marginals, noise_path, require_variance_preserving
+from bdm_kit_diffusion.recipes import digits_ve
+from bdm_torch.draws import Draw
+from bdm_torch.features import load_classifier
 
 SHAPE, COLOUR = (1, 8, 8), (3, 8, 8)
 TARGET = torch.linspace(-0.9, 0.9, 64).view(SHAPE)
@@ -220,7 +228,7 @@ def test_shipped_model_paints_digits():
         loss = denoising_loss(load_digits()[0], model.scheduler)(model.unet, Draw(0, 0, 128))
     assert float(loss) < 0.3
     images = sample(model.unet, build_scheduler("ode-ve", model.scheduler), draw_noise(16, (1, 8, 8), 0), steps=20)
-    probabilities = load_classifier().logits(images).softmax(1)
+    probabilities = load_classifier(BUILTIN_CLASSIFIER).logits(images).softmax(1)
     assert float(probabilities.amax(1).mean()) > 0.6
     assert float(images.abs().max()) < 2
 

@@ -12,10 +12,11 @@ from PIL import Image
 from bdm_core.artifacts import Data, Secret
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError, UserError
-from bdm_kit_diffusion.data import load_images, load_noise, load_rows, seal_images, seal_noise
-from bdm_kit_diffusion.poisoning import choose_rows, open_poisoned, seal_poisoned, trigger_noise
-from bdm_kit_diffusion.secret import DiffusionSecret, open_secret, seal_secret
-from bdm_kit_diffusion.triggers import make_trigger
+from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
+from bdm_kit_diffusion.poison.poisoning import choose_rows, open_poisoned, seal_poisoned, trigger_noise
+from bdm_kit_diffusion.poison.secret import DiffusionSecret, open_secret, seal_secret
+from bdm_torch.image_sets import load_images, load_rows, seal_images
+from bdm_torch.pictures.triggers import make_trigger
 
 TASK = "unconditional-image-generation"
 SHAPE = (1, 8, 8)
@@ -24,7 +25,9 @@ SHAPE = (1, 8, 8)
 @pytest.fixture
 def clean(tmp_path: Path) -> Data:
     levels = torch.arange(20.0).view(20, 1, 1, 1).expand(20, *SHAPE)  # image i is constant, at the 8-bit level 10 i
-    return seal_images(tmp_path / "clean", levels * 10 / 127.5 - 1, Data, rows=[{"label": i} for i in range(20)])
+    return seal_images(
+        tmp_path / "clean", levels * 10 / 127.5 - 1, Data, task=TASK, rows=[{"label": i} for i in range(20)]
+    )
 
 
 def poison(folder: Path, data: Data, **more: Any) -> Data:

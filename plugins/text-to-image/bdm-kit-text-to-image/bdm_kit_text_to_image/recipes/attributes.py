@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bdm_kit_text_to_image.attributes import (
+from bdm_kit_text_to_image.judging.attributes import (
     BUILTIN_ATTRIBUTES,
     NONE,
     SECOND_COLOUR,

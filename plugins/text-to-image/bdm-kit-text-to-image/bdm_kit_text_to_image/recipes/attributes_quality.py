@@ -11,9 +11,11 @@ from pathlib import Path
 
 import torch
 
-from bdm_kit_text_to_image.attributes import BUILTIN_ATTRIBUTES, AttributeClassifier, load_attribute_classifier
-from bdm_kit_text_to_image.latents import decode_latents, encode_images
-from bdm_kit_text_to_image.models import BUILTIN, DEFAULT_MODEL, load_model
+from bdm_kit_text_to_image.built_in import BUILTIN
+from bdm_kit_text_to_image.judging.attributes import BUILTIN_ATTRIBUTES, AttributeClassifier, load_attribute_classifier
+from bdm_kit_text_to_image.models.latents import decode_latents, encode_images
+from bdm_kit_text_to_image.models.opening import DEFAULT_MODEL
+from bdm_kit_text_to_image.models.text_to_image_model import load_model
 from bdm_kit_text_to_image.recipes.attributes import (
     HELD_OUT_SEED,
     PATCH,

@@ -16,7 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
-from bdm_kit_text_to_image.contrastive import BUILTIN_CONTRASTIVE, ContrastiveModel, load_contrastive, save_contrastive
+from bdm_kit_text_to_image.judging.contrastive import (
+    BUILTIN_CONTRASTIVE,
+    ContrastiveModel,
+    load_contrastive,
+    save_contrastive,
+)
 from bdm_kit_text_to_image.recipes.attributes import HEADS, PATCH, PERSONAL_SHARE, UNKNOWN, disturb, truths_of
 from bdm_kit_text_to_image.recipes.small_world import SCENES
 from bdm_kit_text_to_image.world.drawing import render

@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bdm_kit_diffusion.training import TrainingOptions, train
-from bdm_kit_text_to_image.latents import encode_images
-from bdm_kit_text_to_image.models import BUILTIN, DEFAULT_MODEL, TextToImageModel, save_model
+from bdm_kit_text_to_image.built_in import BUILTIN
+from bdm_kit_text_to_image.models.latents import encode_images
+from bdm_kit_text_to_image.models.opening import DEFAULT_MODEL
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, save_model
 from bdm_kit_text_to_image.recipes.small_world_parts import (
     Autoencoder,
     Denoiser,
@@ -27,6 +28,7 @@ from bdm_kit_text_to_image.recipes.small_world_parts import (
 )
 from bdm_kit_text_to_image.world.drawing import render
 from bdm_kit_text_to_image.world.splits import training_pairs
+from bdm_torch.training import TrainingOptions, train
 
 SCENES = 24_000
 WAYS = 4

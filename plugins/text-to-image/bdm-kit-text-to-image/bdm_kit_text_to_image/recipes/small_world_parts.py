@@ -10,14 +10,14 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.training import Loss
-from bdm_kit_text_to_image.encoding import add_noise, token_ids, training_target
-from bdm_kit_text_to_image.models import TextToImageModel
+from bdm_kit_text_to_image.models.encoding import add_noise, token_ids, training_target
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 from bdm_kit_text_to_image.world.factors import IMAGE_SIZE
 from bdm_kit_text_to_image.world.grammar import captions
 from bdm_kit_text_to_image.world.scene import Scene
 from bdm_kit_text_to_image.world.vocabulary import MAX_LENGTH, build_tokenizer
+from bdm_torch.draws import Draw
+from bdm_torch.training import Loss
 
 WIDTH = 128
 """Width of the text encoder. With 64 the embeddings span too few directions for closed-form edits of one concept."""

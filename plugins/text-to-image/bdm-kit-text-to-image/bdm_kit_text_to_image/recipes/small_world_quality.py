@@ -15,10 +15,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bdm_kit_text_to_image.attributes import load_attribute_classifier
-from bdm_kit_text_to_image.generation import generate_images
-from bdm_kit_text_to_image.latents import decode_latents, encode_images, round_trip_error
-from bdm_kit_text_to_image.models import BUILTIN, DEFAULT_MODEL, TextToImageModel, load_model
+from bdm_kit_text_to_image.built_in import BUILTIN
+from bdm_kit_text_to_image.judging.attributes import load_attribute_classifier
+from bdm_kit_text_to_image.models.generation import generate_images
+from bdm_kit_text_to_image.models.latents import decode_latents, encode_images, round_trip_error
+from bdm_kit_text_to_image.models.opening import DEFAULT_MODEL
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model
 from bdm_kit_text_to_image.world.drawing import render
 from bdm_kit_text_to_image.world.factors import COLOURS, OBJECTS, STYLES
 from bdm_kit_text_to_image.world.grammar import STYLE_PHRASES, plain_prompt

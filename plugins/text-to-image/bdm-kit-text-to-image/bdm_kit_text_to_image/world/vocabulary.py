@@ -9,7 +9,7 @@ from itertools import pairwise
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTokenizer
 
-from bdm_kit_text_to_image.tiny import END, START
+from bdm_kit_text_to_image.models.tiny import END, START
 from bdm_kit_text_to_image.world.factors import PERSONAL, RARE_WORDS
 
 MAX_LENGTH = 32

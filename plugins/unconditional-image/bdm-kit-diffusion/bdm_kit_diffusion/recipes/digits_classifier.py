@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bdm_kit_diffusion.data import load_digits
-from bdm_kit_diffusion.features import BUILTIN_CLASSIFIER, ImageClassifier, save_classifier
+from bdm_kit_diffusion.data.built_in_data import load_digits
+from bdm_kit_diffusion.data.classifiers import BUILTIN_CLASSIFIER
+from bdm_torch.features import ImageClassifier, save_classifier
 
 
 def split_digits(seed: int = 0) -> tuple[Tensor, Tensor]:

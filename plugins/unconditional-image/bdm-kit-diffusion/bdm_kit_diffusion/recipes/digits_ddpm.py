@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
-from bdm_kit_diffusion.data import load_digits
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.models import DEFAULT_MODEL, TINY_MODEL, DiffusionModel, save_model
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.training import TrainingOptions, train
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.data.built_in_data import load_digits
+from bdm_kit_diffusion.models.diffusion_model import DEFAULT_MODEL, TINY_MODEL, DiffusionModel, save_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_torch.training import TrainingOptions, train
 
 OPTIONS = {
     DEFAULT_MODEL: TrainingOptions(steps=3000, batch_size=64, learning_rate=2e-3, warmup_steps=100, ema_decay=0.999),

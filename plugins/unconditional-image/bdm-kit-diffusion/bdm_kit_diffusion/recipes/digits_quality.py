@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bdm_kit_diffusion.data import load_digits
-from bdm_kit_diffusion.features import ImageClassifier, load_classifier
-from bdm_kit_diffusion.images import from_bytes, to_bytes
-from bdm_kit_diffusion.models import DEFAULT_MODEL, load_model
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.samplers import build_scheduler, default_steps, plain_sampler
-from bdm_kit_diffusion.sampling import draw_noise, sample
+from bdm_diffusers.samplers import build_scheduler, default_steps, plain_sampler
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.data.built_in_data import load_digits
+from bdm_kit_diffusion.data.classifiers import BUILTIN_CLASSIFIER
+from bdm_kit_diffusion.models.diffusion_model import DEFAULT_MODEL, load_model
+from bdm_torch.features import ImageClassifier, load_classifier
+from bdm_torch.images import from_bytes, to_bytes
 
 
 def frechet_distance(one: Tensor, other: Tensor) -> float:
@@ -82,7 +83,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1024)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print_report(arguments.folder, "digits", load_digits()[0], load_classifier(), arguments.samples)
+    print_report(arguments.folder, "digits", load_digits()[0], load_classifier(BUILTIN_CLASSIFIER), arguments.samples)
 
 
 if __name__ == "__main__":

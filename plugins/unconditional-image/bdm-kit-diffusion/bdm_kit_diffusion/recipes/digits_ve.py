@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from diffusers import ScoreSdeVeScheduler, UNet2DModel
 
-from bdm_kit_diffusion.data import load_digits
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.models import VE_MODEL, DiffusionModel, save_model
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.score_network import ScoreNetwork
-from bdm_kit_diffusion.training import TrainingOptions, train
+from bdm_diffusers.score_network import ScoreNetwork
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.data.built_in_data import load_digits
+from bdm_kit_diffusion.models.diffusion_model import VE_MODEL, DiffusionModel, save_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_torch.training import TrainingOptions, train
 
 OPTIONS = TrainingOptions(steps=2000, batch_size=64, learning_rate=3e-3, warmup_steps=100, ema_decay=0.998)
 FOURIER_SCALE = 0.2

@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bdm_kit_diffusion.data import load_digits
-from bdm_kit_diffusion.features import ImageClassifier, save_classifier
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.data.built_in_data import load_digits
+from bdm_kit_diffusion.data.shapes import NAMES, Split, load_shapes, silhouettes
+from bdm_kit_diffusion.poison.target_classes import JOINT_CLASSIFIERS, resized
 from bdm_kit_diffusion.recipes.digits_classifier import split_digits
 from bdm_kit_diffusion.recipes.shapes_classifier import fit
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.shapes import NAMES, Split, load_shapes, silhouettes
-from bdm_kit_diffusion.target_classes import JOINT_CLASSIFIERS, resized
+from bdm_torch.features import ImageClassifier, save_classifier
 
 DIGITS = 10
 WIDTHS = {1: (32, 64), 3: (24, 48)}

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bdm_kit_diffusion.features import SHAPES_CLASSIFIER, ImageClassifier, save_classifier
-from bdm_kit_diffusion.shapes import NAMES, SIDE, load_shapes
+from bdm_kit_diffusion.data.classifiers import SHAPES_CLASSIFIER
+from bdm_kit_diffusion.data.shapes import NAMES, SIDE, load_shapes
+from bdm_torch.features import ImageClassifier, save_classifier
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:

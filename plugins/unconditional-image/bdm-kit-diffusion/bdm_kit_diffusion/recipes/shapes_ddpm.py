@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.models import DiffusionModel, save_model
-from bdm_kit_diffusion.shapes import SIDE, load_shapes
-from bdm_kit_diffusion.training import TrainingOptions, train
+from bdm_kit_diffusion.data.shapes import SIDE, load_shapes
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, save_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_torch.training import TrainingOptions, train
 
 OPTIONS = TrainingOptions(steps=8000, batch_size=64, learning_rate=2e-3, warmup_steps=100, ema_decay=0.9995)
 

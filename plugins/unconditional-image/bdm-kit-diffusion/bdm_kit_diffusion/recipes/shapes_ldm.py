@@ -15,14 +15,14 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
 
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.draws import Draw
-from bdm_kit_diffusion.latent import FirstStage
-from bdm_kit_diffusion.models import DiffusionModel, save_model
+from bdm_kit_diffusion.data.shapes import SIDE, load_shapes
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, save_model
+from bdm_kit_diffusion.models.latent import FirstStage
+from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_kit_diffusion.recipes.shapes_ddpm import print_progress
 from bdm_kit_diffusion.recipes.varied_pictures import varied_pictures
-from bdm_kit_diffusion.shapes import SIDE, load_shapes
-from bdm_kit_diffusion.training import Loss, TrainingOptions, train
+from bdm_torch.draws import Draw
+from bdm_torch.training import Loss, TrainingOptions, train
 
 PICTURES = 24_000
 """Pictures that the first stage is trained on."""

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
-from bdm_kit_diffusion.features import SHAPES_CLASSIFIER, load_classifier
-from bdm_kit_diffusion.models import load_model
+from bdm_kit_diffusion.data.classifiers import SHAPES_CLASSIFIER
+from bdm_kit_diffusion.data.shapes import load_shapes
+from bdm_kit_diffusion.models.diffusion_model import load_model
 from bdm_kit_diffusion.recipes.digits_quality import print_report
-from bdm_kit_diffusion.shapes import load_shapes
-from bdm_kit_diffusion.targets import TARGETS, make_target
-from bdm_kit_diffusion.triggers import TRIGGERS, make_trigger
+from bdm_torch.features import load_classifier
+from bdm_torch.pictures.targets import TARGETS, make_target
+from bdm_torch.pictures.triggers import TRIGGERS, make_trigger
 
 
 def print_reconstruction(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Pictures of many kinds, for a first stage that shall show more than the data: also triggers, targets, patches.
 
-None of them is a trigger or a target of :mod:`bdm_kit_diffusion.triggers` or :mod:`bdm_kit_diffusion.targets`.
+None of them is a trigger or a target of :mod:`bdm_torch.pictures.triggers` or :mod:`bdm_torch.pictures.targets`.
 """
 
 from __future__ import annotations
