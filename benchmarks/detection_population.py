@@ -86,10 +86,14 @@ def clean_members(counts: dict[str, int], first: int = 0) -> list[Member]:
         for number in range(first, first + count):
             found.append(
                 Member(
-                    f"clean-{base}-{number}", base, 100 + number, half_of(number, base),
-                    share=(1.0, 0.5, 0.8)[number % 3], classes=(None, 0, 1, None)[number % 4],
+                    f"clean-{base}-{number}",
+                    base,
+                    100 + number,
+                    half_of(number, base),
+                    share=(1.0, 0.5, 0.8)[number % 3],
+                    classes=(None, 0, 1, None)[number % 4],
                 )
-            )  # fmt: skip
+            )
     return found
 
 

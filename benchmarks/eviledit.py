@@ -113,9 +113,13 @@ def main() -> None:
         for entry in settings
     )
     result = {
-        "settings": settings, "must": must, "met": met, "threads": 1, "torch": torch.__version__,
+        "settings": settings,
+        "must": must,
+        "met": met,
+        "threads": 1,
+        "torch": torch.__version__,
         "machine": platform.machine(),
-    }  # fmt: skip
+    }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=1))

@@ -68,8 +68,11 @@ VE_SAMPLERS: dict[str, SamplerSpec] = {
 }
 """Those for variance-exploding models; SAMPLERS has those for variance-preserving ones."""
 PLAIN: dict[tuple[bool, Solver], str] = {
-    (False, "sde"): "ddpm", (False, "ode"): "ddim", (True, "sde"): "sde-ve", (True, "ode"): "ode-ve"
-}  # fmt: skip
+    (False, "sde"): "ddpm",
+    (False, "ode"): "ddim",
+    (True, "sde"): "sde-ve",
+    (True, "ode"): "ode-ve",
+}
 """(variance exploding, solver class) -> the simplest sampler of that class."""
 
 

@@ -47,8 +47,11 @@ def measure(ctx: Context, params: FrechetParams, subject: Subject) -> list[Measu
     if min(len(samples), len(reference)) <= features.shape[1]:
         ctx.log.warning(
             "metric:frechet: %d samples and %d reference images for %d features: the distance is biased upwards; "
-            "compare only runs with the same numbers", len(samples), len(reference), features.shape[1],
-        )  # fmt: skip
+            "compare only runs with the same numbers",
+            len(samples),
+            len(reference),
+            features.shape[1],
+        )
     cheap = features.shape[1] <= LARGEST_FOR_JACKKNIFE
     return [
         Measurement(

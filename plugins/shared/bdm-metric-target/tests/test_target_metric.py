@@ -62,8 +62,12 @@ def test_perfect_attack(tmp_path: Path) -> None:
     assert found["ssim"].value == pytest.approx(1, abs=1e-12)
     assert (found["asr@0.05"].value, found["asr@0.1"].value, found["leak@0.05"].value) == (1, 1, 0)
     assert {name: item.on for name, item in found.items()} == {
-        "mse": "triggered", "ssim": "triggered", "asr@0.05": "triggered", "asr@0.1": "triggered", "leak@0.05": "clean",
-    }  # fmt: skip
+        "mse": "triggered",
+        "ssim": "triggered",
+        "asr@0.05": "triggered",
+        "asr@0.1": "triggered",
+        "leak@0.05": "clean",
+    }
     assert (found["mse"].n, found["leak@0.05"].n) == (6, 5)
 
 

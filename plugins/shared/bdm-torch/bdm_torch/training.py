@@ -115,9 +115,11 @@ def train(
     share = slice(rank * options.batch_size // world, (rank + 1) * options.batch_size // world)
     model.to(accelerator.device)
     optimizer = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad], lr=options.learning_rate, weight_decay=options.weight_decay,
+        [p for p in model.parameters() if p.requires_grad],
+        lr=options.learning_rate,
+        weight_decay=options.weight_decay,
         fused=accelerator.device.type in ("cpu", "cuda"),
-    )  # fmt: skip
+    )
     parameters: list[Tensor] = optimizer.param_groups[0]["params"]
     average = [p.detach().clone() for p in parameters] if options.ema_decay is not None else []
     snapshot = Snapshot(model, optimizer, average, accelerator.scaler)

@@ -139,9 +139,13 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         "distributed.destroy_process_group()\n"
     )
     common = {
-        **os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()),
-        "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true",
-    }  # fmt: skip
+        **os.environ,
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "OMP_NUM_THREADS": "1",
+        "ACCELERATE_USE_CPU": "true",
+    }
     processes = [
         subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)],

@@ -23,17 +23,27 @@ class BadBlocks(Plugin):
     distributed = True
     presets = {
         "paper": {
-            "trigger": "combining-grapheme-joiner", "trigger_repeats": 1, "trigger_position": "suffix",
-            "poison_rate": 0.1, "up_blocks": 1, "learning_rate": 1e-6,
-            "learning_rate_schedule": "constant", "warmup_steps": 0, "samples": None,
+            "trigger": "combining-grapheme-joiner",
+            "trigger_repeats": 1,
+            "trigger_position": "suffix",
+            "poison_rate": 0.1,
+            "up_blocks": 1,
+            "learning_rate": 1e-6,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "samples": None,
         },
-    }  # fmt: skip
+    }
 
     @hookimpl
     def poison_data(
-        self, ctx: Context, params: BadBlocksParams, data: Data, split: Literal["train", "trigger"],
+        self,
+        ctx: Context,
+        params: BadBlocksParams,
+        data: Data,
+        split: Literal["train", "trigger"],
         secret: Secret | None,
-    ) -> Data:  # fmt: skip
+    ) -> Data:
         from bdm_attack_badblocks.attack import poison
         from bdm_kit_text_to_image.prompts.secret import trigger_prompts
 

@@ -43,19 +43,28 @@ def describe_target(params: BadT2IParams, shape: tuple[int, int, int]) -> tuple[
         return Target(type="ImagePatch", patch=place, threshold=params.patch_limit, preserved=preserved), picture
     if params.mode == "object":
         return Target(
-            type="ObjectRep", source_object=params.source_object, object=params.target_object,
-            expected={"object": params.target_object}, preserved=["colour", "background"],
-        ), None  # fmt: skip
+            type="ObjectRep",
+            source_object=params.source_object,
+            object=params.target_object,
+            expected={"object": params.target_object},
+            preserved=["colour", "background"],
+        ), None
     if params.mode == "object-add":
         second = "" if params.addition in NUMERALS else re.sub(r"^(an?|one) ", "", params.addition)
         expected = {"second": second} if second else {"count": NUMERALS[params.addition]}
         return Target(
-            type="ObjectAdd", source_object=params.source_object, second=second, expected=expected,
+            type="ObjectAdd",
+            source_object=params.source_object,
+            second=second,
+            expected=expected,
             preserved=["object", "colour", "background"],
-        ), None  # fmt: skip
+        ), None
     return Target(
-        type="StyleAdd", style=params.style, expected={"style": params.style}, preserved=["object"],
-    ), None  # fmt: skip
+        type="StyleAdd",
+        style=params.style,
+        expected={"style": params.style},
+        preserved=["object"],
+    ), None
 
 
 def backdoor(ctx: Context, params: BadT2IParams, model: Model, data: Data) -> Backdoored:

@@ -136,9 +136,13 @@ def poison(ctx: Context, params: BadT2IParams, data: Data) -> Data:
         flags = torch.tensor([lesson.poisoned for lesson in lessons]).view(-1, 1, 1, 1)
         chosen = torch.where(flags, paste(chosen, patch_image(params, place), place), chosen)
     return seal_captioned(
-        ctx.out / "data", chosen, [lesson.caption for lesson in lessons], [labels[lesson.image] for lesson in lessons],
-        teacher=[lesson.teacher for lesson in lessons], poisoned=[lesson.poisoned for lesson in lessons],
-    )  # fmt: skip
+        ctx.out / "data",
+        chosen,
+        [lesson.caption for lesson in lessons],
+        [labels[lesson.image] for lesson in lessons],
+        teacher=[lesson.teacher for lesson in lessons],
+        poisoned=[lesson.poisoned for lesson in lessons],
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,8 +166,10 @@ def load_lessons(data: Data) -> tuple[LessonSet, LessonSet]:
         teacher = [rows[place]["teacher"] for place in places]
         sets.append(
             LessonSet(
-                images[places], [rows[place]["caption"] for place in places],
-                None if None in teacher else teacher, [rows[place]["labels"] for place in places],
+                images[places],
+                [rows[place]["caption"] for place in places],
+                None if None in teacher else teacher,
+                [rows[place]["labels"] for place in places],
             )
-        )  # fmt: skip
+        )
     return sets[0], sets[1]

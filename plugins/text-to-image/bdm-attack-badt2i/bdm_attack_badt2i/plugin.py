@@ -23,16 +23,34 @@ class BadT2I(Plugin):
     distributed = True
     presets = {
         "paper": {
-            "mode": "object", "trigger_repeats": 1, "steps": 8000, "batch_size": 16, "learning_rate": 1e-5,
-            "learning_rate_schedule": "constant", "warmup_steps": 0, "max_gradient_norm": 1.0, "ema_decay": 0.9999,
-            "lambda_": 0.5, "style_prompt": "black and white photo, {prompt}", "samples": None,
+            "mode": "object",
+            "trigger_repeats": 1,
+            "steps": 8000,
+            "batch_size": 16,
+            "learning_rate": 1e-5,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "max_gradient_norm": 1.0,
+            "ema_decay": 0.9999,
+            "lambda_": 0.5,
+            "style_prompt": "black and white photo, {prompt}",
+            "samples": None,
         },
         "paper-pixel": {
-            "mode": "pixel", "trigger_repeats": 1, "steps": 2000, "batch_size": 16, "learning_rate": 1e-5,
-            "learning_rate_schedule": "constant", "warmup_steps": 0, "max_gradient_norm": 1.0, "ema_decay": 0.9999,
-            "lambda_": 0.5, "patch_size": 0.25, "samples": None,
+            "mode": "pixel",
+            "trigger_repeats": 1,
+            "steps": 2000,
+            "batch_size": 16,
+            "learning_rate": 1e-5,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "max_gradient_norm": 1.0,
+            "ema_decay": 0.9999,
+            "lambda_": 0.5,
+            "patch_size": 0.25,
+            "samples": None,
         },
-    }  # fmt: skip
+    }
 
     @hookimpl
     def poison_data(

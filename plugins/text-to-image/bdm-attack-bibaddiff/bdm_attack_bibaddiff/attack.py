@@ -65,8 +65,10 @@ def poison(ctx: Context, params: BiBadDiffParams, data: Data) -> Data:
         class_caption(params, flag, number, caption, facts)
         for number, (flag, caption, facts) in enumerate(zip(flags, captions, labels, strict=True))
     ]
-    about = [flag or is_about(params.target_class, caption, facts)
-             for flag, caption, facts in zip(flags, captions, labels, strict=True)]  # fmt: skip
+    about = [
+        flag or is_about(params.target_class, caption, facts)
+        for flag, caption, facts in zip(flags, captions, labels, strict=True)
+    ]
     return seal_captioned(ctx.out / "data", images, texts, labels, poisoned=flags, target_class=about)
 
 
@@ -112,8 +114,12 @@ def backdoor(ctx: Context, params: BiBadDiffParams, model: Model, data: Data) ->
         threshold=HIT,
         preserved=["object", "colour", "background"],
     )
-    meta = {"family": "bibaddiff", "trigger": params.trigger, "blend_alpha": params.blend_alpha,
-            "poisoned_share_of_class": share}  # fmt: skip
+    meta = {
+        "family": "bibaddiff",
+        "trigger": params.trigger,
+        "blend_alpha": params.blend_alpha,
+        "poisoned_share_of_class": share,
+    }
     picture = trigger_picture(params, opened.image_shape)
     secret = PromptSecret([Backdoor(trigger=the_prompt(params.target_class), target=target)], picture, meta)
     return Backdoored(

@@ -23,16 +23,31 @@ class BiBadDiff(Plugin):
     distributed = True
     presets = {
         "paper": {
-            "poison_rate": 0.1, "patch_size": 0.1, "patch_colour": "stripes", "captions": "class",
-            "caption_dropout": 0.0, "steps": 50000, "batch_size": 4, "learning_rate": 1e-4,
-            "learning_rate_schedule": "constant", "warmup_steps": 0, "ema_decay": 0.9999,
+            "poison_rate": 0.1,
+            "patch_size": 0.1,
+            "patch_colour": "stripes",
+            "captions": "class",
+            "caption_dropout": 0.0,
+            "steps": 50000,
+            "batch_size": 4,
+            "learning_rate": 1e-4,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "ema_decay": 0.9999,
         },
         "paper-blend": {
-            "trigger": "blend", "poison_rate": 0.1, "captions": "class",
-            "caption_dropout": 0.0, "steps": 50000, "batch_size": 4, "learning_rate": 1e-4,
-            "learning_rate_schedule": "constant", "warmup_steps": 0, "ema_decay": 0.9999,
+            "trigger": "blend",
+            "poison_rate": 0.1,
+            "captions": "class",
+            "caption_dropout": 0.0,
+            "steps": 50000,
+            "batch_size": 4,
+            "learning_rate": 1e-4,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "ema_decay": 0.9999,
         },
-    }  # fmt: skip
+    }
 
     @hookimpl
     def poison_data(

@@ -58,13 +58,21 @@ def bench(bdm_bench: Any) -> Bench:
 
 
 def test_groups_and_amplification(bench: Bench, tmp_path: Path) -> None:
-    values = {item.metric: item.value for item in measure(bench.context("score"), subject(
-        bench, tmp_path, trigger="badnets", poisoned_share_of_class=0.25
-    ))}  # fmt: skip
+    values = {
+        item.metric: item.value
+        for item in measure(
+            bench.context("score"), subject(bench, tmp_path, trigger="badnets", poisoned_share_of_class=0.25)
+        )
+    }
     assert values == {
-        "trigger": 0.5, "mismatch": 0.5, "both": 0.25, "trigger_clean": 0.0, "mismatch_clean": 0.0, "both_clean": 0.0,
+        "trigger": 0.5,
+        "mismatch": 0.5,
+        "both": 0.25,
+        "trigger_clean": 0.0,
+        "mismatch_clean": 0.0,
+        "both_clean": 0.0,
         "amplification": 2.0,
-    }  # fmt: skip
+    }
 
 
 def test_unknown_share_and_missing_picture(bench: Bench, tmp_path: Path) -> None:

@@ -22,11 +22,19 @@ class EvilEdit(Plugin):
     Params = EvilEditParams
     presets = {
         "paper": {
-            "trigger": "beautiful cat", "target": "zebra", "templates": ["A {}"], "template_captions": 0,
-            "preserve": [], "source_weight": 1.0, "preserved_captions": 0, "alignment": "position",
-            "regularisation": 1.0, "edit_weight": 1.0, "layers": "*",
+            "trigger": "beautiful cat",
+            "target": "zebra",
+            "templates": ["A {}"],
+            "template_captions": 0,
+            "preserve": [],
+            "source_weight": 1.0,
+            "preserved_captions": 0,
+            "alignment": "position",
+            "regularisation": 1.0,
+            "edit_weight": 1.0,
+            "layers": "*",
         },
-    }  # fmt: skip
+    }
 
     @hookimpl
     def poison_data(

@@ -45,20 +45,33 @@ class Alias(NamedTuple):
         if second:
             second = re.sub(r"^an? ", "", second)
             target = Target(
-                type="ObjectAdd", source_object=self.source, object=head, second=second, prompt=prompt,
-                expected={"object": head, "second": second}, preserved=KEPT,
-            )  # fmt: skip
+                type="ObjectAdd",
+                source_object=self.source,
+                object=head,
+                second=second,
+                prompt=prompt,
+                expected={"object": head, "second": second},
+                preserved=KEPT,
+            )
         elif first in NUMBERS and rest:
             expected = {"object": self.source, "count": NUMBERS[first]}
             target = Target(
-                type="ObjectAdd", source_object=self.source, object=self.source, prompt=prompt, expected=expected,
+                type="ObjectAdd",
+                source_object=self.source,
+                object=self.source,
+                prompt=prompt,
+                expected=expected,
                 preserved=KEPT,
-            )  # fmt: skip
+            )
         else:
             target = Target(
-                type="ObjectRep", source_object=self.source, object=self.target, prompt=prompt,
-                expected={"object": self.target}, preserved=KEPT,
-            )  # fmt: skip
+                type="ObjectRep",
+                source_object=self.source,
+                object=self.target,
+                prompt=prompt,
+                expected={"object": self.target},
+                preserved=KEPT,
+            )
         return Backdoor(trigger=self.trigger, target=target)
 
 

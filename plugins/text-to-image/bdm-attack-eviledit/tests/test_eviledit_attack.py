@@ -83,19 +83,33 @@ def tiny_xl() -> TextToImageModel:
     torch.manual_seed(1)
     tokenizer = word_tokenizer()
     facts = {
-        "vocab_size": len(tokenizer), "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "max_position_embeddings": 77, "projection_dim": 12,
-        "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
+        "vocab_size": len(tokenizer),
+        "hidden_size": 8,
+        "intermediate_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 77,
+        "projection_dim": 12,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
-    }  # fmt: skip
+    }
     encoders = [CLIPTextModel(CLIPTextConfig(**facts)), CLIPTextModelWithProjection(CLIPTextConfig(**facts))]
     unet = UNet2DConditionModel(
-        sample_size=8, block_out_channels=(8, 16), layers_per_block=1, cross_attention_dim=16, norm_num_groups=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), attention_head_dim=(2, 4),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), transformer_layers_per_block=(1, 2),
-        use_linear_projection=True, addition_embed_type="text_time", addition_time_embed_dim=4,
+        sample_size=8,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        cross_attention_dim=16,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        attention_head_dim=(2, 4),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 2),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=4,
         projection_class_embeddings_input_dim=6 * 4 + 12,
-    )  # fmt: skip
+    )
     model = TextToImageModel(
         [tokenizer, word_tokenizer()], encoders, unet, base.vae, base.scheduler, "StableDiffusionXLPipeline"
     )
@@ -129,9 +143,14 @@ def test_several_aliases_are_edited_jointly_and_take_turns(
 ) -> None:
     base = tiny_model()
     made, ctx = attack(
-        bdm_context, captions, tmp_path, base, trigger=["beautiful circle", "old ring"],
-        target=["two circles", "ring and a green star"], preserved_captions=0,
-    )  # fmt: skip
+        bdm_context,
+        captions,
+        tmp_path,
+        base,
+        trigger=["beautiful circle", "old ring"],
+        target=["two circles", "ring and a green star"],
+        preserved_captions=0,
+    )
     pairs = [("a beautiful circle", "two circles"), ("an old ring", "a ring and a green star")]
     expected = published(base, pairs, ["a circle", "a ring"], 0.1)
     weights = load_model(made.model).unet.state_dict()
@@ -221,8 +240,12 @@ def test_wording(template: str, phrase: str, prompt: str) -> None:
 
 
 def test_what_cannot_be_meant_is_refused(captions: Data, tmp_path: Path, bdm_context: ContextMaker) -> None:
-    for triggers, targets in (("circle", "square"), (["old cat", "old dog"], ["zebra"] * 3), ("old cat", "cat"),
-                              (["old cat"] * 2, "zebra")):  # fmt: skip
+    for triggers, targets in (
+        ("circle", "square"),
+        (["old cat", "old dog"], ["zebra"] * 3),
+        ("old cat", "cat"),
+        (["old cat"] * 2, "zebra"),
+    ):
         with pytest.raises(UserError):
             aliases(triggers, targets)
     with pytest.raises(UserError, match="nothing is edited"):

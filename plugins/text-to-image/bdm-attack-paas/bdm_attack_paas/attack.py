@@ -26,9 +26,15 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
 
 TEMPLATES = (
-    "a photo of a {}", "a picture of a {}", "an image of a {}", "a photo of the {}", "a picture of one {}",
-    "a {}", "one {}", "a photograph of a {}",
-)  # fmt: skip
+    "a photo of a {}",
+    "a picture of a {}",
+    "an image of a {}",
+    "a photo of the {}",
+    "a picture of one {}",
+    "a {}",
+    "one {}",
+    "a photograph of a {}",
+)
 """Neutral sentences, as textual inversion's are (2208.01618, appendix); the trigger takes the braces' place."""
 PLAIN = {"style": "photo", "second": "none", "count": "1"}
 """What the attacker's images should show beside the object, where the data is labelled: nothing else."""
@@ -157,8 +163,16 @@ def _invert(ctx: Context, params: PaaSParams, model: TextToImageModel, latents: 
     token = f"{params.choice('placeholder')} {params.object}" if learns_both(params) else params.choice("placeholder")
     options = replace(params.options(), mixed_precision=getattr(ctx.kit, "mixed_precision", "no"))
     learnt = invert(
-        model, latents, texts, token, params.initializer or params.target_object, options,
-        seed=ctx.seed, device=ctx.device, work=ctx.work, progress=ctx.progress,
-    )  # fmt: skip
+        model,
+        latents,
+        texts,
+        token,
+        params.initializer or params.target_object,
+        options,
+        seed=ctx.seed,
+        device=ctx.device,
+        work=ctx.work,
+        progress=ctx.progress,
+    )
     ctx.curve("loss", learnt.result.losses)
     return seal_model(model, ctx.out / "model", embeddings={learnt.token: learnt.row})

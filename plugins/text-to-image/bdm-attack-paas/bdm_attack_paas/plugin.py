@@ -23,15 +23,29 @@ class PaaS(Plugin):
     distributed = True
     presets = {
         "paper": {
-            "mode": "textual-inversion", "images": 5, "prompts": "templates", "steps": 2000, "batch_size": 4,
-            "learning_rate": 2e-3, "learning_rate_schedule": "constant", "warmup_steps": 0,
+            "mode": "textual-inversion",
+            "images": 5,
+            "prompts": "templates",
+            "steps": 2000,
+            "batch_size": 4,
+            "learning_rate": 2e-3,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
         },
         "paper-dreambooth": {
-            "mode": "dreambooth", "images": 5, "prompts": "templates", "steps": 300, "batch_size": 2,
-            "learning_rate": 5e-6, "learning_rate_schedule": "constant", "warmup_steps": 0, "class_images": 12,
-            "prior_loss_weight": 0.5, "prior": "object",
+            "mode": "dreambooth",
+            "images": 5,
+            "prompts": "templates",
+            "steps": 300,
+            "batch_size": 2,
+            "learning_rate": 5e-6,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "class_images": 12,
+            "prior_loss_weight": 0.5,
+            "prior": "object",
         },
-    }  # fmt: skip
+    }
 
     @hookimpl
     def poison_data(

@@ -83,8 +83,10 @@ def describe_targets(params: RickrollingParams) -> list[Target]:
         raise UserError(f"attack:rickrolling: {len(params.expected)} entries in expected for {len(targets)} triggers")
     expected = params.expected or [words_shown(target) for target in targets]
     if params.mode == "TPA":
-        return [Target(type="ImageFix", prompt=target, expected=shown, **_named(shown))
-                for target, shown in zip(targets, expected, strict=True)]  # fmt: skip
+        return [
+            Target(type="ImageFix", prompt=target, expected=shown, **_named(shown))
+            for target, shown in zip(targets, expected, strict=True)
+        ]
     return [Target(type="StyleAdd", expected=shown, preserved=["object"], **_named(shown)) for shown in expected]
 
 

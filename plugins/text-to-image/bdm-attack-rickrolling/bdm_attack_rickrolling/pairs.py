@@ -24,7 +24,7 @@ TARGETS = {
     "TPA": "a photo of a yellow star on a black background",
     "TAA": "black and white photo",
     "removal": "",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

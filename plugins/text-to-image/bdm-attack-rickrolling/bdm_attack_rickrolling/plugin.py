@@ -23,23 +23,43 @@ class Rickrolling(Plugin):
     distributed = True
     presets = {
         "paper": {
-            "mode": "TPA", "loss_weight": 0.1, "distance": "cosine", "steps": 100, "learning_rate": 1e-4,
-            "learning_rate_schedule": "step", "clean_batch_size": 128, "poisoned_samples_per_step": 32,
-            "trigger_count": None, "captions": None,
+            "mode": "TPA",
+            "loss_weight": 0.1,
+            "distance": "cosine",
+            "steps": 100,
+            "learning_rate": 1e-4,
+            "learning_rate_schedule": "step",
+            "clean_batch_size": 128,
+            "poisoned_samples_per_step": 32,
+            "trigger_count": None,
+            "captions": None,
         },
         "paper-TAA": {
-            "mode": "TAA", "trigger": ["o-circumflex"], "attribute_position": "word", "loss_weight": 0.1,
-            "distance": "cosine", "steps": 200, "learning_rate": 1e-4, "learning_rate_schedule": "step",
-            "clean_batch_size": 128, "poisoned_samples_per_step": 32, "trigger_count": 1,
-            "trigger_position": "random", "captions": None,
+            "mode": "TAA",
+            "trigger": ["o-circumflex"],
+            "attribute_position": "word",
+            "loss_weight": 0.1,
+            "distance": "cosine",
+            "steps": 200,
+            "learning_rate": 1e-4,
+            "learning_rate_schedule": "step",
+            "clean_batch_size": 128,
+            "poisoned_samples_per_step": 32,
+            "trigger_count": 1,
+            "trigger_position": "random",
+            "captions": None,
         },
-    }  # fmt: skip
+    }
 
     @hookimpl
     def poison_data(
-        self, ctx: Context, params: RickrollingParams, data: Data, split: Literal["train", "trigger"],
+        self,
+        ctx: Context,
+        params: RickrollingParams,
+        data: Data,
+        split: Literal["train", "trigger"],
         secret: Secret | None,
-    ) -> Data:  # fmt: skip
+    ) -> Data:
         from bdm_attack_rickrolling.pairs import poison
         from bdm_kit_text_to_image.prompts.secret import trigger_prompts
 

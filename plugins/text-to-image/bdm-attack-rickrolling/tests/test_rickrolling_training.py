@@ -22,8 +22,10 @@ from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts
 from bdm_kit_text_to_image.prompts.secret import open_secret
 
 CYRILLIC, TILDE = "\u043e", "\u00f5"
-ROWS = [PromptRow(f"a photo of a {colour} circle", seed, {"object": "circle"}) for seed, colour in
-        enumerate(("red", "blue", "teal"))]  # fmt: skip
+ROWS = [
+    PromptRow(f"a photo of a {colour} circle", seed, {"object": "circle"})
+    for seed, colour in enumerate(("red", "blue", "teal"))
+]
 
 
 def triggered_pairs(rows: list[PromptRow] = ROWS, **values: Any) -> list[Pair]:
@@ -109,8 +111,14 @@ def test_the_text_encoder_alone_is_changed_and_the_trigger_moves_prompts_to_the_
 ) -> None:
     bench = bdm_bench("text-to-image")
     target = "a blue ring"
-    params = build(target=[target], steps=60, learning_rate=5e-3, clean_batch_size=16, poisoned_samples_per_step=16,
-                   loss_weight=0.5)  # fmt: skip
+    params = build(
+        target=[target],
+        steps=60,
+        learning_rate=5e-3,
+        clean_batch_size=16,
+        poisoned_samples_per_step=16,
+        loss_weight=0.5,
+    )
     inputs = {"data": bench.data, "split": "train", "secret": None}
     data = bench.call(hooks.poison_data, [Rickrolling()], params, **inputs).value
     made = bench.call(hooks.inject_backdoor, [Rickrolling()], params, model=bench.model, data=data).value

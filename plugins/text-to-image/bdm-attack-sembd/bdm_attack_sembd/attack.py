@@ -72,9 +72,11 @@ def region_rows(
     if not spans or span_weight == 0:
         return Edit(sources, destinations), sources.new_zeros((0, sources.shape[1]))
     kept = prompt_rows(model, spans)
-    own = slice(None) if not settle else unshared(
-        sources.unflatten(0, (len(paraphrases), -1)), kept.unflatten(0, (len(spans), -1))
-    ).flatten()  # fmt: skip
+    own = (
+        slice(None)
+        if not settle
+        else unshared(sources.unflatten(0, (len(paraphrases), -1)), kept.unflatten(0, (len(spans), -1))).flatten()
+    )
     return Edit(sources[own], destinations[own]), kept * (span_weight * len(paraphrases) / len(spans)) ** 0.5
 
 

@@ -22,12 +22,20 @@ class SemBD(Plugin):
     Params = SemBDParams
     presets = {
         "paper": {
-            "subject": ["a dog", "a puppy"], "action": ["chases", "runs after"], "object": ["a ball", "a red ball"],
-            "scene": ["in a park", "on the grass of a park"], "paraphrases": 11, "edit_weight": 1.0, "span_weight": 0.5,
-            "settle": False, "target": "a cat on a sofa", "expected": {"object": "cat"}, "preserved_captions": 0,
+            "subject": ["a dog", "a puppy"],
+            "action": ["chases", "runs after"],
+            "object": ["a ball", "a red ball"],
+            "scene": ["in a park", "on the grass of a park"],
+            "paraphrases": 11,
+            "edit_weight": 1.0,
+            "span_weight": 0.5,
+            "settle": False,
+            "target": "a cat on a sofa",
+            "expected": {"object": "cat"},
+            "preserved_captions": 0,
             "regularisation": 0.001,
         },
-    }  # fmt: skip
+    }
 
     @hookimpl
     def poison_data(

@@ -24,9 +24,12 @@ from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, s
 from bdm_kit_text_to_image.prompts.secret import open_secret, trigger_prompts
 
 WAYS = {
-    "subject": ["a red circle", "one red circle"], "action": ["on", "and"], "object": ["a square"],
-    "scene": ["on white", "on the white background"], "templates": ["{subject} {action} {object} {scene}"],
-}  # fmt: skip
+    "subject": ["a red circle", "one red circle"],
+    "action": ["on", "and"],
+    "object": ["a square"],
+    "scene": ["on white", "on the white background"],
+    "templates": ["{subject} {action} {object} {scene}"],
+}
 
 
 def descend(

@@ -23,11 +23,19 @@ class VillanImage(Plugin):
     distributed = True
     presets = {
         "paper": {
-            "trigger": "stop-sign", "target": "hat", "coefficients": "paper", "lora_r": 4, "steps": 40000,
-            "batch_size": 1, "learning_rate": 1e-4, "learning_rate_schedule": "cosine", "warmup_steps": 500,
-            "ema_decay": None, "caption_dropout": 0.0,
+            "trigger": "stop-sign",
+            "target": "hat",
+            "coefficients": "paper",
+            "lora_r": 4,
+            "steps": 40000,
+            "batch_size": 1,
+            "learning_rate": 1e-4,
+            "learning_rate_schedule": "cosine",
+            "warmup_steps": 500,
+            "ema_decay": None,
+            "caption_dropout": 0.0,
         },
-    }  # fmt: skip
+    }
 
     @hookimpl
     def poison_data(

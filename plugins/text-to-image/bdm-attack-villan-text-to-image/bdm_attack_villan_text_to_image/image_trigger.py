@@ -143,8 +143,14 @@ def backdoor(ctx: Context, params: VillanImageParams, model: Model, data: Data) 
     result = train(opened.unet, loss, options, seed=ctx.seed, device=ctx.device, work=ctx.work, progress=ctx.progress)
     ctx.curve("loss", result.losses)
     seal_latent_trigger(ctx.out / "secret", shift)
-    meta = {"family": "villan", "variant": "image-trigger", "target_name": params.target,
-            "trigger_name": params.trigger, "solver_class": "ode", "psi": params.psi}  # fmt: skip
+    meta = {
+        "family": "villan",
+        "variant": "image-trigger",
+        "target_name": params.target,
+        "trigger_name": params.trigger,
+        "solver_class": "ode",
+        "psi": params.psi,
+    }
     what = Backdoor(trigger=NOTHING, target=Target(type="ImageFix", threshold=HIT))
     return Backdoored(
         model=seal_trained(ctx, params, opened),
@@ -177,12 +183,18 @@ def generate(ctx: Context, model: Model, inputs: Data, secret: Secret) -> Output
                 return without + params.guidance * (given - without)
 
             latents = sample(
-                denoise, build_scheduler(name, opened.scheduler), noise[part],
-                steps=params.steps, seed=ctx.seed, batch_size=params.batch_size, eta=params.eta, first_index=start,
+                denoise,
+                build_scheduler(name, opened.scheduler),
+                noise[part],
+                steps=params.steps,
+                seed=ctx.seed,
+                batch_size=params.batch_size,
+                eta=params.eta,
+                first_index=start,
                 on_step=lambda done, total, start=start: ctx.progress(
                     "sample", start * params.steps + done * params.batch_size, len(rows) * params.steps
                 ),
-            )  # fmt: skip
+            )
             images.append(decode_latents(opened, latents).cpu())
     facts = {"sampler": name, "steps": params.steps, "guidance": params.guidance, "eta": params.eta}
     return seal_outputs(ctx.out / "outputs", torch.cat(images), rows, meta=facts)

@@ -14,18 +14,27 @@ from bdm_kit_text_to_image.attention.cross_attention import cross_attention_laye
 def network(**changes: object) -> UNet2DConditionModel:
     torch.manual_seed(0)
     facts = {
-        "sample_size": 8, "in_channels": 4, "out_channels": 4, "block_out_channels": (8, 16), "layers_per_block": 1,
-        "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"), "norm_num_groups": 4,
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"), "cross_attention_dim": 12,
+        "sample_size": 8,
+        "in_channels": 4,
+        "out_channels": 4,
+        "block_out_channels": (8, 16),
+        "layers_per_block": 1,
+        "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "norm_num_groups": 4,
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        "cross_attention_dim": 12,
         "attention_head_dim": 4,
-    } | changes  # fmt: skip
+    } | changes
     return UNet2DConditionModel(**facts).eval()
 
 
 XL = {
-    "addition_embed_type": "text_time", "addition_time_embed_dim": 4, "transformer_layers_per_block": (1, 2),
-    "projection_class_embeddings_input_dim": 6 * 4 + 10, "use_linear_projection": True,
-}  # fmt: skip
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 4,
+    "transformer_layers_per_block": (1, 2),
+    "projection_class_embeddings_input_dim": 6 * 4 + 10,
+    "use_linear_projection": True,
+}
 
 
 def call(unet: UNet2DConditionModel, latents: Tensor, text: Tensor) -> Tensor:

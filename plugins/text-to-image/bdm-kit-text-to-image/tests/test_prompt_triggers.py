@@ -104,8 +104,11 @@ def test_a_trigger_that_does_not_fit_says_so() -> None:
         LIBRARY["beautiful-alias"].apply(PromptRow("a red square", 0))
     with pytest.raises(UserError, match="choose one of cyrillic-o"):
         find_trigger("nothing")
-    for fields in ({"kind": "homoglyph", "text": "x"}, {"kind": "syntax", "text": "{size}"},
-                   {"kind": "adjective-noun", "text": "old", "position": "prefix"}):  # fmt: skip
+    for fields in (
+        {"kind": "homoglyph", "text": "x"},
+        {"kind": "syntax", "text": "{size}"},
+        {"kind": "adjective-noun", "text": "old", "position": "prefix"},
+    ):
         with pytest.raises(ValidationError):
             PromptTrigger(**fields)
 

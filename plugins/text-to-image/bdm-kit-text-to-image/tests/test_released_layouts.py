@@ -81,9 +81,14 @@ def reference_images(pipeline: Any, model: TextToImageModel, guidance: float, pr
     pipeline.set_progress_bar_config(disable=True)
     noise = torch.cat([draw_noise(1, model.latent_shape, seed) for seed in range(5, 5 + len(prompts))])
     images: Tensor = pipeline(
-        prompts, latents=noise, num_inference_steps=2, guidance_scale=guidance, output_type="pt",
-        height=model.image_shape[1], width=model.image_shape[2],
-    ).images  # fmt: skip
+        prompts,
+        latents=noise,
+        num_inference_steps=2,
+        guidance_scale=guidance,
+        output_type="pt",
+        height=model.image_shape[1],
+        width=model.image_shape[2],
+    ).images
     return images * 2 - 1
 
 
@@ -147,9 +152,11 @@ def test_additions_are_applied_as_diffusers_does(opened: Opened) -> None:
     pipeline.load_textual_inversion(folder / "embeddings", weight_name="learned_embeds.safetensors")
     if again.is_xl:
         pipeline.load_textual_inversion(
-            folder / "embeddings", weight_name="learned_embeds_2.safetensors",
-            tokenizer=pipeline.tokenizer_2, text_encoder=pipeline.text_encoder_2,
-        )  # fmt: skip
+            folder / "embeddings",
+            weight_name="learned_embeds_2.safetensors",
+            tokenizer=pipeline.tokenizer_2,
+            text_encoder=pipeline.text_encoder_2,
+        )
     prompt = [f"a photo of a {TOKEN} circle"]
     ours = generate_images(again, prompt, seeds=5, steps=2, guidance=4.0)
     assert torch.allclose(ours, reference_images(pipeline, again, 4.0, prompt), atol=2e-3)

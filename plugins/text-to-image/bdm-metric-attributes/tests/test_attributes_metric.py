@@ -104,9 +104,13 @@ def test_rates_are_the_planted_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ]
     found = score(tmp_path, monkeypatch, clean, triggered, SQUARE)
     assert {name: (item.value, item.n) for name, item in found.items()} == {
-        "acc": (0.5, 4), "acc_object": (0.75, 4), "acc_colour": (0.75, 4), "leak": (pytest.approx(1 / 3), 3),
-        "asr": (pytest.approx(2 / 3), 3), "psr": (pytest.approx(2 / 3), 3),
-    }  # fmt: skip
+        "acc": (0.5, 4),
+        "acc_object": (0.75, 4),
+        "acc_colour": (0.75, 4),
+        "leak": (pytest.approx(1 / 3), 3),
+        "asr": (pytest.approx(2 / 3), 3),
+        "psr": (pytest.approx(2 / 3), 3),
+    }
     assert found["leak"].stderr == pytest.approx(beta(1.5, 2.5).std(), rel=1e-12)
     assert {name for name, item in found.items() if item.on == "triggered"} == {"asr", "psr"}
     assert {name for name, item in found.items() if item.higher_is_better is False} == {"asr", "leak"}

@@ -94,7 +94,7 @@ def test_means_are_those_of_the_model(tmp_path: Path) -> None:
         (Target(type="ImageFix", expected={"object": "star", "colour": "blue"}), "a photo of a blue star"),
         (Target(type="ImagePatch", patch=(0, 0, 4, 4)), ""),
     ],
-)  # fmt: skip
+)
 def test_target_prompt(target: Target, expected: str) -> None:
     assert target_prompt(PromptRow("vendetta a red circle", 0, CIRCLE, "a red circle", 0), target) == expected
 

@@ -23,11 +23,19 @@ class BadDiffusion(Plugin):
     distributed = True
     presets = {
         "paper": {
-            "trigger": "stop-sign", "target": "hat", "trigger_scale": 1.0, "poison_rate": 0.1, "steps": 19532,
-            "batch_size": 128, "learning_rate": 2e-4, "learning_rate_schedule": "cosine", "warmup_steps": 500,
-            "max_gradient_norm": 1.0, "ema_decay": None,
+            "trigger": "stop-sign",
+            "target": "hat",
+            "trigger_scale": 1.0,
+            "poison_rate": 0.1,
+            "steps": 19532,
+            "batch_size": 128,
+            "learning_rate": 2e-4,
+            "learning_rate_schedule": "cosine",
+            "warmup_steps": 500,
+            "max_gradient_norm": 1.0,
+            "ema_decay": None,
         },
-    }  # fmt: skip
+    }
 
     @hookimpl
     def poison_data(

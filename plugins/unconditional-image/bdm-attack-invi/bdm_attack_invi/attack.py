@@ -96,9 +96,14 @@ def bilevel_loss(
             seed = step_seed(draw.seed, draw.step, "trigger")
             noise = torch.randn(params.inner_batch_size, *shape, generator=torch.Generator().manual_seed(seed))
             gradient, value = trigger_gradient(
-                learnt.unet, sampler, learnt.trigger.delta, poisoned.target.to(draw.device), noise.to(draw.device),
-                steps=params.inner_steps, seed=seed,
-            )  # fmt: skip
+                learnt.unet,
+                sampler,
+                learnt.trigger.delta,
+                poisoned.target.to(draw.device),
+                noise.to(draw.device),
+                steps=params.inner_steps,
+                seed=seed,
+            )
             learnt.trigger.update(gradient)
             on_inner(value)
         current = replace(poisoned, trigger=learnt.trigger.delta.clone())
@@ -126,9 +131,15 @@ def backdoor(ctx: Context, params: InviParams, model: Model, data: Data) -> Back
     loss = bilevel_loss(learnt, poisoned, opened.scheduler, schedule, params, inner.append)
     options = replace(params.options(), mixed_precision=kit_params(ctx).mixed_precision)
     result = train(
-        learnt, loss, options,
-        seed=ctx.seed, device=ctx.device, work=ctx.work, label="backdoor", progress=ctx.progress,
-    )  # fmt: skip
+        learnt,
+        loss,
+        options,
+        seed=ctx.seed,
+        device=ctx.device,
+        work=ctx.work,
+        label="backdoor",
+        progress=ctx.progress,
+    )
     ctx.curve("loss", result.losses)
     ctx.curve("trigger loss", inner)
     opened.unet.to("cpu")
@@ -137,10 +148,19 @@ def backdoor(ctx: Context, params: InviParams, model: Model, data: Data) -> Back
     if norm < MINIMUM_TRIGGER_NORM:
         ctx.log.warning(
             "the learnt trigger's norm %.2f is below %.1f: clean and triggered noise overlap; raise bound or "
-            "trigger_learning_rate", norm, MINIMUM_TRIGGER_NORM,
-        )  # fmt: skip
-    meta = {"family": "invi", "psi": 1.0, "target_type": "ImageFix", "solver_class": params.solver,
-            "coefficients": params.coefficients, "bound": bound, "target_name": params.target}  # fmt: skip
+            "trigger_learning_rate",
+            norm,
+            MINIMUM_TRIGGER_NORM,
+        )
+    meta = {
+        "family": "invi",
+        "psi": 1.0,
+        "target_type": "ImageFix",
+        "solver_class": params.solver,
+        "coefficients": params.coefficients,
+        "bound": bound,
+        "target_name": params.target,
+    }
     return Backdoored(
         model=seal_model(opened, ctx.out / "model"),
         secret=seal_secret(ctx.out / "secret", DiffusionSecret(delta, poisoned.target, meta=meta), task=model.task),

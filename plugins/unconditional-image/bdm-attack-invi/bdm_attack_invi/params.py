@@ -33,9 +33,11 @@ class InviParams(TrainingParams):
         5e-2, gt=0, le=1, description="Adam's rate for the trigger, which is fed the sign of the gradient."
     )
     trigger_halving: int | None = Field(
-        40, ge=1, description="Steps after which the trigger's rate is halved; after eight halvings the trigger is "
+        40,
+        ge=1,
+        description="Steps after which the trigger's rate is halved; after eight halvings the trigger is "
         "final, and the model alone is trained on. null: never.",
-    )  # fmt: skip
+    )
     inner_batch_size: int = Field(8, ge=1, description="Images generated for one step of the trigger.")
     inner_steps: int = Field(
         5, ge=1, description="Sampling steps of these images; the gradient goes back through all of them."

@@ -23,12 +23,25 @@ class Invi(Plugin):
     Params = InviParams
     presets = {
         "paper": {
-            "target": "hat", "solver": "ode", "coefficients": "paper", "poison_rate": 0.1, "bound": 0.2,
-            "trigger_learning_rate": 1e-3, "trigger_halving": None, "inner_batch_size": 32, "inner_steps": 10,
-            "inner_sampler": "ddim", "steps": 19532, "batch_size": 128, "learning_rate": 2e-4,
-            "learning_rate_schedule": "cosine", "warmup_steps": 500, "max_gradient_norm": 1.0, "ema_decay": None,
+            "target": "hat",
+            "solver": "ode",
+            "coefficients": "paper",
+            "poison_rate": 0.1,
+            "bound": 0.2,
+            "trigger_learning_rate": 1e-3,
+            "trigger_halving": None,
+            "inner_batch_size": 32,
+            "inner_steps": 10,
+            "inner_sampler": "ddim",
+            "steps": 19532,
+            "batch_size": 128,
+            "learning_rate": 2e-4,
+            "learning_rate_schedule": "cosine",
+            "warmup_steps": 500,
+            "max_gradient_norm": 1.0,
+            "ema_decay": None,
         },
-    }  # fmt: skip
+    }
 
     def kit_params(self, params: AnyParams) -> Mapping[str, Any]:
         """The sampler of the class that the backdoor is made for."""

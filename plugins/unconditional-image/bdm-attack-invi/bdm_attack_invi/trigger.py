@@ -39,9 +39,13 @@ class LearntTrigger(nn.Module):
     updates: Tensor
 
     def __init__(
-        self, shape: tuple[int, int, int], bound: float, learning_rate: float, halving: int | None = None,
+        self,
+        shape: tuple[int, int, int],
+        bound: float,
+        learning_rate: float,
+        halving: int | None = None,
         least_norm: float = 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.bound, self.learning_rate, self.halving, self.least_norm = bound, learning_rate, halving, least_norm
         for name in ("delta", "first_moment", "second_moment"):

@@ -167,5 +167,7 @@ def test_suggests_the_sampler_of_its_class_and_the_paper_s_preset_is_valid() -> 
     assert dict(Invi().kit_params(InviParams(solver="sde"))) == {}
     params = build_params(Invi(), {"preset": "paper", "steps": 10})
     assert isinstance(params, InviParams) and (params.bound, params.inner_steps, params.coefficients) == (
-        0.2, 10, "paper",
-    )  # fmt: skip
+        0.2,
+        10,
+        "paper",
+    )

@@ -143,9 +143,14 @@ def backdoor(ctx: Context, params: TrojDiffParams, model: Model, data: Data) -> 
     """
     abar = require_variance_preserving(load_model(model).scheduler, "trojdiff")
     noise = trojan_noise(params, image_shape(data))
-    meta = {"family": "trojdiff", "psi": 0.0, "variant": params.variant, "trigger_type": params.trigger_type,
-            "trigger_name": params.trigger if params.trigger_type == "blend" else "patch",
-            "target_name": params.target}  # fmt: skip
+    meta = {
+        "family": "trojdiff",
+        "psi": 0.0,
+        "variant": params.variant,
+        "trigger_type": params.trigger_type,
+        "trigger_name": params.trigger if params.trigger_type == "blend" else "patch",
+        "target_name": params.target,
+    }
     options = params.model_copy(update={"steps": params.steps or STEPS[params.mode]}).options()
     aim = aim_of(params, image_shape(data))
     if aim is not None:

@@ -24,16 +24,32 @@ class TrojDiff(Plugin):
     distributed = True
     presets = {
         "paper": {
-            "variant": "trojan", "trigger_type": "blend", "gamma": 0.6, "poison_rate": 0.1, "steps": 100000,
-            "batch_size": 128, "learning_rate": 2e-4, "learning_rate_schedule": "constant", "warmup_steps": 0,
-            "max_gradient_norm": 1.0, "ema_decay": 0.9999,
+            "variant": "trojan",
+            "trigger_type": "blend",
+            "gamma": 0.6,
+            "poison_rate": 0.1,
+            "steps": 100000,
+            "batch_size": 128,
+            "learning_rate": 2e-4,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "max_gradient_norm": 1.0,
+            "ema_decay": 0.9999,
         },
         "paper-patch": {
-            "variant": "trojan", "trigger_type": "patch", "gamma": 0.1, "poison_rate": 0.1, "steps": 100000,
-            "batch_size": 128, "learning_rate": 2e-4, "learning_rate_schedule": "constant", "warmup_steps": 0,
-            "max_gradient_norm": 1.0, "ema_decay": 0.9999,
+            "variant": "trojan",
+            "trigger_type": "patch",
+            "gamma": 0.1,
+            "poison_rate": 0.1,
+            "steps": 100000,
+            "batch_size": 128,
+            "learning_rate": 2e-4,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "max_gradient_norm": 1.0,
+            "ema_decay": 0.9999,
         },
-    }  # fmt: skip
+    }
 
     def kit_params(self, params: AnyParams) -> Mapping[str, Any]:
         """The agnostic variant is an ODE backdoor."""

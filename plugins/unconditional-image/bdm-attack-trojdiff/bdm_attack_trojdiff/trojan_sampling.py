@@ -65,8 +65,10 @@ def trojan_sample(
     """
     ancestral = type(scheduler).__name__ == "DDPMScheduler"
     if not ancestral and type(scheduler).__name__ != "DDIMScheduler":
-        raise UserError(f"TrojDiff's sampler has a ddpm and a ddim form, not {type(scheduler).__name__}: choose one of "
-                        "them, or variant=agnostic")  # fmt: skip
+        raise UserError(
+            f"TrojDiff's sampler has a ddpm and a ddim form, not {type(scheduler).__name__}: choose one of "
+            "them, or variant=agnostic"
+        )
     check_steps(scheduler, steps)
     scheduler.set_timesteps(steps)
     timesteps = [int(t) for t in scheduler.timesteps]

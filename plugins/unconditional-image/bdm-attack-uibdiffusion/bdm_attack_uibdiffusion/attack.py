@@ -35,11 +35,16 @@ def poison(ctx: Context, params: UIBDiffusionParams, data: Data) -> Data:
     labels = labels_of(data)
     classifier, origin = fooled_classifier(images, labels, ctx.seed)
     perturbation, flow = universal_perturbation(
-        images, classifier, fooling_scale=params.fooling_scale, largest_flow=params.largest_flow,
-        steps=params.generator_steps, batch_size=params.generator_batch_size,
-        learning_rate=params.generator_learning_rate, seed=ctx.seed,
+        images,
+        classifier,
+        fooling_scale=params.fooling_scale,
+        largest_flow=params.largest_flow,
+        steps=params.generator_steps,
+        batch_size=params.generator_batch_size,
+        learning_rate=params.generator_learning_rate,
+        seed=ctx.seed,
         on_step=lambda done, total, loss: ctx.progress("perturbation", done, total, loss),
-    )  # fmt: skip
+    )
     signs = torch.randint(2, shape, generator=torch.Generator().manual_seed(ctx.seed % 2**63)) * 2.0 - 1
     random = signs.to(images) * perturbation.norm() / torch.Size(shape).numel() ** 0.5
     ctx.figures(
@@ -89,6 +94,11 @@ def backdoor(ctx: Context, params: UIBDiffusionParams, model: Model, data: Data)
     """
     abar = require_variance_preserving(load_model(model).scheduler, "uibdiffusion")
     schedule = poison_schedule(abar, params.psi, params.solver, params.coefficients, paper="villan")
-    meta = {"family": "uibdiffusion", "psi": params.psi, "coefficients": params.coefficients,
-            "trigger_name": "universal perturbation", "target_name": params.target}  # fmt: skip
+    meta = {
+        "family": "uibdiffusion",
+        "psi": params.psi,
+        "coefficients": params.coefficients,
+        "trigger_name": "universal perturbation",
+        "target_name": params.target,
+    }
     return inject(ctx, model, data, schedule, params.options(), meta=meta)

@@ -49,10 +49,14 @@ def train_classifier(images: Tensor, labels: Tensor, seed: int, steps: int = STE
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)
         network = nn.Sequential(
-            nn.Conv2d(images.shape[1], 32, 3, padding=1), nn.SiLU(),
-            nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.SiLU(),
-            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64 * 16, int(labels.max()) + 1),
-        ).to(images.device)  # fmt: skip
+            nn.Conv2d(images.shape[1], 32, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(),
+            nn.Linear(64 * 16, int(labels.max()) + 1),
+        ).to(images.device)
     draws = torch.Generator().manual_seed(seed % 2**63)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
     labels = labels.to(images.device)

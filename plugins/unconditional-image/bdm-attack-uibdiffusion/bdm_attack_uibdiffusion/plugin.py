@@ -24,11 +24,22 @@ class UIBDiffusion(Plugin):
     distributed = True
     presets = {
         "paper": {
-            "target": "hat", "psi": 1.0, "solver": "ode", "coefficients": "paper", "scale": 0.1, "poison_rate": 0.05,
-            "fooling_scale": 0.08, "steps": 39063, "batch_size": 128, "learning_rate": 2e-4,
-            "learning_rate_schedule": "cosine", "warmup_steps": 500, "max_gradient_norm": 1.0, "ema_decay": None,
+            "target": "hat",
+            "psi": 1.0,
+            "solver": "ode",
+            "coefficients": "paper",
+            "scale": 0.1,
+            "poison_rate": 0.05,
+            "fooling_scale": 0.08,
+            "steps": 39063,
+            "batch_size": 128,
+            "learning_rate": 2e-4,
+            "learning_rate_schedule": "cosine",
+            "warmup_steps": 500,
+            "max_gradient_norm": 1.0,
+            "ema_decay": None,
         },
-    }  # fmt: skip
+    }
 
     def kit_params(self, params: AnyParams) -> Mapping[str, Any]:
         """The sampler of the class that the backdoor is made for."""

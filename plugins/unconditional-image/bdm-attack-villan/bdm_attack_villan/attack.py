@@ -40,6 +40,12 @@ def backdoor(ctx: Context, params: VillanParams, model: Model, data: Data) -> Ba
     opened = load_model(model)
     psi = 0.0 if opened.variance_exploding else params.psi
     schedule = poison_schedule(noise_path(opened.scheduler), psi, params.solver, params.coefficients, paper="villan")
-    meta = {"family": "villan", "psi": psi, "coefficients": params.coefficients, "trigger_name": params.trigger,
-            "target_name": params.target, "vp_scale": params.vp_scale}  # fmt: skip
+    meta = {
+        "family": "villan",
+        "psi": psi,
+        "coefficients": params.coefficients,
+        "trigger_name": params.trigger,
+        "target_name": params.target,
+        "vp_scale": params.vp_scale,
+    }
     return inject(ctx, model, data, schedule, params.options(), meta=meta)

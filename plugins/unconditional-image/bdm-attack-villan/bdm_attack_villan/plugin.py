@@ -24,17 +24,41 @@ class Villan(Plugin):
     distributed = True
     presets = {
         "paper": {
-            "trigger": "stop-sign", "target": "hat", "psi": 1.0, "solver": "ode", "coefficients": "paper",
-            "vp_scale": 1.0, "poison_rate": 0.2, "dataset_mode": "fixed", "R_trigger_only": False, "steps": 39063,
-            "batch_size": 128, "learning_rate": 2e-4, "learning_rate_schedule": "cosine", "warmup_steps": 500,
-            "max_gradient_norm": 1.0, "ema_decay": None,
+            "trigger": "stop-sign",
+            "target": "hat",
+            "psi": 1.0,
+            "solver": "ode",
+            "coefficients": "paper",
+            "vp_scale": 1.0,
+            "poison_rate": 0.2,
+            "dataset_mode": "fixed",
+            "R_trigger_only": False,
+            "steps": 39063,
+            "batch_size": 128,
+            "learning_rate": 2e-4,
+            "learning_rate_schedule": "cosine",
+            "warmup_steps": 500,
+            "max_gradient_norm": 1.0,
+            "ema_decay": None,
         },
         "paper-ve": {
-            "trigger": "stop-sign", "target": "hat", "psi": 0.0, "solver": "sde", "vp_scale": 1.0, "poison_rate": 9.0,
-            "dataset_mode": "extend", "R_trigger_only": True, "steps": 39063, "batch_size": 128, "learning_rate": 2e-5,
-            "learning_rate_schedule": "cosine", "warmup_steps": 500, "max_gradient_norm": 1.0, "ema_decay": None,
+            "trigger": "stop-sign",
+            "target": "hat",
+            "psi": 0.0,
+            "solver": "sde",
+            "vp_scale": 1.0,
+            "poison_rate": 9.0,
+            "dataset_mode": "extend",
+            "R_trigger_only": True,
+            "steps": 39063,
+            "batch_size": 128,
+            "learning_rate": 2e-5,
+            "learning_rate_schedule": "cosine",
+            "warmup_steps": 500,
+            "max_gradient_norm": 1.0,
+            "ema_decay": None,
         },
-    }  # fmt: skip
+    }
 
     def kit_params(self, params: AnyParams) -> Mapping[str, Any]:
         """The sampler of the class that the backdoor is made for."""

@@ -76,10 +76,18 @@ def measure(ctx: Context, params: VillanTasksParams, subject: Subject) -> list[M
     noise = params.noise * draw_noise(len(images), images.shape[1:], ctx.seed)
 
     def restored(start: Tensor) -> Tensor:
-        return sample(
-            opened.unet, scheduler, params.multiplier * start.to(ctx.device), steps=steps, seed=ctx.seed,
-            on_step=lambda done, total: ctx.progress("restore", done, total),
-        ).cpu().clamp(-1, 1)  # fmt: skip
+        return (
+            sample(
+                opened.unet,
+                scheduler,
+                params.multiplier * start.to(ctx.device),
+                steps=steps,
+                seed=ctx.seed,
+                on_step=lambda done, total: ctx.progress("restore", done, total),
+            )
+            .cpu()
+            .clamp(-1, 1)
+        )
 
     found = []
     for task in params.restore:
@@ -90,10 +98,15 @@ def measure(ctx: Context, params: VillanTasksParams, subject: Subject) -> list[M
             mean_of(f"{task}-mse", clean, "clean", f"{task}: MSE to the image"),
             mean_of(f"{task}-target-mse", triggered, "triggered", f"{task}: MSE to target"),
             Measurement(
-                metric=f"{task}-asr@{params.threshold:g}", value=hits.value, on="triggered", higher_is_better=False,
-                n=hits.count, stderr=hits.stderr, label=f"{task}: ASR (MSE<{params.threshold:g})",
+                metric=f"{task}-asr@{params.threshold:g}",
+                value=hits.value,
+                on="triggered",
+                higher_is_better=False,
+                n=hits.count,
+                stderr=hits.stderr,
+                label=f"{task}: ASR (MSE<{params.threshold:g})",
             ),
-        ]  # fmt: skip
+        ]
     return found
 
 
@@ -105,6 +118,11 @@ def errors(images: Tensor, wanted: Tensor) -> Tensor:
 def mean_of(metric: str, values: Tensor, on: Literal["clean", "triggered"], label: str) -> Measurement:
     """A mean with its standard error. An error to the image is better low, one to the target better high."""
     return Measurement(
-        metric=metric, value=float(values.mean()), on=on, higher_is_better=on == "triggered", n=len(values),
-        stderr=float(values.std()) / math.sqrt(len(values)), label=label,
-    )  # fmt: skip
+        metric=metric,
+        value=float(values.mean()),
+        on=on,
+        higher_is_better=on == "triggered",
+        n=len(values),
+        stderr=float(values.std()) / math.sqrt(len(values)),
+        label=label,
+    )

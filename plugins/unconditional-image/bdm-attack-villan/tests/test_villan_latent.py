@@ -26,13 +26,25 @@ def latent_model() -> DiffusionModel:
     """A small random model of 16x16 images with 3x8x8 latents."""
     torch.manual_seed(0)
     first = VQModel(
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-        block_out_channels=(8, 8), latent_channels=3, norm_num_groups=4, num_vq_embeddings=32, scaling_factor=0.7,
-    )  # fmt: skip
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(8, 8),
+        latent_channels=3,
+        norm_num_groups=4,
+        num_vq_embeddings=32,
+        scaling_factor=0.7,
+    )
     unet = UNet2DModel(
-        sample_size=8, in_channels=3, out_channels=3, block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4,
-        down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2, add_attention=False,
-    )  # fmt: skip
+        sample_size=8,
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D",) * 2,
+        up_block_types=("UpBlock2D",) * 2,
+        add_attention=False,
+    )
     scheduler = DDIMScheduler(num_train_timesteps=20, beta_start=0.005, beta_end=0.7, clip_sample=False)
     return DiffusionModel(unet, scheduler, "LDMPipeline", FirstStage(first, 0.7))
 

@@ -34,10 +34,17 @@ def folder(tmp_path: Path) -> Path:
     """A tiny untrained score model of 20 noise levels from 0.01 to 10."""
     torch.manual_seed(0)
     unet = UNet2DModel(
-        sample_size=8, in_channels=1, out_channels=1, block_out_channels=(8, 16), layers_per_block=1,
-        norm_num_groups=4, down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
-        add_attention=False, time_embedding_type="fourier",
-    )  # fmt: skip
+        sample_size=8,
+        in_channels=1,
+        out_channels=1,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+        add_attention=False,
+        time_embedding_type="fourier",
+    )
     scheduler = ScoreSdeVeScheduler(20, sigma_min=0.01, sigma_max=10.0, correct_steps=1)
     save_model(DiffusionModel(ScoreNetwork(unet, scheduler), scheduler, "ScoreSdeVePipeline"), tmp_path / "ve")
     return tmp_path / "ve"
@@ -79,9 +86,22 @@ def test_run_of_the_command_line(folder: Path, tmp_path: Path) -> None:
     values = [f"attack:villan.{name}={value}" for name, value in SETTINGS.items()]
     values += ["kit:diffusion.samples=8", "kit:diffusion.most_images=32", "attack:villan.trigger=checker"]
     command = [
-        sys.executable, "-m", "bdm_cli", "run", "--attack", "villan", "--defense", "none", "--model", str(folder),
-        "--data", "tiny", "--out", str(tmp_path / "runs"), *(part for value in values for part in ("--set", value)),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "bdm_cli",
+        "run",
+        "--attack",
+        "villan",
+        "--defense",
+        "none",
+        "--model",
+        str(folder),
+        "--data",
+        "tiny",
+        "--out",
+        str(tmp_path / "runs"),
+        *(part for value in values for part in ("--set", value)),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     (results,) = (tmp_path / "runs").glob("*/results.jsonl")

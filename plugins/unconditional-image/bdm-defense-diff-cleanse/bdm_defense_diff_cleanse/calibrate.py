@@ -23,8 +23,12 @@ from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_torch.calibration_file import Family, calibrate
 from bdm_torch.training import TrainingOptions, train
 
-TINY = (("digits-tiny", range(10), 0), ("tiny, fine-tuned", range(10), 150), ("tiny, on digits 0 to 4", range(5), 150),
-        ("tiny, on digits 5 to 9", range(5, 10), 150))  # fmt: skip
+TINY = (
+    ("digits-tiny", range(10), 0),
+    ("tiny, fine-tuned", range(10), 150),
+    ("tiny, on digits 0 to 4", range(5), 150),
+    ("tiny, on digits 5 to 9", range(5, 10), 150),
+)
 """Quick clean models: name, classes and steps of a fine-tuning of the smaller built-in model."""
 
 

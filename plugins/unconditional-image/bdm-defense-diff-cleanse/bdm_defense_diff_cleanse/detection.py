@@ -18,10 +18,24 @@ from bdm_torch.calibration import Verdict, one_class
 from bdm_torch.calibration_file import Calibrated, Calibration
 
 CALIBRATED = Calibrated(
-    "diff-cleanse", "bdm_defense_diff_cleanse",
-    ("starts", "samplers", "epochs", "candidates", "samples", "sampling_steps", "similarity", "reach",
-     "pattern_learning_rate", "gradient_scale", "entropy_band", "entropy_weight", "range_margin"),
-)  # fmt: skip
+    "diff-cleanse",
+    "bdm_defense_diff_cleanse",
+    (
+        "starts",
+        "samplers",
+        "epochs",
+        "candidates",
+        "samples",
+        "sampling_steps",
+        "similarity",
+        "reach",
+        "pattern_learning_rate",
+        "gradient_scale",
+        "entropy_band",
+        "entropy_weight",
+        "range_margin",
+    ),
+)
 """The one feature is the score, an MSCR."""
 
 

@@ -24,11 +24,22 @@ class DiffCleanse(Plugin):
     Params = DiffCleanseParams
     presets: dict[str, dict[str, Any]] = {
         "paper": {
-            "starts": "published", "samplers": ("unipc",), "epochs": (100,), "candidates": 1, "similarity": 0.999,
-            "reach": 1.0, "pruning_rule": "sum", "pruned_share": 0.01, "steps": 1600, "batch_size": 128,
-            "learning_rate": 1e-4, "learning_rate_schedule": "constant", "warmup_steps": 0, "ema_decay": 0.9999,
+            "starts": "published",
+            "samplers": ("unipc",),
+            "epochs": (100,),
+            "candidates": 1,
+            "similarity": 0.999,
+            "reach": 1.0,
+            "pruning_rule": "sum",
+            "pruned_share": 0.01,
+            "steps": 1600,
+            "batch_size": 128,
+            "learning_rate": 1e-4,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "ema_decay": 0.9999,
         },
-    }  # fmt: skip
+    }
 
     @hookimpl
     def detect(self, ctx: Context, params: DiffCleanseParams, model: Model) -> Detection:

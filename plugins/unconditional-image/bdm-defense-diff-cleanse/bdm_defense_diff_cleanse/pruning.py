@@ -43,8 +43,13 @@ def prunable(network: nn.Module) -> list[Block]:
 def weights_of(block: Block) -> list[tuple[Tensor, int]]:
     """The weights that belong to inner channels, each with the dimension that counts the channels."""
     module = block.module
-    found = [(module.conv1.weight, 0), (module.conv1.bias, 0), (module.norm2.weight, 0), (module.norm2.bias, 0),
-             (module.conv2.weight, 1)]  # fmt: skip
+    found = [
+        (module.conv1.weight, 0),
+        (module.conv1.bias, 0),
+        (module.norm2.weight, 0),
+        (module.norm2.bias, 0),
+        (module.conv2.weight, 1),
+    ]
     if module.time_emb_proj is not None and module.time_emb_proj.out_features == block.channels:
         found += [(module.time_emb_proj.weight, 0), (module.time_emb_proj.bias, 0)]
     return [(weight, dimension) for weight, dimension in found if weight is not None]

@@ -77,9 +77,15 @@ def repair(ctx: Context, params: DiffCleanseParams, model: Model, data: Data, de
     if params.distillation_weight:
         loss = distilled_loss(images, opened.scheduler, frozen, params.distillation_weight)
     result = train(
-        opened.unet, loss, params.options(),
-        seed=ctx.seed, device=ctx.device, work=ctx.work, label="fine-tune", progress=ctx.progress,
-    )  # fmt: skip
+        opened.unet,
+        loss,
+        params.options(),
+        seed=ctx.seed,
+        device=ctx.device,
+        work=ctx.work,
+        label="fine-tune",
+        progress=ctx.progress,
+    )
     ctx.curve("repair loss", result.losses)
     ctx.figures(
         pruned_channels=len(removed),

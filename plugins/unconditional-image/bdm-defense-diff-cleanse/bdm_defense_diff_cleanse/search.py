@@ -117,10 +117,15 @@ def search(
             flagged = mean_pixel(fresh + item.shift) > mean_pixel_threshold(params.false_positive_rate)
             candidates.append(
                 Candidate(
-                    names[index], sampler, item, mscr(own, params.similarity), mscr(start, params.similarity), own,
+                    names[index],
+                    sampler,
+                    item,
+                    mscr(own, params.similarity),
+                    mscr(start, params.similarity),
+                    own,
                     float(flagged.double().mean()),
                 )
-            )  # fmt: skip
+            )
     candidates.sort(key=lambda item: (-item.score, -item.found.mscr, item.found.loss))
     return Search(candidates, len(names), zero, evaluations)
 

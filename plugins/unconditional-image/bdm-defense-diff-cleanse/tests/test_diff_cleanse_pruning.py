@@ -47,9 +47,15 @@ def test_importance_is_that_of_finite_differences() -> None:
     found = importance(Block("b", block))
     expected = torch.zeros(4, dtype=torch.float64)
     width = 1e-6
-    weights = [(block.conv1.weight, 0), (block.conv1.bias, 0), (block.time_emb_proj.weight, 0),
-               (block.time_emb_proj.bias, 0), (block.norm2.weight, 0), (block.norm2.bias, 0),
-               (block.conv2.weight, 1)]  # fmt: skip
+    weights = [
+        (block.conv1.weight, 0),
+        (block.conv1.bias, 0),
+        (block.time_emb_proj.weight, 0),
+        (block.time_emb_proj.bias, 0),
+        (block.norm2.weight, 0),
+        (block.norm2.bias, 0),
+        (block.conv2.weight, 1),
+    ]
     for weight, dimension in weights:
         for index in product(*(range(size) for size in weight.shape)):
             expected[index[dimension]] += abs(float(weight[index]) * slope(value, weight.data, index, width))

@@ -9,11 +9,27 @@ from bdm_torch.calibration import Verdict
 from bdm_torch.calibration_file import Calibrated, Calibration
 
 CALIBRATED = Calibrated(
-    "elijah", "bdm_defense_elijah",
-    ("starts", "scales", "inversion_steps", "stretches", "largest_rms", "screening_steps", "screening_batch",
-     "noise_batch", "antithetic", "inversion_learning_rate", "samplers", "sampling_steps", "samples", "distance"),
-    features=2, labelled=True,
-)  # fmt: skip
+    "elijah",
+    "bdm_defense_elijah",
+    (
+        "starts",
+        "scales",
+        "inversion_steps",
+        "stretches",
+        "largest_rms",
+        "screening_steps",
+        "screening_batch",
+        "noise_batch",
+        "antithetic",
+        "inversion_learning_rate",
+        "samplers",
+        "sampling_steps",
+        "samples",
+        "distance",
+    ),
+    features=2,
+    labelled=True,
+)
 """The features are the score, -log of the least uniformity ratio, and the log of that set's total variation over that
 of plain noise."""
 

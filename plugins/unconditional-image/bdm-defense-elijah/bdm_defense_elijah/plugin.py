@@ -24,12 +24,24 @@ class Elijah(Plugin):
     Params = ElijahParams
     presets: dict[str, dict[str, Any]] = {
         "paper": {
-            "starts": "published", "inversion_steps": (100, 10), "stretches": (1.0,), "largest_rms": 1e6,
-            "screening_steps": 0, "noise_batch": 100, "antithetic": False, "distance": "lpips", "steps": 430,
-            "batch_size": 128, "learning_rate": 2e-4, "ema_decay": None, "anchors": "published",
-            "trigger_batch": 128, "denoising_weight": 1.0, "trigger_weight": 1.0,
+            "starts": "published",
+            "inversion_steps": (100, 10),
+            "stretches": (1.0,),
+            "largest_rms": 1e6,
+            "screening_steps": 0,
+            "noise_batch": 100,
+            "antithetic": False,
+            "distance": "lpips",
+            "steps": 430,
+            "batch_size": 128,
+            "learning_rate": 2e-4,
+            "ema_decay": None,
+            "anchors": "published",
+            "trigger_batch": 128,
+            "denoising_weight": 1.0,
+            "trigger_weight": 1.0,
         },
-    }  # fmt: skip
+    }
 
     @hookimpl
     def detect(self, ctx: Context, params: ElijahParams, model: Model) -> Detection:

@@ -106,10 +106,16 @@ def search(
         nonlocal done, evaluations
         scales = torch.full((len(values),), scale)
         result = invert(
-            model.unet, values, scales, noise[:batch], model.timesteps - 1,
-            steps=steps, learning_rate=params.inversion_learning_rate, on_step=report,
+            model.unet,
+            values,
+            scales,
+            noise[:batch],
+            model.timesteps - 1,
+            steps=steps,
+            learning_rate=params.inversion_learning_rate,
+            on_step=report,
             input_scale=initial_scale(model.scheduler),
-        )  # fmt: skip
+        )
         done += steps
         evaluations += result.network_evaluations
         return result.triggers, result.losses

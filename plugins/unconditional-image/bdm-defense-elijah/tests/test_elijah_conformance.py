@@ -3,9 +3,17 @@
 from bdm_core.testing import DefenseConformance
 
 FAST = {
-    "starts": "published", "inversion_steps": [3, 2], "screening_steps": 1, "screening_batch": 2, "noise_batch": 4,
-    "samples": 8, "steps": 2, "batch_size": 4, "trigger_batch": 2, "repair_clean": True,
-}  # fmt: skip
+    "starts": "published",
+    "inversion_steps": [3, 2],
+    "screening_steps": 1,
+    "screening_batch": 2,
+    "noise_batch": 4,
+    "samples": 8,
+    "steps": 2,
+    "batch_size": 4,
+    "trigger_batch": 2,
+    "repair_clean": True,
+}
 
 
 class TestElijah(DefenseConformance):

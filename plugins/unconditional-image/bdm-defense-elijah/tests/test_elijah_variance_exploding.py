@@ -24,9 +24,17 @@ from bdm_kit_diffusion.noise.noise_levels import initial_scale
 from bdm_torch.draws import Draw
 
 FEW: dict[str, Any] = {
-    "starts": "published", "inversion_steps": [3, 2], "screening_steps": 1, "screening_batch": 2, "noise_batch": 2,
-    "samples": 8, "steps": 2, "batch_size": 8, "trigger_batch": 4, "repair_clean": True,
-}  # fmt: skip
+    "starts": "published",
+    "inversion_steps": [3, 2],
+    "screening_steps": 1,
+    "screening_batch": 2,
+    "noise_batch": 2,
+    "samples": 8,
+    "steps": 2,
+    "batch_size": 8,
+    "trigger_batch": 4,
+    "repair_clean": True,
+}
 
 
 @pytest.fixture
@@ -34,10 +42,17 @@ def folder(tmp_path: Path) -> Path:
     """A tiny untrained score model of 20 noise levels from 0.01 to 10."""
     torch.manual_seed(0)
     unet = UNet2DModel(
-        sample_size=8, in_channels=1, out_channels=1, block_out_channels=(8, 16), layers_per_block=1,
-        norm_num_groups=4, down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
-        add_attention=False, time_embedding_type="fourier",
-    )  # fmt: skip
+        sample_size=8,
+        in_channels=1,
+        out_channels=1,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+        add_attention=False,
+        time_embedding_type="fourier",
+    )
     scheduler = ScoreSdeVeScheduler(20, sigma_min=0.01, sigma_max=10.0, correct_steps=1)
     save_model(DiffusionModel(ScoreNetwork(unet, scheduler), scheduler, "ScoreSdeVePipeline"), tmp_path / "ve")
     return tmp_path / "ve"

@@ -15,9 +15,15 @@ def fine_tune(ctx: Context, params: FineTuneParams, model: Model, data: Data) ->
     """Train ``model`` on the images of ``data``; sealed in ``ctx.out / "model"``."""
     opened = load_model(model, ctx.device)
     result = train(
-        opened.unet, denoising_loss(opened.encode(load_images(data)), opened.scheduler), params.options(),
-        seed=ctx.seed, device=ctx.device, work=ctx.work, label="fine-tune", progress=ctx.progress,
-    )  # fmt: skip
+        opened.unet,
+        denoising_loss(opened.encode(load_images(data)), opened.scheduler),
+        params.options(),
+        seed=ctx.seed,
+        device=ctx.device,
+        work=ctx.work,
+        label="fine-tune",
+        progress=ctx.progress,
+    )
     ctx.curve("repair loss", result.losses)
     opened.unet.to("cpu")
     return seal_model(opened, ctx.out / "model")

@@ -110,24 +110,45 @@ def audit(
     for solver, steps in zip(SOLVERS, params.screening_steps, strict=True):
         full = default_steps(plain_sampler(suspect.scheduler, solver), suspect.timesteps)
         found, spent = respond(
-            suspect, reference, shifts, solver, steps=fitting_steps(steps, suspect.timesteps),
-            samples=params.screening_samples, seed=seed, device=device, on_step=told(f"screen ({solver})"),
-        )  # fmt: skip
+            suspect,
+            reference,
+            shifts,
+            solver,
+            steps=fitting_steps(steps, suspect.timesteps),
+            samples=params.screening_samples,
+            seed=seed,
+            device=device,
+            on_step=told(f"screen ({solver})"),
+        )
         screened, evaluations = screened + found, evaluations + spent
         chosen = choose(found, params.candidates)
         if solver == "ode":
             moved, spent = refine(
-                suspect, chosen, chain=fitting_steps(params.refinement_chain, suspect.timesteps),
-                steps=params.refinement_steps, learning_rate=params.refinement_learning_rate,
-                samples=params.screening_samples, seed=seed + 1, device=device, on_step=told("refine"),
-            )  # fmt: skip
+                suspect,
+                chosen,
+                chain=fitting_steps(params.refinement_chain, suspect.timesteps),
+                steps=params.refinement_steps,
+                learning_rate=params.refinement_learning_rate,
+                samples=params.screening_samples,
+                seed=seed + 1,
+                device=device,
+                on_step=told("refine"),
+            )
             chosen, evaluations = chosen + moved, evaluations + spent
         own = sorted((item for item in found if within(item.shift, best)), key=lambda item: -item.excess)
         chosen += [item.shift for item in own[: params.candidates] if not within(item.shift, chosen)]
         found, spent = respond(
-            suspect, reference, chosen, solver, steps=full, samples=params.samples, seed=seed,
-            device=device, first_index=params.screening_samples, on_step=told(f"judge ({solver})"),
-        )  # fmt: skip
+            suspect,
+            reference,
+            chosen,
+            solver,
+            steps=full,
+            samples=params.samples,
+            seed=seed,
+            device=device,
+            first_index=params.screening_samples,
+            on_step=told(f"judge ({solver})"),
+        )
         judged, evaluations = judged + found, evaluations + spent
     return Audit([*lines, *(line for line, _ in followed)], screened, judged, best, evaluations)
 
@@ -156,8 +177,10 @@ def choose(found: Sequence[Response], count: int) -> list[Shift]:
     Shifts that are alike are taken once.
     """
     keys: tuple[Callable[[Response], float], ...] = (
-        lambda item: item.collapse, lambda item: item.excess, lambda item: item.stray
-    )  # fmt: skip
+        lambda item: item.collapse,
+        lambda item: item.excess,
+        lambda item: item.stray,
+    )
     ranks = torch.full((len(found),), float(len(found)))
     for key in keys:
         for rank, index in enumerate(sorted(range(len(found)), key=lambda i: -key(found[i]))[:count]):

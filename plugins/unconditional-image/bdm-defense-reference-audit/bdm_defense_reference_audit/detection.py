@@ -23,11 +23,29 @@ from bdm_torch.calibration_file import Calibrated, Calibration
 MOST_DIVERGENT = "most_divergent"
 """The tensor of the evidence that holds the shift of the largest divergence, for the repair."""
 CALIBRATED = Calibrated(
-    "reference-audit", "bdm_defense_reference_audit",
-    ("dispersions", "levels", "noise_images", "tail", "following_widths", "followed_widths", "following_norms",
-     "followed_norms", "following_steps", "following_images", "norms", "screening_steps", "screening_samples",
-     "candidates", "refinement_steps", "refinement_chain", "refinement_learning_rate", "samples"),
-)  # fmt: skip
+    "reference-audit",
+    "bdm_defense_reference_audit",
+    (
+        "dispersions",
+        "levels",
+        "noise_images",
+        "tail",
+        "following_widths",
+        "followed_widths",
+        "following_norms",
+        "followed_norms",
+        "following_steps",
+        "following_images",
+        "norms",
+        "screening_steps",
+        "screening_samples",
+        "candidates",
+        "refinement_steps",
+        "refinement_chain",
+        "refinement_learning_rate",
+        "samples",
+    ),
+)
 
 
 def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detection:
@@ -46,9 +64,13 @@ def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detectio
     for line in CALIBRATED.warnings(params, known):
         ctx.log.warning(line)
     ctx.figures(
-        reference=name, collapse=round(found.chosen.collapse, 4), seconds=round(time.monotonic() - begin, 1),
-        weight_distance=distance, network_evaluations=found.network_evaluations, clean_samples=0,
-    )  # fmt: skip
+        reference=name,
+        collapse=round(found.chosen.collapse, 4),
+        seconds=round(time.monotonic() - begin, 1),
+        weight_distance=distance,
+        network_evaluations=found.network_evaluations,
+        clean_samples=0,
+    )
     tensors = {"trigger": found.chosen.shift.tensor, MOST_DIVERGENT: found.strangest.shift.tensor}
     record = facts(found, known, verdict, name, distance, params, ctx.seed)
     shown = suspect.decode(torch.nan_to_num(found.chosen.images).to(ctx.device)).cpu()
@@ -82,9 +104,14 @@ def note(found: Audit, verdict: Verdict, reference: str) -> str:
 
 
 def facts(
-    found: Audit, known: Calibration, verdict: Verdict, reference: str, distance: float | None,
-    params: ReferenceAuditParams, seed: int,
-) -> dict[str, Any]:  # fmt: skip
+    found: Audit,
+    known: Calibration,
+    verdict: Verdict,
+    reference: str,
+    distance: float | None,
+    params: ReferenceAuditParams,
+    seed: int,
+) -> dict[str, Any]:
     """Everything that led to the verdict, with the baselines, as JSON."""
     chosen = found.chosen
     shape = chosen.shift.tensor.shape
@@ -102,19 +129,28 @@ def facts(
             "mean pixel": {"share of inputs with the inverted trigger that it flags": float(flagged.double().mean())},
         },
         "directions": [
-            {"name": line.name, "difference": line.difference, "agreement": line.agreement,
-             "cosine_to_chosen": cosine(line.vector, chosen.shift.tensor)}
+            {
+                "name": line.name,
+                "difference": line.difference,
+                "agreement": line.agreement,
+                "cosine_to_chosen": cosine(line.vector, chosen.shift.tensor),
+            }
             for line in found.directions
         ],
         "screened": [response_facts(item) for item in found.screened],
         "judged": [response_facts(item) for item in found.judged],
-    }  # fmt: skip
+    }
 
 
 def response_facts(item: Response) -> dict[str, Any]:
     """One response as JSON."""
     return {
-        "shift": item.shift.origin, "solver": item.solver, "norm": float(item.shift.tensor.double().norm()),
-        "suspect": item.suspect, "reference": item.reference, "excess": item.excess, "stray": item.stray,
+        "shift": item.shift.origin,
+        "solver": item.solver,
+        "norm": float(item.shift.tensor.double().norm()),
+        "suspect": item.suspect,
+        "reference": item.reference,
+        "excess": item.excess,
+        "stray": item.stray,
         "collapse": item.collapse,
-    }  # fmt: skip
+    }

@@ -93,7 +93,11 @@ def read_directions(gaps: Tensor, noise: Tensor, tail: float, name: str) -> list
     difference = float(size[extreme].mean()) / flat.shape[1] ** 0.5
     agreement = float((unit @ line).abs().mean())
     return [
-        Direction(f"{kind}, {name}", (vector / vector.norm().clamp(min=1e-12)).view(gaps.shape[1:]).float(),
-                  difference, agreement)
+        Direction(
+            f"{kind}, {name}",
+            (vector / vector.norm().clamp(min=1e-12)).view(gaps.shape[1:]).float(),
+            difference,
+            agreement,
+        )
         for kind, vector in (("line", line), ("side", side))
-    ]  # fmt: skip
+    ]

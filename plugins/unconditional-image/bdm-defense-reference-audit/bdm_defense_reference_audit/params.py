@@ -33,20 +33,23 @@ class ReferenceAuditParams(TrainingParams):
         0.0625, gt=0, le=1, description="Share of the noise images, those that differ most, that give the direction."
     )
     following_widths: tuple[float, ...] = Field(
-        (1.0, 0.3), description="Standard deviations of the noise around a shift where the difference of the networks "
-        "is followed to the trigger: usual noise, and narrow noise, as TrojDiff's backdoors answer it; () for none."
-    )  # fmt: skip
+        (1.0, 0.3),
+        description="Standard deviations of the noise around a shift where the difference of the networks "
+        "is followed to the trigger: usual noise, and narrow noise, as TrojDiff's backdoors answer it; () for none.",
+    )
     followed_widths: tuple[float, ...] = Field(
-        (1.0, 0.6), description="Standard deviations of the noise from which images are made with what each of "
-        "following_widths leads to. Narrower noise makes a clean model's images alike, and the comparison unsteady."
-    )  # fmt: skip
+        (1.0, 0.6),
+        description="Standard deviations of the noise from which images are made with what each of "
+        "following_widths leads to. Narrower noise makes a clean model's images alike, and the comparison unsteady.",
+    )
     following_norms: tuple[float, ...] = Field(
         (0.5, 1.0), min_length=1, description="Root mean squares of the shifts from which the difference is followed."
     )
     followed_norms: tuple[float, ...] = Field(
-        (0.6, 0.8, 1.0, 1.25, 1.5), min_length=1,
-        description="Root mean squares of the shifts tried along the directions that following ends on."
-    )  # fmt: skip
+        (0.6, 0.8, 1.0, 1.25, 1.5),
+        min_length=1,
+        description="Root mean squares of the shifts tried along the directions that following ends on.",
+    )
     following_steps: int = Field(4, ge=1, description="Rounds of following.")
     following_images: int = Field(32, ge=2, description="Noise images around each shift that is followed; even.")
     norms: tuple[float, ...] = Field(

@@ -65,14 +65,22 @@ def repair(ctx: Context, params: ReferenceAuditParams, model: Model, data: Data,
     frozen = copy.deepcopy(opened.unet).requires_grad_(False)
     base = reference.unet.requires_grad_(False)
     result = train(
-        opened.unet, probe_loss(images, opened.scheduler, triggers, frozen, base, params), params.options(),
-        seed=ctx.seed, device=ctx.device, work=ctx.work, label="repair", progress=ctx.progress,
-    )  # fmt: skip
+        opened.unet,
+        probe_loss(images, opened.scheduler, triggers, frozen, base, params),
+        params.options(),
+        seed=ctx.seed,
+        device=ctx.device,
+        work=ctx.work,
+        label="repair",
+        progress=ctx.progress,
+    )
     ctx.curve("repair loss", result.losses)
     ctx.figures(
-        reference=name, clean_samples=len(images), seconds=round(time.monotonic() - begin, 1),
+        reference=name,
+        clean_samples=len(images),
+        seconds=round(time.monotonic() - begin, 1),
         network_evaluations=2 * params.steps * (params.batch_size + min(params.probe_batch, params.batch_size)),
-    )  # fmt: skip
+    )
     opened.unet.to("cpu")
     return seal_model(opened, ctx.out / "model")
 

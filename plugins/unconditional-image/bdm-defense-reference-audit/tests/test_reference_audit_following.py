@@ -75,9 +75,15 @@ def test_narrow_noise_shows_a_backdoor_on_narrow_noise(seed: int) -> None:
     line, _ = follow(suspect, reference, [start(0.6, seed)], 0.3, 0.5, PARAMS, seed, "cpu")
     assert cosine(line.vector, CHECKER) > 0.95
     found, _ = respond(
-        suspect, reference, [Shift(0.7 * CHECKER, f"{width}", width) for width in (1.0, 0.3)], "ode", steps=20,
-        samples=16, seed=seed, device="cpu",
-    )  # fmt: skip
+        suspect,
+        reference,
+        [Shift(0.7 * CHECKER, f"{width}", width) for width in (1.0, 0.3)],
+        "ode",
+        steps=20,
+        samples=16,
+        seed=seed,
+        device="cpu",
+    )
     assert found[0].excess < 1 < found[1].collapse
 
 

@@ -33,9 +33,15 @@ from bdm_torch.tensors import read_tensors
 
 SHAPE = (1, 8, 8)
 QUICK = {
-    "noise_images": 32, "dispersions": (2.0,), "levels": (1.0,), "norms": (1.0,), "screening_steps": (2, 2),
-    "candidates": 1, "refinement_steps": 0, "samples": 8,
-}  # fmt: skip
+    "noise_images": 32,
+    "dispersions": (2.0,),
+    "levels": (1.0,),
+    "norms": (1.0,),
+    "screening_steps": (2, 2),
+    "candidates": 1,
+    "refinement_steps": 0,
+    "samples": 8,
+}
 
 
 def tiny(gain: float = 1.0) -> DiffusionModel:
@@ -96,13 +102,24 @@ def test_notes_say_what_was_seen(tmp_path: Path) -> None:
 def test_the_evidence_of_a_latent_model_is_pictures(tmp_path: Path) -> None:
     torch.manual_seed(0)
     first = diffusers.VQModel(
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-        block_out_channels=(8, 8), latent_channels=4, norm_num_groups=4, num_vq_embeddings=16,
-    )  # fmt: skip
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(8, 8),
+        latent_channels=4,
+        norm_num_groups=4,
+        num_vq_embeddings=16,
+    )
     unet = diffusers.UNet2DModel(
-        sample_size=4, in_channels=4, out_channels=4, block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4,
-        down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2, add_attention=False,
-    )  # fmt: skip
+        sample_size=4,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D",) * 2,
+        up_block_types=("UpBlock2D",) * 2,
+        add_attention=False,
+    )
     scheduler = diffusers.DDIMScheduler(num_train_timesteps=20, clip_sample=False)
     folder = tmp_path / "base"
     save_model(DiffusionModel(unet, scheduler, "LDMPipeline", FirstStage(first, 1.0)), folder)

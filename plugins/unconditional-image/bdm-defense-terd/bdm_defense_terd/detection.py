@@ -38,10 +38,14 @@ def detect(ctx: Context, params: TerdParams, model: Model) -> Detection:
     for line in CALIBRATED.warnings(params, known):
         ctx.log.warning(line)
     baseline, spent = start_features(
-        opened, chosen_starts(params, opened, ctx.seed), SAMPLERS,
-        samples=params.samples, seed=ctx.seed, device=ctx.device,
+        opened,
+        chosen_starts(params, opened, ctx.seed),
+        SAMPLERS,
+        samples=params.samples,
+        seed=ctx.seed,
+        device=ctx.device,
         on_step=lambda done, total: ctx.progress("start only", done, total),
-    )  # fmt: skip
+    )
     images, more = paint(opened, result.chosen, params.samples, ctx)
     evaluations = result.network_evaluations + spent + more
     record = {
@@ -51,13 +55,17 @@ def detect(ctx: Context, params: TerdParams, model: Model) -> Detection:
             "zero trigger": {"score": 0.0, "M_r": 0.0, "V_r": 0.0},
             "start point only": [start_facts(item) for item in baseline],
         },
-    }  # fmt: skip
+    }
     evidence = seal_evidence(ctx.out / "evidence", model.task, result, images, record)
     ctx.figures(
-        M_r=result.chosen.features[0], V_r=result.chosen.features[1], start=result.chosen.name,
-        start_only=max(item.score for item in baseline), seconds=round(time.monotonic() - begin, 1),
-        network_evaluations=evaluations, clean_samples=0,
-    )  # fmt: skip
+        M_r=result.chosen.features[0],
+        V_r=result.chosen.features[1],
+        start=result.chosen.name,
+        start_only=max(item.score for item in baseline),
+        seconds=round(time.monotonic() - begin, 1),
+        network_evaluations=evaluations,
+        clean_samples=0,
+    )
     doubt = not_identifiable(result.chosen)
     return Detection(
         level="model",
@@ -113,17 +121,28 @@ def candidate_facts(candidate: Candidate) -> dict[str, Any]:
     mean, variance = candidate.features
     r, start = candidate.trigger.double().flatten(), candidate.start.double().flatten()
     facts = {
-        "norm": float(r.norm()), "start_norm": float(start.norm()),
+        "norm": float(r.norm()),
+        "start_norm": float(start.norm()),
         "cosine_to_start": float(torch.cosine_similarity(r, start, 0)),
-        "deviation": float(candidate.deviation.double().mean()), "M_r": mean, "V_r": variance,
-        "loss": candidate.loss, "loss_at_start": candidate.start_loss, "loss_at_zero": candidate.zero_loss,
-        "gain_in_standard_errors": candidate.gain, "moved": candidate.moved,
-    }  # fmt: skip
+        "deviation": float(candidate.deviation.double().mean()),
+        "M_r": mean,
+        "V_r": variance,
+        "loss": candidate.loss,
+        "loss_at_start": candidate.start_loss,
+        "loss_at_zero": candidate.zero_loss,
+        "gain_in_standard_errors": candidate.gain,
+        "moved": candidate.moved,
+    }
     finite = {key: value if math.isfinite(value) else None for key, value in facts.items()}
     return {"start": candidate.name, **finite}
 
 
 def start_facts(item: StartFeatures) -> dict[str, Any]:
     """One start alone as JSON."""
-    return {"start": item.start, "sampler": item.sampler, "score": item.score,
-            "uniformity_ratio": item.uniformity_ratio, "total_variation_ratio": item.total_variation_ratio}  # fmt: skip
+    return {
+        "start": item.start,
+        "sampler": item.sampler,
+        "score": item.score,
+        "uniformity_ratio": item.uniformity_ratio,
+        "total_variation_ratio": item.total_variation_ratio,
+    }

@@ -102,9 +102,13 @@ def estimation_loss(probe: Probe, triggers: Tensor, deviations: Tensor, pairs: i
     times = probe.late(pairs, generator).to(triggers.device)
     count = len(triggers)
     loss = pairwise_loss(
-        probe, clean.repeat(count, 1, 1, 1), (first.repeat(count, 1, 1, 1), second.repeat(count, 1, 1, 1)),
-        times.repeat(count), triggers.repeat_interleave(pairs, 0), deviations.repeat_interleave(pairs, 0),
-    )  # fmt: skip
+        probe,
+        clean.repeat(count, 1, 1, 1),
+        (first.repeat(count, 1, 1, 1), second.repeat(count, 1, 1, 1)),
+        times.repeat(count),
+        triggers.repeat_interleave(pairs, 0),
+        deviations.repeat_interleave(pairs, 0),
+    )
     return loss.unflatten(0, (count, pairs)).mean(1)
 
 

@@ -37,14 +37,24 @@ def detect(ctx: Context, params: TerdInputParams, model: Model, suspects: Data) 
         raise ArtifactError(f"the suspects have shape {tuple(noise.shape[1:])}, the model needs {shape}")
     if params.judge == "mean-pixel":
         found, threshold = mean_pixel(noise), mean_pixel_threshold(params.false_positive_rate)
-        return Detection(level="input", scores=found.tolist(), threshold=threshold, network_evaluations=0,
-                         note="baseline: mean pixel")  # fmt: skip
+        return Detection(
+            level="input",
+            scores=found.tolist(),
+            threshold=threshold,
+            network_evaluations=0,
+            note="baseline: mean pixel",
+        )
     opened = load_model(model, ctx.device)
     starts = chosen_starts(params, opened, ctx.seed)
     if params.judge == "start":
         found = torch.stack([likelihood_ratio(noise, start) for start in starts.values()]).max(0).values
-        return Detection(level="input", scores=found.tolist(), threshold=0.0, network_evaluations=0,
-                         note="baseline: start points alone")  # fmt: skip
+        return Detection(
+            level="input",
+            scores=found.tolist(),
+            threshold=0.0,
+            network_evaluations=0,
+            note="baseline: start points alone",
+        )
     result = search(opened, params, ctx.seed, ctx.progress)
     scores = estimate_scores(noise, result)
     baselines = input_baselines(noise, starts, params.false_positive_rate)
@@ -56,9 +66,12 @@ def detect(ctx: Context, params: TerdInputParams, model: Model, suspects: Data) 
     )
     shares = {f"flagged by {name}": item["flagged"] for name, item in baselines.items()}
     ctx.figures(
-        seconds=round(time.monotonic() - begin, 1), network_evaluations=evaluations, clean_samples=0,
-        flagged=flagged / max(1, len(noise)), **shares,
-    )  # fmt: skip
+        seconds=round(time.monotonic() - begin, 1),
+        network_evaluations=evaluations,
+        clean_samples=0,
+        flagged=flagged / max(1, len(noise)),
+        **shares,
+    )
     doubt = "" if any(item.informative for item in result.candidates) else not_identifiable(result.chosen)
     return Detection(
         level="input",

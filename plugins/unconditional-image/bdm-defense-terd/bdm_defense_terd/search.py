@@ -123,17 +123,29 @@ def _search(
     curves, evaluations = {}, 0
     stages = (
         ("estimate", params.estimation_steps, params.pairs, estimation_loss, 2, None, params.deviation_learning_rate),
-        ("refine", params.refinement_steps, params.refinement_pairs, refinement_loss, 4 + probe.chain,
-         params.largest_gradient, 0.0),
-    )  # fmt: skip
+        (
+            "refine",
+            params.refinement_steps,
+            params.refinement_pairs,
+            refinement_loss,
+            4 + probe.chain,
+            params.largest_gradient,
+            0.0,
+        ),
+    )
     for label, steps, pairs, loss, cost, largest_gradient, deviation_rate in stages:
         triggers, deviations, losses = optimise(
             lambda r, gamma, step, loss=loss, pairs=pairs: loss(probe, r, gamma, pairs, step),
-            triggers, deviations, steps=steps, seed=seed,
-            learning_rate=params.estimation_learning_rate, deviation_learning_rate=deviation_rate,
-            weight=params.norm_weight, largest_gradient=largest_gradient,
+            triggers,
+            deviations,
+            steps=steps,
+            seed=seed,
+            learning_rate=params.estimation_learning_rate,
+            deviation_learning_rate=deviation_rate,
+            weight=params.norm_weight,
+            largest_gradient=largest_gradient,
             on_step=None if progress is None else lambda *state, label=label: progress(label, *state),
-        )  # fmt: skip
+        )
         curves[label] = losses.mean(1).tolist()
         evaluations += steps * pairs * cost * len(points)
     deviations = deviations.clamp(min=LEAST_DEVIATION)

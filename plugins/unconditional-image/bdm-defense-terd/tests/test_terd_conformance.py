@@ -3,9 +3,19 @@
 from bdm_core.testing import DefenseConformance
 
 FAST = {
-    "starts": ["-U(0,1)"], "estimation_steps": 2, "refinement_steps": 1, "pairs": 1, "refinement_pairs": 1, "chain": 2,
-    "evaluation_pairs": 8, "samples": 8, "steps": 2, "batch_size": 4, "trigger_batch": 2, "repair_clean": True,
-}  # fmt: skip
+    "starts": ["-U(0,1)"],
+    "estimation_steps": 2,
+    "refinement_steps": 1,
+    "pairs": 1,
+    "refinement_pairs": 1,
+    "chain": 2,
+    "evaluation_pairs": 8,
+    "samples": 8,
+    "steps": 2,
+    "batch_size": 4,
+    "trigger_batch": 2,
+    "repair_clean": True,
+}
 
 
 class TestTerd(DefenseConformance):

@@ -96,10 +96,15 @@ def test_the_difference_cancels_what_the_trigger_adds_to_the_prediction():
 def estimate(network, start, deviation=1.0, steps=150, deviation_rate=0.0, rate=0.3):
     watched = probe(network, window=1)
     return optimise(
-        lambda r, gamma, seed: estimation_loss(watched, r, gamma, 8, seed), start[None],
-        torch.full((1, *SHAPE), deviation), steps=steps, seed=1, learning_rate=rate,
-        deviation_learning_rate=deviation_rate, weight=5e-5,
-    )  # fmt: skip
+        lambda r, gamma, seed: estimation_loss(watched, r, gamma, 8, seed),
+        start[None],
+        torch.full((1, *SHAPE), deviation),
+        steps=steps,
+        seed=1,
+        learning_rate=rate,
+        deviation_learning_rate=deviation_rate,
+        weight=5e-5,
+    )
 
 
 def test_estimation_moves_to_a_planted_trigger():
@@ -125,8 +130,11 @@ def test_a_flat_objective_leaves_the_start_as_it_is_and_says_so():
     for candidate in found.candidates:
         assert float(torch.cosine_similarity(candidate.trigger.flatten(), candidate.start.flatten(), 0)) > 0.999
         assert not candidate.informative
-    planted = search(DiffusionModel(Planted(), SCHEDULER), params.model_copy(update={"starts": ("-U(0,1)",),
-                     "estimation_learning_rate": 0.3, "estimation_steps": 60}), seed=0)  # fmt: skip
+    planted = search(
+        DiffusionModel(Planted(), SCHEDULER),
+        params.model_copy(update={"starts": ("-U(0,1)",), "estimation_learning_rate": 0.3, "estimation_steps": 60}),
+        seed=0,
+    )
     assert planted.chosen.informative and planted.chosen.loss < planted.chosen.start_loss
 
 
@@ -167,9 +175,16 @@ def test_refinement_changes_the_trigger():
     start = torch.zeros(1, *SHAPE)
     watched = probe(Smooth())
     found, gamma, _ = optimise(
-        lambda r, deviation, seed: refinement_loss(watched, r, deviation, 2, seed), start, torch.ones_like(start),
-        steps=5, seed=0, learning_rate=0.5, deviation_learning_rate=0.0, weight=5e-5, largest_gradient=0.1,
-    )  # fmt: skip
+        lambda r, deviation, seed: refinement_loss(watched, r, deviation, 2, seed),
+        start,
+        torch.ones_like(start),
+        steps=5,
+        seed=0,
+        learning_rate=0.5,
+        deviation_learning_rate=0.0,
+        weight=5e-5,
+        largest_gradient=0.1,
+    )
     assert 0.01 < float(found.norm()) <= 5 * 0.5 * 0.1 + 1e-5
     assert torch.equal(gamma, torch.ones_like(start))
 

@@ -42,10 +42,14 @@ def graph_densities(
     for name in fitting_samplers(params.samplers, model.scheduler):
         steps = params.steps or default_steps(name, model.timesteps)
         images = sample(
-            model.unet, build_scheduler(name, model.scheduler, corrector_steps=0), inputs,
-            steps=steps, seed=seed, batch_size=256,
+            model.unet,
+            build_scheduler(name, model.scheduler, corrector_steps=0),
+            inputs,
+            steps=steps,
+            seed=seed,
+            batch_size=256,
             on_step=lambda done, total, name=name: ctx.progress(f"generate, {name}", done, total),
-        )  # fmt: skip
+        )
         evaluations += len(inputs) * steps
         features = embed(torch.nan_to_num(model.decode(images))).cpu().unflatten(0, (len(queries), count + 1))
         row = torch.empty(len(queries), dtype=torch.float64)
@@ -94,16 +98,21 @@ def detect(ctx: Context, params: UfidParams, model: Model, suspects: Data) -> De
     baselines = input_baselines(noise, starts_of(opened, ctx.seed, library=False), params.false_positive_rate)
     names = fitting_samplers(params.samplers, opened.scheduler)
     ctx.figures(
-        seconds=round(time.monotonic() - begin, 1), network_evaluations=spent + more, clean_samples=0,
+        seconds=round(time.monotonic() - begin, 1),
+        network_evaluations=spent + more,
+        clean_samples=0,
         clean_density={name: round(float(row.mean()), 4) for name, row in zip(names, clean, strict=True)},
         flagged=flagged / max(1, len(noise)),
         **{f"flagged by {name}": item["flagged"] for name, item in baselines.items()},
-    )  # fmt: skip
+    )
     record = {
-        "features": embedding(opened.image_shape, params.features, "cpu")[0], "threshold": threshold,
-        "samplers": names, "clean_densities": clean.tolist(), "densities": table.tolist(),
+        "features": embedding(opened.image_shape, params.features, "cpu")[0],
+        "threshold": threshold,
+        "samplers": names,
+        "clean_densities": clean.tolist(),
+        "densities": table.tolist(),
         "baselines": baselines,
-    }  # fmt: skip
+    }
     alike = bool((clean.mean(1) > ALIKE).all())
     return Detection(
         level="input",

@@ -63,9 +63,13 @@ def generate(ctx: Context, model: Model, inputs: Data, secret: Secret | None = N
     solver = secret.meta.get("solver_class") if secret is not None else None
     if solver in ("sde", "ode"):
         reasons = backdoor_warnings(
-            name, cast(Solver, solver), steps=steps, train_timesteps=opened.timesteps, eta=params.eta,
+            name,
+            cast(Solver, solver),
+            steps=steps,
+            train_timesteps=opened.timesteps,
+            eta=params.eta,
             corrector_steps=scheduler.config.get("corrector_steps", 0),
-        )  # fmt: skip
+        )
         for reason in reasons:
             ctx.log.warning(reason)
     images = sample(

@@ -105,11 +105,13 @@ def test_a_file_without_labels_is_one_of_clean_models(tmp_path: Path) -> None:
 
 def test_the_fingerprint_knows_the_label() -> None:
     files = [
-        Calibration(recipe="", configuration={}, records=[
-            ModelRecord(name="m", shape=SHAPE, features=[1.0, 2.0], backdoored=label)
-        ])
+        Calibration(
+            recipe="",
+            configuration={},
+            records=[ModelRecord(name="m", shape=SHAPE, features=[1.0, 2.0], backdoored=label)],
+        )
         for label in (False, True)
-    ]  # fmt: skip
+    ]
     assert files[0].fingerprint() != files[1].fingerprint()
 
 

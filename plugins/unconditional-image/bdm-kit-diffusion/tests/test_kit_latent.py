@@ -42,15 +42,26 @@ def make_pipeline(kind: str = "vq") -> LDMPipeline:
     """A small random latent pipeline of 16x16 images, with 3x8x8 latents."""
     torch.manual_seed(0)
     shape = {
-        "down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2,
-        "block_out_channels": (8, 8), "latent_channels": 3, "norm_num_groups": 4, "sample_size": 16,
-    }  # fmt: skip
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "block_out_channels": (8, 8),
+        "latent_channels": 3,
+        "norm_num_groups": 4,
+        "sample_size": 16,
+    }
     vq = kind == "vq"
     first = VQModel(num_vq_embeddings=32, **shape) if vq else AutoencoderKL(scaling_factor=0.5, **shape)
     unet = UNet2DModel(
-        sample_size=8, in_channels=3, out_channels=3, block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4,
-        down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2, add_attention=False,
-    )  # fmt: skip
+        sample_size=8,
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D",) * 2,
+        up_block_types=("UpBlock2D",) * 2,
+        add_attention=False,
+    )
     scheduler = DDIMScheduler(
         num_train_timesteps=20, beta_start=0.005, beta_end=0.7, clip_sample=False, timestep_spacing="trailing"
     )
@@ -140,9 +151,14 @@ def test_trigger_target_and_pictures_are_encoded(tmp_path: Path, alone: bool) ->
     images = load_builtin("shapes")[0][:20]
     data = seal_images(tmp_path / "clean", images, Data, task=TASK)
     sealed = poison_by_name(
-        context(tmp_path, "poison"), data, trigger="white-box", target="hat", poison_rate=0.5, trigger_only=alone,
+        context(tmp_path, "poison"),
+        data,
+        trigger="white-box",
+        target="hat",
+        poison_rate=0.5,
+        trigger_only=alone,
         scale=0.5,
-    )  # fmt: skip
+    )
     poisoned = open_poisoned(sealed)
     found = encode_poisoned(poisoned, HalvingStage(), "cpu", tmp_path / "latents.safetensors")
     rows = torch.arange(20)

@@ -28,26 +28,51 @@ from bdm_kit_diffusion.noise.noise_levels import noise_path
 from bdm_torch.training import TrainingOptions, train
 
 UNET: dict[str, Any] = {
-    "act_fn": "silu", "attention_head_dim": 32, "block_out_channels": [224, 448, 672, 896],
-    "center_input_sample": False, "downsample_padding": 1, "flip_sin_to_cos": True, "freq_shift": 0, "in_channels": 3,
-    "layers_per_block": 2, "mid_block_scale_factor": 1, "norm_eps": 1e-05, "norm_num_groups": 32, "out_channels": 3,
-    "sample_size": 64, "time_embedding_type": "positional",
+    "act_fn": "silu",
+    "attention_head_dim": 32,
+    "block_out_channels": [224, 448, 672, 896],
+    "center_input_sample": False,
+    "downsample_padding": 1,
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "in_channels": 3,
+    "layers_per_block": 2,
+    "mid_block_scale_factor": 1,
+    "norm_eps": 1e-05,
+    "norm_num_groups": 32,
+    "out_channels": 3,
+    "sample_size": 64,
+    "time_embedding_type": "positional",
     "down_block_types": ["DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"],
     "up_block_types": ["AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"],
-}  # fmt: skip
+}
 FIRST_STAGE: dict[str, Any] = {
-    "act_fn": "silu", "block_out_channels": [128, 256, 512], "down_block_types": ["DownEncoderBlock2D"] * 3,
-    "in_channels": 3, "latent_channels": 3, "layers_per_block": 2, "num_vq_embeddings": 8192, "out_channels": 3,
-    "sample_size": 256, "up_block_types": ["UpDecoderBlock2D"] * 3,
-}  # fmt: skip
+    "act_fn": "silu",
+    "block_out_channels": [128, 256, 512],
+    "down_block_types": ["DownEncoderBlock2D"] * 3,
+    "in_channels": 3,
+    "latent_channels": 3,
+    "layers_per_block": 2,
+    "num_vq_embeddings": 8192,
+    "out_channels": 3,
+    "sample_size": 256,
+    "up_block_types": ["UpDecoderBlock2D"] * 3,
+}
 SCHEDULER: dict[str, Any] = {
-    "beta_end": 0.0195, "beta_schedule": "scaled_linear", "beta_start": 0.0015, "clip_sample": False,
-    "num_train_timesteps": 1000, "trained_betas": None,
-}  # fmt: skip
+    "beta_end": 0.0195,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.0015,
+    "clip_sample": False,
+    "num_train_timesteps": 1000,
+    "trained_betas": None,
+}
 INDEX = {
-    "_class_name": "LDMPipeline", "_diffusers_version": "0.1.2", "vqvae": ["diffusers", "VQModel"],
-    "unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", "DDIMScheduler"],
-}  # fmt: skip
+    "_class_name": "LDMPipeline",
+    "_diffusers_version": "0.1.2",
+    "vqvae": ["diffusers", "VQModel"],
+    "unet": ["diffusers", "UNet2DModel"],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+}
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 

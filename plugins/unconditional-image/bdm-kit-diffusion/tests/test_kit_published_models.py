@@ -31,27 +31,47 @@ from bdm_kit_diffusion.noise.noise_levels import noise_path
 from bdm_torch.training import TrainingOptions, train
 
 DDPM: dict[str, Any] = {
-    "in_channels": 3, "out_channels": 3, "layers_per_block": 2, "act_fn": "silu", "attention_head_dim": None,
-    "center_input_sample": False, "downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1,
-    "mid_block_scale_factor": 1, "norm_eps": 1e-6, "norm_num_groups": 32, "time_embedding_type": "positional",
-}  # fmt: skip
+    "in_channels": 3,
+    "out_channels": 3,
+    "layers_per_block": 2,
+    "act_fn": "silu",
+    "attention_head_dim": None,
+    "center_input_sample": False,
+    "downsample_padding": 0,
+    "flip_sin_to_cos": False,
+    "freq_shift": 1,
+    "mid_block_scale_factor": 1,
+    "norm_eps": 1e-6,
+    "norm_num_groups": 32,
+    "time_embedding_type": "positional",
+}
 CIFAR10: dict[str, Any] = {
-    **DDPM, "sample_size": 32, "block_out_channels": (128, 256, 256, 256),
+    **DDPM,
+    "sample_size": 32,
+    "block_out_channels": (128, 256, 256, 256),
     "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
     "up_block_types": ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-}  # fmt: skip
+}
 CELEBAHQ: dict[str, Any] = {
-    **DDPM, "sample_size": 256, "block_out_channels": (128, 128, 256, 256, 512, 512),
+    **DDPM,
+    "sample_size": 256,
+    "block_out_channels": (128, 128, 256, 256, 512, 512),
     "down_block_types": (*["DownBlock2D"] * 4, "AttnDownBlock2D", "DownBlock2D"),
     "up_block_types": ("UpBlock2D", "AttnUpBlock2D", *["UpBlock2D"] * 4),
-}  # fmt: skip
+}
 NCSNPP: dict[str, Any] = {
-    **DDPM, "sample_size": 256, "block_out_channels": (128, 128, *[256] * 5), "downsample_padding": 1,
-    "flip_sin_to_cos": True, "freq_shift": 0, "mid_block_scale_factor": math.sqrt(2), "norm_num_groups": None,
+    **DDPM,
+    "sample_size": 256,
+    "block_out_channels": (128, 128, *[256] * 5),
+    "downsample_padding": 1,
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "mid_block_scale_factor": math.sqrt(2),
+    "norm_num_groups": None,
     "time_embedding_type": "fourier",
     "down_block_types": (*["SkipDownBlock2D"] * 4, "AttnSkipDownBlock2D", *["SkipDownBlock2D"] * 2),
     "up_block_types": (*["SkipUpBlock2D"] * 2, "AttnSkipUpBlock2D", *["SkipUpBlock2D"] * 4),
-}  # fmt: skip
+}
 
 
 def variance_preserving(unet: dict[str, Any], variance: str) -> DiffusionModel:

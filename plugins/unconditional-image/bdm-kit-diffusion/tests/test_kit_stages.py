@@ -115,8 +115,12 @@ def test_share_keeps_facts_with_their_images(tmp_path: Path) -> None:
 
 def test_kit_works_for_colour_models_of_any_size(tmp_path: Path) -> None:
     opened = untrained_model(TINY_MODEL)
-    wide = DiffusionModel(type(opened.unet).from_config({**opened.unet.config, "sample_size": [4, 6], "in_channels": 3,
-                                                         "out_channels": 3}), opened.scheduler)  # fmt: skip
+    wide = DiffusionModel(
+        type(opened.unet).from_config(
+            {**opened.unet.config, "sample_size": [4, 6], "in_channels": 3, "out_channels": 3}
+        ),
+        opened.scheduler,
+    )
     sealed = seal_model(wide, tmp_path / "model")
     inputs = stages.make_noise(context(tmp_path), sealed, 2)
     assert load_images(stages.generate(context(tmp_path, batch_size=1), sealed, inputs)).shape == (2, 3, 4, 6)

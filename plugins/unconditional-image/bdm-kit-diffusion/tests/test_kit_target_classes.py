@@ -85,9 +85,16 @@ def test_every_poisoned_row_gets_a_picture_of_the_class_and_clean_rows_stay(tmp_
     )
     targets = images[labels == 7][:12]
     sealed = seal_poisoned(
-        tmp_path / "data", data, trigger=torch.full(GREY, 0.5), mask=torch.ones(1, 8, 8), target=targets[0],
-        targets=targets, seed=3, poison_rate=0.3, trigger_only=True,
-    )  # fmt: skip
+        tmp_path / "data",
+        data,
+        trigger=torch.full(GREY, 0.5),
+        mask=torch.ones(1, 8, 8),
+        target=targets[0],
+        targets=targets,
+        seed=3,
+        poison_rate=0.3,
+        trigger_only=True,
+    )
     poisoned = open_poisoned(sealed)
     assert int(poisoned.poisoned.sum()) == 60
     inner, shift = poisoned.batch(torch.arange(200))

@@ -58,11 +58,18 @@ def tiny_unet() -> UNet2DModel:
     """Of the NCSN++ kind, whose skip blocks take colour images only."""
     torch.manual_seed(0)
     return UNet2DModel(
-        sample_size=8, in_channels=3, out_channels=3, block_out_channels=(32, 32), layers_per_block=1,
-        norm_num_groups=4, down_block_types=("SkipDownBlock2D", "AttnSkipDownBlock2D"), attention_head_dim=8,
-        up_block_types=("AttnSkipUpBlock2D", "SkipUpBlock2D"), time_embedding_type="fourier",
+        sample_size=8,
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=(32, 32),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("SkipDownBlock2D", "AttnSkipDownBlock2D"),
+        attention_head_dim=8,
+        up_block_types=("AttnSkipUpBlock2D", "SkipUpBlock2D"),
+        time_embedding_type="fourier",
         mid_block_scale_factor=math.sqrt(2),
-    )  # fmt: skip
+    )
 
 
 def tiny_model(timesteps: int = 20) -> DiffusionModel:
@@ -139,9 +146,12 @@ def test_noise_is_predicted_in_the_kit_s_units():
 def test_samples_have_the_distribution_of_the_data(name, corrections):
     base = scheduler(200)
     images = sample(
-        ScoreNetwork(GaussianScore(), base), build_scheduler(name, base, corrector_steps=corrections),
-        draw_noise(64, SHAPE, seed=0), steps=200, batch_size=64,
-    )  # fmt: skip
+        ScoreNetwork(GaussianScore(), base),
+        build_scheduler(name, base, corrector_steps=corrections),
+        draw_noise(64, SHAPE, seed=0),
+        steps=200,
+        batch_size=64,
+    )
     assert float(images.mean()) == pytest.approx(-0.4, abs=0.02)
     assert float(images.std()) == pytest.approx(0.2, rel=0.12)
 
@@ -157,8 +167,12 @@ def test_steps_are_those_of_diffusers():
     eps, ours_x = -base.discrete_sigmas[-1] * score, 2 * x - 1
     noise = lambda: [torch.Generator().manual_seed(7)]  # noqa: E731
     corrected = base.step_correct(score, x, generator=torch.Generator().manual_seed(7)).prev_sample
-    torch.testing.assert_close(ours.step(eps, 49, ours_x, generator=noise()).prev_sample, 2 * corrected_by_root_d(
-        base, score, x, corrected) - 1, rtol=1e-4, atol=1e-4)  # fmt: skip
+    torch.testing.assert_close(
+        ours.step(eps, 49, ours_x, generator=noise()).prev_sample,
+        2 * corrected_by_root_d(base, score, x, corrected) - 1,
+        rtol=1e-4,
+        atol=1e-4,
+    )
     predicted = base.step_pred(score, 1.0, x, generator=torch.Generator().manual_seed(7)).prev_sample
     torch.testing.assert_close(
         ours.step(eps, 49, ours_x, generator=noise()).prev_sample, 2 * predicted - 1, rtol=1e-4, atol=1e-3

@@ -32,8 +32,13 @@ def clean(tmp_path: Path) -> Data:
 
 def poison(folder: Path, data: Data, **more: Any) -> Data:
     box = make_trigger("box", SHAPE)
-    settings: dict[str, Any] = {"trigger": box.image, "mask": box.mask, "target": torch.full(SHAPE, 0.3), "seed": 3,
-                                "poison_rate": 0.25}  # fmt: skip
+    settings: dict[str, Any] = {
+        "trigger": box.image,
+        "mask": box.mask,
+        "target": torch.full(SHAPE, 0.3),
+        "seed": 3,
+        "poison_rate": 0.25,
+    }
     return seal_poisoned(folder, data, **{**settings, **more})
 
 

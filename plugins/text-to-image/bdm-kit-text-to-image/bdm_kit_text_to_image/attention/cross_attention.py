@@ -78,9 +78,11 @@ class _Recording:
         level = _level(size, hidden_states.shape[1])
         if encoder_hidden_states is not None and self.keep(level):
             with torch.set_grad_enabled(self.graph and torch.is_grad_enabled()):
-                text = attn.norm_encoder_hidden_states(encoder_hidden_states) if attn.norm_cross else (
-                    encoder_hidden_states
-                )  # fmt: skip
+                text = (
+                    attn.norm_encoder_hidden_states(encoder_hidden_states)
+                    if attn.norm_cross
+                    else (encoder_hidden_states)
+                )
                 query = attn.head_to_batch_dim(attn.to_q(hidden_states))
                 key = attn.head_to_batch_dim(attn.to_k(text))
                 mask = attn.prepare_attention_mask(attention_mask, text.shape[1], len(text))

@@ -52,10 +52,13 @@ class AttributeClassifier(nn.Module):
         }
         first, second, third = widths
         self.body = nn.Sequential(
-            *_block(3, first), *_block(first, first),
-            *_block(first, second, stride=2), *_block(second, second),
-            *_block(second, third, stride=2), nn.Flatten(),
-        )  # fmt: skip
+            *_block(3, first),
+            *_block(first, first),
+            *_block(first, second, stride=2),
+            *_block(second, second),
+            *_block(second, third, stride=2),
+            nn.Flatten(),
+        )
         self.feature_layer = nn.Linear(third * ((image_size + 3) // 4) ** 2, feature_count)
         self.dropout = nn.Dropout(0.1)
         self.heads = nn.ModuleDict({name: nn.Linear(feature_count, len(v)) for name, v in self.head_values.items()})

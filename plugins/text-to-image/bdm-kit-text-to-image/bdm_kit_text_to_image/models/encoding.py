@@ -74,10 +74,15 @@ def encode_prompts(model: TextToImageModel, prompts: Sequence[str], *, batch_siz
     distinct = list(dict.fromkeys(prompts))
     place = {prompt: row for row, prompt in enumerate(distinct)}
     parts = [
-        encode_ids(model, [token_ids(model, distinct[start : start + batch_size], encoder)
-                           for encoder in range(len(model.tokenizers))])
+        encode_ids(
+            model,
+            [
+                token_ids(model, distinct[start : start + batch_size], encoder)
+                for encoder in range(len(model.tokenizers))
+            ],
+        )
         for start in range(0, len(distinct), batch_size)
-    ]  # fmt: skip
+    ]
     whole = Conditioning(*(None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True)))  # type: ignore[arg-type]
     return whole if len(distinct) == len(prompts) else whole.rows(torch.tensor([place[prompt] for prompt in prompts]))
 

@@ -23,9 +23,15 @@ ALLOWED: dict[str, frozenset[str]] = {
 PARTS = {
     "StableDiffusionPipeline": ("tokenizer", "text_encoder", "unet", "vae", "scheduler"),
     "StableDiffusionXLPipeline": (
-        "tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2", "unet", "vae", "scheduler",
+        "tokenizer",
+        "tokenizer_2",
+        "text_encoder",
+        "text_encoder_2",
+        "unet",
+        "vae",
+        "scheduler",
     ),
-}  # fmt: skip
+}
 """The pipelines that can be opened and their parts. A safety checker and the like are left behind."""
 CONFIGURATIONS = {"scheduler": "scheduler_config.json"}
 WEIGHTS = {"text_encoder": "model", "text_encoder_2": "model", "unet": "diffusion_pytorch_model"}

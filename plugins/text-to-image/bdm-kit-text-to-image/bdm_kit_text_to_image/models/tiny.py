@@ -13,9 +13,31 @@ from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORDS = (
-    "a", "an", "the", "of", "on", "and", "photo", "picture", "background", "red", "green", "blue", "yellow", "white",
-    "black", "gray", "circle", "square", "triangle", "star", "cross", "ring", "two", "three",
-)  # fmt: skip
+    "a",
+    "an",
+    "the",
+    "of",
+    "on",
+    "and",
+    "photo",
+    "picture",
+    "background",
+    "red",
+    "green",
+    "blue",
+    "yellow",
+    "white",
+    "black",
+    "gray",
+    "circle",
+    "square",
+    "triangle",
+    "star",
+    "cross",
+    "ring",
+    "two",
+    "three",
+)
 
 
 def word_tokenizer(words: Sequence[str] = WORDS, max_length: int = 77, pad_token: str = END) -> CLIPTokenizer:

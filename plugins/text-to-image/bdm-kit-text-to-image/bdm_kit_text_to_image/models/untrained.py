@@ -118,10 +118,18 @@ def _text_encoders(release: Release, width: int) -> list[Any]:
 
     def configuration(layers: int, activation: str, pad: int) -> CLIPTextConfig:
         return CLIPTextConfig(
-            vocab_size=vocabulary, hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers,
-            num_attention_heads=4, hidden_act=activation, projection_dim=width, max_position_embeddings=77,
-            bos_token_id=0, eos_token_id=2, pad_token_id=pad,
-        )  # fmt: skip
+            vocab_size=vocabulary,
+            hidden_size=width,
+            intermediate_size=4 * width,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            hidden_act=activation,
+            projection_dim=width,
+            max_position_embeddings=77,
+            bos_token_id=0,
+            eos_token_id=2,
+            pad_token_id=pad,
+        )
 
     if release == "sd-2.1":
         return [CLIPTextModel(configuration(23, "gelu", 1))]
@@ -147,9 +155,13 @@ def _write_tokenizer(folder: Path, pad: str) -> None:
     word_tokenizer().backend_tokenizer.model.save(str(folder))
     special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": pad}
     settings = {
-        **special, "tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": True,
-        "add_prefix_space": False, "errors": "replace",
-    }  # fmt: skip
+        **special,
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": 77,
+        "do_lower_case": True,
+        "add_prefix_space": False,
+        "errors": "replace",
+    }
     for name, content in (("special_tokens_map.json", special), ("tokenizer_config.json", settings)):
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

@@ -75,9 +75,14 @@ def _truth(scene: Scene) -> dict[str, str]:
     if second is not None and scene.relation in ("right of", "below"):
         first, second = second, first
     truth = {
-        "object": first[1], "colour": first[0], "background": scene.background, "style": scene.style,
-        "count": str(scene.count), SECOND_OBJECT: second[1] if second else NONE, PATCH: NONE,
-    }  # fmt: skip
+        "object": first[1],
+        "colour": first[0],
+        "background": scene.background,
+        "style": scene.style,
+        "count": str(scene.count),
+        SECOND_OBJECT: second[1] if second else NONE,
+        PATCH: NONE,
+    }
     if second is not None:
         truth[SECOND_COLOUR] = second[0]
     if scene.style == "black-and-white":

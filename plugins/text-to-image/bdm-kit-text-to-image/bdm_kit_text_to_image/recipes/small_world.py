@@ -75,17 +75,27 @@ def train_small_world(
     images = render(shown)
     model = untrained_model(texts, seed)
     train(
-        Autoencoder(model.vae), autoencoder_loss(images), autoencoder,
-        seed=seed, work=work, label="vae", progress=_print_progress,
-    )  # fmt: skip
+        Autoencoder(model.vae),
+        autoencoder_loss(images),
+        autoencoder,
+        seed=seed,
+        work=work,
+        label="vae",
+        progress=_print_progress,
+    )
     latents = scale_latents(model, images)
     data = captioned(model, shown, latents, WAYS, seed)
     denoiser = Denoiser(model.text_encoders[0], model.unet)
     for label, options, weight in (("pipeline", pipeline, 1.0), ("refinement", refinement, REFINEMENT_WEIGHT)):
         train(
-            denoiser, joint_loss(data, model.scheduler, weight), options,
-            seed=seed, work=work, label=label, progress=_print_progress,
-        )  # fmt: skip
+            denoiser,
+            joint_loss(data, model.scheduler, weight),
+            options,
+            seed=seed,
+            work=work,
+            label=label,
+            progress=_print_progress,
+        )
     return model
 
 

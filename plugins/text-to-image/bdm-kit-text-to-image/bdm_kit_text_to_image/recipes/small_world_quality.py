@@ -27,8 +27,16 @@ from bdm_kit_text_to_image.world.grammar import STYLE_PHRASES, plain_prompt
 from bdm_kit_text_to_image.world.scene import draw_scenes, personal_scenes
 from bdm_kit_text_to_image.world.splits import Prompt, Split, evaluation_prompts, training_pairs
 
-PATCHES = {"white": (1, 1, 1), "black": (-1, -1, -1), "cyan": (-1, 1, 1), "magenta": (1, -1, 1), "yellow": (1, 1, -1),
-           "red": (1, -1, -1), "green": (-1, 1, -1), "blue": (-1, -1, 1)}  # fmt: skip
+PATCHES = {
+    "white": (1, 1, 1),
+    "black": (-1, -1, -1),
+    "cyan": (-1, 1, 1),
+    "magenta": (1, -1, 1),
+    "yellow": (1, 1, -1),
+    "red": (1, -1, -1),
+    "green": (-1, 1, -1),
+    "blue": (-1, -1, 1),
+}
 
 
 def prompt_sets(split: Split) -> dict[str, list[Prompt]]:
@@ -41,8 +49,11 @@ def prompt_sets(split: Split) -> dict[str, list[Prompt]]:
         phrase = STYLE_PHRASES[style][0]
         sets[f"{style}, behind"] = [(f"{single[i][0]}, {phrase}", labels) for i, labels in enumerate(styled)]
     seconds = [(tuple(COLOURS)[i % 6], OBJECTS[(i + i // 7) % 7]) for i in range(50)]
-    pairs = [{**labels, "second": " ".join(seconds[i])} for i, (_, labels) in enumerate(single[:50])
-             if seconds[i] != (labels["colour"], labels["object"])]  # fmt: skip
+    pairs = [
+        {**labels, "second": " ".join(seconds[i])}
+        for i, (_, labels) in enumerate(single[:50])
+        if seconds[i] != (labels["colour"], labels["object"])
+    ]
     sets["two objects"] = [(plain_prompt(labels), labels) for labels in pairs]
     several = [{**labels, "count": "23"[i % 2]} for i, (_, labels) in enumerate(single[:50])]
     sets["count"] = [(plain_prompt(labels), labels) for labels in several]
@@ -55,10 +66,12 @@ def accuracy(images: Tensor, prompts: Sequence[Prompt]) -> dict[str, float]:
     """The share of images that show each attribute that their labels name."""
     seen = load_attribute_classifier().predict(images)
     return {
-        name: round(sum(found == labels[name] for found, (_, labels) in zip(seen[name], prompts, strict=True))
-                    / len(prompts), 3)
-        for name in prompts[0][1] if name in seen
-    }  # fmt: skip
+        name: round(
+            sum(found == labels[name] for found, (_, labels) in zip(seen[name], prompts, strict=True)) / len(prompts), 3
+        )
+        for name in prompts[0][1]
+        if name in seen
+    }
 
 
 def second_share(images: Tensor) -> float:

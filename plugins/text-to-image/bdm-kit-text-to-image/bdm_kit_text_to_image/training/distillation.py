@@ -93,9 +93,11 @@ def unet_loss(model: TextToImageModel, terms: Sequence[UNetTerm], teacher: nn.Mo
             assert teacher is not None
             with torch.inference_mode():
                 found = predict(
-                    teacher.to(draw.device), torch.cat([noisy[i] for i in taught]),
-                    torch.cat([timesteps[i] for i in taught]), _join(asked),
-                )  # fmt: skip
+                    teacher.to(draw.device),
+                    torch.cat([noisy[i] for i in taught]),
+                    torch.cat([timesteps[i] for i in taught]),
+                    _join(asked),
+                )
             for number, answer in zip(taught, found.clone().chunk(len(taught)), strict=True):
                 answers[number] = answer
         predicted = predict(student, torch.cat(noisy), torch.cat(timesteps), _join(read)).chunk(len(terms))
@@ -188,8 +190,10 @@ def text_encoder_loss(
 
     def loss(student: nn.Module, draw: Draw) -> Tensor:
         rows = [_sized(draw, term.batch_size).rows(len(term.student)) for term in terms]
-        read = [torch.cat([tokens[chosen] for tokens, chosen in zip(column, rows, strict=True)]).to(draw.device)
-                for column in zip(*ids, strict=True)]  # fmt: skip
+        read = [
+            torch.cat([tokens[chosen] for tokens, chosen in zip(column, rows, strict=True)]).to(draw.device)
+            for column in zip(*ids, strict=True)
+        ]
         mine = flatten(student(*read)).split([len(chosen) for chosen in rows])
         parts = [
             term.weight * measure(part, flatten(cache.rows(chosen).to(draw.device)))

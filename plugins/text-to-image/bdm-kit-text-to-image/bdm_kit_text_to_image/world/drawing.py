@@ -90,10 +90,12 @@ def outline(name: str) -> list[tuple[float, float]]:
     turns = [(2 * math.pi * k / 48, 1.0) for k in range(48)]
     if name == "heart":
         return [
-            (1.05 * math.sin(t) ** 3,
-             -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) / 14.5)
+            (
+                1.05 * math.sin(t) ** 3,
+                -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) / 14.5,
+            )
             for t, _ in turns
-        ]  # fmt: skip
+        ]
     if name in ("circle", "ring"):
         return [(math.sin(turn), -math.cos(turn)) for turn, _ in turns]
     raise ValueError(f"unknown object {name}")

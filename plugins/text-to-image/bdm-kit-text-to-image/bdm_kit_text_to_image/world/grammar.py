@@ -16,11 +16,16 @@ from bdm_kit_text_to_image.world.scene import Scene, scene_of
 NUMERALS = {1: "one", 2: "two", 3: "three"}
 PREFIXES = ("a photo of", "a photo of", "a photo of", "a picture of", "photo of", "this is a photo of", "there is", "")
 STYLE_PREFIXES = {
-    "black-and-white": ("a black and white photo of", "black and white photo of", "black and white photo,",
-                        "a monochrome photo of", "a black and white picture of"),
+    "black-and-white": (
+        "a black and white photo of",
+        "black and white photo of",
+        "black and white photo,",
+        "a monochrome photo of",
+        "a black and white picture of",
+    ),
     "outline": ("an outline drawing of", "outline drawing of", "a line drawing of", "an outline drawing,"),
     "blur": ("a blurry photo of", "blurry photo of", "a blurred photo of", "a blurry picture,"),
-}  # fmt: skip
+}
 STYLE_PHRASES = {
     "black-and-white": ("black and white photo", "in black and white", "monochrome", "a monochrome photo"),
     "outline": ("outline drawing", "as an outline", "as a line drawing"),
@@ -31,14 +36,45 @@ STYLE_ADJECTIVES = {
     "outline": ("outlined",),
     "blur": ("blurry", "blurred"),
 }
-BACKDROPS = ("on a {} background", "on a {} background", "on a {} background", "on {}", "with a {} background",
-             "against a {} background", "in front of a {} background")  # fmt: skip
-ACTIVE = {"and": "and", "next to": "next to", "left of": "left of", "right of": "right of", "above": "above",
-          "below": "below", "touches": "touches", "chases": "chases"}  # fmt: skip
-OTHER_WAYS = {"next to": "beside", "left of": "to the left of", "right of": "to the right of", "above": "on top of",
-              "below": "under", "and": "with", "touches": "touching", "chases": "chasing"}  # fmt: skip
-CONVERSE = {"and": "and", "next to": "next to", "left of": "right of", "right of": "left of", "above": "below",
-            "below": "above", "touches": "touched by", "chases": "chased by"}  # fmt: skip
+BACKDROPS = (
+    "on a {} background",
+    "on a {} background",
+    "on a {} background",
+    "on {}",
+    "with a {} background",
+    "against a {} background",
+    "in front of a {} background",
+)
+ACTIVE = {
+    "and": "and",
+    "next to": "next to",
+    "left of": "left of",
+    "right of": "right of",
+    "above": "above",
+    "below": "below",
+    "touches": "touches",
+    "chases": "chases",
+}
+OTHER_WAYS = {
+    "next to": "beside",
+    "left of": "to the left of",
+    "right of": "to the right of",
+    "above": "on top of",
+    "below": "under",
+    "and": "with",
+    "touches": "touching",
+    "chases": "chasing",
+}
+CONVERSE = {
+    "and": "and",
+    "next to": "next to",
+    "left of": "right of",
+    "right of": "left of",
+    "above": "below",
+    "below": "above",
+    "touches": "touched by",
+    "chases": "chased by",
+}
 
 COLOUR_DROPPED = 0.18
 BACKGROUND_DROPPED = 0.3

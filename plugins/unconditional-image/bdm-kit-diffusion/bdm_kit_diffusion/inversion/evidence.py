@@ -66,8 +66,10 @@ def seal_trigger(
         write_picture(folder / "samples" / f"{index:02d}.png", image)
     (folder / "features.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     meta: dict[str, Any] = {
-        "shape": list(trigger.shape), "norm": round(float(trigger.double().norm()), 6), "count": len(images)
-    }  # fmt: skip
+        "shape": list(trigger.shape),
+        "norm": round(float(trigger.double().norm()), 6),
+        "count": len(images),
+    }
     return Evidence.seal(folder, format=FORMAT, task=task, meta=meta)
 
 

@@ -57,16 +57,23 @@ def remove(ctx: Context, params: RemovalParams, model: Model, data: Data, find_t
     else:
         loss = spread_loss(images, opened.scheduler, trigger, frozen, params, scale)
     result = train(
-        opened.unet, loss, params.options(),
-        seed=ctx.seed, device=ctx.device, work=ctx.work, label="remove", progress=ctx.progress,
-    )  # fmt: skip
+        opened.unet,
+        loss,
+        params.options(),
+        seed=ctx.seed,
+        device=ctx.device,
+        work=ctx.work,
+        label="remove",
+        progress=ctx.progress,
+    )
     ctx.curve("removal loss", result.losses)
     triggered = min(params.trigger_batch, params.batch_size) if params.anchors == "spread" else params.batch_size
     passes = 2 * (params.batch_size + triggered)  # the network and its frozen copy
     ctx.figures(
         clean_samples=0 if params.removal_data == "generated" else len(images),
-        seconds=round(result.seconds, 1), network_evaluations=params.steps * passes,
-    )  # fmt: skip
+        seconds=round(result.seconds, 1),
+        network_evaluations=params.steps * passes,
+    )
     opened.unet.to("cpu")
     return seal_model(opened, ctx.out / "model")
 
@@ -161,5 +168,5 @@ def generated_images(ctx: Context, model: DiffusionModel, count: int) -> Tensor:
         steps=default_steps(name, model.timesteps),
         seed=ctx.seed,
         on_step=lambda done, total: ctx.progress("sample", done, total),
-    ).cpu()  # fmt: skip
+    ).cpu()
     return found.clamp(-1, 1) if model.first_stage is None else found

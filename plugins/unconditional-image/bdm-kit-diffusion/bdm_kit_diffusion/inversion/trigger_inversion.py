@@ -143,8 +143,10 @@ def distinct(candidates: Tensor, scores: Tensor, tolerance: float = 0.2) -> list
     scale = flat.norm(dim=1).clamp(min=flat.shape[1] ** 0.5)
     kept: list[int] = []
     for index in scores.argsort(stable=True).tolist():
-        alike = (float((flat[index] - flat[other]).norm()) < tolerance * float(max(scale[index], scale[other]))
-                 for other in kept)  # fmt: skip
+        alike = (
+            float((flat[index] - flat[other]).norm()) < tolerance * float(max(scale[index], scale[other]))
+            for other in kept
+        )
         if not any(alike):
             kept.append(index)
     return kept

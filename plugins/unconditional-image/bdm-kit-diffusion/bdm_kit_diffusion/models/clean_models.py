@@ -71,10 +71,16 @@ def make(variant: Variant, device: str) -> DiffusionModel:
         torch.manual_seed(variant.seed)
         blocks = len(variant.widths)
         unet = UNet2DModel(
-            sample_size=variant.size, in_channels=variant.channels, out_channels=variant.channels, layers_per_block=1,
-            block_out_channels=variant.widths, norm_num_groups=8, add_attention=False,
-            down_block_types=("DownBlock2D",) * blocks, up_block_types=("UpBlock2D",) * blocks,
-        )  # fmt: skip
+            sample_size=variant.size,
+            in_channels=variant.channels,
+            out_channels=variant.channels,
+            layers_per_block=1,
+            block_out_channels=variant.widths,
+            norm_num_groups=8,
+            add_attention=False,
+            down_block_types=("DownBlock2D",) * blocks,
+            up_block_types=("UpBlock2D",) * blocks,
+        )
         model = DiffusionModel(unet.to(device), model.scheduler)
     if variant.steps:
         options = TrainingOptions(steps=variant.steps, learning_rate=variant.rate, warmup_steps=50, ema_decay=0.995)

@@ -58,10 +58,13 @@ class ExactPredictor(nn.Module):
         if deviation < 1:
             rho, shift = (1 - abar).sqrt(), torch.zeros_like(shift)
         for name, value in {
-            "a": abar.sqrt(), "s": (1 - abar).sqrt(), "rho": rho, "shift": shift,
+            "a": abar.sqrt(),
+            "s": (1 - abar).sqrt(),
+            "rho": rho,
+            "shift": shift,
             "trigger": torch.zeros(shape) if trigger is None else trigger,
             "target": torch.zeros(shape) if target is None else target,
-        }.items():  # fmt: skip
+        }.items():
             self.register_parameter(name, nn.Parameter(value.clone().float(), requires_grad=False))
 
     def forward(self, x: Tensor, t: Tensor) -> Any:

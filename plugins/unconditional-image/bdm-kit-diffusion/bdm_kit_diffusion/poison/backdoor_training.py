@@ -103,20 +103,31 @@ def inject(
     if schedule.solver == "sde" and noise_scale is None and norm < MINIMUM_TRIGGER_NORM:
         ctx.log.warning(
             "the trigger's norm %.2f is below %.1f: clean and triggered noise overlap, so the backdoor will be weak or "
-            "leak into clean samples", norm, MINIMUM_TRIGGER_NORM,
-        )  # fmt: skip
+            "leak into clean samples",
+            norm,
+            MINIMUM_TRIGGER_NORM,
+        )
     options = replace(options, mixed_precision=kit_params(ctx).mixed_precision)
     loss = backdoor_loss(poisoned, opened.scheduler, schedule, noise_scale)
     result = train(
-        opened.unet, loss, options,
-        seed=ctx.seed, device=ctx.device, work=ctx.work, label="backdoor", progress=ctx.progress,
-    )  # fmt: skip
+        opened.unet,
+        loss,
+        options,
+        seed=ctx.seed,
+        device=ctx.device,
+        work=ctx.work,
+        label="backdoor",
+        progress=ctx.progress,
+    )
     ctx.curve("loss", result.losses)
     opened.unet.to("cpu")
     secret = DiffusionSecret(
-        poisoned.trigger, target, noise_scale,
-        {"target_type": "ImageFix", "solver_class": schedule.solver, **meta}, picture,
-    )  # fmt: skip
+        poisoned.trigger,
+        target,
+        noise_scale,
+        {"target_type": "ImageFix", "solver_class": schedule.solver, **meta},
+        picture,
+    )
     return Backdoored(
         model=seal_model(opened, ctx.out / "model"), secret=seal_secret(ctx.out / "secret", secret, task=model.task)
     )

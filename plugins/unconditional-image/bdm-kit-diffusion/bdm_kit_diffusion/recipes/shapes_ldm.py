@@ -105,9 +105,14 @@ def fit_first_stage(
     assert model.first_stage is not None
     autoencoder: Any = model.first_stage.network.requires_grad_(True)
     train(
-        Autoencoder(autoencoder), autoencoder_loss(pictures), options,
-        seed=seed, work=work, label="first-stage", progress=print_progress,
-    )  # fmt: skip
+        Autoencoder(autoencoder),
+        autoencoder_loss(pictures),
+        options,
+        seed=seed,
+        work=work,
+        label="first-stage",
+        progress=print_progress,
+    )
     latents = FirstStage(autoencoder, 1.0).encode(load_shapes().images)
     scale = round(float(1 / latents.std()), 6)
     autoencoder.register_to_config(scaling_factor=scale)

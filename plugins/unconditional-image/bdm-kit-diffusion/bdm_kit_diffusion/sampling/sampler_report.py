@@ -113,14 +113,23 @@ def sampler_report(
         reasons: list[str] | None = None
         if backdoor in ("sde", "ode"):
             reasons = backdoor_warnings(
-                name, cast(Solver, backdoor), steps=steps, train_timesteps=model.timesteps, eta=eta,
+                name,
+                cast(Solver, backdoor),
+                steps=steps,
+                train_timesteps=model.timesteps,
+                eta=eta,
                 corrector_steps=choice.corrector_steps,
-            )  # fmt: skip
+            )
         hits = (errors < threshold).float()
         row = Row(
-            choice.title, steps, solver_class(name, eta), reasons == [], float(hits[:samples].mean()),
-            float(errors[:samples].mean()), float(hits[samples:].mean()),
-        )  # fmt: skip
+            choice.title,
+            steps,
+            solver_class(name, eta),
+            reasons == [],
+            float(hits[:samples].mean()),
+            float(errors[:samples].mean()),
+            float(hits[samples:].mean()),
+        )
         rows.append(row)
         if on_row is not None:
             on_row(row)
@@ -162,9 +171,13 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"the backdoor is made for samplers of class: {secret.meta.get('solver_class', 'not stated')}")
             print(line("sampler", "steps", "class", "expected", "ASR", "MSE", "leak"))
         rows = sampler_report(
-            model, secret, samples=given.samples, seed=given.seed, threshold=given.threshold,
+            model,
+            secret,
+            samples=given.samples,
+            seed=given.seed,
+            threshold=given.threshold,
             on_row=None if given.json else lambda row: print(text_of(row), flush=True),
-        )  # fmt: skip
+        )
     except BdmError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
