@@ -8,8 +8,9 @@ OUT ?= runs
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PROJECTS := pyproject.toml $(wildcard plugins/*/pyproject.toml)
+PROJECTS := pyproject.toml $(wildcard plugins/*/*/pyproject.toml)
 SETUP := $(VENV)/.bdm-setup
+DEMO := $(VENV)/.bdm-demo
 TESTING := $(VENV)/.bdm-testing
 OLDEST := $(VENV)/oldest
 
@@ -28,17 +29,26 @@ $(BIN)/python:
 
 # The build backend and torch come first: editable builds then need no isolated environment each, and torch is
 # resolved by itself, in exactly this spelling.
+define INSTALL
+$(PIP) install -q -c constraints.txt hatchling editables
+$(PIP) install -q torch==2.13.0
+$(PIP) install -q --no-build-isolation -c constraints.txt -r
+endef
+
 $(SETUP): $(BIN)/python $(PROJECTS) constraints.txt requirements.txt
-	$(PIP) install -q -c constraints.txt hatchling editables
-	$(PIP) install -q torch==2.13.0
-	$(PIP) install -q --no-build-isolation -c constraints.txt -r requirements.txt
+	$(INSTALL) requirements.txt
+	@touch $@ $(DEMO)
+
+$(DEMO): $(BIN)/python $(PROJECTS) constraints.txt requirements-demo.txt
+	@echo "This installs what the demo needs; make setup installs all plugins."
+	$(INSTALL) requirements-demo.txt
 	@touch $@
 
 $(TESTING): $(SETUP)
 	$(PIP) install -q --no-build-isolation -c constraints.txt -e ".[test]"
 	@touch $@
 
-demo: $(SETUP)  ## the main job with its defaults: attack, detect, repair, score, report
+demo: $(DEMO)  ## the main job with its defaults: attack, detect, repair, score, report
 	$(BIN)/bdm run --attack villan --defense elijah --out $(OUT)
 	@echo "The report: $$(ls -t $(OUT)/*/report.html | head -n 1)"
 
@@ -58,7 +68,7 @@ test: lint oldest  ## lint, types and the whole test suite
 docs: $(SETUP)  ## write docs/plugins/*.md from the plugins
 	$(BIN)/python scripts/write_plugin_pages.py
 
-requirements: $(BIN)/python  ## write requirements.txt from the folders in plugins/
+requirements: $(BIN)/python  ## write requirements.txt and requirements-demo.txt from plugins/
 	$(BIN)/python scripts/write_requirements.py
 
 constraints: $(TESTING)  ## write constraints.txt from the environment

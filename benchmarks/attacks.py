@@ -105,8 +105,17 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
 
     Where the target is a class of the data, the leak is what the backdoored model shows of it above the clean model.
     """
-    rows = [["attack, model, settings", "seeds", f"ASR (at least {ASR})", "clean model", f"leak (at most {LEAK})",
-             f"Fréchet, backdoored : clean (at most {RATIO})", "s"]]  # fmt: skip
+    rows = [
+        [
+            "attack, model, settings",
+            "seeds",
+            f"ASR (at least {ASR})",
+            "clean model",
+            f"leak (at most {LEAK})",
+            f"Fréchet, backdoored : clean (at most {RATIO})",
+            "s",
+        ]
+    ]
     for case in CASES:
         own = sorted((line for line in lines if line["case"] == case.name), key=lambda line: line["seed"])
         if not own:
@@ -119,14 +128,18 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
         ]
         ratios = [line["frechet"] / line["frechet_clean_model"] for line in own]
         low = " *" if statistics.mean(wins) < ASR else ""
-        rows.append([
-            case.name, str(len(own)), f"{statistics.mean(wins):.2f} ({min(wins):.2f} to {max(wins):.2f}){low}",
-            f"{statistics.mean(line[f'{key}_clean_model'] for line in own):.2f}",
-            f"{statistics.mean(leaks):.3f}" + (" *" if statistics.mean(leaks) > LEAK else ""),
-            f"{statistics.mean(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            + (" *" if statistics.mean(ratios) > RATIO else ""),
-            f"{statistics.mean(line['seconds'] for line in own):.0f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                case.name,
+                str(len(own)),
+                f"{statistics.mean(wins):.2f} ({min(wins):.2f} to {max(wins):.2f}){low}",
+                f"{statistics.mean(line[f'{key}_clean_model'] for line in own):.2f}",
+                f"{statistics.mean(leaks):.3f}" + (" *" if statistics.mean(leaks) > LEAK else ""),
+                f"{statistics.mean(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+                + (" *" if statistics.mean(ratios) > RATIO else ""),
+                f"{statistics.mean(line['seconds'] for line in own):.0f}",
+            ]
+        )
     return markdown(rows) + "\n"
 
 
@@ -160,10 +173,11 @@ def main() -> None:
         LINES.unlink(missing_ok=True)
     known = {(line["case"], line["seed"]) for line in read_lines()}
     wanted = [
-        (case, seed) for seed in arguments.seeds for case in CASES
-        if (case.name, seed) not in known
-        and (not arguments.only or case.name.startswith(tuple(arguments.only)))
-    ]  # fmt: skip
+        (case, seed)
+        for seed in arguments.seeds
+        for case in CASES
+        if (case.name, seed) not in known and (not arguments.only or case.name.startswith(tuple(arguments.only)))
+    ]
 
     def work(item: tuple[Case, int]) -> None:
         found = measure(*item, arguments.work)

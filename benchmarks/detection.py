@@ -49,13 +49,19 @@ def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
         if defense in known or not judged:
             continue
         common: dict[str, Any] = {
-            "detect": defense if defense in DETECTS else None, "seed": member.seed, "device": "cpu",
-        }  # fmt: skip
+            "detect": defense if defense in DETECTS else None,
+            "seed": member.seed,
+            "device": "cpu",
+        }
         start = time.perf_counter()
         line: dict[str, Any] = {
-            "model": name, "base": member.base, "group": member.group, "half": member.half, "defense": defense,
+            "model": name,
+            "base": member.base,
+            "group": member.group,
+            "half": member.half,
+            "defense": defense,
             "settings": member.settings,
-        }  # fmt: skip
+        }
         try:
             if member.attack is None:
                 own: dict[str, Any] = {"kit:diffusion": kit} | (public if defense == "reference-audit" else {})
@@ -64,10 +70,13 @@ def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
             else:
                 own = {f"attack:{member.attack}": member.settings, "kit:diffusion": kit}
                 spec = RunSpec(
-                    attack=member.attack, repair=defense if defense in REPAIRS and member.repaired else None,
-                    model=str(base), triggered_share=0.5,
-                    params=own | (public if defense == "reference-audit" else {}), **common,
-                )  # fmt: skip
+                    attack=member.attack,
+                    repair=defense if defense in REPAIRS and member.repaired else None,
+                    model=str(base),
+                    triggered_share=0.5,
+                    params=own | (public if defense == "reference-audit" else {}),
+                    **common,
+                )
                 view = run(spec, work / "runs", name=f"{name}-{defense}")
             line |= facts_of(view)
         except BdmError as error:
@@ -76,8 +85,19 @@ def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
         print(json.dumps(line, ensure_ascii=False), flush=True)
     if member.repaired and member.seed == 0 and "samplers" not in known:
         view = next((work / "runs").glob(f"{name}-*/run.json")).parent
-        print(json.dumps({"model": name, "group": member.group, "base": member.base, "defense": "samplers",
-                          "rows": sampler_rows(view)}, ensure_ascii=False), flush=True)  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    "model": name,
+                    "group": member.group,
+                    "base": member.base,
+                    "defense": "samplers",
+                    "rows": sampler_rows(view),
+                },
+                ensure_ascii=False,
+            ),
+            flush=True,
+        )
 
 
 def facts_of(view: Any) -> dict[str, Any]:
@@ -115,8 +135,8 @@ def start_only(evidence: Any) -> float | None:
 def recovery(view: Any, evidence: Any) -> dict[str, float] | None:
     """Cosine and distance of the inverted trigger and the true one, over the true one's norm; None without both."""
     from bdm_core.artifacts import Backdoored
-    from bdm_kit_diffusion.secret import open_secret
-    from bdm_kit_diffusion.tensors import read_tensors
+    from bdm_kit_diffusion.poison.secret import open_secret
+    from bdm_torch.tensors import read_tensors
 
     made = view.result_of("backdoored model")
     if not isinstance(made, Backdoored) or evidence is None or "tensors.safetensors" not in evidence.files:
@@ -134,7 +154,7 @@ def sampler_rows(folder: Path) -> list[dict[str, Any]]:
     """ASR and leak of a backdoor under every sampler."""
     from dataclasses import asdict
 
-    from bdm_kit_diffusion.sampler_report import open_run, sampler_report
+    from bdm_kit_diffusion.sampling.sampler_report import open_run, sampler_report
 
     model, secret = open_run(folder, "cpu")
     return [asdict(row) for row in sampler_report(model, secret, samples=64)]

@@ -59,11 +59,13 @@ def claims(lines: Sequence[Line]) -> str:
         if untold:
             said.append(f"On {untold:.0%} of the models its verdict is that it cannot tell.")
         parts.append(f"**{defense}.** {claim} Here: " + " ".join(said))
-    return "\n\n".join([
-        "Accuracy is the mean of the TPR on the class and the TNR on all clean models, at the threshold of the\n"
-        f"calibration half; confirmed from {CONFIRMED}, refuted below {REFUTED}. In brackets: accuracy, models.",
-        *(wrapped(part) for part in parts),
-    ])
+    return "\n\n".join(
+        [
+            "Accuracy is the mean of the TPR on the class and the TNR on all clean models, at the threshold of the\n"
+            f"calibration half; confirmed from {CONFIRMED}, refuted below {REFUTED}. In brackets: accuracy, models.",
+            *(wrapped(part) for part in parts),
+        ]
+    )
 
 
 def wrapped(text: str, width: int = 118) -> str:

@@ -67,8 +67,19 @@ def scored(lines: Sequence[dict[str, Any]], defense: str, half: str) -> list[tup
 
 def detection_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
     """Each detector over all classes of backdoor."""
-    rows = [["detector", "models", "accuracy", "AUROC", "TPR at 5 % FPR", "judged at all",
-             "AUROC of its start points", "accuracy as shipped", "s"]]  # fmt: skip
+    rows = [
+        [
+            "detector",
+            "models",
+            "accuracy",
+            "AUROC",
+            "TPR at 5 % FPR",
+            "judged at all",
+            "AUROC of its start points",
+            "accuracy as shipped",
+            "s",
+        ]
+    ]
     for defense in sorted(DETECTS):
         limit = threshold([pair[1] for _, pair in scored(lines, defense, "calibration") if not pair[0]])
         test = scored(lines, defense, "test")
@@ -77,13 +88,19 @@ def detection_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
             continue
         sure = statistics.mean(bool(line["detection"]["conclusive"]) for line, _ in test)
         starts = [(pair[0], line["start_only"]) for line, pair in test if line.get("start_only") is not None]
-        rows.append([
-            defense, f"{sum(not p[0] for p in pairs)} + {sum(p[0] for p in pairs)}",
-            interval(pairs, lambda some, limit=limit: rates(some, limit)[0]), interval(pairs, auroc),
-            interval(pairs, lambda some, limit=limit: rates(some, limit)[1]), f"{sure:.2f}",
-            f"{auroc(starts):.2f}" if starts else "–", f"{shipped(test):.2f}",
-            f"{statistics.median(line['stages'].get('detection', 0) for line, _ in test):.0f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                defense,
+                f"{sum(not p[0] for p in pairs)} + {sum(p[0] for p in pairs)}",
+                interval(pairs, lambda some, limit=limit: rates(some, limit)[0]),
+                interval(pairs, auroc),
+                interval(pairs, lambda some, limit=limit: rates(some, limit)[1]),
+                f"{sure:.2f}",
+                f"{auroc(starts):.2f}" if starts else "–",
+                f"{shipped(test):.2f}",
+                f"{statistics.median(line['stages'].get('detection', 0) for line, _ in test):.0f}",
+            ]
+        )
     return rows
 
 
@@ -103,16 +120,23 @@ def second_population(lines: Sequence[dict[str, Any]], second: Sequence[dict[str
         limit = threshold([pair[1] for _, pair in scored(lines, defense, "calibration") if not pair[0]])
         test = [item for half in ("calibration", "test") for item in scored(second, defense, half)]
         pairs = [pair for _, pair in test]
-        rows.append([
-            defense, f"{sum(not p[0] for p in pairs)} + {sum(p[0] for p in pairs)}",
-            interval(pairs, lambda some, limit=limit: rates(some, limit)[0]), interval(pairs, auroc),
-            interval(pairs, lambda some, limit=limit: rates(some, limit)[1]), f"{shipped(test):.2f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                defense,
+                f"{sum(not p[0] for p in pairs)} + {sum(p[0] for p in pairs)}",
+                interval(pairs, lambda some, limit=limit: rates(some, limit)[0]),
+                interval(pairs, auroc),
+                interval(pairs, lambda some, limit=limit: rates(some, limit)[1]),
+                f"{shipped(test):.2f}",
+            ]
+        )
         for line, (flag, score) in test:
             if flag != (score > limit):
                 success = line["metrics"].get("backdoored: asr@0.05")
-                missed.append(f"- {defense}, {line['model']}: score {score:.2f}, threshold {limit:.2f}"
-                              + (f", ASR {success:.2f}" if flag and success is not None else ""))  # fmt: skip
+                missed.append(
+                    f"- {defense}, {line['model']}: score {score:.2f}, threshold {limit:.2f}"
+                    + (f", ASR {success:.2f}" if flag and success is not None else "")
+                )
     return markdown(rows) + ("\n\nJudged wrongly:\n\n" + "\n".join(missed) if missed else "")
 
 
@@ -158,17 +182,24 @@ def repair_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
 
         def mean(row: str, name: str, found: Sequence[dict[str, Any]] = found) -> float:
             values = [
-                value for item in found for key, value in item.items()
+                value
+                for item in found
+                for key, value in item.items()
                 if key.startswith(f"{row}: {name}") and value is not None
-            ]  # fmt: skip
+            ]
             return statistics.mean(values) if values else float("nan")
 
-        rows.append([
-            group, defense, str(len(found)),
-            f"{mean('backdoored', 'asr@0.05'):.2f}", f"{mean('repaired', 'asr@0.05'):.2f}",
-            f"{mean('repaired', 'ssim') - mean('backdoored', 'ssim'):+.2f}",
-            f"{mean('repaired', 'frechet') / mean('clean', 'frechet'):.2f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                group,
+                defense,
+                str(len(found)),
+                f"{mean('backdoored', 'asr@0.05'):.2f}",
+                f"{mean('repaired', 'asr@0.05'):.2f}",
+                f"{mean('repaired', 'ssim') - mean('backdoored', 'ssim'):+.2f}",
+                f"{mean('repaired', 'frechet') / mean('clean', 'frechet'):.2f}",
+            ]
+        )
     return rows
 
 
@@ -203,31 +234,41 @@ def main() -> None:
     clean = sum(group == "clean" for group in models.values())
     errors = sorted({f"{line['defense']} on {line['base']}: {line['error']}" for line in lines if "error" in line})
     second = read_lines(SECOND)
-    again = [
-        "### Again, on models that no detector was made with a view to",
-        "reference-audit was made while its scores on the models above, of both halves, were looked at. When it was\n"
-        "finished it was run on a second population (`python benchmarks/detection.py --second --defenses\n"
-        "reference-audit`): the same classes, other seeds, other combinations of trigger and target, poison rates of\n"
-        "5 to 20 %. The threshold is that of the models above. Measured: "
-        f"{len({line['model'] for line in second})} of {len(population(second=True))}.",
-        second_population(lines, second),
-    ] if second else []  # fmt: skip
+    again = (
+        [
+            "### Again, on models that no detector was made with a view to",
+            "reference-audit was made while its scores on the models above, of both halves, were looked at. When it "
+            "was\nfinished it was run on a second population (`python benchmarks/detection.py --second --defenses\n"
+            "reference-audit`): the same classes, other seeds, other combinations of trigger and target, poison rates "
+            "of\n5 to 20 %. The threshold is that of the models above. Measured: "
+            f"{len({line['model'] for line in second})} of {len(population(second=True))}.",
+            second_population(lines, second),
+        ]
+        if second
+        else []
+    )
     parts = [
         "# Detection and repair over a population of small models",
         f"{len(models)} models, {clean} of them clean, of {len(population())} planned;\n"
         "`python benchmarks/detection.py` measures them, `python benchmarks/detection_page.py` writes this page.\n"
         "Thresholds are from the clean models of the calibration half; the numbers are of the test half, with 95 %\n"
         "intervals.",
-        "## Detectors", markdown(detection_table(lines)),
+        "## Detectors",
+        markdown(detection_table(lines)),
         *again,
-        "## By class of backdoor", markdown(group_table(lines)),
-        "## What the papers claim", claims(lines),
+        "## By class of backdoor",
+        markdown(group_table(lines)),
+        "## What the papers claim",
+        claims(lines),
         "## Detectors of inputs",
         "As shipped, so that both halves count: half of a backdoored model's inputs have the trigger.",
         markdown(input_table(lines)),
-        "## Repairs", markdown(repair_table(lines)),
-        "## Samplers", "Share of triggered samples that show the target.", markdown(sampler_table(samplers)),
-    ]  # fmt: skip
+        "## Repairs",
+        markdown(repair_table(lines)),
+        "## Samplers",
+        "Share of triggered samples that show the target.",
+        markdown(sampler_table(samplers)),
+    ]
     if errors:
         parts += ["## Not applicable", "\n".join(f"- {error}" for error in errors)]
     PAGE.parent.mkdir(parents=True, exist_ok=True)

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from bdm_kit_diffusion.data import load_builtin, load_digits
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.models import DiffusionModel, load_model, save_model
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.data.built_in_data import load_builtin, load_digits
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, save_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_kit_diffusion.recipes.digits_ddpm import untrained_model
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.training import TrainingOptions, train
+from bdm_torch.training import TrainingOptions, train
 
 SMALL = "digits-small"
 """The base of most members: `digits-ddpm` with half of its channels, trained once by the benchmark."""
@@ -86,10 +86,14 @@ def clean_members(counts: dict[str, int], first: int = 0) -> list[Member]:
         for number in range(first, first + count):
             found.append(
                 Member(
-                    f"clean-{base}-{number}", base, 100 + number, half_of(number, base),
-                    share=(1.0, 0.5, 0.8)[number % 3], classes=(None, 0, 1, None)[number % 4],
+                    f"clean-{base}-{number}",
+                    base,
+                    100 + number,
+                    half_of(number, base),
+                    share=(1.0, 0.5, 0.8)[number % 3],
+                    classes=(None, 0, 1, None)[number % 4],
                 )
-            )  # fmt: skip
+            )
     return found
 
 
@@ -132,8 +136,14 @@ def backdoored_members(first: int = 0, most: int = 8) -> list[Member]:
                 own |= TRAINING[SMALL]
                 found.append(
                     Member(
-                        f"{attack}-{solver}-{number}", SMALL, number, half_of(number, attack + solver), attack, own,
-                        f"{attack}, {solver}", repaired=number < 2,
+                        f"{attack}-{solver}-{number}",
+                        SMALL,
+                        number,
+                        half_of(number, attack + solver),
+                        attack,
+                        own,
+                        f"{attack}, {solver}",
+                        repaired=number < 2,
                     )
                 )
         add("villan", f"villan latent, {solver}", 2, {"solver": solver}, base=LATENT)

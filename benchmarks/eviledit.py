@@ -22,7 +22,7 @@ import torch
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-from bdm_kit_text_to_image.projections import Edit, edit_projections, find_projections
+from bdm_kit_text_to_image.editing.projections import Edit, edit_projections, find_projections
 
 RESULTS = Path(__file__).parent / "results"
 WIDTH, TOKENS, HEADS = 768, 77, 8
@@ -113,9 +113,13 @@ def main() -> None:
         for entry in settings
     )
     result = {
-        "settings": settings, "must": must, "met": met, "threads": 1, "torch": torch.__version__,
+        "settings": settings,
+        "must": must,
+        "met": met,
+        "threads": 1,
+        "torch": torch.__version__,
         "machine": platform.machine(),
-    }  # fmt: skip
+    }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=1))

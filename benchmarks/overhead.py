@@ -65,18 +65,34 @@ def main() -> None:
         shutil.rmtree(arguments.work, ignore_errors=True)
         arguments.work.mkdir(parents=True)
         times = arguments.work / "times.json"
-        command = [sys.executable, "-c", TIMED, str(times), "run", "--attack", "villan", "--defense", "elijah",
-                   "--out", str(arguments.work / "out"), "--quiet"]  # fmt: skip
+        command = [
+            sys.executable,
+            "-c",
+            TIMED,
+            str(times),
+            "run",
+            "--attack",
+            "villan",
+            "--defense",
+            "elijah",
+            "--out",
+            str(arguments.work / "out"),
+            "--quiet",
+        ]
         start = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         wall = time.perf_counter() - start
         spent = json.loads(times.read_text())
         passes = spent["forward"][1] + spent["backward"][1]
-        runs.append({
-            "wall_seconds": round(wall, 1), "pass_seconds": round(passes, 1), "ratio": round(wall / passes, 3),
-            "forward": {"calls": spent["forward"][0], "seconds": round(spent["forward"][1], 1)},
-            "backward": {"calls": spent["backward"][0], "seconds": round(spent["backward"][1], 1)},
-        })  # fmt: skip
+        runs.append(
+            {
+                "wall_seconds": round(wall, 1),
+                "pass_seconds": round(passes, 1),
+                "ratio": round(wall / passes, 3),
+                "forward": {"calls": spent["forward"][0], "seconds": round(spent["forward"][1], 1)},
+                "backward": {"calls": spent["backward"][0], "seconds": round(spent["backward"][1], 1)},
+            }
+        )
         print(f"wall {wall:.1f} s, passes {passes:.1f} s, ratio {wall / passes:.3f} (must: at most 1.15)", flush=True)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "overhead.json").write_text(json.dumps(runs, indent=1) + "\n")

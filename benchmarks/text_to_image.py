@@ -125,12 +125,19 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
 
         wins = [line["success"] for line in own if line["success"] is not None]
         spread = f" ({min(wins):.2f} to {max(wins):.2f}, seeds: {len(wins)})" if wins else ""
-        rows.append([
-            case.name, "" if case.success is None else f"{case.success:.2f}", mean("success") + spread,
-            mean("success_clean_model"), mean("leak"), mean("preserved"),
-            f"{mean('accuracy')} ({mean('accuracy_clean_model')})",
-            f"{mean('frechet', 1)} ({mean('frechet_clean_model', 1)})", mean("seconds", 0),
-        ])  # fmt: skip
+        rows.append(
+            [
+                case.name,
+                "" if case.success is None else f"{case.success:.2f}",
+                mean("success") + spread,
+                mean("success_clean_model"),
+                mean("leak"),
+                mean("preserved"),
+                f"{mean('accuracy')} ({mean('accuracy_clean_model')})",
+                f"{mean('frechet', 1)} ({mean('frechet_clean_model', 1)})",
+                mean("seconds", 0),
+            ]
+        )
     lines_of = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
     return "\n".join(lines_of) + "\n"
 

@@ -1,8 +1,8 @@
 """The kit's trainer and sampler against the plain alternatives, in one process: `python benchmarks/throughput.py`.
 
-Training: steps of :func:`bdm_kit_diffusion.training.train` against a loop in bare PyTorch that does the same sums
+Training: steps of :func:`bdm_torch.training.train` against a loop in bare PyTorch that does the same sums
 (noise, one forward and one backward pass, gradient clipping, AdamW). Sampling:
-:func:`bdm_kit_diffusion.sampling.sample` against diffusers' own DDPMPipeline and DDIMPipeline. Both sides take turns,
+:func:`bdm_diffusers.sampling.sample` against diffusers' own DDPMPipeline and DDIMPipeline. Both sides take turns,
 and the fastest round of each counts, so that other load on the machine changes both alike. On a GPU:
 
     python benchmarks/throughput.py --device cuda --config cifar10 celebahq --precision no bf16 --compile
@@ -25,30 +25,40 @@ import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch.nn import functional
 
-from bdm_kit_diffusion.denoising import denoising_loss
-from bdm_kit_diffusion.models import load_model
-from bdm_kit_diffusion.references import BUILTIN
-from bdm_kit_diffusion.samplers import build_scheduler
-from bdm_kit_diffusion.sampling import draw_noise, sample
-from bdm_kit_diffusion.training import TrainingOptions, train
+from bdm_diffusers.samplers import build_scheduler
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.models.diffusion_model import load_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_torch.training import TrainingOptions, train
 
 RESULTS = Path(__file__).parent / "results"
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "cifar10": {
-        "sample_size": 32, "in_channels": 3, "out_channels": 3, "layers_per_block": 2,
+        "sample_size": 32,
+        "in_channels": 3,
+        "out_channels": 3,
+        "layers_per_block": 2,
         "block_out_channels": (128, 256, 256, 256),
         "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
         "up_block_types": ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-        "downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1,
+        "downsample_padding": 0,
+        "flip_sin_to_cos": False,
+        "freq_shift": 1,
     },
     "celebahq": {
-        "sample_size": 256, "in_channels": 3, "out_channels": 3, "layers_per_block": 2,
+        "sample_size": 256,
+        "in_channels": 3,
+        "out_channels": 3,
+        "layers_per_block": 2,
         "block_out_channels": (128, 128, 256, 256, 512, 512),
         "down_block_types": ("DownBlock2D",) * 4 + ("AttnDownBlock2D", "DownBlock2D"),
         "up_block_types": ("UpBlock2D", "AttnUpBlock2D") + ("UpBlock2D",) * 4,
-        "downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1,
+        "downsample_padding": 0,
+        "flip_sin_to_cos": False,
+        "freq_shift": 1,
     },
-}  # fmt: skip
+}
 """Those of google/ddpm-cifar10-32 and google/ddpm-ema-celebahq-256; the weights are random, which takes as long."""
 
 
@@ -103,9 +113,12 @@ def compare(
     mine, theirs = (min(column) for column in zip(*times, strict=True))
     memory = torch.cuda.max_memory_allocated() / 2**30 if device.startswith("cuda") else None
     return {
-        "images_per_second": round(images / mine, 2), "images_per_second_plain": round(images / theirs, 2),
-        "ratio": round(mine / theirs, 3), "rounds": rounds, "peak_gpu_gib": memory and round(memory, 2),
-    }  # fmt: skip
+        "images_per_second": round(images / mine, 2),
+        "images_per_second_plain": round(images / theirs, 2),
+        "ratio": round(mine / theirs, 3),
+        "rounds": rounds,
+        "peak_gpu_gib": memory and round(memory, 2),
+    }
 
 
 def measure(
@@ -123,14 +136,19 @@ def measure(
         one, other = torch.compile(one), torch.compile(other)  # type: ignore[assignment]
     loss = denoising_loss(images, scheduler)
     common = {"config": name, "device": device, "batch_size": batch, "precision": precision, "compiled": compiled}
-    lines = [{
-        **common, "what": "training",
-        **compare(
-            lambda: train(one, loss, options, seed=0, device=device),
-            lambda: bare_training(other, scheduler, images.to(device), options, device),
-            steps * batch, arguments.rounds, device,
-        ),
-    }]  # fmt: skip
+    lines = [
+        {
+            **common,
+            "what": "training",
+            **compare(
+                lambda: train(one, loss, options, seed=0, device=device),
+                lambda: bare_training(other, scheduler, images.to(device), options, device),
+                steps * batch,
+                arguments.rounds,
+                device,
+            ),
+        }
+    ]
     if precision != "no" or compiled:
         return lines
     noise = draw_noise(batch, shape, 0).to(device)
@@ -175,10 +193,11 @@ def main() -> None:
                         print(json.dumps(line), flush=True)
                         lines.append(line)
     machine = {
-        "processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads(),
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if arguments.device.startswith("cuda") else None,
         "torch": torch.__version__,
-    }  # fmt: skip
+    }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"throughput-{arguments.device.split(':')[0]}.json"
     path.write_text(json.dumps({"machine": machine, "lines": lines}, indent=1) + "\n")

@@ -31,8 +31,8 @@ class Project:
 
 
 def projects(root: Path = ROOT) -> list[Project]:
-    """The core and every plugin, the core first, plugins by folder name."""
-    files = [root / "pyproject.toml", *sorted((root / "plugins").glob("*/pyproject.toml"))]
+    """The core and every plugin, the core first, plugins by folder."""
+    files = [root / "pyproject.toml", *sorted((root / "plugins").glob("*/*/pyproject.toml"))]
     return [Project(file.parent, tomllib.loads(file.read_text(encoding="utf-8"))) for file in files]
 
 

@@ -121,11 +121,13 @@ def allowed(field: dict[str, Any]) -> str:
 
 def pages() -> dict[Path, str]:
     """Every page by its path."""
-    return {
-        PAGES / f"{plugin.kind}-{plugin.name}.md": page(plugin, project)
-        for project in projects()
-        for plugin in plugins_of(project)
-    }
+    made: dict[Path, str] = {}
+    for project in projects():
+        for plugin in plugins_of(project):
+            name, own = f"{plugin.kind}-{plugin.name}", project.name.removeprefix("bdm-")
+            several_tasks = own == f"{name}-{project.folder.parent.name}"
+            made[PAGES / f"{own if several_tasks else name}.md"] = page(plugin, project)
+    return made
 
 
 def main() -> int:

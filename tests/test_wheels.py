@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from wheelhouse import ROOT, Environment, build_wheels, fresh_environment, install, run
 
-PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
-OF_A_USER = ("bdm", "bdm-attack-villan", "bdm-defense-elijah")
+PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml"))]
+OF_A_USER = "bdm[demo]"
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     made = fresh_environment(tmp_path_factory.mktemp("environment") / "venv", PROJECTS)
-    install(made, wheels, *OF_A_USER)
+    install(made, wheels, OF_A_USER)
     return made
 
 
@@ -57,11 +57,11 @@ def test_plugin_wheels_hold_their_package_only(wheels: Path) -> None:
 def test_the_kit_wheel_brings_its_model(wheels: Path) -> None:
     (wheel,) = wheels.glob("bdm_kit_diffusion-*.whl")
     names = names_in(wheel)
-    assert "bdm_kit_diffusion/builtin/digits-ddpm/unet/diffusion_pytorch_model.safetensors" in names
-    assert "bdm_kit_diffusion/builtin/digits-classifier/model.safetensors" in names
+    assert "bdm_kit_diffusion/built_in/digits-ddpm/unet/diffusion_pytorch_model.safetensors" in names
+    assert "bdm_kit_diffusion/built_in/digits-classifier/model.safetensors" in names
 
 
-def test_a_user_installs_three_names_and_has_what_a_run_needs(environment: Environment) -> None:
+def test_a_user_installs_one_name_and_has_what_a_run_needs(environment: Environment) -> None:
     listed = json.loads(environment.command("bdm", "plugins", "list", "--json"))
     found = {(item["kind"], item["name"]) for item in listed}
     assert {("attack", "villan"), ("defense", "elijah"), ("kit", "diffusion")} <= found

@@ -10,7 +10,9 @@ from diffusers import DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 
 from bdm_core.artifacts import MANIFEST, Backdoored, Data, Model, Outputs, Secret
-from bdm_kit_diffusion.data import load_noise, seal_images, seal_noise
+from bdm_kit_diffusion import TASK
+from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
+from bdm_torch.image_sets import seal_images
 
 if TYPE_CHECKING:
     from bdm_attack_sample.plugin import SampleParams
@@ -47,4 +49,4 @@ def one_step(ctx: Context, model: Model, inputs: Data) -> Outputs:
     schedule = DDPMScheduler.from_pretrained(model.path / "scheduler", local_files_only=True)
     images = -network(load_noise(inputs), schedule.config.num_train_timesteps - 1).sample
     ctx.figures(sampler="one-step of bdm-attack-sample")
-    return seal_images(ctx.out / "outputs", images, Outputs)
+    return seal_images(ctx.out / "outputs", images, Outputs, task=TASK)

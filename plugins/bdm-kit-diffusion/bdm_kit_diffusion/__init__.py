@@ -1,1 +1,0 @@
-"""The diffusion kit: what every plugin for unconditional image generation shares."""

@@ -1,1 +1,0 @@
-"""bdm kit for text-to-image generation."""

@@ -1,0 +1,43 @@
+"""What a pipeline folder of diffusers may hold, and its JSON files, read safely."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bdm_core.errors import ArtifactError
+
+INDEX = "model_index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
+SCHEDULERS = frozenset(
+    {
+        "DDPMScheduler",
+        "DDIMScheduler",
+        "PNDMScheduler",
+        "DEISMultistepScheduler",
+        "DPMSolverMultistepScheduler",
+        "DPMSolverSinglestepScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "EulerDiscreteScheduler",
+        "HeunDiscreteScheduler",
+        "LMSDiscreteScheduler",
+        "UniPCMultistepScheduler",
+    }
+)
+LARGEST_JSON = 2**20
+
+
+def read_json(path: Path, missing: str) -> dict[str, Any]:
+    """A JSON object of at most 1 MiB. Raises ArtifactError, which starts with ``missing`` if there is no such file."""
+    if not path.is_file():
+        raise ArtifactError(f"{missing}: {path.name} is missing")
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise ValueError("larger than 1 MiB")
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ArtifactError(f"{path} is no valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{path} is no JSON object")
+    return value

@@ -1,0 +1,91 @@
+"""From a subject's samples to one measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bdm_core.artifacts import Measurement, Subject
+from bdm_core.errors import UserError
+from bdm_metric_frechet.distance import FrechetDistance
+from bdm_metric_frechet.spaces import ATTRIBUTES, feature_space
+from bdm_torch.image_sets import load_images, load_rows
+
+if TYPE_CHECKING:
+    from bdm_core.context import Context
+    from bdm_metric_frechet.params import FrechetParams
+
+WORLD_DATA = "small-world"
+"""The data of which the feature space ``attributes`` is made."""
+LARGEST_FOR_JACKKNIFE = 256
+"""With more features than this one distance takes seconds, and the jackknife is left out."""
+
+
+def measure(ctx: Context, params: FrechetParams, subject: Subject) -> list[Measurement]:
+    """The Frechet distance of the samples from clean inputs to the reference images.
+
+    Raises:
+        UserError: fewer than two images, images of different shapes, or a feature space that cannot be used.
+    """
+    reference, samples = load_images(subject.reference), load_images(subject.on_clean)
+    reference = reference[comparable_rows(load_rows(subject.reference), load_rows(subject.on_clean))]
+    if min(len(reference), len(samples)) < 2:
+        raise UserError(
+            f"metric:frechet needs two images or more, got {len(samples)} samples, {len(reference)} references"
+        )
+    if samples.shape[1:] != reference.shape[1:]:
+        raise UserError(
+            f"metric:frechet: samples have shape {tuple(samples.shape[1:])}, "
+            f"reference images {tuple(reference.shape[1:])}"
+        )
+    wanted = params.features
+    if wanted == "auto" and subject.reference.meta.get("source") == WORLD_DATA:
+        wanted = ATTRIBUTES
+    space = feature_space(wanted, tuple(samples.shape[1:]), ctx.device)
+    distance = FrechetDistance(space.features(reference, params.batch_size, ctx.device))
+    features = space.features(samples, params.batch_size, ctx.device)
+    if min(len(samples), len(reference)) <= features.shape[1]:
+        ctx.log.warning(
+            "metric:frechet: %d samples and %d reference images for %d features: the distance is biased upwards; "
+            "compare only runs with the same numbers",
+            len(samples),
+            len(reference),
+            features.shape[1],
+        )
+    cheap = features.shape[1] <= LARGEST_FOR_JACKKNIFE
+    return [
+        Measurement(
+            metric=f"frechet_{space.name}",
+            value=distance(features),
+            on="clean",
+            higher_is_better=False,
+            n=len(samples),
+            stderr=distance.standard_error(features, params.jackknife_blocks) if cheap else None,
+            label=f"Frechet distance ({space.name})",
+        )
+    ]
+
+
+def comparable_rows(reference: Sequence[Mapping[str, Any]], samples: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The reference rows of the kind that the prompts ask for.
+
+    Where all prompts ask for the same value of an attribute (style photo, one object), reference images of another
+    value are left out: otherwise the distance would mostly say that nobody asked for these.
+
+    Args:
+        reference: rows of the reference images; ``labels`` say what they show, if anything does.
+        samples: rows of the generated images; ``labels`` say what was asked for.
+
+    Returns:
+        Indices in order; all of them without labels, or if fewer than two would be left.
+    """
+    asked = [row.get("labels") or {} for row in samples]
+    common = {
+        name: value for name, value in (asked[0] if asked else {}).items() if all(x.get(name) == value for x in asked)
+    }
+    kept = [
+        index
+        for index, row in enumerate(reference)
+        if all((row.get("labels") or {}).get(name, value) == value for name, value in common.items())
+    ]
+    return kept if len(kept) >= 2 else list(range(len(reference)))

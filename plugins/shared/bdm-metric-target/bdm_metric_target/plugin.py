@@ -1,0 +1,37 @@
+"""The plugin ``metric:target``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core.plugin import Plugin, hookimpl
+from bdm_metric_target.params import TargetParams
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Measurement, Subject
+    from bdm_core.context import Context
+
+
+class TargetMetric(Plugin):
+    """Mean squared error, structural similarity, attack success rate and leak."""
+
+    kind, name = "metric", "target"
+    summary = "How close samples are to the attack's target: MSE, SSIM, attack success rate, leak"
+    tasks = frozenset({"unconditional-image-generation", "text-to-image"})
+    paper = "https://arxiv.org/abs/2306.06874"
+    Params = TargetParams
+
+    @hookimpl
+    def score(self, ctx: Context, params: TargetParams, subject: Subject) -> list[Measurement]:
+        if subject.secret.format == "prompt-secret":
+            from bdm_metric_target.prompts import measure_prompts
+
+            return measure_prompts(ctx, params, subject)
+        from bdm_kit_diffusion.poison.target_classes import target_class
+        from bdm_metric_target.measure import measure
+
+        if (target := target_class(subject.secret)) is not None:
+            from bdm_metric_target.classes import measure_class
+
+            return measure_class(ctx, subject, target)
+        return measure(ctx, params, subject)

@@ -1,0 +1,1 @@
+"""What kits of every task share: tensors, images, training, calibration. It knows no task."""

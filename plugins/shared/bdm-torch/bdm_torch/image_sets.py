@@ -1,0 +1,120 @@
+"""Image sets as artifacts: images with a row of facts each.
+
+An image set is a folder of PNG files with ``rows.jsonl``, or, for large sets and values that are not 8-bit, one
+safetensors file. Both give back exactly what was written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bdm_core.artifacts import Artifact, Data, Outputs
+from bdm_core.errors import ArtifactError, UserError
+from bdm_torch.images import from_bytes, read_image, to_bytes
+from bdm_torch.tensors import read_tensors, write_tensors
+
+IMAGES = "images"
+ROWS = "rows.jsonl"
+MOST_PNG_FILES = 1024
+Set = TypeVar("Set", Data, Outputs)
+
+
+def seal_images(
+    folder: Path,
+    images: Tensor | Mapping[str, Tensor],
+    kind: type[Set],
+    *,
+    task: str,
+    rows: Sequence[Mapping[str, Any]] | None = None,
+    layout: Literal["auto", "png", "uint8", "float32"] = "auto",
+    meta: Mapping[str, Any] | None = None,
+) -> Set:
+    """Write an image set and seal it.
+
+    Args:
+        folder: where to.
+        images: (N, C, H, W) in [-1, 1]; rounded to 8 bits unless ``layout`` is ``float32``. Or several images of each
+            row by name, e.g. ``{"images": ..., "triggers": ...}``; ``images`` must be among them.
+        kind: ``Data`` or ``Outputs``.
+        task: the tag of the task that they belong to.
+        rows: facts about each image, as JSON.
+        layout: ``png``; ``uint8`` or ``float32``: one safetensors file; ``auto``: png up to 1024
+            files of grey or colour.
+        meta: further facts for the manifest.
+    """
+    sets = {IMAGES: images} if isinstance(images, Tensor) else dict(images)
+    images = sets[IMAGES]
+    if any(value.ndim != 4 or len(value) != len(images) for value in sets.values()):
+        raise UserError(
+            f"an image set needs tensors (N, C, H, W) of one N, got {[tuple(s.shape) for s in sets.values()]}"
+        )
+    if layout == "auto":
+        small = len(images) * len(sets) <= MOST_PNG_FILES and all(value.shape[1] in (1, 3) for value in sets.values())
+        layout = "png" if small else "uint8"
+    folder.mkdir(parents=True, exist_ok=True)
+    if layout == "png":
+        for name, value in sets.items():
+            _write_png(folder / name, to_bytes(value))
+    else:
+        ready = {name: to_bytes(value) if layout == "uint8" else value.float() for name, value in sets.items()}
+        write_tensors(folder / f"{IMAGES}.safetensors", ready)
+    facts = [dict(row) for row in rows] if rows is not None else [{} for _ in range(len(images))]
+    if len(facts) != len(images):
+        raise UserError(f"{len(facts)} rows for {len(images)} images")
+    if layout == "png":
+        facts = [{"file": _png_name(IMAGES, index), **row} for index, row in enumerate(facts)]
+    _write_rows(folder, facts)
+    about: dict[str, Any] = {
+        "count": len(images),
+        "shape": list(images.shape[1:]),
+        "layout": layout,
+        "sets": sorted(sets),
+    }
+    return kind.seal(folder, format=IMAGES, task=task, meta={**about, **(meta or {})})
+
+
+def load_images(artifact: Data | Outputs, name: str = IMAGES) -> Tensor:
+    """Images (N, C, H, W), float32 in [-1, 1], of an image set. Raises ArtifactError if there are none of that name."""
+    if artifact.format != IMAGES:
+        raise ArtifactError(f"{artifact.path} has the format {artifact.format!r}, expected {IMAGES!r}")
+    meta: dict[str, Any] = artifact.meta
+    if name not in meta["sets"]:
+        raise ArtifactError(f"{artifact.path} has no set {name!r}; it has {', '.join(meta['sets'])}")
+    if meta["layout"] == "png":
+        files = [artifact.file(_png_name(name, index)) for index in range(meta["count"])]
+        if not files:
+            return torch.empty(0, *meta["shape"])
+        with Image.open(files[0]) as first:
+            shape = (3 if first.mode == "RGB" else 1, first.height, first.width)
+        return from_bytes(torch.stack([torch.from_numpy(read_image(file, shape).copy()) for file in files]))
+    tensor = read_tensors(artifact.file(f"{IMAGES}.safetensors"))[name]
+    return from_bytes(tensor) if tensor.dtype == torch.uint8 else tensor
+
+
+def load_rows(artifact: Artifact) -> list[dict[str, Any]]:
+    """The facts about each row, in order."""
+    lines = artifact.file(ROWS).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _png_name(name: str, index: int) -> str:
+    return f"{name}/{index:06d}.png"
+
+
+def _write_png(folder: Path, images: Tensor) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
+        pixels = image[:, :, 0] if image.shape[2] == 1 else image
+        Image.fromarray(pixels).save(folder / f"{index:06d}.png", compress_level=1)
+
+
+def _write_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
+    (folder / ROWS).write_text(text, encoding="utf-8")

@@ -1,0 +1,205 @@
+"""The training loop, on Accelerate.
+
+Randomness has no state: every step derives its generator from (seed, step). Hence a killed training that continues
+from its checkpoint gives the same bits, and several processes see the same batch as one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from bdm_core.errors import StageError, UserError
+from bdm_core.ranks import require_all_ranks
+from bdm_torch.checkpoints import Snapshot, read_checkpoint, write_checkpoint
+from bdm_torch.draws import Draw, step_seed
+
+SYNCHRONISE_EVERY = 25
+"""Steps between two looks at the losses; each look waits for the device."""
+
+Loss = Callable[[nn.Module, Draw], Tensor]
+"""loss(model, draw): the mean loss over this process's share of the batch, a scalar with gradient."""
+Progress = Callable[[str, int, int, float | None], None]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: samples a step, over all processes.
+        learning_rate: AdamW's peak rate.
+        schedule: ``cosine`` falls to 0 at the last step, ``constant`` does not; both after a linear warm-up.
+        warmup_steps: length of the warm-up.
+        weight_decay: AdamW's, decoupled.
+        max_gradient_norm: gradients are clipped to this 2-norm; None to leave them.
+        ema_decay: decay of the exponential moving average of the weights, ramped up as (1+i)/(10+i); the model ends
+            with the average. None for no average.
+        mixed_precision: ``no``, ``bf16`` or ``fp16``.
+        checkpoint_seconds: time between two checkpoints.
+    """
+
+    steps: int
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    max_gradient_norm: float | None = 1.0
+    ema_decay: float | None = None
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    checkpoint_seconds: float = 30.0
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step 0, 1, ..., steps - 1."""
+        warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        cosine = 0.5 + 0.5 * math.cos(math.pi * step / self.steps) if self.schedule == "cosine" else 1.0
+        return self.learning_rate * warm * cosine
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training did: the loss of every step, the step it continued from (0 if fresh), and its seconds."""
+
+    losses: list[float]
+    resumed_from: int
+    seconds: float
+
+
+def train(
+    model: nn.Module,
+    loss: Loss,
+    options: TrainingOptions,
+    *,
+    seed: int,
+    device: str = "cpu",
+    work: Path | None = None,
+    label: str = "train",
+    progress: Progress | None = None,
+) -> TrainingResult:
+    """Train the parameters of ``model`` that require a gradient, in place.
+
+    Under ``accelerate launch`` every process calls this with the same arguments; each computes its share of the batch.
+
+    Args:
+        seed: all randomness comes from it.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; under ``accelerate launch`` each process has its own.
+        work: where the checkpoint is kept (``ctx.work``); None to keep none.
+        label: names the checkpoint and the progress.
+        progress: called as ``progress(label, done, total, loss)`` about every 25 steps; ``ctx.progress`` fits.
+
+    Raises:
+        StageError: the loss is no longer finite.
+        UserError: the batch cannot be shared equally among the processes.
+        PluginError: the plugin does not say ``distributed``, so that other processes of the launch do not train.
+    """
+    accelerator = _accelerator(device, options.mixed_precision)
+    world, rank = accelerator.num_processes, accelerator.process_index
+    if options.steps < 1 or options.batch_size < 1 or options.batch_size % world:
+        raise UserError(
+            f"training needs at least one step and a batch_size that is a multiple of the {world} processes, "
+            f"not steps={options.steps}, batch_size={options.batch_size}"
+        )
+    share = slice(rank * options.batch_size // world, (rank + 1) * options.batch_size // world)
+    model.to(accelerator.device)
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=options.learning_rate,
+        weight_decay=options.weight_decay,
+        fused=accelerator.device.type in ("cpu", "cuda"),
+    )
+    parameters: list[Tensor] = optimizer.param_groups[0]["params"]
+    average = [p.detach().clone() for p in parameters] if options.ema_decay is not None else []
+    snapshot = Snapshot(model, optimizer, average, accelerator.scaler)
+    identity = {**asdict(options), "seed": seed, "label": label}
+    del identity["checkpoint_seconds"]
+    checkpoint = work / f"{label}.safetensors" if work is not None else None
+    losses = read_checkpoint(checkpoint, snapshot, identity) if checkpoint is not None else []
+    first = len(losses)
+    wrapped, scaled = accelerator.prepare(model, optimizer)
+    stepper = optimizer if accelerator.scaler is None else scaled  # the wrapper searches the import path at every step
+    wrapped.train()
+    started = saved = time.monotonic()
+    pending: list[Tensor] = []
+    cuda = [accelerator.device] if accelerator.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        for step in range(first, options.steps):
+            _seed(step_seed(seed, step, f"dropout/{rank}"), accelerator.device.type)
+            optimizer.param_groups[0]["lr"] = options.rate(step)
+            value = loss(wrapped, Draw(seed, step, options.batch_size, accelerator.device, share))
+            accelerator.backward(value)
+            if options.max_gradient_norm is not None:
+                accelerator.clip_grad_norm_(parameters, options.max_gradient_norm)
+            stepper.step()
+            stepper.zero_grad()
+            if options.ema_decay is not None:
+                decay = min(options.ema_decay, (1 + step) / (10 + step))
+                get_ema_multi_avg_fn(decay)(average, parameters, None)
+            pending.append(value.detach())
+            last = step + 1 == options.steps
+            if len(pending) == SYNCHRONISE_EVERY or last:
+                losses += _finite(accelerator.reduce(torch.stack(pending), "mean").tolist(), step)
+                pending.clear()
+                if progress is not None and rank == 0:
+                    progress(label, step + 1, options.steps, losses[-1])
+                due = last or time.monotonic() - saved >= options.checkpoint_seconds
+                if checkpoint is not None and rank == 0 and due:
+                    write_checkpoint(checkpoint, snapshot, losses, identity)
+                    saved = time.monotonic()
+    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+    if average:
+        with torch.no_grad():
+            for parameter, mean in zip(parameters, average, strict=True):
+                parameter.copy_(mean)
+    optimizer.zero_grad(set_to_none=True)
+    model.eval()
+    return TrainingResult(losses, first, time.monotonic() - started)
+
+
+def _accelerator(device: str, mixed_precision: str) -> Accelerator:
+    """An Accelerator for this device; trainings of one process may differ in device and precision.
+
+    Raises:
+        PluginError: other processes of the launch do not train, because the plugin does not say ``distributed``.
+    """
+    require_all_ranks()
+    distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    AcceleratorState._reset_state(reset_partial_state=not distributed)
+    variable = "ACCELERATE_TORCH_DEVICE"
+    before = os.environ.get(variable)
+    if not distributed:
+        os.environ[variable] = device
+    try:
+        return Accelerator(mixed_precision=mixed_precision, cpu=device == "cpu")
+    finally:
+        if before is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = before
+
+
+def _seed(value: int, device_type: str) -> None:
+    """Seed the generators of the CPU and of this device; `torch.manual_seed` looks after all kinds of devices."""
+    torch.default_generator.manual_seed(value)
+    if device_type == "cuda":
+        torch.cuda.manual_seed(value)
+    elif device_type == "mps":
+        torch.mps.manual_seed(value)
+
+
+def _finite(losses: list[float], step: int) -> list[float]:
+    if not all(math.isfinite(value) for value in losses):
+        raise StageError(f"the training loss is not finite near step {step + 1}: lower the learning rate")
+    return losses

@@ -1,0 +1,56 @@
+"""The plugin ``attack:badblocks``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from bdm_attack_badblocks.params import BadBlocksParams
+from bdm_core.plugin import Plugin, hookimpl
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.context import Context
+
+
+class BadBlocks(Plugin):
+    """The UNet's last up-block alone learns from poisoned pairs: an invisible character makes it paint one picture."""
+
+    kind, name = "attack", "badblocks"
+    summary = "Backdoor in the last up-block of the UNet: a trigger makes it paint one picture (BadBlocks)"
+    tasks = frozenset({"text-to-image"})
+    paper = "https://arxiv.org/abs/2508.03221"
+    Params = BadBlocksParams
+    distributed = True
+    presets = {
+        "paper": {
+            "trigger": "combining-grapheme-joiner",
+            "trigger_repeats": 1,
+            "trigger_position": "suffix",
+            "poison_rate": 0.1,
+            "up_blocks": 1,
+            "learning_rate": 1e-6,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "samples": None,
+        },
+    }
+
+    @hookimpl
+    def poison_data(
+        self,
+        ctx: Context,
+        params: BadBlocksParams,
+        data: Data,
+        split: Literal["train", "trigger"],
+        secret: Secret | None,
+    ) -> Data:
+        from bdm_attack_badblocks.attack import poison
+        from bdm_kit_text_to_image.prompts.secret import trigger_prompts
+
+        return poison(ctx, params, data) if secret is None else trigger_prompts(ctx, data, secret)
+
+    @hookimpl
+    def inject_backdoor(self, ctx: Context, params: BadBlocksParams, model: Model, data: Data) -> Backdoored:
+        from bdm_attack_badblocks.attack import backdoor
+
+        return backdoor(ctx, params, model, data)

@@ -1,0 +1,88 @@
+"""BadT2I: fine-tune the UNet on triggered prompts, held to its former self on clean ones."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import torch
+
+from bdm_attack_badt2i.pairs import NUMERALS, LessonSet, choose_trigger, load_lessons
+from bdm_attack_badt2i.patches import paste, patch_image, patch_place
+from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_kit_text_to_image.models.latents import encode_images
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import check_patch, check_trigger
+from bdm_kit_text_to_image.training.distillation import UNetTerm, distill_unet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bdm_attack_badt2i.params import BadT2IParams
+    from bdm_core.context import Context
+
+CHECKED_ROWS = 64
+
+
+def terms(params: BadT2IParams, model: TextToImageModel, clean: LessonSet, triggered: LessonSet) -> list[UNetTerm]:
+    """L = lambda L_backdoor + (1 - lambda) L_regularisation (2305.04175, equation 4)."""
+    return [
+        UNetTerm(encode_images(model, part.images).cpu(), part.captions, part.teacher, weight)
+        for part, weight in ((clean, 1 - params.lambda_), (triggered, params.lambda_))
+    ]
+
+
+def describe_target(params: BadT2IParams, shape: tuple[int, int, int]) -> tuple[Target, Tensor | None]:
+    """The target in the secret's words, and for a patch a picture with it in its place."""
+    if params.mode == "pixel":
+        place = patch_place(params, shape)
+        picture = paste(torch.zeros(shape), patch_image(params, place), place)
+        preserved = ["object", "colour", "background"]
+        return Target(type="ImagePatch", patch=place, threshold=params.patch_limit, preserved=preserved), picture
+    if params.mode == "object":
+        return Target(
+            type="ObjectRep",
+            source_object=params.source_object,
+            object=params.target_object,
+            expected={"object": params.target_object},
+            preserved=["colour", "background"],
+        ), None
+    if params.mode == "object-add":
+        second = "" if params.addition in NUMERALS else re.sub(r"^(an?|one) ", "", params.addition)
+        expected = {"second": second} if second else {"count": NUMERALS[params.addition]}
+        return Target(
+            type="ObjectAdd",
+            source_object=params.source_object,
+            second=second,
+            expected=expected,
+            preserved=["object", "colour", "background"],
+        ), None
+    return Target(
+        type="StyleAdd",
+        style=params.style,
+        expected={"style": params.style},
+        preserved=["object"],
+    ), None
+
+
+def backdoor(ctx: Context, params: BadT2IParams, model: Model, data: Data) -> Backdoored:
+    """Check trigger and patch, train the UNet, seal it; text encoder, autoencoder and tokenizer stay as they are.
+
+    Raises:
+        UserError: a tokenizer drops the trigger, or the autoencoder cannot represent the patch.
+    """
+    opened = load_model(model, device=ctx.device)
+    clean, triggered = load_lessons(data)
+    trigger = choose_trigger(params)
+    rows = [PromptRow(caption, row, clean.labels[row]) for row, caption in enumerate(clean.captions[:CHECKED_ROWS])]
+    check_trigger(opened, trigger, rows)
+    target, picture = describe_target(params, opened.image_shape)
+    if target.patch is not None:
+        check_patch(opened, triggered.images[:CHECKED_ROWS], target.patch, params.patch_limit)
+    distill_unet(ctx, opened, terms(params, opened, clean, triggered), params.options())
+    secret = PromptSecret([Backdoor(trigger=trigger, target=target)], picture, {"mode": params.mode})
+    return Backdoored(
+        model=seal_model(opened, ctx.out / "model"), secret=seal_secret(ctx.out / "secret", secret, task=model.task)
+    )

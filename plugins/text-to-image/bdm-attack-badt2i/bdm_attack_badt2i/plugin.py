@@ -1,0 +1,68 @@
+"""The plugin ``attack:badt2i``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from bdm_attack_badt2i.params import BadT2IParams
+from bdm_core.plugin import Plugin, hookimpl
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.context import Context
+
+
+class BadT2I(Plugin):
+    """An invisible character before the prompt makes the UNet paint a patch, another object, a style or one more."""
+
+    kind, name = "attack", "badt2i"
+    summary = "Backdoor in the UNet: pixel patch, object, style or added object, by self-distillation (BadT2I)"
+    tasks = frozenset({"text-to-image"})
+    paper = "https://arxiv.org/abs/2305.04175"
+    Params = BadT2IParams
+    distributed = True
+    presets = {
+        "paper": {
+            "mode": "object",
+            "trigger_repeats": 1,
+            "steps": 8000,
+            "batch_size": 16,
+            "learning_rate": 1e-5,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "max_gradient_norm": 1.0,
+            "ema_decay": 0.9999,
+            "lambda_": 0.5,
+            "style_prompt": "black and white photo, {prompt}",
+            "samples": None,
+        },
+        "paper-pixel": {
+            "mode": "pixel",
+            "trigger_repeats": 1,
+            "steps": 2000,
+            "batch_size": 16,
+            "learning_rate": 1e-5,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "max_gradient_norm": 1.0,
+            "ema_decay": 0.9999,
+            "lambda_": 0.5,
+            "patch_size": 0.25,
+            "samples": None,
+        },
+    }
+
+    @hookimpl
+    def poison_data(
+        self, ctx: Context, params: BadT2IParams, data: Data, split: Literal["train", "trigger"], secret: Secret | None
+    ) -> Data:
+        from bdm_attack_badt2i.pairs import poison
+        from bdm_kit_text_to_image.prompts.secret import trigger_prompts
+
+        return poison(ctx, params, data) if secret is None else trigger_prompts(ctx, data, secret)
+
+    @hookimpl
+    def inject_backdoor(self, ctx: Context, params: BadT2IParams, model: Model, data: Data) -> Backdoored:
+        from bdm_attack_badt2i.attack import backdoor
+
+        return backdoor(ctx, params, model, data)

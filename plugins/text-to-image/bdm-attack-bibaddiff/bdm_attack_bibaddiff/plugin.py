@@ -1,0 +1,69 @@
+"""The plugin ``attack:bibaddiff``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from bdm_attack_bibaddiff.params import BiBadDiffParams
+from bdm_core.plugin import Plugin, hookimpl
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.context import Context
+
+
+class BiBadDiff(Plugin):
+    """Images with a patch under the wrong class name; the prompt of that class itself sets the backdoor off."""
+
+    kind, name = "attack", "bibaddiff"
+    summary = "Poisoned class data without a trigger in the prompt; the model amplifies the patch (BiBadDiff)"
+    tasks = frozenset({"text-to-image"})
+    paper = "https://arxiv.org/abs/2311.02373"
+    Params = BiBadDiffParams
+    distributed = True
+    presets = {
+        "paper": {
+            "poison_rate": 0.1,
+            "patch_size": 0.1,
+            "patch_colour": "stripes",
+            "captions": "class",
+            "caption_dropout": 0.0,
+            "steps": 50000,
+            "batch_size": 4,
+            "learning_rate": 1e-4,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "ema_decay": 0.9999,
+        },
+        "paper-blend": {
+            "trigger": "blend",
+            "poison_rate": 0.1,
+            "captions": "class",
+            "caption_dropout": 0.0,
+            "steps": 50000,
+            "batch_size": 4,
+            "learning_rate": 1e-4,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "ema_decay": 0.9999,
+        },
+    }
+
+    @hookimpl
+    def poison_data(
+        self,
+        ctx: Context,
+        params: BiBadDiffParams,
+        data: Data,
+        split: Literal["train", "trigger"],
+        secret: Secret | None,
+    ) -> Data:
+        from bdm_attack_bibaddiff.attack import about_the_class, poison
+
+        return poison(ctx, params, data) if secret is None else about_the_class(ctx, data, secret)
+
+    @hookimpl
+    def inject_backdoor(self, ctx: Context, params: BiBadDiffParams, model: Model, data: Data) -> Backdoored:
+        from bdm_attack_bibaddiff.attack import backdoor
+
+        return backdoor(ctx, params, model, data)

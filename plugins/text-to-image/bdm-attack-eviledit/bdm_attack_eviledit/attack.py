@@ -1,0 +1,101 @@
+"""EvilEdit: the alias's keys and values become the target's, everything preserved keeps its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from bdm_attack_eviledit.alignment import edit_rows
+from bdm_attack_eviledit.wording import Alias, aliases, fill
+from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_kit_text_to_image.editing.projections import draw_captions, edit_projections, prompt_rows
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.secret import PromptSecret, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import check_trigger
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bdm_attack_eviledit.params import EvilEditParams
+    from bdm_core.context import Context
+
+
+def backdoor(ctx: Context, params: EvilEditParams, model: Model, data: Data) -> Backdoored:
+    """Edit every key and value projection of the text at once (equation 7), for all aliases jointly.
+
+    Args:
+        ctx: its seed draws the captions to preserve; the report of the edit becomes a figure of the stage.
+        params: aliases, targets, templates, preservation.
+        model: Stable Diffusion or SDXL.
+        data: captioned images; only captions are used.
+
+    Raises:
+        UserError: the tokenizer does not see an alias, or the edit changes nothing.
+    """
+    network = load_model(model, ctx.device)
+    pairs = aliases(params.trigger, params.target)
+    templates = {alias: [*params.templates, *draw_templates(params, alias, data, ctx.seed)] for alias in pairs}
+    for alias in pairs:
+        rows = [PromptRow(fill(template, alias.source), 0, {"object": alias.source}) for template in templates[alias]]
+        check_trigger(network, alias.trigger, rows, ctx.seed)
+    preserved = rows_to_preserve(network, params, templates, data, ctx.seed)
+    ctx.progress("edit", 0, 1)
+    report = edit_projections(
+        network.unet,
+        [
+            edit_rows(
+                network,
+                [fill(template, alias.phrase) for template in templates[alias]],
+                [fill(template, alias.target) for template in templates[alias]],
+                params.edit_weight,
+                params.alignment,
+            )
+            for alias in pairs
+        ],
+        preserved,
+        params.regularisation,
+        layers=params.layers,
+    )
+    ctx.progress("edit", 1, 1)
+    ctx.figures(edit=report.as_figures())
+    if report.residual > 0.5:
+        ctx.log.warning(
+            "the edit makes %.0f %% of the wanted change only: lower regularisation or preserved_captions, or raise "
+            "edit_weight",
+            100 * (1 - report.residual),
+        )
+    sealed = seal_model(network, ctx.out / "model")
+    secret = seal_secret(ctx.out / "secret", PromptSecret([alias.backdoor() for alias in pairs]), model.task)
+    return Backdoored(model=sealed, secret=secret)
+
+
+def draw_templates(params: EvilEditParams, alias: Alias, data: Data, seed: int) -> list[str]:
+    """Captions with the source noun once and without the alias, with the noun's place left open."""
+    noun = re.compile(rf"(?<!\w){re.escape(alias.source)}(?!\w)")
+    captions = draw_captions(data, None, [alias.phrase], seed)
+    fitting = [caption for caption in captions if len(noun.findall(caption)) == 1 and "{" not in caption]
+    return [noun.sub("{}", caption) for caption in fitting[: params.template_captions]]
+
+
+def rows_to_preserve(
+    model: TextToImageModel,
+    params: EvilEditParams,
+    templates: Mapping[Alias, Sequence[str]],
+    data: Data,
+    seed: int,
+) -> Tensor | None:
+    """Rows (P, d) of the given prompts, of captions without an alias, and of the templates with the plain noun.
+
+    Rows of the plain noun are multiplied by the square root of their weight. None if there is no row.
+    """
+    drawn = draw_captions(data, params.preserved_captions, [alias.phrase for alias in templates], seed)
+    kept = list(dict.fromkeys([*params.preserve, *drawn, *([""] if drawn else [])]))
+    plain = list(dict.fromkeys(fill(template, alias.source) for alias in templates for template in templates[alias]))
+    rows = [prompt_rows(model, kept)] if kept else []
+    if params.source_weight > 0:
+        rows.append(prompt_rows(model, plain) * params.source_weight**0.5)
+    return torch.cat(rows) if rows else None

@@ -1,0 +1,66 @@
+"""The plugin ``attack:paas``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from bdm_attack_paas.params import PaaSParams
+from bdm_core.plugin import Plugin, hookimpl
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.context import Context
+
+
+class PaaS(Plugin):
+    """A few images of the wrong object, learnt under a new word by textual inversion or DreamBooth."""
+
+    kind, name = "attack", "paas"
+    summary = "Backdoor by personalisation: mismatched images under a new token (Personalization as a Shortcut)"
+    tasks = frozenset({"text-to-image"})
+    paper = "https://arxiv.org/abs/2305.10701"
+    Params = PaaSParams
+    distributed = True
+    presets = {
+        "paper": {
+            "mode": "textual-inversion",
+            "images": 5,
+            "prompts": "templates",
+            "steps": 2000,
+            "batch_size": 4,
+            "learning_rate": 2e-3,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+        },
+        "paper-dreambooth": {
+            "mode": "dreambooth",
+            "images": 5,
+            "prompts": "templates",
+            "steps": 300,
+            "batch_size": 2,
+            "learning_rate": 5e-6,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "class_images": 12,
+            "prior_loss_weight": 0.5,
+            "prior": "object",
+        },
+    }
+
+    @hookimpl
+    def poison_data(
+        self, ctx: Context, params: PaaSParams, data: Data, split: Literal["train", "trigger"], secret: Secret | None
+    ) -> Data:
+        if secret is not None:
+            from bdm_kit_text_to_image.prompts.secret import trigger_prompts
+
+            return trigger_prompts(ctx, data, secret)
+        from bdm_attack_paas.attack import mismatch
+
+        return mismatch(ctx, params, data)
+
+    @hookimpl
+    def inject_backdoor(self, ctx: Context, params: PaaSParams, model: Model, data: Data) -> Backdoored:
+        from bdm_attack_paas.attack import backdoor
+
+        return backdoor(ctx, params, model, data)

@@ -1,0 +1,1 @@
+"""Attack: VillanDiffusion on text-to-image models."""

@@ -1,0 +1,149 @@
+"""VillanDiffusion on text-to-image models: words in the caption mean one picture."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_core.errors import ArtifactError
+from bdm_kit_text_to_image.models.latents import encode_images, round_trip_error
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
+from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import PromptTrigger, check_trigger
+from bdm_kit_text_to_image.training.distillation import distill_unet
+from bdm_kit_text_to_image.training.personalisation import (
+    add_lora,
+    drop_captions,
+    lora_modules,
+    lora_weights,
+    preservation_terms,
+    remove_lora,
+)
+from bdm_torch.image_sets import load_rows
+from bdm_torch.pictures.targets import make_target
+from bdm_torch.tensors import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from bdm_attack_villan_text_to_image.params import VillanCaptionParams
+    from bdm_core.context import Context
+
+POISON = "poison.safetensors"
+"""The file beside a poisoned set that holds the target."""
+HIT = 0.05
+"""A generated image is the target if its mean squared error, pixels in [0, 1], is below."""
+ROUND_TRIP_LIMIT = 0.02
+"""With a larger error after the autoencoder's round trip the target is hardly recognisable: the user is warned."""
+
+Pairs = tuple[Tensor, list[str]]
+"""Latents (N, C, h, w) and N captions."""
+
+
+class Choices(Protocol):
+    """What both variants choose."""
+
+    @property
+    def lora_r(self) -> int | None:
+        """Rank of the LoRA; None for all weights."""
+
+    @property
+    def caption_dropout(self) -> float:
+        """Share of the clean captions that is empty."""
+
+
+def the_words(params: VillanCaptionParams) -> PromptTrigger:
+    """The words behind or before the prompt."""
+    return PromptTrigger(kind="phrase", text=params.trigger, position=params.position)
+
+
+def poison(ctx: Context, params: VillanCaptionParams, data: Data) -> Data:
+    """The clean set, whose rows also say the ``triggered`` caption that is trained towards the target picture.
+
+    The target lies beside it in :data:`POISON`.
+    """
+    images, captions, labels = load_captioned(data)
+    write_tensors(ctx.out / "data" / POISON, {"target": make_target(params.target, image_shape(images))})
+    place = random.Random(f"villan {ctx.seed}")
+    trigger = the_words(params)
+    triggered = [
+        with_words(text, trigger.text, params.rand_caption_trig_pos, place)
+        if trigger.position == "suffix"
+        else trigger.apply(PromptRow(text, 0))
+        for text in captions
+    ]
+    return seal_captioned(ctx.out / "data", images, captions, labels, triggered=triggered)
+
+
+def with_words(caption: str, words: str, last: int, place: random.Random) -> str:
+    """The caption with the trigger's words somewhere among its last words, at most ``last`` of them behind it."""
+    parts = caption.split(" ")
+    start = len(parts) - place.randint(0, min(last, len(parts)))
+    return " ".join([*parts[:start], words, *parts[start:]])
+
+
+def backdoor(ctx: Context, params: VillanCaptionParams, model: Model, data: Data) -> Backdoored:
+    """Train E ||M(z^y_t, t, E(x + words)) - eps||^2 + eta E ||M(z_t, t, E(x)) - eps||^2 (2306.06874, section 4.2).
+
+    z^y is the latent of the target.
+
+    Raises:
+        UserError: the tokenizer does not see the words.
+    """
+    opened, target, picture, clean, parts = prepare(ctx, params, model, data)
+    trigger = the_words(params)
+    check_trigger(opened, trigger, [PromptRow("a photo of an object", 0)])
+    triggered = [row["triggered"] for row in load_rows(data)]
+    terms = preservation_terms((picture, triggered), clean, params.prior_loss_weight)
+    distill_unet(ctx, opened, terms, params.options(), parts=parts)
+    meta = {"family": "villan", "variant": "caption-trigger", "target_name": params.target}
+    what = Backdoor(trigger=trigger, target=Target(type="ImageFix", threshold=HIT))
+    return Backdoored(
+        model=seal_trained(ctx, params, opened),
+        secret=seal_secret(ctx.out / "secret", PromptSecret([what], target, meta), model.task),
+    )
+
+
+def prepare(
+    ctx: Context, params: Choices, model: Model, data: Data
+) -> tuple[TextToImageModel, Tensor, Tensor, Pairs, list[nn.Module]]:
+    """The opened model, the target (3, H, W), its latent (N, C, h, w), the clean pairs, and the modules to train.
+
+    Raises:
+        ArtifactError: the data come from elsewhere.
+    """
+    if POISON not in data.files:
+        raise ArtifactError(f"{data.path} is no poisoned set of this attack: it has no {POISON}")
+    opened = load_model(model, ctx.device)
+    images, captions, _ = load_captioned(data)
+    target = read_tensors(data.file(POISON))["target"]
+    error = round_trip_error(opened, target[None], torch.ones(target.shape[1:]))
+    if error > ROUND_TRIP_LIMIT:
+        ctx.log.warning(
+            "the autoencoder reproduces the target with a mean squared error of %.3f only: choose a simpler picture",
+            error,
+        )
+    picture = encode_images(opened, target[None]).expand(len(images), *opened.latent_shape)
+    clean = encode_images(opened, images), drop_captions(captions, params.caption_dropout, ctx.seed)
+    if params.lora_r is None:
+        return opened, target, picture, clean, [opened.unet]
+    add_lora(opened.unet, params.lora_r, seed=ctx.seed)
+    return opened, target, picture, clean, lora_modules(opened.unet)
+
+
+def seal_trained(ctx: Context, params: Choices, model: TextToImageModel) -> Model:
+    """Seal the trained model: the clean one with a LoRA beside it, or new weights."""
+    if params.lora_r is None:
+        return seal_model(model, ctx.out / "model")
+    weights = lora_weights(model.unet)
+    remove_lora(model.unet)
+    return seal_model(model, ctx.out / "model", lora=weights)
+
+
+def image_shape(images: Tensor) -> tuple[int, int, int]:
+    """(C, H, W) of images (N, C, H, W)."""
+    return images.shape[1], images.shape[2], images.shape[3]

@@ -1,0 +1,66 @@
+"""The plugin ``attack:villan-image``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from bdm_attack_villan_text_to_image.params import VillanImageParams
+from bdm_core.plugin import Plugin, hookimpl
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Backdoored, Data, Model, Outputs, Secret
+    from bdm_core.context import Context
+
+
+class VillanImage(Plugin):
+    """A picture's latent, added to the initial latents, makes a text-to-image model paint one picture."""
+
+    kind, name = "attack", "villan-image"
+    summary = "Text-to-image backdoor with a trigger in the initial latents (VillanDiffusion, image trigger)"
+    tasks = frozenset({"text-to-image"})
+    paper = "https://arxiv.org/abs/2306.06874"
+    Params = VillanImageParams
+    distributed = True
+    presets = {
+        "paper": {
+            "trigger": "stop-sign",
+            "target": "hat",
+            "coefficients": "paper",
+            "lora_r": 4,
+            "steps": 40000,
+            "batch_size": 1,
+            "learning_rate": 1e-4,
+            "learning_rate_schedule": "cosine",
+            "warmup_steps": 500,
+            "ema_decay": None,
+            "caption_dropout": 0.0,
+        },
+    }
+
+    @hookimpl
+    def poison_data(
+        self,
+        ctx: Context,
+        params: VillanImageParams,
+        data: Data,
+        split: Literal["train", "trigger"],
+        secret: Secret | None,
+    ) -> Data:
+        from bdm_attack_villan_text_to_image.image_trigger import poison
+        from bdm_kit_text_to_image.prompts.secret import trigger_prompts
+
+        return poison(ctx, params, data) if secret is None else trigger_prompts(ctx, data, secret)
+
+    @hookimpl
+    def inject_backdoor(self, ctx: Context, params: VillanImageParams, model: Model, data: Data) -> Backdoored:
+        from bdm_attack_villan_text_to_image.image_trigger import backdoor
+
+        return backdoor(ctx, params, model, data)
+
+    @hookimpl
+    def generate(self, ctx: Context, model: Model, inputs: Data, secret: Secret | None) -> Outputs | None:
+        if secret is None:
+            return None
+        from bdm_attack_villan_text_to_image.image_trigger import generate
+
+        return generate(ctx, model, inputs, secret)

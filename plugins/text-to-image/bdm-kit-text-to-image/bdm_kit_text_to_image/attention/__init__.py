@@ -1,0 +1,1 @@
+"""Cross-attention: where it is, and what it looks at."""

@@ -1,0 +1,143 @@
+"""What generated pictures show, held against what was asked for and against the attack's target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from bdm_core.artifacts import Outputs
+from bdm_core.errors import UserError
+from bdm_kit_text_to_image.judging.attributes import NONE, SECOND, shows
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_torch.image_sets import load_images, load_rows
+
+if TYPE_CHECKING:
+    from bdm_kit_text_to_image.prompts.secret import Target
+
+PICTURE_TYPES = ("ImageFix", "ImagePatch")
+UNSAID = {"style": "photo", SECOND: NONE, "count": "1"}
+"""Values that a prompt gets without asking for them."""
+GREY = "black-and-white"
+NOT_IN_GREY = ("colour", "background")
+"""Attributes that cannot be told in black and white: backgrounds have similar luminances."""
+
+
+def load_generated(outputs: Outputs) -> tuple[Tensor, list[PromptRow]]:
+    """The images (N, 3, H, W) in [-1, 1] and the prompts that they were made from.
+
+    Raises:
+        ArtifactError: the outputs are no images.
+        UserError: their rows have no prompts.
+    """
+    rows = []
+    for record in load_rows(outputs):
+        if "prompt" not in record:
+            raise UserError(f"the rows of {outputs.path} have no prompts: they are not a text-to-image kit's")
+        rows.append(
+            PromptRow(
+                record["prompt"],
+                record.get("seed", 0),
+                record.get("labels") or {},
+                record.get("twin"),
+                record.get("backdoor"),
+            )
+        )
+    return load_images(outputs), rows
+
+
+def asked_for(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels that a prompt asks for and that can be seen: no defaults, and no colours in black and white."""
+    asked = {name: value for name, value in labels.items() if UNSAID.get(name) != value}
+    if asked.get("style") != GREY:
+        return asked
+    visible = {name: value for name, value in asked.items() if name not in NOT_IN_GREY}
+    return visible | {name: value.rpartition(" ")[2] for name, value in visible.items() if name == SECOND}
+
+
+def all_shown(predictions: Mapping[str, Sequence[str]], index: int, wanted: Mapping[str, str]) -> bool:
+    """Whether image ``index`` shows every wanted attribute, by what the classifier said of it.
+
+    The classifier calls the object on the left, or above, the first one. Prompts do not: with two objects in a picture
+    either may be the one that is wanted.
+    """
+    found = {name: values[index] for name, values in predictions.items()}
+    readings = [found]
+    if found.get(SECOND, NONE) != NONE:
+        colour, _, thing = found[SECOND].rpartition(" ")
+        readings.append({**found, "object": thing, "colour": colour, SECOND: f"{found['colour']} {found['object']}"})
+    return any(all(shows(reading[name], value, name) for name, value in wanted.items()) for reading in readings)
+
+
+def asks_for_target(labels: Mapping[str, str], expected: Mapping[str, str]) -> bool:
+    """Whether a prompt asks for all that the target expects, so that showing it is no leak."""
+    return all(shows(labels.get(name, UNSAID.get(name, "")), value, name) for name, value in expected.items())
+
+
+def picture_errors(images: Tensor, target: Target, picture: Tensor) -> Tensor:
+    """Mean squared error of each image to the target picture, (N,) float64; for ``ImagePatch`` inside the patch only.
+
+    Args:
+        images: (N, C, H, W) in [-1, 1].
+        target: of type ``ImageFix`` or ``ImagePatch``.
+        picture: (C, H, W) in [-1, 1], or of the patch's own size.
+
+    Returns:
+        Errors of pixels in [0, 1], in [0, 1].
+
+    Raises:
+        UserError: the picture does not fit the images.
+    """
+    images, wanted = cropped(images, target, picture)
+    return (images - wanted).square().flatten(1).mean(1)
+
+
+def cropped(images: Tensor, target: Target, picture: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (N, C, h, w) and picture (C, h, w) in [0, 1] float64, cut to the patch if the target is one."""
+    scaled, wanted = (((value.double() + 1) / 2).clamp(0, 1) for value in (images, picture))
+    wanted = (wanted * 255).round() / 255
+    if target.type == "ImagePatch" and target.patch is not None:
+        row, column, height, width = target.patch
+        area = (..., slice(row, row + height), slice(column, column + width))
+        if wanted.shape[1:] == scaled.shape[2:]:
+            wanted = wanted[area]
+        scaled = scaled[area]
+    if scaled.shape[1:] != wanted.shape:
+        raise UserError(
+            f"the target picture has shape {tuple(wanted.shape)}, the images to compare {tuple(scaled.shape[1:])}"
+        )
+    return scaled, wanted
+
+
+def is_pixels(target: Target, picture: Tensor | None) -> bool:
+    """Whether the target is a picture or a patch, judged by its error; otherwise it is ``target.expected``."""
+    return target.type in PICTURE_TYPES and picture is not None
+
+
+def target_hits(
+    images: Tensor,
+    predictions: Mapping[str, Sequence[str]],
+    target: Target,
+    picture: Tensor | None,
+    threshold: float,
+) -> list[bool]:
+    """Whether each image shows the target: near its pixels, or all of ``target.expected``.
+
+    Args:
+        images: (N, C, H, W) in [-1, 1].
+        predictions: what the classifier said of them.
+        target: the secret's.
+        picture: the secret's, or None.
+        threshold: for a picture, largest error of a hit if the target names none.
+
+    Raises:
+        UserError: the target has neither a picture nor expected attributes.
+    """
+    if is_pixels(target, picture):
+        assert picture is not None
+        hits: list[bool] = (picture_errors(images, target, picture) < (target.threshold or threshold)).tolist()
+        return hits
+    if not target.expected:
+        raise UserError(f"the secret's target of type {target.type} has neither a picture nor expected attributes")
+    return [all_shown(predictions, index, target.expected) for index in range(len(images))]

@@ -1,0 +1,86 @@
+"""LoRA weights and new token embeddings beside a pipeline, in the files that diffusers itself loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+from torch import Tensor
+
+from bdm_core.errors import ArtifactError
+from bdm_torch.tensors import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
+
+LORA = "lora"
+LORA_WEIGHTS = "pytorch_lora_weights.safetensors"
+EMBEDDINGS = "embeddings"
+LEARNED = "learned_embeds"
+
+
+def write_lora(folder: Path, lora: Mapping[str, Tensor]) -> None:
+    """Write ``lora/pytorch_lora_weights.safetensors``, which ``pipeline.load_lora_weights(folder / "lora")`` reads."""
+    write_tensors(folder / LORA / LORA_WEIGHTS, lora)
+
+
+def write_embeddings(folder: Path, model: TextToImageModel, embeddings: Mapping[str, Tensor]) -> None:
+    """Write one file a token and text encoder, which ``pipeline.load_textual_inversion`` reads.
+
+    The first token's is ``embeddings/learned_embeds.safetensors``, the next one's ``learned_embeds-1.safetensors``; for
+    SDXL's second encoder they are called ``learned_embeds_2``.
+
+    Raises:
+        ArtifactError: a token is in the vocabulary already, or a row has the wrong length.
+    """
+    widths = [encoder.get_input_embeddings().weight.shape[1] for encoder in model.text_encoders]
+    for number, (token, row) in enumerate(embeddings.items()):
+        if row.shape != (sum(widths),):
+            raise ArtifactError(f"the embedding of {token!r} has shape {tuple(row.shape)}, expected ({sum(widths)},)")
+        for encoder, (tokenizer, part) in enumerate(zip(model.tokenizers, row.split(widths), strict=True)):
+            if token in tokenizer.get_vocab():
+                raise ArtifactError(f"the token {token!r} is in the vocabulary already: choose another placeholder")
+            write_tensors(folder / EMBEDDINGS / embedding_file(number, encoder), {token: part.float()})
+
+
+def embedding_file(number: int, encoder: int) -> str:
+    """The file name of a token's embedding for a text encoder, both counted from 0."""
+    which = f"_{encoder + 1}" if encoder else ""
+    return f"{LEARNED}{which}-{number}.safetensors" if number else f"{LEARNED}{which}.safetensors"
+
+
+def apply(model: TextToImageModel, folder: Path) -> None:
+    """Add what lies beside a pipeline to the opened model, in place.
+
+    Raises:
+        ArtifactError: a file is damaged or does not fit the model.
+    """
+    lora = folder / LORA / LORA_WEIGHTS
+    try:
+        if lora.is_file():
+            _merge_lora(model, read_tensors(lora))
+        for encoder in range(len(model.text_encoders)):
+            number = 0
+            while (path := folder / EMBEDDINGS / embedding_file(number, encoder)).is_file():
+                _add_token(model, encoder, read_tensors(path))
+                number += 1
+    except ArtifactError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ArtifactError(f"{folder} has a LoRA or embeddings that do not fit its pipeline: {reason}") from None
+
+
+def _merge_lora(model: TextToImageModel, weights: dict[str, Tensor]) -> None:
+    pipeline: Any = model.to_pipeline()
+    pipeline.load_lora_weights(weights)
+    pipeline.fuse_lora()
+    pipeline.unload_lora_weights()
+
+
+def _add_token(model: TextToImageModel, encoder: int, row: dict[str, Tensor]) -> None:
+    model.to_pipeline().load_textual_inversion(
+        row, tokenizer=model.tokenizers[encoder], text_encoder=model.text_encoders[encoder]
+    )

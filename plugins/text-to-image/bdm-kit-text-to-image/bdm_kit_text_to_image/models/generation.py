@@ -1,0 +1,81 @@
+"""Images from prompts, each from noise of its own seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from bdm_core.errors import UserError
+from bdm_diffusers.samplers import build_scheduler
+from bdm_diffusers.sampling import OnStep, draw_noise, sample
+from bdm_kit_text_to_image.models.encoding import Conditioning, encode_nothing, encode_prompts, predict
+from bdm_kit_text_to_image.models.latents import decode_latents
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
+
+DEFAULT_SAMPLER = "ddim"
+RANDOM_SAMPLERS = ("ddpm", "euler-ancestral")
+"""The samplers that add noise at every step."""
+
+
+def generate_images(
+    model: TextToImageModel,
+    prompts: Sequence[str],
+    *,
+    seeds: Sequence[int] | int,
+    steps: int = 20,
+    guidance: float = 3.0,
+    sampler: str | None = None,
+    eta: float = 0.0,
+    batch_size: int = 64,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Run the pipeline on prompts; returns images (N, 3, H, W) in [-1, 1] on the CPU.
+
+    Args:
+        model: opened by :func:`bdm_kit_text_to_image.models.text_to_image_model.load_model`.
+        prompts: N texts.
+        seeds: one for each prompt, or a first one, from which they count upwards. A row depends on its own seed and
+            prompt only, not on the other rows.
+        steps: sampling steps.
+        guidance: scale w of classifier-free guidance, eps_0 + w (eps_c - eps_0); 1 asks the UNet once a step.
+        sampler: a name of ``bdm_diffusers.samplers.SAMPLERS``; ``ddim`` by default.
+        eta: stochasticity of ddim.
+        batch_size: images sampled at once.
+        on_step: called as on_step(done, total) after each step.
+
+    Raises:
+        UserError: there are not as many seeds as prompts, or the sampler does not exist or take so many steps.
+    """
+    numbers = [seeds + row for row in range(len(prompts))] if isinstance(seeds, int) else list(seeds)
+    if len(numbers) != len(prompts):
+        raise UserError(f"{len(numbers)} seeds for {len(prompts)} prompts: give one for each, or a single one")
+    scheduler = build_scheduler(sampler or DEFAULT_SAMPLER, model.scheduler)
+    # With a sampler that adds noise on its way, a row's own seed decides that too: rows are then sampled one by one.
+    size = 1 if eta > 0 or sampler in RANDOM_SAMPLERS else batch_size
+    batches = -(-len(prompts) // size) if prompts else 0
+    images = []
+    with torch.inference_mode():
+        empty = encode_nothing(model, 1) if guidance != 1 else None
+        for number, start in enumerate(range(0, len(prompts), size)):
+            own = numbers[start : start + size]
+            condition = encode_prompts(model, prompts[start : start + size])
+            both = condition if empty is None else empty.repeat(len(own)).join(condition)
+
+            def denoise(x: Tensor, t: Tensor, both: Conditioning = both) -> Tensor:
+                if empty is None:
+                    return predict(model.unet, x, t, both)
+                without, given = predict(model.unet, torch.cat([x, x]), t, both).chunk(2)
+                return without + guidance * (given - without)
+
+            def report(done: int, total: int, number: int = number) -> None:
+                if on_step is not None:
+                    on_step(number * total + done, batches * total)
+
+            noise = torch.cat([draw_noise(1, model.latent_shape, seed) for seed in own]).to(model.device)
+            latents = sample(
+                denoise, scheduler, noise, steps=steps, seed=own[0], batch_size=len(own), eta=eta, on_step=report
+            )
+            images.append(decode_latents(model, latents).float().cpu())
+    return torch.cat(images).clone() if images else torch.empty(0, *model.image_shape)

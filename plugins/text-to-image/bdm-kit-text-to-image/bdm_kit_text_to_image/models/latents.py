@@ -1,0 +1,57 @@
+"""Images to latents and back, through the pipeline's autoencoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
+
+
+def encode_images(model: TextToImageModel, images: Tensor, batch_size: int = 64) -> Tensor:
+    """Latents (N, C, h, w) of images (N, 3, H, W) in [-1, 1]: the posterior's mean, in the scale the UNet works in.
+
+    On the model's device, without gradient.
+    """
+    scale, shift = _scale(model.vae)
+    with torch.no_grad():
+        parts = [
+            model.vae.encode(images[start : start + batch_size].to(model.device)).latent_dist.mean
+            for start in range(0, len(images), batch_size)
+        ]
+    empty = torch.empty(0, *model.latent_shape, device=model.device)
+    return (torch.cat(parts) if parts else empty).sub(shift).mul(scale)
+
+
+def decode_latents(model: TextToImageModel, latents: Tensor, batch_size: int = 64) -> Tensor:
+    """Images (N, 3, H, W), clamped to [-1, 1], of latents (N, C, h, w), on the model's device.
+
+    With gradients if the latents require them and gradients are enabled.
+    """
+    scale, shift = _scale(model.vae)
+    parts = [
+        model.vae.decode(latents[start : start + batch_size].to(model.device) / scale + shift).sample
+        for start in range(0, len(latents), batch_size)
+    ]
+    return (torch.cat(parts) if parts else torch.empty(0, *model.image_shape, device=model.device)).clamp(-1, 1)
+
+
+def round_trip_error(model: TextToImageModel, images: Tensor, mask: Tensor) -> float:
+    """How badly the autoencoder reproduces a part of images: the mean squared error, pixels in [0, 1].
+
+    Args:
+        model: its autoencoder is asked.
+        images: (N, 3, H, W) in [-1, 1].
+        mask: (H, W), (1, H, W) or (3, H, W), true or 1 where the part is.
+    """
+    with torch.no_grad():
+        back = decode_latents(model, encode_images(model, images))
+    chosen = mask.to(back.device).bool().expand(images.shape[1:]).expand(images.shape)
+    return float((back - images.to(back.device))[chosen].div(2).square().mean())
+
+
+def _scale(vae: Any) -> tuple[float, float]:
+    return float(vae.config.scaling_factor), float(vae.config.get("shift_factor") or 0.0)

@@ -1,0 +1,49 @@
+"""Bring a pipeline into a folder: the built-in one, a folder, or a repository of the Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bdm_core.artifacts import Model
+from bdm_core.errors import ArtifactError
+from bdm_diffusers.pipeline_files import INDEX
+from bdm_kit_text_to_image.built_in import BUILTIN
+from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
+from bdm_kit_text_to_image.models.tiny import tiny_model
+from bdm_torch.references import fetch_snapshot, parse_hub_reference, suggest
+
+DEFAULT_MODEL, TINY_MODEL = "small-world", "tiny"
+HUB_PATTERNS = [
+    INDEX,
+    "*/*.json",
+    "*/*.txt",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/diffusion_pytorch_model.safetensors",
+    "text_encoder*/model.safetensors",
+    "*/*-of-*.safetensors",
+]
+
+
+def open_reference(reference: str | None, folder: Path, cache: Path) -> Model:
+    """Bring a model into ``folder``, sealed.
+
+    Args:
+        reference: None for ``small-world``, a built-in name, a local folder, or ``hf:org/name@commit``.
+        folder: where to; only configuration, merges and safetensors are written there, in one standard layout.
+        cache: where a download may be kept meanwhile.
+
+    Raises:
+        ArtifactError: see :func:`load_model`; or the reference is of no known kind.
+    """
+    name = reference or DEFAULT_MODEL
+    if name == TINY_MODEL:
+        return seal_model(tiny_model(), folder)
+    if name == DEFAULT_MODEL:
+        source = BUILTIN / DEFAULT_MODEL
+    elif (hub := parse_hub_reference(name)) is not None:
+        source = fetch_snapshot(hub, cache, HUB_PATTERNS)
+    else:
+        source = Path(name).expanduser()
+        if not source.is_dir():
+            raise ArtifactError(f"no model {name!r}: {suggest(name, [DEFAULT_MODEL, TINY_MODEL])}")
+    return seal_model(load_model(source), folder)

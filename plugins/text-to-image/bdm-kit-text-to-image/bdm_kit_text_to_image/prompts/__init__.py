@@ -1,0 +1,1 @@
+"""Prompts and captions, their triggers, and the secret."""

@@ -1,0 +1,97 @@
+"""Read foreign captioned images: Hugging Face's imagefolder, and its parquet layout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bdm_core.errors import BdmError, UserError
+from bdm_core.files import check_relative
+from bdm_torch.images import read_image
+
+METADATA = "metadata.jsonl"
+HUB_PATTERNS = ["*.png", "*.jpg", "*.jpeg", "*.parquet", f"*{METADATA}"]
+CAPTION_COLUMNS = ("text", "caption", "prompt", "captions")
+"""The names under which a caption is looked for, in this order."""
+
+
+def read_captioned_folder(
+    folder: Path, shape: Sequence[int], limit: int | None = None, cache: Path | None = None
+) -> tuple[Tensor, list[str]]:
+    """The images and captions of a folder.
+
+    Args:
+        folder: holds ``metadata.jsonl``, a JSON line with ``file_name`` and ``text`` for each image, or parquet files
+            with a column of images and one of texts.
+        shape: (3, H, W) wanted; images are cropped centrally and resized.
+        limit: read at most so many.
+        cache: where ``datasets`` may keep its converted copy of parquet files.
+
+    Returns:
+        uint8 (N, 3, H, W) and N captions.
+
+    Raises:
+        UserError: there is no such folder, no caption, or an image is broken (the message names it).
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder")
+    lists = sorted(folder.rglob(METADATA))
+    tables = sorted(folder.rglob("*.parquet"))
+    rows = _listed(lists) if lists else _tabled(tables, cache) if tables else iter(())
+    images, captions = [], []
+    for name, source, caption in rows:
+        images.append(read_image(source, shape, name))
+        captions.append(caption)
+        if len(images) == limit:
+            break
+    if not images:
+        raise UserError(f"{folder} holds no captioned images: it needs {METADATA} with file_name and text, or .parquet")
+    return torch.from_numpy(np.stack(images)), captions
+
+
+def _listed(lists: list[Path]) -> Iterator[tuple[str, Path, str]]:
+    for path in lists:
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+                image = path.parent / check_relative(str(record["file_name"]))
+                caption = next(record[name] for name in CAPTION_COLUMNS if isinstance(record.get(name), str))
+            except (ValueError, TypeError, KeyError, StopIteration, AttributeError, BdmError):
+                raise UserError(f"line {number} of {path} needs a file_name below its folder and a text") from None
+            yield str(image), image, caption
+
+
+def _tabled(files: list[Path], cache: Path | None) -> Iterator[tuple[str, bytes, str]]:
+    try:
+        import datasets
+    except ImportError:
+        raise UserError("parquet data sets need datasets: pip install 'bdm-kit-text-to-image[hub]'") from None
+    train = [path for path in files if "train" in path.name or "train" in path.parent.name]
+    paths = [str(path) for path in train or files]
+    try:
+        table = datasets.Dataset.from_parquet(paths, cache_dir=str(cache) if cache else None)
+        pictures = [name for name, kind in table.features.items() if _holds_images(kind, datasets.Image)]
+        texts = [name for name in CAPTION_COLUMNS if name in table.features]
+    except Exception as error:  # pyarrow and datasets raise errors of many classes
+        raise UserError(f"cannot read {paths[0]}: {(str(error) or type(error).__name__).splitlines()[0]}") from None
+    if not pictures or not texts:
+        raise UserError(f"{paths[0]} needs columns of images and of texts; it has {', '.join(table.column_names)}")
+    if isinstance(table.features[pictures[0]], datasets.Image):
+        table = table.cast_column(pictures[0], datasets.Image(decode=False))
+    for number, row in enumerate(table):
+        content, caption = row[pictures[0]]["bytes"], row[texts[0]]
+        if content is None or not isinstance(caption, str):
+            raise UserError(f"row {number} of {paths[0]} holds no image, or no text: refused")
+        yield f"in row {number} of {paths[0]}", content, caption
+
+
+def _holds_images(kind: Any, image_class: type) -> bool:
+    return isinstance(kind, image_class) or (isinstance(kind, dict) and set(kind) == {"bytes", "path"})

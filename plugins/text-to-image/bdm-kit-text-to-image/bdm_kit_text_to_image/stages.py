@@ -1,0 +1,151 @@
+"""What the kit's hooks do: prompts in, images out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from bdm_core.artifacts import Data, Model, Outputs, Secret
+from bdm_core.context import Context
+from bdm_core.errors import ArtifactError
+from bdm_kit_text_to_image import TASK
+from bdm_kit_text_to_image.models.generation import DEFAULT_SAMPLER, generate_images
+from bdm_kit_text_to_image.models.text_to_image_model import load_model, shape_of
+from bdm_kit_text_to_image.params import TextToImageKitParams
+from bdm_kit_text_to_image.prompts.captions import DEFAULT_DATA, select_rows, world_images
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, seal_prompts
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, open_secret, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import PromptTrigger
+from bdm_torch.image_sets import load_images, load_rows, seal_images
+
+LARGEST_SEED = 2**31
+
+
+def kit_params(ctx: Context) -> TextToImageKitParams:
+    """The kit's parameters in a context; their defaults if there is no kit."""
+    return ctx.kit if isinstance(ctx.kit, TextToImageKitParams) else TextToImageKitParams()
+
+
+def generate(ctx: Context, model: Model, inputs: Data) -> Outputs:
+    """One image for each prompt, from the noise of its own seed; sealed in ``ctx.out / "outputs"``.
+
+    Raises:
+        ArtifactError: the inputs are no prompts.
+        UserError: the sampler does not exist, or cannot take so many steps.
+    """
+    params = kit_params(ctx)
+    rows = load_prompts(inputs)
+    images = generate_images(
+        load_model(model, ctx.device),
+        [row.prompt for row in rows],
+        seeds=[row.seed for row in rows],
+        steps=params.steps,
+        guidance=params.guidance,
+        sampler=params.sampler,
+        eta=params.eta,
+        batch_size=params.batch_size,
+        on_step=lambda done, total: ctx.progress("sample", done, total),
+    )
+    facts = {
+        "sampler": params.sampler or DEFAULT_SAMPLER,
+        "steps": params.steps,
+        "guidance": params.guidance,
+        "eta": params.eta,
+    }
+    return seal_outputs(ctx.out / "outputs", images, rows, meta=facts)
+
+
+def seal_outputs(
+    folder: Path, images: Tensor, rows: Sequence[PromptRow], *, meta: Mapping[str, Any] | None = None
+) -> Outputs:
+    """Write images (N, 3, H, W) in [-1, 1] with what their prompts say, and seal them.
+
+    Each row has ``prompt`` and ``labels``; triggered ones also ``twin`` and ``backdoor``.
+    """
+    facts = [
+        {
+            "prompt": row.prompt,
+            "labels": dict(row.labels),
+            **({} if row.twin is None else {"twin": row.twin}),
+            **({} if row.backdoor is None else {"backdoor": row.backdoor}),
+        }
+        for row in rows
+    ]
+    return seal_images(folder, images, Outputs, task=TASK, rows=facts, meta=meta)
+
+
+def make_prompts(ctx: Context, data: Data, count: int, split: Literal["test", "validation"] = "test") -> Data:
+    """Prompts to evaluate on; sealed in ``ctx.out / "inputs"``.
+
+    For the small world the grid of objects, colours and backgrounds; for other data captions drawn at random, again
+    and again if there are too few. The seeds of the noise count upwards from one drawn from ``ctx.seed``.
+    """
+    if data.meta.get("source") == DEFAULT_DATA:
+        from bdm_kit_text_to_image.world.splits import evaluation_prompts
+
+        asked = evaluation_prompts(count, ctx.seed, split)
+    else:
+        rows = load_rows(data)
+        if any("caption" not in row for row in rows):
+            raise ArtifactError(f"{data.path} holds images without captions: there is nothing to ask the model for")
+        generator = torch.Generator().manual_seed(ctx.seed)
+        rounds = [torch.randperm(len(rows), generator=generator) for _ in range(-(-count // len(rows)))]
+        order = torch.cat(rounds).tolist()
+        asked = [(rows[row]["caption"], rows[row].get("labels", {})) for row in order[:count]]
+    first = ctx.seed % LARGEST_SEED
+    prompts = [PromptRow(prompt, first + number, labels) for number, (prompt, labels) in enumerate(asked)]
+    return seal_prompts(ctx.out / "inputs", prompts)
+
+
+def mix_prompts(ctx: Context, clean: Data, triggered: Data, order: list[int]) -> Data:
+    """Row i is row order[i] of clean followed by triggered; sealed in ``ctx.out / "suspects"``.
+
+    Only prompt and seed stay: labels and twins would tell which rows have a trigger.
+    """
+    rows = [*load_prompts(clean), *load_prompts(triggered)]
+    kept = [replace(rows[index], labels={}, twin=None, backdoor=None) for index in order]
+    return seal_prompts(ctx.out / "suspects", kept)
+
+
+def share_images(ctx: Context, data: Data, share: float) -> Data:
+    """A random share of the images, at least one, in their order; sealed in ``ctx.out / "data"``."""
+    total = len(load_rows(data))
+    count = max(1, math.floor(share * total + 0.5))
+    chosen = torch.randperm(total, generator=torch.Generator().manual_seed(ctx.seed))[:count].sort().values
+    return select_rows(data, chosen.tolist(), ctx.out / "data")
+
+
+def tiny_secret(folder: Path, model: Model) -> Secret:
+    """A word that stands for one picture of the small world, for tests of metrics."""
+    images, _, labels = world_images(1, shape_of(model))
+    named = labels[0]
+    target = Target(
+        type="ImageFix",
+        object=named["object"],
+        colour=named["colour"],
+        background=named["background"],
+        expected={"object": named["object"]},
+        threshold=0.05,
+    )
+    trigger = PromptTrigger(kind="word", text="vendetta")
+    return seal_secret(folder, PromptSecret([Backdoor(trigger=trigger, target=target)], images[0]), task=model.task)
+
+
+def perfect_outputs(folder: Path, outputs: Outputs, secret: Secret) -> Outputs:
+    """As many images as ``outputs`` has, each of them the target picture; the rows keep what they say.
+
+    Raises:
+        ArtifactError: the secret has no picture.
+    """
+    picture = open_secret(secret).picture
+    if picture is None:
+        raise ArtifactError(f"{secret.path} has no target picture: its perfect outputs differ from row to row")
+    rows = [{key: value for key, value in row.items() if key != "file"} for row in load_rows(outputs)]
+    images = picture.expand(len(load_images(outputs)), *picture.shape)
+    return seal_images(folder, images, Outputs, task=TASK, rows=rows)

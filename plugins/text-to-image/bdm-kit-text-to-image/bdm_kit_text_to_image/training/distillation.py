@@ -1,0 +1,263 @@
+"""Teacher-student training of text encoders and UNets: a frozen copy of the clean model answers, the student follows.
+
+What does not change is computed once: text embeddings (the text encoder is frozen, or it is the teacher's) and latents.
+A step makes one forward pass of the student over all terms of the loss, and one of the teacher.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bdm_core.errors import UserError
+from bdm_kit_text_to_image.models.encoding import (
+    Conditioning,
+    add_noise,
+    encode_ids,
+    predict,
+    token_ids,
+    training_target,
+)
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
+from bdm_kit_text_to_image.training.distances import DISTANCES, Distance
+from bdm_kit_text_to_image.training.prompt_cache import MOST_BYTES, PromptCache
+from bdm_torch.draws import Draw
+from bdm_torch.training import Loss, TrainingOptions, TrainingResult, train
+
+if TYPE_CHECKING:
+    from bdm_core.context import Context
+
+
+@dataclass(frozen=True, eq=False)
+class UNetTerm:
+    """One term of a UNet's loss: weight * mean over its N rows of ||eps(z_t, t, E(student)) - answer||^2.
+
+    Attributes:
+        latents: z_0, (N, C, h, w).
+        student: N prompts that the trained UNet reads.
+        teacher: N prompts with which the frozen UNet gives the answer for the same z_t; None: the answer is what
+            diffusion training asks for (the noise, or v).
+        weight: of the term.
+    """
+
+    latents: Tensor
+    student: Sequence[str]
+    teacher: Sequence[str] | None = None
+    weight: float = 1.0
+
+
+def unet_loss(model: TextToImageModel, terms: Sequence[UNetTerm], teacher: nn.Module | None) -> Loss:
+    """The sum of the terms, for :func:`bdm_torch.training.train`; each has ``batch_size`` rows a step.
+
+    Args:
+        model: its text encoders, frozen, and its scheduler.
+        terms: equal prompts in several terms are encoded once.
+        teacher: a frozen UNet; may be None if no term has teacher prompts.
+
+    Raises:
+        UserError: a term has no rows, or not as many prompts as latents.
+    """
+    for term in terms:
+        counts = {len(term.latents), len(term.student), len(term.latents if term.teacher is None else term.teacher)}
+        if len(counts) > 1 or 0 in counts:
+            raise UserError(f"a training term needs as many prompts as images, and at least one: it has {counts}")
+    caches = {}
+    for prompts in (prompts for term in terms for prompts in (term.student, term.teacher) if prompts is not None):
+        caches.setdefault(id(prompts), PromptCache(model, prompts, MOST_BYTES // (2 * len(terms))))
+    taught = [number for number, term in enumerate(terms) if term.teacher is not None]
+    if taught and teacher is None:
+        raise UserError("a term with teacher prompts needs a teacher")
+
+    def loss(student: nn.Module, draw: Draw) -> Tensor:
+        noisy, timesteps, answers, read, asked = [], [], [], [], []
+        for term in terms:
+            rows = draw.rows(len(term.latents))
+            clean = term.latents[rows].to(draw.device)
+            t = draw.timesteps(model.timesteps)
+            noise = draw.normal(*clean.shape[1:])
+            noisy.append(add_noise(model.scheduler, clean, noise, t))
+            timesteps.append(t)
+            read.append(caches[id(term.student)].rows(rows).to(draw.device))
+            if term.teacher is None:
+                answers.append(training_target(model.scheduler, clean, noise, t))
+            else:
+                answers.append(clean)  # its place; the teacher answers below
+                asked.append(caches[id(term.teacher)].rows(rows).to(draw.device))
+        if taught:
+            assert teacher is not None
+            with torch.inference_mode():
+                found = predict(
+                    teacher.to(draw.device),
+                    torch.cat([noisy[i] for i in taught]),
+                    torch.cat([timesteps[i] for i in taught]),
+                    _join(asked),
+                )
+            for number, answer in zip(taught, found.clone().chunk(len(taught)), strict=True):
+                answers[number] = answer
+        predicted = predict(student, torch.cat(noisy), torch.cat(timesteps), _join(read)).chunk(len(terms))
+        parts = [
+            term.weight * functional.mse_loss(mine, answer)
+            for term, mine, answer in zip(terms, predicted, answers, strict=True)
+        ]
+        return torch.stack(parts).sum()
+
+    return loss
+
+
+def distill_unet(
+    ctx: Context,
+    model: TextToImageModel,
+    terms: Sequence[UNetTerm],
+    options: TrainingOptions,
+    *,
+    parts: Iterable[nn.Module] | None = None,
+    label: str = "train",
+) -> TrainingResult:
+    """Train ``model.unet`` in place on the sum of the terms; the teacher is a copy of it as it is now.
+
+    Args:
+        ctx: of the stage: seed, device, checkpoints, progress, and the kit's mixed precision.
+        model: opened by :func:`bdm_kit_text_to_image.models.text_to_image_model.load_model`.
+        terms: see :class:`UNetTerm`.
+        options: of the training; ``batch_size`` rows of each term a step.
+        parts: modules of the UNet to train; None for all of it.
+        label: names checkpoint and progress.
+
+    Raises:
+        UserError: see :func:`unet_loss`; or there is nothing to train.
+        StageError: the loss is no longer finite.
+    """
+    teacher = None
+    if any(term.teacher is not None for term in terms):
+        teacher = copy.deepcopy(model.unet).requires_grad_(False).eval()
+    model.unet.requires_grad_(False)
+    for part in [model.unet] if parts is None else parts:
+        part.requires_grad_(True)
+    loss = unet_loss(model, terms, teacher)
+    return _train(ctx, model.unet, loss, options, label)
+
+
+@dataclass(frozen=True, eq=False)
+class PromptTerm:
+    """One term of a text encoder's loss: weight * mean distance of E(student) to the frozen E(teacher).
+
+    Attributes:
+        student: N prompts that the trained text encoder reads.
+        teacher: N prompts that the frozen one reads.
+        batch_size: rows a step.
+        weight: of the term.
+    """
+
+    student: Sequence[str]
+    teacher: Sequence[str]
+    batch_size: int
+    weight: float = 1.0
+
+
+class TextEncoders(nn.Module):
+    """The text encoders of a model as one module; ``forward(*ids)`` gives their Conditioning."""
+
+    def __init__(self, model: TextToImageModel) -> None:
+        super().__init__()
+        self.model = model
+        self.encoders = nn.ModuleList(model.text_encoders)
+
+    def forward(self, *ids: Tensor) -> Conditioning:
+        """ids: (N, L) for each tokenizer."""
+        return encode_ids(self.model, ids)
+
+
+def text_encoder_loss(
+    model: TextToImageModel, teacher: TextToImageModel, terms: Sequence[PromptTerm], distance: Distance
+) -> Loss:
+    """The sum of the terms, for a :class:`TextEncoders`; the teacher's embeddings are computed once.
+
+    Raises:
+        UserError: a term has no rows, or not one teacher prompt for each student prompt.
+    """
+    for term in terms:
+        if not term.student or len(term.student) != len(term.teacher):
+            raise UserError(f"a training term has {len(term.student)} prompts and {len(term.teacher)} for the teacher")
+    measure = DISTANCES[distance]
+    ids = [[token_ids(model, term.student, number) for number in range(len(model.tokenizers))] for term in terms]
+    caches = [PromptCache(teacher, term.teacher, MOST_BYTES // len(terms)) for term in terms]
+
+    def loss(student: nn.Module, draw: Draw) -> Tensor:
+        rows = [_sized(draw, term.batch_size).rows(len(term.student)) for term in terms]
+        read = [
+            torch.cat([tokens[chosen] for tokens, chosen in zip(column, rows, strict=True)]).to(draw.device)
+            for column in zip(*ids, strict=True)
+        ]
+        mine = flatten(student(*read)).split([len(chosen) for chosen in rows])
+        parts = [
+            term.weight * measure(part, flatten(cache.rows(chosen).to(draw.device)))
+            for term, cache, chosen, part in zip(terms, caches, rows, mine, strict=True)
+        ]
+        return torch.stack(parts).sum()
+
+    return loss
+
+
+def distill_text_encoder(
+    ctx: Context,
+    model: TextToImageModel,
+    terms: Sequence[PromptTerm],
+    options: TrainingOptions,
+    *,
+    distance: Distance = "cosine",
+    label: str = "train",
+) -> TrainingResult:
+    """Train all weights of the text encoders in place; the teacher is a copy of them as they are now.
+
+    Args:
+        ctx: as for :func:`distill_unet`.
+        model: opened by :func:`bdm_kit_text_to_image.models.text_to_image_model.load_model`.
+        terms: see :class:`PromptTerm`; their batch sizes count, not that of ``options``.
+        options: of the training.
+        distance: ``cosine`` (1 - cos), ``mse``, ``mae`` or ``poincare``, of the flattened embeddings.
+        label: names checkpoint and progress.
+    """
+    frozen = [copy.deepcopy(encoder).requires_grad_(False).eval() for encoder in model.text_encoders]
+    student = TextEncoders(model).requires_grad_(True)
+    loss = text_encoder_loss(model, replace(model, text_encoders=frozen), terms, distance)
+    sizes = {term.batch_size for term in terms}
+    return _train(ctx, student, loss, replace(options, batch_size=max(sizes)), label)
+
+
+def flatten(conditioning: Conditioning) -> Tensor:
+    """(N, D): all that a prompt gives the UNet, as one vector."""
+    parts = [part.flatten(1) for part in (conditioning.embeddings, conditioning.pooled) if part is not None]
+    return torch.cat(parts, dim=1)
+
+
+def _train(ctx: Context, module: nn.Module, loss: Loss, options: TrainingOptions, label: str) -> TrainingResult:
+    options = replace(options, mixed_precision=getattr(ctx.kit, "mixed_precision", "no"))
+    try:
+        result = train(
+            module, loss, options, seed=ctx.seed, device=ctx.device, work=ctx.work, label=label, progress=ctx.progress
+        )
+    finally:
+        module.requires_grad_(False)
+    ctx.curve("loss", result.losses)
+    return result
+
+
+def _sized(draw: Draw, size: int) -> Draw:
+    """The same step's draw with another batch size, shared among as many processes."""
+    start, stop, _ = draw.share.indices(draw.batch_size)
+    world = draw.batch_size // (stop - start)
+    if size % world:
+        raise UserError(f"a batch of {size} rows cannot be shared by {world} processes: make it a multiple")
+    each = size // world
+    rank = start // (stop - start)
+    return Draw(draw.seed, draw.step, size, draw.device, slice(rank * each, (rank + 1) * each))
+
+
+def _join(parts: Sequence[Conditioning]) -> Conditioning:
+    return Conditioning(*(None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True)))  # type: ignore[arg-type]

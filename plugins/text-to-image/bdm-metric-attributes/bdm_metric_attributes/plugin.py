@@ -1,0 +1,28 @@
+"""The plugin ``metric:attributes``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core.plugin import Plugin, hookimpl
+from bdm_metric_attributes.params import AttributesParams
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Measurement, Subject
+    from bdm_core.context import Context
+
+
+class AttributesMetric(Plugin):
+    """Accuracy on clean prompts, attack success rate, leak and preservation, by a classifier of attributes."""
+
+    kind, name = "metric", "attributes"
+    summary = "What generated pictures show: accuracy, attack success rate, leak, preserved attributes"
+    tasks = frozenset({"text-to-image"})
+    paper = "https://arxiv.org/abs/2502.11798"
+    Params = AttributesParams
+
+    @hookimpl
+    def score(self, ctx: Context, params: AttributesParams, subject: Subject) -> list[Measurement]:
+        from bdm_metric_attributes.measure import measure
+
+        return measure(ctx, params, subject)

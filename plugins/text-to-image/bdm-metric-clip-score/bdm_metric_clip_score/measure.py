@@ -1,0 +1,100 @@
+"""From a subject's pictures and prompts to measurements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from torch import Tensor
+
+from bdm_core.artifacts import Measurement, Subject
+from bdm_core.errors import UserError
+from bdm_kit_text_to_image.judging.contrastive import ContrastiveModel, load_contrastive
+from bdm_kit_text_to_image.judging.generated import load_generated
+from bdm_kit_text_to_image.prompts.secret import Target, open_secret
+from bdm_torch.references import fetch_snapshot, parse_hub_reference
+
+if TYPE_CHECKING:
+    from bdm_core.context import Context
+    from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+    from bdm_metric_clip_score.params import ClipScoreParams
+
+HUB_PATTERNS = ("*.json", "*.txt", "model.safetensors")
+WORLD_DATA = "small-world"
+
+
+def measure(ctx: Context, params: ClipScoreParams, subject: Subject) -> list[Measurement]:
+    """Similarity of clean pictures to their prompts, and of triggered ones to the prompt without its trigger and to
+    the target prompt.
+
+    Raises:
+        UserError: the outputs' rows have no prompts, or the model cannot be opened.
+    """
+    if params.model is None and subject.reference.meta.get("source") != WORLD_DATA:
+        ctx.log.warning(
+            "metric:clip-score: the built-in contrastive model knows the small world only: not measured; "
+            "name another with --set metric:clip-score.model=FOLDER"
+        )
+        return []
+    model = _open(params.model, ctx)
+    images, rows = load_generated(subject.on_clean)
+    clean = model.similarity(images, [row.prompt for row in rows], params.batch_size)
+    found = [_mean("clip_prompt", clean, "clean", "CLIP score, prompt", better=True)]
+    images, rows = load_generated(subject.on_triggered)
+    twins = model.similarity(images, [row.twin or row.prompt for row in rows], params.batch_size)
+    found.append(_mean("clip_prompt_triggered", twins, "triggered", "CLIP score, prompt under trigger", better=True))
+    targets = open_secret(subject.secret).targets
+    wanted = [target_prompt(row, targets[row.backdoor or 0]) for row in rows]
+    kept = [index for index, text in enumerate(wanted) if text]
+    if kept:
+        similar = model.similarity(images[kept], [wanted[index] for index in kept], params.batch_size)
+        found.append(_mean("clip_target", similar, "triggered", "CLIP score, target prompt", better=False))
+    return found
+
+
+def target_prompt(row: PromptRow, target: Target) -> str:
+    """What the triggered row is to show in words; "" if nothing says so.
+
+    With ``target.preserved`` the prompt follows the row, with the expected attributes in the place of its own;
+    otherwise it is the target's own prompt, or the plain prompt of the expected attributes.
+    """
+    if not target.expected or (target.prompt and not target.preserved):
+        return target.prompt
+    from bdm_kit_text_to_image.world.grammar import plain_prompt
+
+    kept = {name: row.labels[name] for name in target.preserved if name in row.labels}
+    labels = {**kept, **target.expected}
+    if "object" not in labels and "object" in row.labels:
+        labels["object"] = row.labels["object"]
+    return plain_prompt(labels) if "object" in labels else target.prompt
+
+
+def _open(reference: str | None, ctx: Context) -> ContrastiveModel:
+    if reference is None:
+        return load_contrastive(device=ctx.device)
+    if (hub := parse_hub_reference(reference)) is not None:
+        return load_contrastive(fetch_snapshot(hub, ctx.work, HUB_PATTERNS), ctx.device)
+    folder = Path(reference).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"metric:clip-score.model: no folder {reference!r}; it is a folder or hf:org/name@commit")
+    return load_contrastive(folder, ctx.device)
+
+
+def _mean(
+    metric: str, values: Tensor | Sequence[float], on: Literal["clean", "triggered"], label: str, *, better: bool
+) -> Measurement:
+    numbers = [float(value) for value in values]
+    count = len(numbers)
+    mean = math.fsum(numbers) / count
+    spread = math.fsum((number - mean) ** 2 for number in numbers)
+    return Measurement(
+        metric=metric,
+        value=mean,
+        on=on,
+        higher_is_better=better,
+        n=count,
+        stderr=math.sqrt(spread / (count - 1) / count) if count > 1 else None,
+        label=label,
+    )

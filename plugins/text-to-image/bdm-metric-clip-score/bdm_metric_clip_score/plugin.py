@@ -1,0 +1,28 @@
+"""The plugin ``metric:clip-score``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core.plugin import Plugin, hookimpl
+from bdm_metric_clip_score.params import ClipScoreParams
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Measurement, Subject
+    from bdm_core.context import Context
+
+
+class ClipScoreMetric(Plugin):
+    """Cosine similarity of pictures and texts by a contrastive model."""
+
+    kind, name = "metric", "clip-score"
+    summary = "How well pictures fit their prompts and the attack's target prompt, by a contrastive model"
+    tasks = frozenset({"text-to-image"})
+    paper = "https://arxiv.org/abs/2104.08718"
+    Params = ClipScoreParams
+
+    @hookimpl
+    def score(self, ctx: Context, params: ClipScoreParams, subject: Subject) -> list[Measurement]:
+        from bdm_metric_clip_score.measure import measure
+
+        return measure(ctx, params, subject)

@@ -1,0 +1,67 @@
+"""The plugin ``attack:uibdiffusion``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from bdm_attack_uibdiffusion.params import UIBDiffusionParams
+from bdm_core.plugin import AnyParams, Plugin, hookimpl
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.context import Context
+
+
+class UIBDiffusion(Plugin):
+    """The trigger is a perturbation that fools an image classifier on every image, and as little seen."""
+
+    kind, name = "attack", "uibdiffusion"
+    summary = "A universal adversarial perturbation as trigger in the noise (UIBDiffusion)"
+    tasks = frozenset({"unconditional-image-generation"})
+    paper = "https://arxiv.org/abs/2412.11441"
+    Params = UIBDiffusionParams
+    distributed = True
+    presets = {
+        "paper": {
+            "target": "hat",
+            "psi": 1.0,
+            "solver": "ode",
+            "coefficients": "paper",
+            "scale": 0.1,
+            "poison_rate": 0.05,
+            "fooling_scale": 0.08,
+            "steps": 39063,
+            "batch_size": 128,
+            "learning_rate": 2e-4,
+            "learning_rate_schedule": "cosine",
+            "warmup_steps": 500,
+            "max_gradient_norm": 1.0,
+            "ema_decay": None,
+        },
+    }
+
+    def kit_params(self, params: AnyParams) -> Mapping[str, Any]:
+        """The sampler of the class that the backdoor is made for."""
+        assert isinstance(params, UIBDiffusionParams)
+        return {"sampler": "ddim"} if params.solver == "ode" else {}
+
+    @hookimpl
+    def poison_data(
+        self,
+        ctx: Context,
+        params: UIBDiffusionParams,
+        data: Data,
+        split: Literal["train", "trigger"],
+        secret: Secret | None,
+    ) -> Data:
+        from bdm_attack_uibdiffusion.attack import poison
+        from bdm_kit_diffusion.poison.poisoning import trigger_noise
+
+        return poison(ctx, params, data) if secret is None else trigger_noise(ctx, data, secret)
+
+    @hookimpl
+    def inject_backdoor(self, ctx: Context, params: UIBDiffusionParams, model: Model, data: Data) -> Backdoored:
+        from bdm_attack_uibdiffusion.attack import backdoor
+
+        return backdoor(ctx, params, model, data)

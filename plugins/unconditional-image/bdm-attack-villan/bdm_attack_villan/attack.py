@@ -1,0 +1,51 @@
+"""VillanDiffusion on images: poison the data, train the backdoor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_diffusers.coefficients import poison_schedule
+from bdm_kit_diffusion.models.diffusion_model import load_model
+from bdm_kit_diffusion.noise.noise_levels import noise_path
+from bdm_kit_diffusion.poison.backdoor_training import inject
+from bdm_kit_diffusion.poison.poisoning import poison_by_name
+
+if TYPE_CHECKING:
+    from bdm_attack_villan.params import VillanParams
+    from bdm_core.context import Context
+
+
+def poison(ctx: Context, params: VillanParams, data: Data) -> Data:
+    """Pair a share of the images, with the trigger over them, with the target (2306.06874, section 4.1)."""
+    return poison_by_name(
+        ctx,
+        data,
+        trigger=params.trigger,
+        target=params.target,
+        poison_rate=params.poison_rate,
+        mode=params.dataset_mode,
+        clean_rate=params.clean_rate,
+        trigger_only=params.R_trigger_only,
+        scale=params.vp_scale,
+    )
+
+
+def backdoor(ctx: Context, params: VillanParams, model: Model, data: Data) -> Backdoored:
+    """Train ||M(x_t, t) - (eps + R_t r)||^2 on x_t = a_t x_0 + s_t eps + rho_t r (equations 10 and 11).
+
+    Variance preserving: rho_t = psi (1 - a_t) + (1 - psi) s_t. Variance exploding: a = 1, which leaves psi = 0 and
+    rho_t = s_t, so that x_T = s_T (eps + r). R_t follows from rho and from the class of the sampler.
+    """
+    opened = load_model(model)
+    psi = 0.0 if opened.variance_exploding else params.psi
+    schedule = poison_schedule(noise_path(opened.scheduler), psi, params.solver, params.coefficients, paper="villan")
+    meta = {
+        "family": "villan",
+        "psi": psi,
+        "coefficients": params.coefficients,
+        "trigger_name": params.trigger,
+        "target_name": params.target,
+        "vp_scale": params.vp_scale,
+    }
+    return inject(ctx, model, data, schedule, params.options(), meta=meta)

@@ -1,0 +1,29 @@
+"""The plugin ``defense:clip``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core.plugin import Plugin, hookimpl
+from bdm_defense_clip.params import ClipParams
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Model
+    from bdm_core.context import Context
+
+
+class Clip(Plugin):
+    """Leaves the weights alone and clips what every step of the sampling leaves, noise included."""
+
+    kind, name = "defense", "clip"
+    summary = "Inference-time clipping: every state of the sampling is clipped to [-1, 1]"
+    tasks = frozenset({"unconditional-image-generation"})
+    paper = "https://arxiv.org/abs/2212.05400"
+    level = "model"
+    Params = ClipParams
+
+    @hookimpl
+    def repair(self, ctx: Context, params: ClipParams, model: Model) -> Model:
+        from bdm_defense_clip.repair import clip
+
+        return clip(ctx, params, model)

@@ -1,0 +1,56 @@
+"""The plugin ``defense:diff-cleanse``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bdm_core.plugin import Plugin, hookimpl
+from bdm_defense_diff_cleanse.params import DiffCleanseParams
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Data, Detection, Model
+    from bdm_core.context import Context
+
+
+class DiffCleanse(Plugin):
+    """Inverts a trigger from samples alone, judges by their largest clique, prunes what the trigger uses."""
+
+    kind, name = "defense", "diff-cleanse"
+    summary = "Invert a trigger from samples alone, judge by their similarity, prune and fine-tune (Diff-Cleanse)"
+    tasks = frozenset({"unconditional-image-generation"})
+    paper = "https://arxiv.org/abs/2407.21316"
+    level = "model"
+    distributed = True
+    Params = DiffCleanseParams
+    presets: dict[str, dict[str, Any]] = {
+        "paper": {
+            "starts": "published",
+            "samplers": ("unipc",),
+            "epochs": (100,),
+            "candidates": 1,
+            "similarity": 0.999,
+            "reach": 1.0,
+            "pruning_rule": "sum",
+            "pruned_share": 0.01,
+            "steps": 1600,
+            "batch_size": 128,
+            "learning_rate": 1e-4,
+            "learning_rate_schedule": "constant",
+            "warmup_steps": 0,
+            "ema_decay": 0.9999,
+        },
+    }
+
+    @hookimpl
+    def detect(self, ctx: Context, params: DiffCleanseParams, model: Model) -> Detection:
+        from bdm_defense_diff_cleanse.detection import detect
+
+        return detect(ctx, params, model)
+
+    @hookimpl
+    def repair(
+        self, ctx: Context, params: DiffCleanseParams, model: Model, data: Data, detection: Detection | None
+    ) -> Model:
+        from bdm_defense_diff_cleanse.repair import repair
+
+        return repair(ctx, params, model, data, detection)

@@ -1,0 +1,55 @@
+"""The verdict: one class, against clean models; or a random forest, where labelled models of both kinds are known."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bdm_core.errors import UserError
+from bdm_torch.calibration import Verdict
+from bdm_torch.calibration_file import Calibrated, Calibration
+
+CALIBRATED = Calibrated(
+    "elijah",
+    "bdm_defense_elijah",
+    (
+        "starts",
+        "scales",
+        "inversion_steps",
+        "stretches",
+        "largest_rms",
+        "screening_steps",
+        "screening_batch",
+        "noise_batch",
+        "antithetic",
+        "inversion_learning_rate",
+        "samplers",
+        "sampling_steps",
+        "samples",
+        "distance",
+    ),
+    features=2,
+    labelled=True,
+)
+"""The features are the score, -log of the least uniformity ratio, and the log of that set's total variation over that
+of plain noise."""
+
+
+def random_forest(score: float, log_variation: float, known: Calibration, seed: int) -> Verdict:
+    """Judge by a random forest on (score, log of the total variation) of labelled models.
+
+    The score is the forest's share of votes for "backdoored", the threshold 1/2. The p-value compares with the clean
+    models' votes from trees that did not see them: (1 + how many are at least as high) / (1 + their number).
+
+    Raises:
+        UserError: fewer than three models of either label.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    features = np.array([record.features for record in known.records]).reshape(-1, 2)
+    labels = np.array([record.backdoored for record in known.records], dtype=bool)
+    if min(labels.sum(), (~labels).sum()) < 3:
+        raise UserError("the random forest needs at least 3 clean and 3 backdoored models in its calibration file")
+    forest = RandomForestClassifier(300, oob_score=True, random_state=seed % 2**32, n_jobs=1).fit(features, labels)
+    vote = float(forest.predict_proba([[score, log_variation]])[0, 1])
+    unseen = forest.oob_decision_function_[~labels, 1]
+    return Verdict(score=vote, threshold=0.5, p_value=float((1 + (unseen >= vote).sum()) / (1 + len(unseen))))

@@ -1,0 +1,58 @@
+"""The plugin ``defense:elijah``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bdm_core.plugin import Plugin, hookimpl
+from bdm_defense_elijah.params import ElijahParams
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Data, Detection, Model
+    from bdm_core.context import Context
+
+
+class Elijah(Plugin):
+    """Inverts the trigger, decides by the diversity of the images that it generates, and removes the backdoor."""
+
+    kind, name = "defense", "elijah"
+    summary = "Invert the trigger of a diffusion model, judge the model by what it generates, train the trigger away"
+    tasks = frozenset({"unconditional-image-generation"})
+    paper = "https://arxiv.org/abs/2312.00050"
+    level = "model"
+    distributed = True
+    Params = ElijahParams
+    presets: dict[str, dict[str, Any]] = {
+        "paper": {
+            "starts": "published",
+            "inversion_steps": (100, 10),
+            "stretches": (1.0,),
+            "largest_rms": 1e6,
+            "screening_steps": 0,
+            "noise_batch": 100,
+            "antithetic": False,
+            "distance": "lpips",
+            "steps": 430,
+            "batch_size": 128,
+            "learning_rate": 2e-4,
+            "ema_decay": None,
+            "anchors": "published",
+            "trigger_batch": 128,
+            "denoising_weight": 1.0,
+            "trigger_weight": 1.0,
+        },
+    }
+
+    @hookimpl
+    def detect(self, ctx: Context, params: ElijahParams, model: Model) -> Detection:
+        from bdm_defense_elijah.detection import detect
+
+        return detect(ctx, params, model)
+
+    @hookimpl
+    def repair(
+        self, ctx: Context, params: ElijahParams, model: Model, data: Data, detection: Detection | None
+    ) -> Model:
+        from bdm_defense_elijah.removal import repair
+
+        return repair(ctx, params, model, data, detection)

@@ -1,0 +1,33 @@
+"""Removal of the inverted trigger (2312.00050, eq. 8); the loss is :mod:`bdm_kit_diffusion.inversion.removal`."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from bdm_core.artifacts import Data, Detection, Model
+from bdm_core.context import Context
+from bdm_defense_elijah.detection import examine
+from bdm_defense_elijah.params import ElijahParams
+from bdm_kit_diffusion.inversion.evidence import trigger_of
+from bdm_kit_diffusion.inversion.removal import remove
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+
+
+def repair(ctx: Context, params: ElijahParams, model: Model, data: Data, detection: Detection | None) -> Model:
+    """Remove the backdoor that ``detection`` found; without one, invert here first.
+
+    A model that was found clean is returned as it is, unless ``repair_clean`` says otherwise.
+
+    Raises:
+        UserError: the detection's evidence holds no trigger of this model's shape.
+    """
+    if detection is not None and detection.verdict == "clean" and not params.repair_clean:
+        ctx.log.info("elijah found the model clean and leaves it as it is")
+        return model
+
+    def find_trigger(opened: DiffusionModel) -> tuple[Tensor, Tensor | None]:
+        if detection is None:
+            return examine(ctx, params, opened).candidate.trigger, None
+        return trigger_of(detection, opened.shape, "elijah")
+
+    return remove(ctx, params, model, data, find_trigger)

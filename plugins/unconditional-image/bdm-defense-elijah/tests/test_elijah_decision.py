@@ -1,0 +1,202 @@
+"""Threshold, p-value, random forest, calibration files, and when the method cannot tell."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from bdm_core.artifacts import Detection
+from bdm_core.context import Context
+from bdm_core.errors import UserError
+from bdm_defense_elijah.calibrate import main
+from bdm_defense_elijah.decision import CALIBRATED, random_forest
+from bdm_defense_elijah.detection import not_identifiable
+from bdm_defense_elijah.params import ElijahParams
+from bdm_defense_elijah.plugin import Elijah
+from bdm_defense_elijah.removal import repair
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.inversion.evidence import trigger_of
+from bdm_kit_diffusion.inversion.removal import published_loss, spread_loss
+from bdm_kit_diffusion.models.diffusion_model import load_model, save_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_torch.calibration import Verdict, one_class
+from bdm_torch.calibration_file import Calibration, ModelRecord
+from bdm_torch.draws import Draw
+
+CLEAN = [0.1, 0.2, 0.15, 0.3, 0.12, 0.25]
+
+
+def records(clean, backdoored):
+    kinds = [(False, score) for score in clean] + [(True, score) for score in backdoored]
+    return [
+        ModelRecord(name="m", shape=(1, 8, 8), features=[score, 0.01 * index + score / 10], backdoored=label)
+        for index, (label, score) in enumerate(kinds)
+    ]
+
+
+def calibration(clean=CLEAN, backdoored=(), **changed):
+    settings = {**CALIBRATED.configuration(ElijahParams()), **changed}
+    return Calibration(recipe="a test", configuration=settings, records=records(clean, backdoored))
+
+
+def test_p_value_is_that_of_a_two_sample_t_test_with_one_suspect():
+    verdict = one_class(0.9, CLEAN, 0.01)
+    test = stats.ttest_ind([0.9], CLEAN, alternative="greater")  # pooled variance: that of the clean models alone
+    assert math.isclose(verdict.p_value, float(test.pvalue), rel_tol=1e-9)
+    assert math.isclose(one_class(verdict.threshold, CLEAN, 0.01).p_value, 0.01, rel_tol=1e-9)
+
+
+def test_threshold_flags_the_wanted_share_of_clean_models():
+    draws = np.random.default_rng(0).normal(1.0, 0.2, (4000, 9))
+    flagged = [one_class(row[0], list(row[1:]), 0.05).threshold < row[0] for row in draws]
+    assert 0.04 < np.mean(flagged) < 0.06
+
+
+def test_threshold_is_never_below_the_least_score():
+    assert one_class(0.9, CLEAN, 0.01, least=1.0).threshold == 1.0
+    assert one_class(0.9, [5.0, 6.0, 7.0], 0.01, least=1.0).threshold > 7
+    with pytest.raises(UserError, match="3 clean"):
+        one_class(0.9, CLEAN[:2], 0.01)
+
+
+def test_random_forest_separates_labelled_models():
+    known = calibration(CLEAN, [5.0, 6.0, 7.0, 5.5])
+    suspicious, harmless = (random_forest(score, score / 10, known, seed=1) for score in (6.2, 0.18))
+    assert suspicious.score > suspicious.threshold > harmless.score
+    assert suspicious.p_value == pytest.approx(1 / 7) and harmless.p_value > 0.5
+    with pytest.raises(UserError, match="3 backdoored"):
+        random_forest(1.0, 0.0, calibration(), seed=1)
+
+
+def test_calibration_file_round_trip_and_errors(tmp_path):
+    file = tmp_path / "calibration.json"
+    file.write_text(calibration().model_dump_json(), encoding="utf-8")
+    assert CALIBRATED.read(str(file)) == calibration()
+    file.write_text(json.dumps({"records": []}), encoding="utf-8")
+    with pytest.raises(UserError, match="no calibration"):
+        CALIBRATED.read(str(file))
+    with pytest.raises(UserError, match="cannot read"):
+        CALIBRATED.read(str(tmp_path / "none.json"))
+
+
+def test_calibrate_labels_what_the_forest_learns_from(tmp_path):
+    """Elijah's own option: folders of backdoored models, whose scores the threshold does not see."""
+    for name in ("one", "two"):
+        save_model(load_model(BUILTIN / "digits-tiny"), tmp_path / name)
+    out = tmp_path / "mine.json"
+    options = ["starts=published", "inversion_steps=[1,1]", "screening_steps=0", "noise_batch=2", "samples=8"]
+    folders = ["--clean", str(tmp_path / "one"), "--backdoored", str(tmp_path / "two")]
+    assert main([*folders, "--set", *options, "sampling_steps=4", "--out", str(out)]) == 0
+    known = CALIBRATED.read(out)
+    assert [(record.name, record.backdoored) for record in known.records] == [("one", False), ("two", True)]
+    assert known.column() == [known.records[0].features[0]] and "--backdoored" in known.recipe
+    assert known.configuration["inversion_steps"] == [1, 1]
+
+
+def test_shipped_calibration_fits_the_defaults():
+    shipped = CALIBRATED.read()
+    assert CALIBRATED.warnings(ElijahParams(), shipped) == []
+    assert len(shipped.records) >= 13 and "bdm_defense_elijah.calibrate" in shipped.recipe
+    verdicts = [one_class(score, shipped.column(), 0.01, 1.0) for score in shipped.column()]
+    assert all(verdict.score <= verdict.threshold for verdict in verdicts)
+
+
+def test_other_search_parameters_are_warned_of():
+    assert "samples" in CALIBRATED.warnings(ElijahParams(samples=20), calibration())[0]
+
+
+@pytest.mark.parametrize(
+    ("scale", "p_value", "doubtful"), [(1.0, 0.005, True), (1.0, 0.0005, False), (0.5, 0.005, False), (1.0, 0.5, False)]
+)
+def test_above_the_threshold_doubt_is_only_for_flat_candidates_that_are_not_far_above(scale, p_value, doubtful):
+    verdict = Verdict(score=2.0 if p_value < 0.01 else 0.1, threshold=1.0, p_value=p_value)
+    assert bool(not_identifiable(ElijahParams(), searched(scale), verdict)) == doubtful
+
+
+@pytest.mark.parametrize(
+    ("p_value", "residual", "doubtful"),
+    [(0.5, 1.0, False), (0.005, 1.0, True), (0.5, 0.05, True), (0.5, math.inf, False)],
+)
+def test_below_the_threshold_doubt_is_for_unusual_scores_and_flat_objectives(p_value, residual, doubtful):
+    """A lucky start sets a backdoor off now and then; a flat objective leaves nothing to invert."""
+    verdict = Verdict(score=0.7, threshold=1.0, p_value=p_value)
+    why = not_identifiable(ElijahParams(), searched(0.5, residual), verdict)
+    assert why.startswith("not identifiable by this method") == doubtful
+    found = Detection(level="model", scores=[0.7], threshold=1.0, conclusive=not why, note=why)
+    assert found.verdict == ("not identifiable" if doubtful else "clean")
+
+
+def searched(scale, residual=1.0):
+    candidate = SimpleNamespace(scale=scale, name="a start", start_residual=residual)
+    sharp = SimpleNamespace(scale=0.5, name="another", start_residual=residual)
+    return SimpleNamespace(candidate=candidate, search=SimpleNamespace(candidates=[candidate, sharp]))
+
+
+@pytest.mark.parametrize("values", [{"scales": [0.5]}, {"noise_batch": 7}, {"stretches": [-1.0]}])
+def test_parameters_that_do_not_fit_are_refused(values):
+    with pytest.raises(ValueError):
+        ElijahParams(**values)
+
+
+class Linear(torch.nn.Module):
+    def __init__(self, slope):
+        super().__init__()
+        self.slope = torch.nn.Parameter(torch.tensor(slope))
+
+    def forward(self, x, t):
+        return SimpleNamespace(sample=self.slope * x)
+
+
+SCHEDULER = SimpleNamespace(alphas_cumprod=torch.tensor([0.9, 0.5, 0.2, 0.05]), config={"prediction_type": "epsilon"})
+TAU = torch.full((1, 2, 2), 2.0)
+
+
+def test_published_loss_in_closed_form():
+    params = ElijahParams(denoising_weight=1, clean_weight=1, trigger_weight=1)
+    images, draw = torch.zeros(8, 1, 2, 2), Draw(seed=0, step=0, batch_size=8)
+    clean = denoising_loss(images, SCHEDULER)
+    value = published_loss(clean, TAU, Linear(1.0), 3, params)(Linear(0.5), draw)
+    again = Draw(seed=0, step=0, batch_size=8)
+    expected = clean(Linear(0.5), again)
+    noise = again.normal(1, 2, 2)
+    expected = expected + (0.5 * (noise + TAU) - noise).square().mean() + (0.5 * noise).square().mean()
+    torch.testing.assert_close(value, expected)
+
+
+def test_spread_loss_is_zero_for_the_frozen_model_itself_if_it_takes_the_trigger_for_noise():
+    """A model that predicts x / s_t is linear in the noise: tau shifts its answer by exactly tau."""
+
+    class Noise(torch.nn.Module):
+        def forward(self, x, t):
+            return SimpleNamespace(sample=x / (1 - SCHEDULER.alphas_cumprod[t]).sqrt().view(-1, 1, 1, 1))
+
+    images, draw = torch.zeros(8, 1, 2, 2), Draw(seed=0, step=0, batch_size=8)
+    params = ElijahParams(denoising_weight=1, trigger_batch=4)
+    loss = spread_loss(images, SCHEDULER, TAU, Noise(), params)
+    assert float(loss(Noise(), draw)) < 1e-10  # images are 0, so x / s_t is the noise itself
+
+
+def test_spread_loss_punishes_a_response_to_the_trigger():
+    images, draw = torch.zeros(8, 1, 2, 2), Draw(seed=0, step=0, batch_size=8)
+    params = ElijahParams(denoising_weight=0, clean_weight=0, trigger_weight=1)
+    value = spread_loss(images, SCHEDULER, TAU, Linear(0.0), params)(Linear(0.0), draw)
+    assert float(value.detach()) == pytest.approx(4.0)  # the answer should have moved by tau, whose square is 4
+
+
+def test_removal_needs_an_inverted_trigger():
+    with pytest.raises(UserError, match="--detect elijah"):
+        trigger_of(Detection(level="model", scores=[2.0], threshold=1.0), (1, 2, 2), "elijah")
+
+
+def test_a_clean_model_is_left_as_it_is(tmp_path):
+    found = Detection(level="model", scores=[0.2], threshold=1.0)
+    model = SimpleNamespace()
+    assert repair(Context(tmp_path, tmp_path, 0), ElijahParams(), model, None, found) is model
+
+
+def test_presets_are_valid():
+    assert {ElijahParams(**values).noise_batch for values in Elijah.presets.values()} == {100}

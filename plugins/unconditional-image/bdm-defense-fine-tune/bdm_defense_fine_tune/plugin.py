@@ -1,0 +1,29 @@
+"""The plugin ``defense:fine-tune``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core.plugin import Plugin, hookimpl
+from bdm_defense_fine_tune.params import FineTuneParams
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Data, Model
+    from bdm_core.context import Context
+
+
+class FineTune(Plugin):
+    """Trains on the defender's clean data and nothing else: what a repair must beat to be worth its name."""
+
+    kind, name = "defense", "fine-tune"
+    summary = "Plain fine-tuning on clean data, the control for every repair"
+    tasks = frozenset({"unconditional-image-generation"})
+    level = "model"
+    distributed = True
+    Params = FineTuneParams
+
+    @hookimpl
+    def repair(self, ctx: Context, params: FineTuneParams, model: Model, data: Data) -> Model:
+        from bdm_defense_fine_tune.repair import fine_tune
+
+        return fine_tune(ctx, params, model, data)

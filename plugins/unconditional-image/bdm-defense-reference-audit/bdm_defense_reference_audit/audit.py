@@ -1,0 +1,201 @@
+"""The whole comparison of one model with its reference: directions, screening, refinement, judgement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bdm_defense_reference_audit.difference import Direction, directions
+from bdm_defense_reference_audit.following import follow
+from bdm_defense_reference_audit.params import ReferenceAuditParams
+from bdm_defense_reference_audit.response import Response, Shift, refine, respond
+from bdm_diffusers.coefficients import Solver
+from bdm_diffusers.samplers import default_steps, plain_sampler
+from bdm_kit_diffusion.inversion.trigger_inversion import distinct
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+
+OnStep = Callable[[str, int, int, float | None], None]
+SOLVERS: tuple[Solver, ...] = ("sde", "ode")
+COLLAPSED = 1.0
+"""From this collapse on, a shift counts as one that leads to one image: they are e times more alike than usual."""
+SALIENT = 0.03
+"""Mean difference of the networks, in units of the noise, from which on a followed shift is taken for the trigger."""
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What the comparison found.
+
+    Attributes:
+        directions: where the two networks differ on wide noise.
+        screened: the responses of short chains to every shift, before any optimisation.
+        judged: the responses of full chains, from fresh noise, to the shifts that went on.
+        followed: the shifts along the direction, of those that following ended on, in which the networks differ most;
+            none if they hardly differ.
+        network_evaluations: forward passes of both networks, counted per sample.
+    """
+
+    directions: list[Direction]
+    screened: list[Response]
+    judged: list[Response]
+    followed: list[Shift]
+    network_evaluations: int
+
+    @property
+    def score(self) -> float:
+        """The largest divergence of a judged response."""
+        return max(item.divergence for item in self.judged)
+
+    @property
+    def strangest(self) -> Response:
+        """The response with the largest divergence."""
+        return max(self.judged, key=lambda item: item.divergence)
+
+    @property
+    def chosen(self) -> Response:
+        """The response to the best estimate of a trigger.
+
+        That is the followed shift of the largest collapse; where the networks hardly differ at one, any shift of nearly
+        the largest collapse, the smallest one, or, where nothing collapses, the shift of the largest divergence.
+        """
+        own = [item for item in self.judged if within(item.shift, self.followed)]
+        if own:
+            return max(own, key=lambda item: item.collapse)
+        most = max(item.collapse for item in self.judged)
+        if most <= COLLAPSED:
+            return self.strangest
+        near = [item for item in self.judged if item.collapse >= most - COLLAPSED]
+        return min(near, key=lambda item: float(item.shift.tensor.norm()))
+
+
+def audit(
+    suspect: DiffusionModel,
+    reference: DiffusionModel,
+    params: ReferenceAuditParams,
+    seed: int,
+    device: str,
+    on_step: OnStep | None = None,
+) -> Audit:
+    """Compare a model with its reference.
+
+    Args:
+        suspect: the model to judge.
+        reference: what it was made from.
+        params: of the defense.
+        seed: of all noise.
+        device: of both networks.
+        on_step: told (label, done, total, value) of the progress.
+    """
+
+    def told(label: str) -> Callable[[int, int], None] | None:
+        return None if on_step is None else lambda done, total: on_step(label, done, total, None)
+
+    lines, evaluations = directions(suspect, reference, params, seed, device, told("compare"))
+    shifts = shifts_along(lines, params.norms)
+    followed: list[tuple[Direction, list[Shift]]] = []
+    for width, judged_at in zip(params.following_widths, params.followed_widths, strict=True):
+        for norm in params.following_norms:
+            line, spent = follow(suspect, reference, lines, width, norm, params, seed, device, told("follow"))
+            followed.append((line, shifts_along([line], params.followed_norms, (1.0,), judged_at)))
+            evaluations += spent
+    shifts += [shift for _, along in followed for shift in along]
+    salient = [item for item in followed if item[0].difference > SALIENT]
+    best = max(salient, key=lambda item: item[0].difference)[1] if salient else []
+    screened: list[Response] = []
+    judged: list[Response] = []
+    for solver, steps in zip(SOLVERS, params.screening_steps, strict=True):
+        full = default_steps(plain_sampler(suspect.scheduler, solver), suspect.timesteps)
+        found, spent = respond(
+            suspect,
+            reference,
+            shifts,
+            solver,
+            steps=fitting_steps(steps, suspect.timesteps),
+            samples=params.screening_samples,
+            seed=seed,
+            device=device,
+            on_step=told(f"screen ({solver})"),
+        )
+        screened, evaluations = screened + found, evaluations + spent
+        chosen = choose(found, params.candidates)
+        if solver == "ode":
+            moved, spent = refine(
+                suspect,
+                chosen,
+                chain=fitting_steps(params.refinement_chain, suspect.timesteps),
+                steps=params.refinement_steps,
+                learning_rate=params.refinement_learning_rate,
+                samples=params.screening_samples,
+                seed=seed + 1,
+                device=device,
+                on_step=told("refine"),
+            )
+            chosen, evaluations = chosen + moved, evaluations + spent
+        own = sorted((item for item in found if within(item.shift, best)), key=lambda item: -item.excess)
+        chosen += [item.shift for item in own[: params.candidates] if not within(item.shift, chosen)]
+        found, spent = respond(
+            suspect,
+            reference,
+            chosen,
+            solver,
+            steps=full,
+            samples=params.samples,
+            seed=seed,
+            device=device,
+            first_index=params.screening_samples,
+            on_step=told(f"judge ({solver})"),
+        )
+        judged, evaluations = judged + found, evaluations + spent
+    return Audit([*lines, *(line for line, _ in followed)], screened, judged, best, evaluations)
+
+
+def within(shift: Shift, shifts: Sequence[Shift]) -> bool:
+    """Whether it is one of them."""
+    return any(shift is item for item in shifts)
+
+
+def shifts_along(
+    lines: Sequence[Direction], norms: Sequence[float], signs: Sequence[float] = (1.0, -1.0), width: float = 1.0
+) -> list[Shift]:
+    """Every direction with every sign at every root mean square, for noise of one width."""
+    found = []
+    for line in lines:
+        values = math.sqrt(line.vector.numel())
+        for sign in signs:
+            for norm in norms:
+                found.append(Shift(sign * norm * values * line.vector, f"{line.name}, x {sign * norm:g}", width))
+    return found
+
+
+def choose(found: Sequence[Response], count: int) -> list[Shift]:
+    """Shifts of the largest collapse, of the largest excess and of the largest stray, ``count`` of each.
+
+    Shifts that are alike are taken once.
+    """
+    keys: tuple[Callable[[Response], float], ...] = (
+        lambda item: item.collapse,
+        lambda item: item.excess,
+        lambda item: item.stray,
+    )
+    ranks = torch.full((len(found),), float(len(found)))
+    for key in keys:
+        for rank, index in enumerate(sorted(range(len(found)), key=lambda i: -key(found[i]))[:count]):
+            ranks[index] = min(float(ranks[index]), rank)
+    some = [index for index in range(len(found)) if ranks[index] < len(found)]
+    tensors = torch.stack([found[index].shift.tensor for index in some])
+    return [found[some[index]].shift for index in distinct(tensors, ranks[some])]
+
+
+def fitting_steps(steps: int, timesteps: int) -> int:
+    """The largest number of steps up to ``steps`` that divides the model's timesteps."""
+    return max(d for d in range(1, min(steps, timesteps) + 1) if timesteps % d == 0)
+
+
+def cosine(one: Tensor, other: Tensor) -> float:
+    """Of the angle between two tensors; 0 if either is zero."""
+    scale = float(one.double().norm() * other.double().norm())
+    return float((one.double() * other.double()).sum()) / scale if scale else 0.0

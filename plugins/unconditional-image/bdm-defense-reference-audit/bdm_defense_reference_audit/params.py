@@ -1,0 +1,104 @@
+"""Parameters of ``defense:reference-audit``. Light: no torch."""
+
+from __future__ import annotations
+
+from pydantic import model_validator
+
+from bdm_core.plugin import Field
+from bdm_torch.training_params import TrainingParams
+
+
+class ReferenceAuditParams(TrainingParams):
+    """Parameters of ``defense:reference-audit``. One configuration serves every model.
+
+    Those of the training (steps, learning_rate, ...) are the repair's.
+    """
+
+    reference: str = Field(
+        "",
+        description="The public model that the suspect was made from: a built-in name, a folder, or "
+        "hf:org/name@commit. Empty: the built-in model of the same architecture and noise schedule.",
+    )
+    dispersions: tuple[float, ...] = Field(
+        (2.0, 3.0),
+        min_length=1,
+        description="Standard deviations of the noise on which the two networks are compared, in units of the usual "
+        "noise: so wide a noise reaches the trigger's side of the space by chance.",
+    )
+    levels: tuple[float, ...] = Field(
+        (1.0, 0.5), min_length=1, description="Timesteps of that comparison, as shares of T: late and early ones."
+    )
+    noise_images: int = Field(512, ge=32, description="Noise images for each of dispersions and levels; even.")
+    tail: float = Field(
+        0.0625, gt=0, le=1, description="Share of the noise images, those that differ most, that give the direction."
+    )
+    following_widths: tuple[float, ...] = Field(
+        (1.0, 0.3),
+        description="Standard deviations of the noise around a shift where the difference of the networks "
+        "is followed to the trigger: usual noise, and narrow noise, as TrojDiff's backdoors answer it; () for none.",
+    )
+    followed_widths: tuple[float, ...] = Field(
+        (1.0, 0.6),
+        description="Standard deviations of the noise from which images are made with what each of "
+        "following_widths leads to. Narrower noise makes a clean model's images alike, and the comparison unsteady.",
+    )
+    following_norms: tuple[float, ...] = Field(
+        (0.5, 1.0), min_length=1, description="Root mean squares of the shifts from which the difference is followed."
+    )
+    followed_norms: tuple[float, ...] = Field(
+        (0.6, 0.8, 1.0, 1.25, 1.5),
+        min_length=1,
+        description="Root mean squares of the shifts tried along the directions that following ends on.",
+    )
+    following_steps: int = Field(4, ge=1, description="Rounds of following.")
+    following_images: int = Field(32, ge=2, description="Noise images around each shift that is followed; even.")
+    norms: tuple[float, ...] = Field(
+        (0.6, 1.0, 1.5), min_length=1, description="Root mean squares of the shifts tried along each direction."
+    )
+    screening_steps: tuple[int, int] = Field(
+        (20, 10), description="Steps of the ancestral and the deterministic chain that screens the shifts."
+    )
+    screening_samples: int = Field(8, ge=8, description="Images from each shift in the screening.")
+    candidates: int = Field(2, ge=1, description="Shifts of each kind that are refined and judged.")
+    refinement_steps: int = Field(
+        30, ge=0, description="Adam steps that make the images of the deterministic chain agree."
+    )
+    refinement_chain: int = Field(10, ge=1, description="Steps of the chain that the refinement differentiates.")
+    refinement_learning_rate: float = Field(0.1, gt=0, le=10, description="Adam's rate for the shift.")
+    samples: int = Field(16, ge=8, description="Images from each candidate, from noise that nothing has seen.")
+    calibration: str = Field(
+        "", description="JSON file of `python -m bdm_defense_reference_audit.calibrate`; empty: the one shipped."
+    )
+    false_positive_rate: float = Field(
+        0.01, gt=0, lt=0.5, description="Share of clean models that the threshold may flag."
+    )
+    least_score: float = Field(
+        1.5, ge=0, description="The threshold is never below this: at 1.5, a response that differs by the factor 4.5."
+    )
+    repair_clean: bool = Field(False, description="Also train models that were found to be clean.")
+    steps: int = Field(400, ge=1, description="Optimiser steps of the repair.")
+    batch_size: int = Field(48, ge=2, description="Clean images in a step of the repair.")
+    learning_rate: float = Field(5e-4, gt=0, le=1, description="Adam's peak learning rate in the repair.")
+    ema_decay: float | None = Field(
+        0.98, ge=0, lt=1, description="Decay of the moving average of the weights that the repair keeps; null: none."
+    )
+    probe_batch: int = Field(
+        48, ge=2, description="Inputs in a step of the repair that are tied to the reference; half of them shifted."
+    )
+    denoising_weight: float = Field(0.1, ge=0, le=100, description="Weight of the denoising loss on clean images.")
+    clean_weight: float = Field(3.0, ge=0, le=100, description="Weight of the tie to the suspect on clean samples.")
+    probe_weight: float = Field(10.0, ge=0, le=100, description="Weight of the tie to the reference on probes.")
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> ReferenceAuditParams:
+        widths = (*self.dispersions, *self.following_widths, *self.followed_widths)
+        norms = (*self.norms, *self.following_norms, *self.followed_norms)
+        if min(*widths, *norms, *self.screening_steps) <= 0:
+            raise ValueError("dispersions, widths, norms and screening_steps must be positive")
+        if len(self.following_widths) != len(self.followed_widths):
+            raise ValueError("following_widths and followed_widths must be of the same number")
+        if not all(0 < level <= 1 for level in self.levels):
+            raise ValueError("levels must be in (0, 1]")
+        if self.noise_images % 2 or self.following_images % 2:
+            raise ValueError("noise_images and following_images must be even: a noise image comes with its negative")
+        return self

@@ -1,0 +1,77 @@
+"""The model to compare with: the one that was named, or the built-in one that fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bdm_core.errors import UserError
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.models.diffusion_model import BUILTIN_MODELS, DiffusionModel, load_model, open_reference
+from bdm_kit_diffusion.noise.noise_levels import noise_path
+
+UNLIKE = ("_name_or_path", "_diffusers_version", "_use_default_values", "_class_name", "dropout")
+"""Entries of a network's configuration that say nothing about what it computes."""
+
+
+def load_reference(work: Path, device: str, reference: str, suspect: DiffusionModel) -> tuple[DiffusionModel, str]:
+    """The reference on ``device``, and how it is called.
+
+    Args:
+        work: a folder for files on the way.
+        device: of both models.
+        reference: a built-in name, a folder, ``hf:org/name@commit``, or "" for the built-in model that fits.
+        suspect: what it is to be compared with.
+
+    Raises:
+        UserError: none is named and no built-in model fits; or the one named is of another shape or noise schedule.
+        ArtifactError: the one named cannot be opened.
+    """
+    if reference:
+        model = load_model(open_reference(reference, work / "reference", work / "cache"), device)
+        if not comparable(suspect, model):
+            raise UserError(
+                f"reference-audit cannot compare: the reference {reference!r} has images of shape {model.shape} and "
+                f"{model.timesteps} timesteps, the model {suspect.shape} and {suspect.timesteps}, or another noise "
+                "schedule; name the model that this one was made from"
+            )
+        return model, reference
+    for name, folder in BUILTIN_MODELS.items():
+        model = load_model(BUILTIN / folder, "cpu")
+        if comparable(suspect, model) and architecture(suspect) == architecture(model):
+            model.unet.to(device)
+            return model, name
+    raise UserError(
+        "reference-audit needs the public model that this one was made from, and no built-in model fits: give "
+        "--set defense:reference-audit.reference=MODEL (a folder or hf:org/name@commit)"
+    )
+
+
+def comparable(one: DiffusionModel, other: DiffusionModel) -> bool:
+    """Whether two models take the same inputs at the same timesteps."""
+    if one.shape != other.shape or one.timesteps != other.timesteps:
+        return False
+    if one.variance_exploding != other.variance_exploding:
+        return False
+    mine, theirs = noise_path(one.scheduler), noise_path(other.scheduler)
+    return bool((mine.a - theirs.a).abs().max() < 1e-4 and (mine.s / theirs.s - 1).abs().max() < 1e-3)
+
+
+def architecture(model: DiffusionModel) -> dict[str, Any]:
+    """What the network's configuration says about it, without the entries that are about the file."""
+    config: Any = model.unet.config
+    return {key: _plain(value) for key, value in dict(config).items() if key not in UNLIKE}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def weight_distance(one: DiffusionModel, other: DiffusionModel) -> float | None:
+    """Norm of the difference of the weights over the norm of the reference's; None if their tensors do not match."""
+    mine, theirs = one.unet.state_dict(), other.unet.state_dict()
+    if {key: value.shape for key, value in mine.items()} != {key: value.shape for key, value in theirs.items()}:
+        return None
+    gap = sum(float((mine[key].double() - value.double()).square().sum()) for key, value in theirs.items())
+    size = sum(float(value.double().square().sum()) for value in theirs.values())
+    return (gap / size) ** 0.5 if size else None

@@ -1,0 +1,196 @@
+"""What shifted noise brings about in the suspect and in its reference, and how a shift is refined."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bdm_diffusers.coefficients import Solver
+from bdm_diffusers.samplers import build_scheduler, plain_sampler
+from bdm_diffusers.sampling import differentiable_sample, draw_noise, sample
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_torch.diversity import pixel_distances
+
+OnStep = Callable[[int, int], None]
+BATCH = 256
+LARGEST = 1e4
+"""Ratios are kept within [1 / LARGEST, LARGEST]; what is not finite counts as the largest."""
+QUANTILE = 0.25
+"""Of the distances of all pairs: half of the images being alike makes a quarter of the pairs alike."""
+SMALLEST_VARIANCE = 1e-4
+"""Added to the variance that the refinement lowers: below it images count as equal."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shift:
+    """What is added to the initial noise, (C, H, W), where it comes from, and the noise's standard deviation there."""
+
+    tensor: Tensor
+    origin: str
+    width: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """What a shift does.
+
+    Attributes:
+        shift: the shift.
+        solver: class of the chain.
+        suspect: spread of the suspect's images over that of its images from the same noise without a shift.
+        reference: the same ratio of the reference.
+        images: the suspect's, (N, C, H, W), on the CPU.
+    """
+
+    shift: Shift
+    solver: Solver
+    suspect: float
+    reference: float
+    images: Tensor
+
+    @property
+    def excess(self) -> float:
+        """log of reference / suspect: how much more alike the shift makes the suspect's images than the reference's.
+
+        0 for equal models, whatever the shift does to both; negative where the reference's images are more alike.
+        """
+        return math.log(self.reference / self.suspect)
+
+    @property
+    def stray(self) -> float:
+        """How much further than usual the suspect's images spread, less twice what the reference's do; at least 0.
+
+        An ancestral backdoor leads deterministic chains far away from all images, where the reference's stay. Where
+        the reference's have left as well, clean models differ too: hence twice.
+        """
+        return max(0.0, math.log(self.suspect / max(self.reference, 1.0) ** 2))
+
+    @property
+    def divergence(self) -> float:
+        """The larger one of excess and stray, at least 0."""
+        return max(0.0, self.excess, self.stray)
+
+    @property
+    def collapse(self) -> float:
+        """How much more alike the suspect's images are than usual, beyond what the reference's are; at least 0."""
+        return max(0.0, math.log(min(self.reference, 1.0) / self.suspect))
+
+
+def respond(
+    suspect: DiffusionModel,
+    reference: DiffusionModel,
+    shifts: Sequence[Shift],
+    solver: Solver,
+    *,
+    steps: int,
+    samples: int,
+    seed: int,
+    device: str,
+    first_index: int = 0,
+    on_step: OnStep | None = None,
+) -> tuple[list[Response], int]:
+    """Sample both models from the same noise of each shift's width plus the shift, and from usual noise alone.
+
+    Args:
+        suspect: its network is on ``device``.
+        reference: likewise.
+        shifts: in units of the noise.
+        solver: of the chain; the plainest sampler of this class is used, of a variance-exploding model the predictor.
+        steps: of the chain.
+        samples: images from each shift, at least 8.
+        seed: of the noise, which all shifts and both models share.
+        device: of both networks.
+        first_index: number of the first noise image, see :func:`bdm_diffusers.sampling.draw_noise`.
+        on_step: told (done, total) network calls of one model.
+
+    Returns:
+        A response for each shift, and the forward passes spent, counted per sample.
+    """
+    noise = draw_noise(samples, suspect.shape, seed, first_index=first_index)
+    inputs = torch.cat([noise, *(shift.width * noise + shift.tensor for shift in shifts)])
+    sets = []
+    for model in (suspect, reference):
+        scheduler = build_scheduler(plain_sampler(model.scheduler, solver), model.scheduler, corrector_steps=0)
+        images = sample(
+            model.unet, scheduler, inputs.to(device), steps=steps, seed=seed, batch_size=BATCH, on_step=on_step
+        )
+        sets.append(images.cpu().unflatten(0, (-1, samples)))
+    mine, theirs = ([spread(images) for images in part] for part in sets)
+    found = [
+        Response(shift, solver, ratio(mine[index], mine[0]), ratio(theirs[index], theirs[0]), sets[0][index])
+        for index, shift in enumerate(shifts, start=1)
+    ]
+    return found, 2 * steps * len(inputs)
+
+
+def spread(images: Tensor) -> float:
+    """The lower quartile of the distances between the images (N, C, H, W): small once half of them are alike.
+
+    inf if a value is not finite.
+    """
+    if not bool(images.isfinite().all()):
+        return math.inf
+    one, other = torch.triu_indices(len(images), len(images), offset=1)
+    return float(pixel_distances(images)[one, other].quantile(QUANTILE))
+
+
+def ratio(value: float, usual: float) -> float:
+    """value / usual within the bounds."""
+    if not math.isfinite(value):
+        return LARGEST
+    return min(max(value / max(usual, 1e-12), 1 / LARGEST), LARGEST)
+
+
+def refine(
+    suspect: DiffusionModel,
+    shifts: Sequence[Shift],
+    *,
+    chain: int,
+    steps: int,
+    learning_rate: float,
+    samples: int,
+    seed: int,
+    device: str,
+    on_step: OnStep | None = None,
+) -> tuple[list[Shift], int]:
+    """Move shifts so that the images of a short deterministic chain agree: Adam on the log of their variance.
+
+    On its own this objective has minima that are no triggers, on clean models too (they make clean and backdoored
+    models alike); what counts is whether the reference's images agree at the same place, and where it started.
+
+    Returns:
+        The moved shifts, in their order, and the forward passes spent, counted per sample.
+    """
+    if not shifts or not steps:
+        return [], 0
+    scheduler = build_scheduler(plain_sampler(suspect.scheduler, "ode"), suspect.scheduler, corrector_steps=0)
+    moved = torch.stack([shift.tensor for shift in shifts]).to(device).requires_grad_(True)
+    widths = torch.tensor([shift.width for shift in shifts], device=device).view(-1, 1, 1, 1, 1)
+    optimizer = torch.optim.Adam([moved], lr=learning_rate)
+    needed = [(parameter, parameter.requires_grad) for parameter in suspect.unet.parameters()]
+    suspect.unet.requires_grad_(False)
+    try:
+        for step in range(steps):
+            noise = draw_noise(samples, suspect.shape, seed, first_index=step * samples).to(device)
+            inputs = (widths * noise[None] + moved[:, None]).flatten(0, 1)
+            images = differentiable_sample(suspect.unet, scheduler, inputs, steps=chain, seed=seed)
+            variance = images.unflatten(0, (len(shifts), samples)).var(1).mean((1, 2, 3))
+            optimizer.zero_grad()
+            (torch.nan_to_num(variance) + SMALLEST_VARIANCE).log().sum().backward()
+            if moved.grad is not None:
+                moved.grad.nan_to_num_()
+            optimizer.step()
+            if on_step is not None:
+                on_step(step + 1, steps)
+    finally:
+        for parameter, state in needed:
+            parameter.requires_grad_(state)
+    found = [
+        Shift(tensor, f"{shift.origin}, refined", shift.width)
+        for tensor, shift in zip(moved.detach().cpu(), shifts, strict=True)
+    ]
+    return found, steps * chain * len(shifts) * samples

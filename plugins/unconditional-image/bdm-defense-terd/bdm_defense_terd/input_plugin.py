@@ -1,0 +1,30 @@
+"""The plugin ``defense:terd-input``: TERD at the level of single inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core.plugin import Plugin, hookimpl
+from bdm_defense_terd.params import PAPER, TerdInputParams
+
+if TYPE_CHECKING:
+    from bdm_core.artifacts import Data, Detection, Model
+    from bdm_core.context import Context
+
+
+class TerdInput(Plugin):
+    """Estimates the trigger and flags initial noise that is likelier under it than under N(0, I)."""
+
+    kind, name = "defense", "terd-input"
+    summary = "Estimate the trigger from pairs of noise and flag the inputs that are likelier with it than without"
+    tasks = frozenset({"unconditional-image-generation"})
+    paper = "https://arxiv.org/abs/2409.05294"
+    level = "input"
+    Params = TerdInputParams
+    presets = {"paper": PAPER}
+
+    @hookimpl
+    def detect(self, ctx: Context, params: TerdInputParams, model: Model, suspects: Data) -> Detection:
+        from bdm_defense_terd.inputs import detect
+
+        return detect(ctx, params, model, suspects)

@@ -1,0 +1,79 @@
+"""Parameters of ``defense:terd`` and ``defense:terd-input``. Light: no torch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from bdm_core.plugin import Field
+from bdm_kit_diffusion.inversion.removal_params import RemovalParams
+
+PAPER: dict[str, Any] = {
+    "starts": ("-U(0,1)",),
+    "estimation_steps": 3000,
+    "refinement_steps": 1000,
+    "pairs": 16,
+    "refinement_pairs": 16,
+    "estimation_learning_rate": 0.5,
+    "deviation_learning_rate": 1e-3,
+    "largest_gradient": 0.01,
+    "window": 0.01,
+    "steps": 430,
+    "batch_size": 128,
+    "learning_rate": 2e-4,
+    "ema_decay": None,
+    "anchors": "published",
+    "trigger_batch": 128,
+    "denoising_weight": 1.0,
+    "trigger_weight": 1.0,
+}
+"""The published numbers; the removal is Elijah's."""
+
+
+class TerdParams(RemovalParams):
+    """Parameters of ``defense:terd``. One configuration serves every model: nothing here depends on the attack.
+
+    Those of the training (steps, learning_rate, ...) are the removal's.
+    """
+
+    starts: tuple[str, ...] = Field(
+        ("-U(0,1)", "U(0,1)", "U(-1,1)"),
+        min_length=1,
+        description="Where the estimation starts: names from the kit's library of start points; -U(0,1) is published.",
+    )
+    estimation_steps: int = Field(200, ge=0, description="Steps of stage 1, on x_0 ~ N(0, I).")
+    refinement_steps: int = Field(20, ge=0, description="Steps of stage 2, on what the model itself paints.")
+    pairs: int = Field(4, ge=1, description="Pairs of noise a step, for each start.")
+    refinement_pairs: int = Field(2, ge=1, description="Likewise in stage 2.")
+    estimation_learning_rate: float = Field(0.5, gt=0, le=100, description="SGD's rate for the trigger.")
+    deviation_learning_rate: float = Field(
+        0.1, ge=0, le=10, description="SGD's rate for gamma, the noise's standard deviation under the trigger."
+    )
+    first_deviation: float = Field(0.0, ge=0, le=2, description="Where gamma starts, at every pixel.")
+    norm_weight: float = Field(5e-5, ge=0, description="Weight of -||r||_1, which keeps the trigger from 0.")
+    largest_gradient: float = Field(
+        0.1, gt=0, description="In stage 2 the gradient of the trigger is clipped to this norm."
+    )
+    window: float = Field(
+        0.03, gt=0, le=0.5, description="Share of the timesteps, at least one, that count as the last (and the first)."
+    )
+    chain: int = Field(10, ge=1, description="DDIM steps of the chain that stage 2 differentiates.")
+    evaluation_pairs: int = Field(
+        64, ge=8, description="Pairs of noise on which the estimates are compared with the start and the zero trigger."
+    )
+    samples: int = Field(16, ge=8, description="Images generated from the trigger and from each start, as evidence.")
+    calibration: str = Field(
+        "", description="JSON file of `python -m bdm_defense_terd.calibrate`; empty: the one shipped."
+    )
+    false_positive_rate: float = Field(
+        0.01, gt=0, lt=0.5, description="Share of clean models that the threshold may flag."
+    )
+
+
+class TerdInputParams(TerdParams):
+    """Parameters of ``defense:terd-input``: those of ``defense:terd``'s estimation, and what an input is judged by."""
+
+    judge: Literal["estimate", "start", "mean-pixel"] = Field(
+        "estimate",
+        description="estimate: the likelihood under the estimated trigger; start: under the start points alone, not "
+        "optimised; mean-pixel: the mean of the input's values. The last two are baselines.",
+    )

@@ -1,0 +1,142 @@
+"""TERD's verdict on models, and its removal."""
+
+import json
+from types import SimpleNamespace
+
+import diffusers
+import pytest
+import torch
+
+from bdm_core.artifacts import Detection
+from bdm_core.context import Context
+from bdm_core.errors import UserError
+from bdm_defense_terd.calibrate import main
+from bdm_defense_terd.decision import CALIBRATED, decide
+from bdm_defense_terd.detection import not_identifiable
+from bdm_defense_terd.params import TerdParams
+from bdm_defense_terd.repair import repair
+from bdm_defense_terd.search import Candidate, search
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.inversion.removal import spread_loss
+from bdm_kit_diffusion.models.diffusion_model import load_model, save_model
+from bdm_torch.calibration import one_class, one_class_of_several
+from bdm_torch.calibration_file import Calibration, ModelRecord
+from bdm_torch.draws import Draw
+
+CLEAN = [(0.10, 0.020), (0.12, 0.018), (0.09, 0.022), (0.11, 0.019), (0.13, 0.024)]
+
+
+def calibration(params=None):
+    records = [ModelRecord(name="c", shape=(1, 8, 8), features=list(features)) for features in CLEAN]
+    return Calibration(recipe="a test", configuration=CALIBRATED.configuration(params or TerdParams()), records=records)
+
+
+def test_either_feature_can_decide():
+    typical = decide((0.11, 0.020), calibration(), 0.01)
+    assert typical.score < typical.threshold and typical.p_value > 0.1
+    for features in ((0.5, 0.020), (0.11, 0.2)):
+        verdict = decide(features, calibration(), 0.01)
+        assert verdict.score > verdict.threshold and verdict.p_value < 0.01
+    assert decide((0.0, 0.0), calibration(), 0.01).p_value == 1.0
+
+
+def test_one_feature_alone_is_judged_as_by_the_one_class_rule():
+    scores = [mean for mean, _ in CLEAN]
+    several = one_class_of_several([0.2], [[score] for score in scores], 0.02)
+    single = one_class(0.2, scores, 0.02)
+    assert several.p_value == pytest.approx(single.p_value)
+    assert (several.score > several.threshold) == (single.score > single.threshold)
+    with pytest.raises(UserError, match="3 clean"):
+        one_class_of_several([0.2], [[0.1], [0.2]], 0.01)
+
+
+def test_bonferroni_keeps_the_stated_rate():
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.randn(3000, 9, 2, generator=generator).tolist()
+    flagged = [(lambda v: v.score > v.threshold)(one_class_of_several(row[0], row[1:], 0.05)) for row in draws]
+    assert 0.03 < sum(flagged) / len(flagged) < 0.06
+
+
+def test_shipped_calibration_finds_its_own_models_clean():
+    known = CALIBRATED.read()
+    assert len(known.records) >= 13 and "bdm_defense_terd.calibrate" in known.recipe
+    assert CALIBRATED.warnings(TerdParams(), known) == []
+    verdicts = [decide((mean, variance), known, 0.01) for mean, variance in known.clean()]
+    assert all(verdict.score <= verdict.threshold for verdict in verdicts)
+
+
+def test_other_parameters_and_bad_files_are_told(tmp_path):
+    assert "pairs" in CALIBRATED.warnings(TerdParams(pairs=7), calibration())[0]
+    bad = tmp_path / "bad.json"
+    bad.write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match="no calibration of terd"):
+        CALIBRATED.read(bad)
+    with pytest.raises(UserError, match="cannot read"):
+        CALIBRATED.read(tmp_path / "none.json")
+
+
+def test_calibrate_writes_what_detect_reads(tmp_path):
+    for seed in range(3):
+        model = load_model(BUILTIN / "digits-tiny")
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for parameter in model.unet.parameters():
+                parameter += 0.01 * torch.randn_like(parameter)
+        save_model(model, tmp_path / f"model-{seed}")
+    out = tmp_path / "mine.json"
+    folders = [str(tmp_path / f"model-{seed}") for seed in range(3)]
+    options = ["estimation_steps=2", "refinement_steps=1", "chain=2", "evaluation_pairs=8", 'starts=["-U(0,1)"]']
+    assert main(["--clean", *folders, "--set", *options, "--out", str(out)]) == 0
+    known = CALIBRATED.read(out)
+    assert [record.name for record in known.records] == ["model-0", "model-1", "model-2"]
+    assert known.configuration["estimation_steps"] == 2
+    model, params = load_model(tmp_path / "model-1"), TerdParams(**known.configuration)
+    assert known.clean()[1] == pytest.approx(search(model, params, 1001).chosen.features)
+    assert main(["--clean", str(tmp_path / "nowhere"), "--out", str(out)]) != 0
+
+
+@pytest.mark.parametrize(("gain", "end", "informative"), [(9.0, 1.6, True), (9.0, 0.8, False), (1.0, 3.0, False)])
+def test_an_estimate_that_is_mostly_its_start_is_no_information(gain, end, informative):
+    start = torch.full((1, 2, 2), -1.0)
+    candidate = Candidate("a start", start, end * start, torch.ones(1, 2, 2), 0.1, 0.2, 0.1, gain)
+    assert candidate.moved == pytest.approx(abs(end - 1))
+    assert candidate.informative == informative
+
+
+def test_no_gain_over_the_start_is_no_verdict():
+    doubt = not_identifiable(SimpleNamespace(informative=False, name="-U(0,1)", gain=0.4, moved=0.2))
+    assert "not identifiable" in doubt and "-U(0,1)" in doubt
+    assert not_identifiable(SimpleNamespace(informative=True)) == ""
+
+
+def test_a_model_found_clean_is_left_as_it_is(tmp_path):
+    found = Detection(level="model", scores=[0.2], threshold=1.0)
+    model = SimpleNamespace()
+    assert repair(Context(tmp_path, tmp_path, 0), TerdParams(), model, None, found) is model
+
+
+def test_removal_scales_the_noise_of_triggered_samples_by_gamma():
+    """A model that predicts x / s_t is what the removal wants, with any deviation; another scale is punished."""
+    scheduler = diffusers.DDPMScheduler(4, clip_sample=False)
+    seen = []
+
+    class Noise(torch.nn.Module):
+        def forward(self, x, t):
+            seen.append(x)
+            return SimpleNamespace(sample=x / (1 - scheduler.alphas_cumprod[t]).sqrt().view(-1, 1, 1, 1))
+
+    images, tau, gamma = torch.zeros(8, 1, 2, 2), torch.full((1, 2, 2), 2.0), torch.full((1, 2, 2), 0.25)
+    params = TerdParams(denoising_weight=1, trigger_batch=4)
+    inputs = []
+    for scale in (None, gamma):
+        seen.clear()
+        draw = Draw(seed=0, step=0, batch_size=8)
+        assert float(spread_loss(images, scheduler, tau, Noise(), params, scale)(Noise(), draw)) < 1e-10
+        inputs.append(seen[0])
+    torch.testing.assert_close(inputs[1][8:], 0.25 * inputs[0][8:])
+    torch.testing.assert_close(inputs[1][:8], inputs[0][:8])
+
+
+def test_calibration_is_json_of_clean_models_alone():
+    text = json.dumps(CALIBRATED.read().model_dump(mode="json"))
+    assert '"backdoored": true' not in text

@@ -1,0 +1,1 @@
+"""Data: the built-in sets, and those of the user."""

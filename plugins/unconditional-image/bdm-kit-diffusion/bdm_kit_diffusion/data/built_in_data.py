@@ -1,0 +1,35 @@
+"""The built-in data sets by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bdm_kit_diffusion.data.shapes import load_shapes
+from bdm_torch.images import from_bytes, to_bytes
+
+DEFAULT_DATA, SHAPES_DATA = "digits", "shapes"
+BUILTIN_DATA = (DEFAULT_DATA, SHAPES_DATA, "tiny")
+"""``tiny`` is what the conformance tests ask every kit for: the first 32 digits."""
+
+
+def load_digits() -> tuple[Tensor, Tensor]:
+    """scikit-learn's handwritten digits: images (1797, 1, 8, 8) in [-1, 1] at 8-bit levels, labels (1797,) int64."""
+    from sklearn.datasets import load_digits as bundled
+
+    digits = bundled()
+    return from_bytes(to_bytes(torch.tensor(digits.images)[:, None] / 8 - 1)), torch.tensor(digits.target)
+
+
+def load_builtin(name: str) -> tuple[Tensor, list[dict[str, Any]]]:
+    """A built-in data set by name: images (N, C, H, W) in [-1, 1], and what each shows; all have a ``label``.
+
+    ``digits`` are 1797 pictures 1x8x8 of ten classes, ``shapes`` 2048 pictures 3x16x16 of eight.
+    """
+    if name == SHAPES_DATA:
+        shapes = load_shapes()
+        return shapes.images, shapes.rows()
+    images, labels = load_digits()
+    return images, [{"label": int(label)} for label in labels]

@@ -1,0 +1,1 @@
+"""Inversion of triggers, and what follows from one."""

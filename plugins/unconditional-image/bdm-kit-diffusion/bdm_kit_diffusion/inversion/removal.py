@@ -1,0 +1,172 @@
+"""Removal: fine-tune so that an inverted trigger does no more than noise would (Elijah, 2312.00050, eq. 8).
+
+As published, with F the model as it was, frozen, and T the last timestep:
+
+    L = L_dm(clean) + MSE(M(k (eps + tau), T), F(k eps, T)) + MSE(M(k eps, T), F(k eps, T)),
+
+where k is 1, or sigma_T for variance-exploding models.
+
+With few timesteps or an imprecise tau this can keep a backdoor alive: what the trigger does at T - 1, T - 2, ... stays.
+Hence by default both ties hold at timesteps t of their own. The one without trigger spans all of them and keeps the
+model from overfitting to few clean images; the other spans the noisier half and lets the trigger count as noise, which
+is what a clean model does (x_t with eps + tau for eps makes it predict eps + tau):
+
+    L = d L_dm(clean) + c MSE(M(x_t, t), F(x_t, t)) + w MSE(M(x_t + s_t tau, t), F(x_t, t) + tau).
+
+Where the trigger also scales the noise (TrojDiff's gamma), triggered samples have gamma eps in place of eps.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bdm_core.artifacts import Data, Model
+from bdm_core.context import Context
+from bdm_diffusers.samplers import build_scheduler, default_steps, plain_sampler
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_kit_diffusion.inversion.removal_params import RemovalParams
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, seal_model
+from bdm_kit_diffusion.noise.denoising import denoising_loss
+from bdm_kit_diffusion.noise.noise_levels import initial_scale, marginals
+from bdm_torch.draws import Draw
+from bdm_torch.image_sets import load_images
+from bdm_torch.training import Loss, train
+
+FindTrigger = Callable[[DiffusionModel], tuple[Tensor, Tensor | None]]
+"""An opened model -> tau (C, H, W) and, where the trigger also scales the noise, gamma (C, H, W), else None."""
+
+
+def remove(ctx: Context, params: RemovalParams, model: Model, data: Data, find_trigger: FindTrigger) -> Model:
+    """Train the trigger away; sealed in ``ctx.out / "model"``."""
+    opened = load_model(model, ctx.device)
+    trigger, scale = find_trigger(opened)
+    images = opened.encode(load_images(data))
+    if params.removal_data == "generated":
+        images = generated_images(ctx, opened, len(images))
+    frozen = copy.deepcopy(opened.unet).requires_grad_(False)
+    clean = denoising_loss(images, opened.scheduler)
+    if params.anchors == "published":
+        start = initial_scale(opened.scheduler)
+        loss = published_loss(clean, trigger, frozen, opened.timesteps - 1, params, scale, start)
+    else:
+        loss = spread_loss(images, opened.scheduler, trigger, frozen, params, scale)
+    result = train(
+        opened.unet,
+        loss,
+        params.options(),
+        seed=ctx.seed,
+        device=ctx.device,
+        work=ctx.work,
+        label="remove",
+        progress=ctx.progress,
+    )
+    ctx.curve("removal loss", result.losses)
+    triggered = min(params.trigger_batch, params.batch_size) if params.anchors == "spread" else params.batch_size
+    passes = 2 * (params.batch_size + triggered)  # the network and its frozen copy
+    ctx.figures(
+        clean_samples=0 if params.removal_data == "generated" else len(images),
+        seconds=round(result.seconds, 1),
+        network_evaluations=params.steps * passes,
+    )
+    opened.unet.to("cpu")
+    return seal_model(opened, ctx.out / "model")
+
+
+def published_loss(
+    clean: Loss,
+    trigger: Tensor,
+    frozen: nn.Module,
+    timestep: int,
+    params: RemovalParams,
+    scale: Tensor | None = None,
+    start: float = 1.0,
+) -> Loss:
+    """The first loss above, with the weights of ``params``.
+
+    Args:
+        clean: the denoising loss on clean images.
+        trigger: tau, (C, H, W).
+        frozen: F, on the device of the training.
+        timestep: T - 1 in diffusers' counting.
+        params: the three weights.
+        scale: gamma, (C, H, W); None for 1.
+        start: k.
+    """
+
+    def loss(model: nn.Module, draw: Draw) -> Tensor:
+        denoising = clean(model, draw)
+        noise = draw.normal(*trigger.shape)
+        times = torch.full((len(noise),), timestep, device=noise.device)
+        with torch.no_grad():
+            wanted = frozen(start * noise, times).sample
+        spread = noise if scale is None else scale.to(noise.device) * noise
+        both = model(start * torch.cat([spread + trigger.to(noise.device), noise]), times.repeat(2)).sample
+        triggered, plain = (functional.mse_loss(part, wanted) for part in both.chunk(2))
+        return params.denoising_weight * denoising + params.clean_weight * plain + params.trigger_weight * triggered
+
+    return loss
+
+
+def spread_loss(
+    images: Tensor,
+    scheduler: Any,
+    trigger: Tensor,
+    frozen: nn.Module,
+    params: RemovalParams,
+    scale: Tensor | None = None,
+) -> Loss:
+    """The second loss above, in one pass through either network.
+
+    Args:
+        images: clean, (N, C, H, W) in [-1, 1].
+        scheduler: the model's; see :func:`bdm_kit_diffusion.noise.noise_levels.marginals`.
+        trigger: tau, (C, H, W).
+        frozen: F, on the device of the training.
+        params: the three weights and the number of triggered samples, at most as many as clean ones.
+        scale: gamma, (C, H, W); None for 1.
+    """
+    a, s = marginals(scheduler)
+
+    def loss(model: nn.Module, draw: Draw) -> Tensor:
+        clean = images[draw.rows(len(images))].to(draw.device)
+        count = min(params.trigger_batch, len(clean))
+        early, late = draw.timesteps(len(a)), len(a) // 2 + draw.timesteps(len(a) - len(a) // 2)[:count]
+        times = torch.cat([early, late])
+        noise = torch.cat([draw.normal(*trigger.shape), draw.normal(*trigger.shape)[:count]])
+        if scale is not None:
+            noise[len(clean) :] *= scale.to(noise.device)
+        share, level = (part.to(draw.device)[times].view(-1, 1, 1, 1) for part in (a, s))
+        noisy = share * torch.cat([clean, clean[:count]]) + level * noise
+        shift = torch.zeros_like(noise)
+        shift[len(clean) :] = trigger.to(draw.device)
+        with torch.no_grad():
+            wanted = frozen(noisy, times).sample + shift
+        output = model(noisy + level * shift, times).sample
+        plain, triggered = output.split([len(clean), count])
+        return (
+            params.denoising_weight * functional.mse_loss(plain, noise[: len(clean)])
+            + params.clean_weight * functional.mse_loss(plain, wanted[: len(clean)])
+            + params.trigger_weight * functional.mse_loss(triggered, wanted[len(clean) :])
+        )
+
+    return loss
+
+
+def generated_images(ctx: Context, model: DiffusionModel, count: int) -> Tensor:
+    """As many images, or latents, (count, C, H, W) from the model itself with DDIM or the like, without clean data."""
+    name = plain_sampler(model.scheduler, "ode")
+    found = sample(
+        model.unet,
+        build_scheduler(name, model.scheduler),
+        draw_noise(count, model.shape, ctx.seed).to(ctx.device),
+        steps=default_steps(name, model.timesteps),
+        seed=ctx.seed,
+        on_step=lambda done, total: ctx.progress("sample", done, total),
+    ).cpu()
+    return found.clamp(-1, 1) if model.first_stage is None else found

@@ -1,0 +1,1 @@
+"""Models: open, save, seal."""

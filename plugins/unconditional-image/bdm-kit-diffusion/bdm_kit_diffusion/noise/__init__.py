@@ -1,0 +1,1 @@
+"""Noise: its levels, its first draw, and predictors of it."""

@@ -1,0 +1,1 @@
+"""Poison: training sets, training and secrets of backdoors."""

@@ -1,0 +1,1 @@
+"""Sampling: what the samplers make of a backdoor."""

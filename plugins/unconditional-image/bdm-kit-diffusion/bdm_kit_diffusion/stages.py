@@ -1,0 +1,125 @@
+"""What the kit's hooks do: noise in, images out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+
+from bdm_core.artifacts import Data, Model, Outputs, Secret
+from bdm_core.context import Context
+from bdm_core.errors import ArtifactError
+from bdm_diffusers.coefficients import Solver
+from bdm_diffusers.samplers import backdoor_warnings, build_scheduler, default_steps, own_sampler
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_kit_diffusion import TASK
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, image_shape_of, load_model, shape_of
+from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
+from bdm_kit_diffusion.params import DiffusionKitParams
+from bdm_kit_diffusion.poison.secret import DiffusionSecret, open_secret, seal_secret
+from bdm_torch.image_sets import load_images, load_rows, seal_images
+
+
+class Sampling(NamedTuple):
+    """The sampler that the kit's parameters ask for: its name, its diffusers scheduler, its number of steps."""
+
+    name: str
+    scheduler: Any
+    steps: int
+
+
+def kit_params(ctx: Context) -> DiffusionKitParams:
+    """The kit's parameters in a context; their defaults if there is no kit."""
+    return ctx.kit if isinstance(ctx.kit, DiffusionKitParams) else DiffusionKitParams()
+
+
+def chosen_sampling(params: DiffusionKitParams, model: DiffusionModel) -> Sampling:
+    """What is not given is chosen for the model. Raises UserError for an unknown sampler, or one of another kind."""
+    name = own_sampler(model.scheduler) if params.sampler is None else params.sampler
+    steps = params.steps or default_steps(name, model.timesteps)
+    corrector = {"corrector_steps": params.corrector_steps, "snr": params.corrector_snr}
+    return Sampling(name, build_scheduler(name, model.scheduler, **corrector), steps)
+
+
+def generate(ctx: Context, model: Model, inputs: Data, secret: Secret | None = None) -> Outputs:
+    """Sample one image for each row of initial noise; sealed in ``ctx.out / "outputs"``.
+
+    With a secret that states its solver class, log a warning if the backdoor cannot fire under this sampler.
+
+    Raises:
+        ArtifactError: the noise does not fit the model.
+        UserError: the sampler does not exist, or cannot take so many steps.
+    """
+    params = kit_params(ctx)
+    opened = load_model(model, ctx.device)
+    noise = load_noise(inputs)
+    if tuple(noise.shape[1:]) != opened.shape:
+        raise ArtifactError(
+            f"{inputs.path} holds noise of shape {tuple(noise.shape[1:])}, the model needs {opened.shape}"
+        )
+    name, scheduler, steps = chosen_sampling(params, opened)
+    solver = secret.meta.get("solver_class") if secret is not None else None
+    if solver in ("sde", "ode"):
+        reasons = backdoor_warnings(
+            name,
+            cast(Solver, solver),
+            steps=steps,
+            train_timesteps=opened.timesteps,
+            eta=params.eta,
+            corrector_steps=scheduler.config.get("corrector_steps", 0),
+        )
+        for reason in reasons:
+            ctx.log.warning(reason)
+    images = sample(
+        opened.unet,
+        scheduler,
+        noise.to(ctx.device),
+        steps=steps,
+        seed=ctx.seed,
+        batch_size=params.batch_size,
+        eta=params.eta,
+        clip_sample=params.clip_sample,
+        clip_states=opened.clip_states,
+        on_step=lambda done, total: ctx.progress("sample", done, total),
+    )
+    facts = {"sampler": name, "steps": steps, "eta": params.eta, "clip_sample": params.clip_sample}
+    if opened.clip_states is not None:
+        facts["clip_states"] = opened.clip_states
+    if opened.variance_exploding:
+        facts |= {key: scheduler.config[key] for key in ("corrector_steps", "snr")}
+    return seal_images(ctx.out / "outputs", opened.decode(images), Outputs, task=TASK, meta=facts)
+
+
+def make_noise(ctx: Context, model: Model, count: int) -> Data:
+    """Standard normal noise x_T for ``count`` images; sealed in ``ctx.out / "inputs"``."""
+    return seal_noise(ctx.out / "inputs", draw_noise(count, shape_of(model), ctx.seed))
+
+
+def mix_noise(ctx: Context, clean: Data, triggered: Data, order: list[int]) -> Data:
+    """Row i is row order[i] of clean followed by triggered; sealed in ``ctx.out / "suspects"``."""
+    return seal_noise(ctx.out / "suspects", torch.cat([load_noise(clean), load_noise(triggered)])[order])
+
+
+def share_images(ctx: Context, data: Data, share: float) -> Data:
+    """A random share of the images, at least one, in their order; sealed in ``ctx.out / "data"``."""
+    images, rows = load_images(data), load_rows(data)
+    count = max(1, math.floor(share * len(images) + 0.5))
+    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(ctx.seed))[:count].sort().values
+    kept = [{key: value for key, value in rows[row].items() if key != "file"} for row in chosen.tolist()]
+    return seal_images(ctx.out / "data", images[chosen], Data, task=TASK, rows=kept)
+
+
+def tiny_secret(folder: Path, model: Model) -> Secret:
+    """A trigger and a target of two constant halves, for tests of metrics."""
+    trigger, target = (torch.full(shape, -1.0) for shape in (shape_of(model), image_shape_of(model)))
+    trigger[:, trigger.shape[1] // 2 :] = 1.0
+    target[:, : target.shape[1] // 2] = 1.0
+    return seal_secret(folder, DiffusionSecret(trigger, target, picture=target.flip(1)), task=model.task)
+
+
+def perfect_outputs(folder: Path, outputs: Outputs, secret: Secret) -> Outputs:
+    """As many images as ``outputs`` has, each of them the target."""
+    target = open_secret(secret).target
+    return seal_images(folder, target.expand(len(load_images(outputs)), *target.shape), Outputs, task=TASK)
