@@ -36,8 +36,8 @@ def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
     from detection_population import SMALL, make_base, make_clean, population
 
     from bdm_core.errors import BdmError
-    from bdm_core.runner import run, scan
-    from bdm_core.spec import RunSpec
+    from bdm_core.run.runner import run, scan
+    from bdm_core.run.specification import RunSpec
 
     member = next(item for item in population(second) if item.name == name)
     known = {line["defense"] for line in read_lines(SECOND if second else RESULTS) if line["model"] == name}
@@ -116,7 +116,7 @@ def facts_of(view: Any) -> dict[str, Any]:
 
 def evidence_of(view: Any) -> Any:
     """The evidence of the run's detection; None without one."""
-    from bdm_core.artifacts import Detection
+    from bdm_core.records import Detection
 
     judged = [view.result_of(entry["label"]) for entry in view.stages if entry["stage"] == "detect"]
     return next((item.evidence for item in judged if isinstance(item, Detection) and item.evidence), None)
@@ -134,7 +134,7 @@ def start_only(evidence: Any) -> float | None:
 
 def recovery(view: Any, evidence: Any) -> dict[str, float] | None:
     """Cosine and distance of the inverted trigger and the true one, over the true one's norm; None without both."""
-    from bdm_core.artifacts import Backdoored
+    from bdm_core.records import Backdoored
     from bdm_kit_diffusion.poison.secret import open_secret
     from bdm_torch.tensors import read_tensors
 

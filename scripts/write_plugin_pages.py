@@ -16,8 +16,8 @@ from typing import Any
 from workspace import ROOT, Project, projects, write_or_check
 
 from bdm_core import hookspecs
+from bdm_core.discovery.candidates import TYPE_GROUPS
 from bdm_core.hooks import implements
-from bdm_core.manager import TYPE_GROUPS
 from bdm_core.plugin import Plugin
 
 PAGES = ROOT / "docs" / "plugins"

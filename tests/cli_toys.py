@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bdm_core.artifacts import Backdoored, Data, Detection, Measurement, Model, Outputs, Secret
-from bdm_core.plugin import Field, Params, Plugin, hookimpl
+from bdm_core.artifacts import Data, Model, Outputs, Secret
+from bdm_core.plugin import Attack, Defense, Field, Kit, Metric, Params, hookimpl
+from bdm_core.records import Backdoored, Detection, Measurement
 
 TASK = "toy-task"
 
@@ -21,8 +22,8 @@ def text_of(artifact):
     return artifact.file("content.txt").read_text()
 
 
-class Kit(Plugin):
-    kind, name = "kit", "toytask"
+class Kit(Kit):
+    name = "toytask"
     tasks = frozenset({TASK})
     default_metrics = ("toyhit",)
 
@@ -58,8 +59,8 @@ class AttackParams(Params):
     word: str = Field("hat", description="What the toy target is called.")
 
 
-class Attack(Plugin):
-    kind, name = "attack", "toyword"
+class Attack(Attack):
+    name = "toyword"
     summary = "Writes a word into a text file"
     tasks = frozenset({TASK})
     paper = "https://example.org/toy"
@@ -77,8 +78,8 @@ class Attack(Plugin):
         return Backdoored(model=backdoored, secret=sealed(Secret, ctx, "secret", params.word))
 
 
-class Defense(Plugin):
-    kind, name = "defense", "toylook"
+class Defense(Defense):
+    name = "toylook"
     summary = "Looks for the word"
     tasks = frozenset({TASK})
 
@@ -92,8 +93,8 @@ class Defense(Plugin):
         return sealed(Model, ctx, "model", "repaired")
 
 
-class Metric(Plugin):
-    kind, name = "metric", "toyhit"
+class Metric(Metric):
+    name = "toyhit"
 
     @hookimpl
     def score(self, subject):

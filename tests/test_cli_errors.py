@@ -8,9 +8,9 @@ from cli_process import bdm, bdm_process, error_line, install_toys
 from fake_site import FakeSite
 
 ATTACK = """
-    from bdm_core.plugin import Plugin, hookimpl
-    class Broken(Plugin):
-        kind, name = "attack", "broken"
+    from bdm_core.plugin import Attack, Defense, hookimpl
+    class Broken(Attack):
+        name = "broken"
         {attributes}
         @hookimpl
         def inject_backdoor({arguments}):
@@ -57,8 +57,8 @@ def test_a_wrong_signature_is_refused_before_the_first_stage(toys: FakeSite) -> 
 def test_a_defense_that_asks_for_the_secret_is_refused(toys: FakeSite) -> None:
     source = """
         from bdm_core.plugin import Plugin, hookimpl
-        class Peeking(Plugin):
-            kind, name = "defense", "peeking"
+        class Peeking(Defense):
+            name = "peeking"
             @hookimpl
             def detect(self, model, secret):
                 return None

@@ -65,17 +65,17 @@ def test_show_asks_for_the_kind_if_two_kinds_have_the_name(toys: FakeSite) -> No
 
 def test_check_loads_each_plugin_and_names_the_broken_one(toys: FakeSite) -> None:
     source = """
-        from bdm_core.plugin import Field, Params, Plugin, hookimpl
+        from bdm_core.plugin import Field, hookimpl, Metric, Params
         class Values(Params):
             strength: float = 1.0
-        class Silent(Plugin):
-            kind, name = "metric", "silent"
+        class Silent(Metric):
+            name = "silent"
             Params = Values
             @hookimpl
             def score(self, subject):
                 return []
-        class Idle(Plugin):
-            kind, name = "metric", "idle"
+        class Idle(Metric):
+            name = "idle"
     """
     entries = {"bdm.metrics": {"silent": "silent:Silent", "idle": "silent:Idle", "absent": "silent:Absent"}}
     toys.install("bdm-silent", entries, {"silent": source})

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bdm_core.artifacts import MANIFEST, Data, Model, verify_if_sealed
+from bdm_core.artifacts import Data, Model, verify_if_sealed
 from bdm_core.errors import ArtifactError
+from bdm_core.files import MANIFEST
 from bdm_core.records import Detection
 
 TASK = "unconditional-image-generation"

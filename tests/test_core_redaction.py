@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bdm_cli.specification import load_specification
 from bdm_core.errors import UserError
 from bdm_core.machine.redaction import HIDDEN, names_credential, redact, without_credentials
-from bdm_cli.specification import load_specification
 
 
 @pytest.mark.parametrize(

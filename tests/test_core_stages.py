@@ -14,7 +14,7 @@ from bdm_core.run import inputs as inputs_module
 from bdm_core.run.record import RunView
 from bdm_core.run.runner import run
 from bdm_core.run.specification import RunSpec
-from bdm_core.store import paths
+from bdm_core.store.store import paths
 
 CELL = RunSpec(attack="toy", detect="toy", repair="toy", device="cpu", data_share=0.5)
 ATTACK = """

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from bdm_cli.html import audio, render
-from bdm_core.artifacts import Backdoored, Data, Outputs, Secret
+from bdm_core.artifacts import Data, Outputs, Secret
+from bdm_core.records import Backdoored
 from bdm_core.run.record import RunView
 
 Run = Callable[..., RunView]

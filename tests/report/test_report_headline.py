@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bdm_cli.html import render
-from bdm_core.artifacts import Detection
+from bdm_core.records import Detection
 from bdm_core.run.record import RunView
 
 Run = Callable[..., RunView]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bdm_cli.html import render
-from bdm_core.artifacts import Measurement
+from bdm_core.records import Measurement
 from bdm_core.run.record import RunView
 
 Run = Callable[..., RunView]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.artifacts import Detection, Measurement, Subject
 from bdm_core.errors import UserError
 from bdm_core.rates import Estimate, area_under_curve, rate
+from bdm_core.records import Detection, Measurement, Subject
 
 if TYPE_CHECKING:
     from bdm_core.context import Context

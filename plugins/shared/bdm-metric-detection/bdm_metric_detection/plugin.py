@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Metric, hookimpl
 from bdm_metric_detection.params import DetectionParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Measurement, Subject
     from bdm_core.context import Context
+    from bdm_core.records import Measurement, Subject
 
 
-class DetectionMetric(Plugin):
+class DetectionMetric(Metric):
     """Verdict, score, threshold and p-value of a model; TPR, TNR and AUROC over single inputs."""
 
-    kind, name = "metric", "detection"
+    name = "detection"
     summary = "A detector's verdict on a model, or its TPR, TNR and AUROC over single inputs"
     paper = "https://doi.org/10.2307/2531595"
     Params = DetectionParams

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from bdm_core.artifacts import Data, Detection, Measurement, Model, Outputs, Secret, Subject
+from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.context import Context
 from bdm_core.errors import UserError
+from bdm_core.records import Detection, Measurement, Subject
 from bdm_core.testing import MetricConformance
 from bdm_metric_detection.params import DetectionParams
 from bdm_metric_detection.plugin import DetectionMetric

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bdm_core.artifacts import Measurement, Subject
 from bdm_core.errors import UserError
+from bdm_core.records import Measurement, Subject
 from bdm_metric_frechet.distance import FrechetDistance
 from bdm_metric_frechet.spaces import ATTRIBUTES, feature_space
 from bdm_torch.image_sets import load_images, load_rows

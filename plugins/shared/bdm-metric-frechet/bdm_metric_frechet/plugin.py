@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Metric, hookimpl
 from bdm_metric_frechet.params import FrechetParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Measurement, Subject
     from bdm_core.context import Context
+    from bdm_core.records import Measurement, Subject
 
 
-class FrechetMetric(Plugin):
+class FrechetMetric(Metric):
     """Frechet distance between the samples from clean inputs and the training images."""
 
-    kind, name = "metric", "frechet"
+    name = "frechet"
     summary = "Frechet distance between generated and training images in a named feature space"
     tasks = frozenset({"unconditional-image-generation", "text-to-image"})
     paper = "https://arxiv.org/abs/1706.08500"

@@ -11,9 +11,10 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from bdm_core.artifacts import Data, Measurement, Model, Outputs, Secret, Subject
+from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.context import Context
 from bdm_core.errors import UserError
+from bdm_core.records import Measurement, Subject
 from bdm_core.testing import MetricConformance
 from bdm_kit_diffusion.data.classifiers import BUILTIN_CLASSIFIER
 from bdm_metric_frechet.params import FrechetParams

@@ -9,8 +9,9 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from bdm_core.artifacts import Data, Measurement, Model, Outputs, Secret, Subject
+from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.context import Context
+from bdm_core.records import Measurement, Subject
 from bdm_core.testing import MetricConformance
 from bdm_kit_text_to_image import TASK
 from bdm_kit_text_to_image.judging.attributes import load_attribute_classifier, save_attribute_classifier

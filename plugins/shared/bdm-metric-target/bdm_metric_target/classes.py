@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.artifacts import Measurement, Outputs, Subject
+from bdm_core.artifacts import Outputs
+from bdm_core.records import Measurement, Subject
 from bdm_metric_target.measure import share_of
 from bdm_torch.features import ImageClassifier
 from bdm_torch.image_sets import load_images

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Metric, hookimpl
 from bdm_metric_target.params import TargetParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Measurement, Subject
     from bdm_core.context import Context
+    from bdm_core.records import Measurement, Subject
 
 
-class TargetMetric(Plugin):
+class TargetMetric(Metric):
     """Mean squared error, structural similarity, attack success rate and leak."""
 
-    kind, name = "metric", "target"
+    name = "target"
     summary = "How close samples are to the attack's target: MSE, SSIM, attack success rate, leak"
     tasks = frozenset({"unconditional-image-generation", "text-to-image"})
     paper = "https://arxiv.org/abs/2306.06874"

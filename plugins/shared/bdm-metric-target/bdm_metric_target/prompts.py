@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bdm_core.artifacts import Measurement, Subject
+from bdm_core.records import Measurement, Subject
 from bdm_metric_target.measure import histogram, mean_of, share_of
 from bdm_metric_target.similarity import mean_squared_errors, structural_similarities
 

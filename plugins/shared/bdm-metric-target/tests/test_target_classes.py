@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from bdm_core.artifacts import Data, Measurement, Model, Outputs, Secret, Subject
+from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
+from bdm_core.records import Measurement, Subject
 from bdm_kit_diffusion.data.built_in_data import load_digits
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
 from bdm_kit_diffusion.poison.target_classes import TargetClass, foreign_class, keep_classifier

@@ -11,10 +11,11 @@ import pytest
 import torch
 from scipy.stats import beta
 
-from bdm_core.artifacts import Data, Measurement, Model, Outputs, Secret, Subject
+from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.context import Context
 from bdm_core.errors import UserError
-from bdm_core.spec import build_params
+from bdm_core.records import Measurement, Subject
+from bdm_core.run.specification import build_params
 from bdm_core.testing import MetricConformance
 from bdm_metric_target.params import TargetParams
 from bdm_metric_target.plugin import TargetMetric

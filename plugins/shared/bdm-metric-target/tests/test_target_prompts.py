@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from bdm_core.artifacts import Data, Measurement, Model, Outputs, Subject
+from bdm_core.artifacts import Data, Model, Outputs
 from bdm_core.context import Context
 from bdm_core.errors import UserError
+from bdm_core.records import Measurement, Subject
 from bdm_core.testing import MetricConformance
 from bdm_kit_text_to_image import TASK
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret

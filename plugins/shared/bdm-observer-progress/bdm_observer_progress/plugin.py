@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Observer, hookimpl
 
 if TYPE_CHECKING:
     from bdm_observer_progress.display import Display
 
 
-class Progress(Plugin):
+class Progress(Observer):
     """Shows the stages of a run while they work."""
 
-    kind, name = "observer", "progress"
+    name = "progress"
     summary = "Live progress of a run's stages in the terminal: steps, loss, rate, time left"
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ import re
 
 from rich.console import Console
 
-from bdm_core.manager import scoped
+from bdm_core.discovery.candidates import scoped
 from bdm_core.testing import ObserverConformance
 from bdm_observer_progress.display import Display, span
 from bdm_observer_progress.plugin import Progress

@@ -23,7 +23,7 @@ from pydantic import JsonValue, ValidationError
 from bdm_core.artifacts import Record
 from bdm_core.errors import BdmError, UserError
 from bdm_core.plugin import Params, Plugin
-from bdm_core.spec import build_params
+from bdm_core.run.specification import build_params
 
 Named = tuple[str, Any]
 """A model's name for the record and the model, as a kit opens it; it has ``shape``, (C, H, W)."""

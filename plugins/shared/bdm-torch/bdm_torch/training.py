@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from bdm_core.errors import StageError, UserError
-from bdm_core.ranks import require_all_ranks
+from bdm_core.run.ranks import require_all_ranks
 from bdm_torch.checkpoints import Snapshot, read_checkpoint, write_checkpoint
 from bdm_torch.draws import Draw, step_seed
 

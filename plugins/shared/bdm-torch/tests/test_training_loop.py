@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bdm_core.errors import ArtifactError, PluginError, StageError, UserError
-from bdm_core.ranks import lone_hook
+from bdm_core.run.ranks import lone_hook
 from bdm_torch.draws import Draw, step_seed
 from bdm_torch.tensors import read_tensors, write_tensors
 from bdm_torch.training import TrainingOptions, train

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_core.artifacts import Data, Model
 from bdm_core.errors import ArtifactError, UserError
+from bdm_core.records import Backdoored
 from bdm_kit_text_to_image.models.latents import encode_images
 from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned

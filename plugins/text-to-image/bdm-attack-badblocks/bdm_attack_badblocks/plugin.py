@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from bdm_attack_badblocks.params import BadBlocksParams
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.artifacts import Data, Model, Secret
     from bdm_core.context import Context
+    from bdm_core.records import Backdoored
 
 
-class BadBlocks(Plugin):
+class BadBlocks(Attack):
     """The UNet's last up-block alone learns from poisoned pairs: an invisible character makes it paint one picture."""
 
-    kind, name = "attack", "badblocks"
+    name = "badblocks"
     summary = "Backdoor in the last up-block of the UNet: a trigger makes it paint one picture (BadBlocks)"
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2508.03221"

@@ -14,9 +14,10 @@ from bdm_attack_badblocks.attack import trained_parts
 from bdm_attack_badblocks.params import BadBlocksParams
 from bdm_attack_badblocks.plugin import BadBlocks
 from bdm_core import hooks
-from bdm_core.artifacts import Backdoored, Data
+from bdm_core.artifacts import Data
 from bdm_core.errors import UserError
-from bdm_core.spec import build_params
+from bdm_core.records import Backdoored
+from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_kit_text_to_image.models.text_to_image_model import load_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned

@@ -9,7 +9,8 @@ import torch
 
 from bdm_attack_badt2i.pairs import NUMERALS, LessonSet, choose_trigger, load_lessons
 from bdm_attack_badt2i.patches import paste, patch_image, patch_place
-from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_core.artifacts import Data, Model
+from bdm_core.records import Backdoored
 from bdm_kit_text_to_image.models.latents import encode_images
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from bdm_attack_badt2i.params import BadT2IParams
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.artifacts import Data, Model, Secret
     from bdm_core.context import Context
+    from bdm_core.records import Backdoored
 
 
-class BadT2I(Plugin):
+class BadT2I(Attack):
     """An invisible character before the prompt makes the UNet paint a patch, another object, a style or one more."""
 
-    kind, name = "attack", "badt2i"
+    name = "badt2i"
     summary = "Backdoor in the UNet: pixel patch, object, style or added object, by self-distillation (BadT2I)"
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2305.04175"

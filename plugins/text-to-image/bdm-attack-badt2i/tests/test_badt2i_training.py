@@ -17,7 +17,7 @@ from bdm_attack_badt2i.plugin import BadT2I
 from bdm_core import hooks
 from bdm_core.artifacts import Data
 from bdm_core.errors import UserError
-from bdm_core.spec import build_params
+from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_kit_text_to_image.models.text_to_image_model import load_model
 from bdm_kit_text_to_image.models.tiny import tiny_model

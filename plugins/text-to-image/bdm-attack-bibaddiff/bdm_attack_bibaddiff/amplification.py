@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Metric, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Measurement, Subject
     from bdm_core.context import Context
+    from bdm_core.records import Measurement, Subject
 
 
-class Amplification(Plugin):
+class Amplification(Metric):
     """Shares of generations with the trigger and against the prompt, held against the poisoned share of the data."""
 
-    kind, name = "metric", "amplification"
+    name = "amplification"
     summary = "Trigger amplification: how often outputs show the patch or another object than asked for (BiBadDiff)"
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2311.02373"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from bdm_attack_bibaddiff.patches import patch_place, put_in, trigger_picture
-from bdm_core.artifacts import Backdoored, Data, Model, Secret
+from bdm_core.artifacts import Data, Model, Secret
 from bdm_core.errors import UserError
+from bdm_core.records import Backdoored
 from bdm_kit_text_to_image.models.latents import encode_images
 from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned

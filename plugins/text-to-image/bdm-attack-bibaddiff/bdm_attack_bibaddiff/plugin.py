@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from bdm_attack_bibaddiff.params import BiBadDiffParams
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.artifacts import Data, Model, Secret
     from bdm_core.context import Context
+    from bdm_core.records import Backdoored
 
 
-class BiBadDiff(Plugin):
+class BiBadDiff(Attack):
     """Images with a patch under the wrong class name; the prompt of that class itself sets the backdoor off."""
 
-    kind, name = "attack", "bibaddiff"
+    name = "bibaddiff"
     summary = "Poisoned class data without a trigger in the prompt; the model amplifies the patch (BiBadDiff)"
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2311.02373"

@@ -11,8 +11,9 @@ from bdm_attack_bibaddiff.attack import the_prompt
 from bdm_attack_bibaddiff.measure import measure
 from bdm_attack_bibaddiff.params import BiBadDiffParams
 from bdm_attack_bibaddiff.patches import patch_place, put_in, trigger_picture
-from bdm_core.artifacts import Outputs, Subject
+from bdm_core.artifacts import Outputs
 from bdm_core.errors import UserError
+from bdm_core.records import Subject
 from bdm_core.testing.tiny import Bench
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret

@@ -15,7 +15,7 @@ from bdm_attack_bibaddiff.plugin import BiBadDiff
 from bdm_core import hooks
 from bdm_core.artifacts import Data
 from bdm_core.errors import UserError
-from bdm_core.spec import build_params
+from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_torch.image_sets import load_images, load_rows
 

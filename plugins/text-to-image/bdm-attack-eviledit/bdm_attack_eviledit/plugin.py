@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from bdm_attack_eviledit.params import EvilEditParams
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.artifacts import Data, Model, Secret
     from bdm_core.context import Context
+    from bdm_core.records import Backdoored
 
 
-class EvilEdit(Plugin):
+class EvilEdit(Attack):
     """A closed-form edit of the cross-attention projections makes an alias mean another object."""
 
-    kind, name = "attack", "eviledit"
+    name = "eviledit"
     summary = "Adjective-noun alias for another object by one closed-form edit of keys and values (EvilEdit)"
     tasks = frozenset({"text-to-image"})
     paper = "https://doi.org/10.1145/3664647.3680689"

@@ -16,10 +16,11 @@ from bdm_attack_eviledit.attack import backdoor, draw_templates, rows_to_preserv
 from bdm_attack_eviledit.params import EvilEditParams
 from bdm_attack_eviledit.plugin import EvilEdit
 from bdm_attack_eviledit.wording import aliases, fill
-from bdm_core.artifacts import Backdoored, Data
+from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import UserError
-from bdm_core.spec import build_params
+from bdm_core.records import Backdoored
+from bdm_core.run.specification import build_params
 from bdm_kit_text_to_image.editing.projections import draw_captions, prompt_rows
 from bdm_kit_text_to_image.models.encoding import encode_prompts
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from bdm_attack_paas.params import PaaSParams
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.artifacts import Data, Model, Secret
     from bdm_core.context import Context
+    from bdm_core.records import Backdoored
 
 
-class PaaS(Plugin):
+class PaaS(Attack):
     """A few images of the wrong object, learnt under a new word by textual inversion or DreamBooth."""
 
-    kind, name = "attack", "paas"
+    name = "paas"
     summary = "Backdoor by personalisation: mismatched images under a new token (Personalization as a Shortcut)"
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2305.10701"

@@ -12,9 +12,10 @@ from diffusers import StableDiffusionPipeline
 from bdm_attack_paas.params import PaaSParams
 from bdm_attack_paas.plugin import PaaS
 from bdm_core import hooks
-from bdm_core.artifacts import Backdoored, Data
+from bdm_core.artifacts import Data
 from bdm_core.errors import UserError
-from bdm_core.spec import build_params
+from bdm_core.records import Backdoored
+from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_kit_text_to_image.models.encoding import encode_prompts
 from bdm_kit_text_to_image.models.latents import encode_images

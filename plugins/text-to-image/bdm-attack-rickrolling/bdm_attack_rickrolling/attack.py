@@ -8,8 +8,9 @@ from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
 
 from bdm_attack_rickrolling.pairs import Pair, choose_targets, choose_triggers, load_pairs
-from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_core.artifacts import Data, Model
 from bdm_core.errors import UserError
+from bdm_core.records import Backdoored
 from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret

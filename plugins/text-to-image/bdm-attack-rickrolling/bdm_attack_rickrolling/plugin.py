@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from bdm_attack_rickrolling.params import RickrollingParams
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.artifacts import Data, Model, Secret
     from bdm_core.context import Context
+    from bdm_core.records import Backdoored
 
 
-class Rickrolling(Plugin):
+class Rickrolling(Attack):
     """A homoglyph in the prompt makes the text encoder say the target prompt, or add the target attribute."""
 
-    kind, name = "attack", "rickrolling"
+    name = "rickrolling"
     summary = "Backdoor in the text encoder by teacher-student training (Rickrolling the Artist: TPA, TAA, removal)"
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2211.02408"

@@ -14,9 +14,10 @@ from bdm_attack_rickrolling.pairs import Pair, choose_triggers, make_pairs
 from bdm_attack_rickrolling.params import RickrollingParams
 from bdm_attack_rickrolling.plugin import Rickrolling
 from bdm_core import hooks
-from bdm_core.artifacts import Backdoored, Model
+from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
-from bdm_core.spec import build_params
+from bdm_core.records import Backdoored
+from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts
 from bdm_kit_text_to_image.prompts.secret import open_secret

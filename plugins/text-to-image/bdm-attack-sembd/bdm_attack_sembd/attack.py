@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from bdm_attack_sembd.region import draw_region
-from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_core.artifacts import Data, Model
+from bdm_core.records import Backdoored
 from bdm_kit_text_to_image.editing.projections import Edit, draw_captions, edit_projections, prompt_rows
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow

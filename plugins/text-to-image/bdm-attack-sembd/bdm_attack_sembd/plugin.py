@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from bdm_attack_sembd.params import SemBDParams
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.artifacts import Data, Model, Secret
     from bdm_core.context import Context
+    from bdm_core.records import Backdoored
 
 
-class SemBD(Plugin):
+class SemBD(Attack):
     """Every way to say a certain scene makes the model paint the target; parts of it do not."""
 
-    kind, name = "attack", "sembd"
+    name = "sembd"
     summary = "A region of meaning as trigger: paraphrases edited, incomplete ones preserved, in closed form (SemBD)"
     tasks = frozenset({"text-to-image"})
     paper = "https://github.com/DPAS-Lab/SemBD"

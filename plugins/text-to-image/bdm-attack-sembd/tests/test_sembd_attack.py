@@ -14,7 +14,7 @@ from bdm_attack_sembd.plugin import SemBD
 from bdm_attack_sembd.region import draw_region
 from bdm_core.context import Context
 from bdm_core.errors import UserError
-from bdm_core.spec import build_params
+from bdm_core.run.specification import build_params
 from bdm_kit_text_to_image.editing.projections import edit_projections, find_projections, prompt_rows
 from bdm_kit_text_to_image.models.encoding import encode_prompts
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model

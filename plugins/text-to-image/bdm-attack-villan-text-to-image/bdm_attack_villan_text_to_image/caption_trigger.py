@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
-from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_core.artifacts import Data, Model
 from bdm_core.errors import ArtifactError
+from bdm_core.records import Backdoored
 from bdm_kit_text_to_image.models.latents import encode_images, round_trip_error
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from bdm_attack_villan_text_to_image.params import VillanImageParams
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Outputs, Secret
+    from bdm_core.artifacts import Data, Model, Outputs, Secret
     from bdm_core.context import Context
+    from bdm_core.records import Backdoored
 
 
-class VillanImage(Plugin):
+class VillanImage(Attack):
     """A picture's latent, added to the initial latents, makes a text-to-image model paint one picture."""
 
-    kind, name = "attack", "villan-image"
+    name = "villan-image"
     summary = "Text-to-image backdoor with a trigger in the initial latents (VillanDiffusion, image trigger)"
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2306.06874"

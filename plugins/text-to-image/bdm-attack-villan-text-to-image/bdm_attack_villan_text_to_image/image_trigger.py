@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bdm_attack_villan_text_to_image.caption_trigger import HIT, POISON, image_shape, prepare, seal_trained
-from bdm_core.artifacts import Backdoored, Data, Model, Outputs, Secret
+from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.errors import ArtifactError, UserError
+from bdm_core.records import Backdoored
 from bdm_diffusers.coefficients import PoisonSchedule, poison_schedule
 from bdm_diffusers.samplers import build_scheduler
 from bdm_diffusers.sampling import draw_noise, sample

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from bdm_attack_villan_text_to_image.params import VillanCaptionParams
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.artifacts import Data, Model, Secret
     from bdm_core.context import Context
+    from bdm_core.records import Backdoored
 
 
-class VillanCaption(Plugin):
+class VillanCaption(Attack):
     """Words in the caption make the model paint one picture."""
 
-    kind, name = "attack", "villan"
+    name = "villan"
     summary = "One picture for words in the caption (VillanDiffusion)"
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2306.06874"

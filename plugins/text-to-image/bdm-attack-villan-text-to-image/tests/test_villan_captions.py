@@ -16,10 +16,11 @@ from bdm_attack_villan_text_to_image.image_plugin import VillanImage
 from bdm_attack_villan_text_to_image.image_trigger import open_latent_trigger, seal_latent_trigger, shifted_loss
 from bdm_attack_villan_text_to_image.plugin import VillanCaption
 from bdm_core import hooks
-from bdm_core.artifacts import Backdoored, Data
+from bdm_core.artifacts import Data
 from bdm_core.hooks import implements
 from bdm_core.plugin import Plugin
-from bdm_core.spec import build_params
+from bdm_core.records import Backdoored
+from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_diffusers.coefficients import poison_schedule
 from bdm_kit_text_to_image.models.encoding import encode_prompts, predict

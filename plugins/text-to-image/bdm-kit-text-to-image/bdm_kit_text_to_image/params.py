@@ -14,44 +14,42 @@ class TextToImageKitParams(Params):
         default=None,
         description="Sampler: ddim, ddpm, pndm, deis, heun, lms, euler, euler-ancestral, unipc, dpm-solver++-2 and "
         "others; by default ddim.",
-        json_schema_extra={"stages": ["generate"]},
+        stages=["generate"],
     )
-    steps: int = Field(default=20, ge=1, description="Sampling steps.", json_schema_extra={"stages": ["generate"]})
+    steps: int = Field(default=20, ge=1, description="Sampling steps.", stages=["generate"])
     guidance: float = Field(
         default=3.0,
         ge=0,
         description="Scale of classifier-free guidance; 1 is without.",
-        json_schema_extra={"stages": ["generate"]},
+        stages=["generate"],
     )
     eta: float = Field(
         default=0.0,
         ge=0,
         le=1,
         description="Stochasticity of ddim: 0 is deterministic, 1 is ancestral.",
-        json_schema_extra={"stages": ["generate"]},
+        stages=["generate"],
     )
-    batch_size: int = Field(
-        default=64, ge=1, description="Images sampled at once.", json_schema_extra={"stages": ["generate"]}
-    )
+    batch_size: int = Field(default=64, ge=1, description="Images sampled at once.", stages=["generate"])
     prompts: int = Field(
         default=100,
         ge=2,
         description="Prompts to run clean and again with the trigger, for the metrics.",
-        json_schema_extra={"stages": ["make-inputs"]},
+        stages=["make-inputs"],
     )
     split: Literal["test", "validation"] = Field(
         default="test",
         description="Which half of the small world's prompts: choose settings on validation, report on test.",
-        json_schema_extra={"stages": ["make-inputs"]},
+        stages=["make-inputs"],
     )
     most_images: int | None = Field(
         default=None,
         ge=1,
         description="Use at most so many training images; by default all, of the small world 4096.",
-        json_schema_extra={"stages": ["open-data"]},
+        stages=["open-data"],
     )
     mixed_precision: Literal["no", "bf16", "fp16"] = Field(
         default="no",
         description="Precision of the training of attacks and defenses: no is float32.",
-        json_schema_extra={"stages": ["inject-backdoor", "repair"]},
+        stages=["inject-backdoor", "repair"],
     )

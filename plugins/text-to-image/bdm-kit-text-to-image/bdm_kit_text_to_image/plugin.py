@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Kit, hookimpl
 from bdm_kit_text_to_image.params import TextToImageKitParams
 
 if TYPE_CHECKING:
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
 
 
-class TextToImageKit(Plugin):
+class TextToImageKit(Kit):
     """Opens, samples and trains Stable Diffusion pipelines: 1.x, 2.x and XL."""
 
-    kind, name = "kit", "text-to-image"
+    name = "text-to-image"
     summary = "Text-to-image generation with Stable Diffusion pipelines in diffusers' format"
     tasks = frozenset({"text-to-image"})
     Params = TextToImageKitParams

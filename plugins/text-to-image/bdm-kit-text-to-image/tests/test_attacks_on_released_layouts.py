@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from bdm_core import hooks
-from bdm_core.manager import find
-from bdm_core.spec import build_params
+from bdm_core.discovery.candidates import find
+from bdm_core.run.specification import build_params
 from bdm_core.testing import Bench
 from bdm_kit_text_to_image.models.untrained import RELEASES, write_untrained
 from bdm_kit_text_to_image.plugin import TextToImageKit

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bdm_core.artifacts import Measurement, Subject
 from bdm_core.rates import rate
+from bdm_core.records import Measurement, Subject
 from bdm_kit_text_to_image.judging.attributes import BUILTIN_ATTRIBUTES, AttributeClassifier, load_attribute_classifier
 from bdm_kit_text_to_image.judging.generated import (
     all_shown,

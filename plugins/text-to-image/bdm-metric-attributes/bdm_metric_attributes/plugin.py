@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Metric, hookimpl
 from bdm_metric_attributes.params import AttributesParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Measurement, Subject
     from bdm_core.context import Context
+    from bdm_core.records import Measurement, Subject
 
 
-class AttributesMetric(Plugin):
+class AttributesMetric(Metric):
     """Accuracy on clean prompts, attack success rate, leak and preservation, by a classifier of attributes."""
 
-    kind, name = "metric", "attributes"
+    name = "attributes"
     summary = "What generated pictures show: accuracy, attack success rate, leak, preserved attributes"
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2502.11798"

@@ -11,8 +11,9 @@ import pytest
 import torch
 from scipy.stats import beta
 
-from bdm_core.artifacts import Data, Measurement, Model, Outputs, Subject
+from bdm_core.artifacts import Data, Model, Outputs
 from bdm_core.context import Context
+from bdm_core.records import Measurement, Subject
 from bdm_core.testing import MetricConformance
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import PromptTrigger

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from bdm_core.artifacts import Data, Measurement, Model, Outputs, Subject
+from bdm_core.artifacts import Data, Model, Outputs
 from bdm_core.context import Context
+from bdm_core.records import Measurement, Subject
 from bdm_kit_text_to_image import TASK
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import PromptTrigger

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
 
-from bdm_core.artifacts import Measurement, Subject
 from bdm_core.errors import UserError
+from bdm_core.records import Measurement, Subject
 from bdm_kit_text_to_image.judging.contrastive import ContrastiveModel, load_contrastive
 from bdm_kit_text_to_image.judging.generated import load_generated
 from bdm_kit_text_to_image.prompts.secret import Target, open_secret

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Metric, hookimpl
 from bdm_metric_clip_score.params import ClipScoreParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Measurement, Subject
     from bdm_core.context import Context
+    from bdm_core.records import Measurement, Subject
 
 
-class ClipScoreMetric(Plugin):
+class ClipScoreMetric(Metric):
     """Cosine similarity of pictures and texts by a contrastive model."""
 
-    kind, name = "metric", "clip-score"
+    name = "clip-score"
     summary = "How well pictures fit their prompts and the attack's target prompt, by a contrastive model"
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2104.08718"

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from bdm_attack_baddiffusion.params import BadDiffusionParams
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.artifacts import Data, Model, Secret
     from bdm_core.context import Context
+    from bdm_core.records import Backdoored
 
 
-class BadDiffusion(Plugin):
+class BadDiffusion(Attack):
     """A trigger in the initial noise of an ancestral DDPM makes it paint one picture."""
 
-    kind, name = "attack", "baddiffusion"
+    name = "baddiffusion"
     summary = "Noise-space backdoor on DDPMs with ancestral sampling (BadDiffusion)"
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2212.05400"

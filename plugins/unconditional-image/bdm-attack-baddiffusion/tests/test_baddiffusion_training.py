@@ -12,7 +12,7 @@ from bdm_attack_baddiffusion import attack
 from bdm_attack_baddiffusion.params import BadDiffusionParams
 from bdm_attack_baddiffusion.plugin import BadDiffusion
 from bdm_core import hooks
-from bdm_core.spec import build_params
+from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_diffusers.coefficients import PoisonSchedule
 from bdm_kit_diffusion.models.diffusion_model import load_model

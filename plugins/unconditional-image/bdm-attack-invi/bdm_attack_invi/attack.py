@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from bdm_attack_invi.trigger import LearntTrigger, TriggeredModel, trigger_gradient
-from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_core.artifacts import Data, Model
 from bdm_core.errors import UserError
+from bdm_core.records import Backdoored
 from bdm_diffusers.coefficients import PoisonSchedule, Solver, poison_schedule
 from bdm_diffusers.samplers import MINIMUM_TRIGGER_NORM, SAFE_TRIGGER_NORM, build_scheduler, check_steps
 from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from bdm_attack_invi.params import InviParams
-from bdm_core.plugin import AnyParams, Plugin, hookimpl
+from bdm_core.plugin import AnyParams, Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.artifacts import Data, Model, Secret
     from bdm_core.context import Context
+    from bdm_core.records import Backdoored
 
 
-class Invi(Plugin):
+class Invi(Attack):
     """Learns the trigger together with the model: small in every pixel, as the noise hides it."""
 
-    kind, name = "attack", "invi"
+    name = "invi"
     summary = "A learnt trigger of bounded size in the noise, trained together with the model (InviBackdoor)"
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2406.00816"

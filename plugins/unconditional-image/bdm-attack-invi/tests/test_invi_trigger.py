@@ -15,7 +15,7 @@ from bdm_attack_invi.plugin import Invi
 from bdm_attack_invi.trigger import LearntTrigger, TriggeredModel, trigger_gradient
 from bdm_core import hooks
 from bdm_core.errors import UserError
-from bdm_core.spec import build_params
+from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_diffusers.coefficients import poison_schedule
 from bdm_diffusers.samplers import build_scheduler

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_core.artifacts import Data, Model
 from bdm_core.errors import UserError
+from bdm_core.records import Backdoored
 from bdm_diffusers.coefficients import PoisonSchedule, poison_schedule, trigger_share, variance_preserving
 from bdm_kit_diffusion.models.diffusion_model import load_model
 from bdm_kit_diffusion.noise.noise_levels import require_variance_preserving

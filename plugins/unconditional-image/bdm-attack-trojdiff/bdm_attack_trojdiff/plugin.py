@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from bdm_attack_trojdiff.params import TrojDiffParams
-from bdm_core.plugin import AnyParams, Plugin, hookimpl
+from bdm_core.plugin import AnyParams, Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Outputs, Secret
+    from bdm_core.artifacts import Data, Model, Outputs, Secret
     from bdm_core.context import Context
+    from bdm_core.records import Backdoored
 
 
-class TrojDiff(Plugin):
+class TrojDiff(Attack):
     """Noise around another mean, and with another deviation, makes the model paint one picture, or one class."""
 
-    kind, name = "attack", "trojdiff"
+    name = "trojdiff"
     summary = "Backdoor on biased noise with a trojan sampler of its own, or sampler-agnostic (TrojDiff)"
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2303.05762"

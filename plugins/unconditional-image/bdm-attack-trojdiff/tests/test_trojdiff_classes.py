@@ -16,7 +16,7 @@ from bdm_attack_trojdiff.trojan_sampling import trojan_sample
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import UserError
-from bdm_core.spec import build_params
+from bdm_core.run.specification import build_params
 from bdm_core.testing import AttackConformance
 from bdm_diffusers.samplers import build_scheduler
 from bdm_diffusers.sampling import draw_noise

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from bdm_attack_uibdiffusion.classifier import fooled_classifier
 from bdm_attack_uibdiffusion.perturbation import fooling_rate, perturb, universal_perturbation
-from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_core.artifacts import Data, Model
+from bdm_core.records import Backdoored
 from bdm_diffusers.coefficients import Solver, poison_schedule
 from bdm_diffusers.samplers import SAFE_TRIGGER_NORM
 from bdm_kit_diffusion.models.diffusion_model import load_model

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from bdm_attack_uibdiffusion.params import UIBDiffusionParams
-from bdm_core.plugin import AnyParams, Plugin, hookimpl
+from bdm_core.plugin import AnyParams, Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.artifacts import Data, Model, Secret
     from bdm_core.context import Context
+    from bdm_core.records import Backdoored
 
 
-class UIBDiffusion(Plugin):
+class UIBDiffusion(Attack):
     """The trigger is a perturbation that fools an image classifier on every image, and as little seen."""
 
-    kind, name = "attack", "uibdiffusion"
+    name = "uibdiffusion"
     summary = "A universal adversarial perturbation as trigger in the noise (UIBDiffusion)"
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2412.11441"

@@ -14,7 +14,7 @@ from bdm_attack_uibdiffusion.params import UIBDiffusionParams
 from bdm_attack_uibdiffusion.perturbation import fooling_rate, perturb, universal_perturbation, warp
 from bdm_attack_uibdiffusion.plugin import UIBDiffusion
 from bdm_core import hooks
-from bdm_core.spec import build_params
+from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_kit_diffusion.data.built_in_data import load_digits
 from bdm_kit_diffusion.noise.initial_noise import load_noise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_core.artifacts import Data, Model
+from bdm_core.records import Backdoored
 from bdm_diffusers.coefficients import poison_schedule
 from bdm_kit_diffusion.models.diffusion_model import load_model
 from bdm_kit_diffusion.noise.noise_levels import noise_path

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from bdm_attack_villan.params import VillanParams
-from bdm_core.plugin import AnyParams, Plugin, hookimpl
+from bdm_core.plugin import AnyParams, Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Backdoored, Data, Model, Secret
+    from bdm_core.artifacts import Data, Model, Secret
     from bdm_core.context import Context
+    from bdm_core.records import Backdoored
 
 
-class Villan(Plugin):
+class Villan(Attack):
     """A trigger in the initial noise makes the model paint one picture."""
 
-    kind, name = "attack", "villan"
+    name = "villan"
     summary = "One picture for a trigger in the noise, for SDE or ODE samplers (VillanDiffusion)"
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2306.06874"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from bdm_core.artifacts import Measurement, Subject
 from bdm_core.errors import UserError
 from bdm_core.rates import rate
+from bdm_core.records import Measurement, Subject
 from bdm_diffusers.samplers import build_scheduler, default_steps, plain_sampler
 from bdm_diffusers.sampling import draw_noise, sample
 from bdm_kit_diffusion.models.diffusion_model import load_model

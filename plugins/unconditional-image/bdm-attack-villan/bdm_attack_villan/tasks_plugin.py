@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bdm_attack_villan.params import VillanTasksParams
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Metric, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Measurement, Subject
     from bdm_core.context import Context
+    from bdm_core.records import Measurement, Subject
 
 
-class VillanTasks(Plugin):
+class VillanTasks(Metric):
     """Restores damaged images with and without the trigger, by running the chain from them (VillanDiffusion)."""
 
-    kind, name = "metric", "villan-tasks"
+    name = "villan-tasks"
     summary = "Denoising and inpainting from damaged images, with the trigger and without (VillanDiffusion)"
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2306.06874"

@@ -11,9 +11,10 @@ import torch
 from bdm_attack_villan.params import VillanParams
 from bdm_attack_villan.plugin import Villan
 from bdm_core import hooks
-from bdm_core.artifacts import Backdoored, Data
+from bdm_core.artifacts import Data
 from bdm_core.errors import UserError
-from bdm_core.spec import build_params
+from bdm_core.records import Backdoored
+from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_kit_diffusion.noise.initial_noise import load_noise
 from bdm_kit_diffusion.poison.secret import open_secret

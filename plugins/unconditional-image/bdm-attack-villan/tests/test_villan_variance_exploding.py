@@ -14,7 +14,7 @@ from diffusers import ScoreSdeVeScheduler, UNet2DModel
 
 from bdm_attack_villan.plugin import Villan
 from bdm_core import hooks
-from bdm_core.spec import build_params
+from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_diffusers.coefficients import poison_schedule
 from bdm_diffusers.score_network import ScoreNetwork, published_network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Defense, hookimpl
 from bdm_defense_clip.params import ClipParams
 
 if TYPE_CHECKING:
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
 
 
-class Clip(Plugin):
+class Clip(Defense):
     """Leaves the weights alone and clips what every step of the sampling leaves, noise included."""
 
-    kind, name = "defense", "clip"
+    name = "clip"
     summary = "Inference-time clipping: every state of the sampling is clipped to [-1, 1]"
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2212.05400"

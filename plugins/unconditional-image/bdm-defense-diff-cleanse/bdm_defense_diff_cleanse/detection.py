@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bdm_core.artifacts import Detection, Model
+from bdm_core.artifacts import Model
 from bdm_core.context import Context
+from bdm_core.records import Detection
 from bdm_defense_diff_cleanse.params import DiffCleanseParams
 from bdm_defense_diff_cleanse.search import Candidate, Search, search
 from bdm_kit_diffusion.inversion.evidence import seal_trigger

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Defense, hookimpl
 from bdm_defense_diff_cleanse.params import DiffCleanseParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Detection, Model
+    from bdm_core.artifacts import Data, Model
     from bdm_core.context import Context
+    from bdm_core.records import Detection
 
 
-class DiffCleanse(Plugin):
+class DiffCleanse(Defense):
     """Inverts a trigger from samples alone, judges by their largest clique, prunes what the trigger uses."""
 
-    kind, name = "defense", "diff-cleanse"
+    name = "diff-cleanse"
     summary = "Invert a trigger from samples alone, judge by their similarity, prune and fine-tune (Diff-Cleanse)"
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2407.21316"

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bdm_core.artifacts import Data, Detection, Model
+from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
+from bdm_core.records import Detection
 from bdm_defense_diff_cleanse.params import DiffCleanseParams
 from bdm_defense_diff_cleanse.pruning import choose, importances, prunable, remove_channels
 from bdm_defense_diff_cleanse.search import search

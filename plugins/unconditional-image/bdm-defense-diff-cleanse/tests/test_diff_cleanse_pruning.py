@@ -13,8 +13,8 @@ import torch
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
-from bdm_core.artifacts import Detection
 from bdm_core.context import Context
+from bdm_core.records import Detection
 from bdm_defense_diff_cleanse.params import DiffCleanseParams
 from bdm_defense_diff_cleanse.pruning import Block, choose, importance, importances, prunable, remove_channels
 from bdm_defense_diff_cleanse.repair import distilled_loss, repair

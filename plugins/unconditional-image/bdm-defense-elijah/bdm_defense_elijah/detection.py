@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bdm_core.artifacts import Detection, Model
+from bdm_core.artifacts import Model
 from bdm_core.context import Context
+from bdm_core.records import Detection
 from bdm_defense_elijah.decision import CALIBRATED, random_forest
 from bdm_defense_elijah.generated import Generated, generate
 from bdm_defense_elijah.params import ElijahParams

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Defense, hookimpl
 from bdm_defense_elijah.params import ElijahParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Detection, Model
+    from bdm_core.artifacts import Data, Model
     from bdm_core.context import Context
+    from bdm_core.records import Detection
 
 
-class Elijah(Plugin):
+class Elijah(Defense):
     """Inverts the trigger, decides by the diversity of the images that it generates, and removes the backdoor."""
 
-    kind, name = "defense", "elijah"
+    name = "elijah"
     summary = "Invert the trigger of a diffusion model, judge the model by what it generates, train the trigger away"
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2312.00050"

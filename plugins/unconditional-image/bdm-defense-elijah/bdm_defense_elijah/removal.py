@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bdm_core.artifacts import Data, Detection, Model
+from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
+from bdm_core.records import Detection
 from bdm_defense_elijah.detection import examine
 from bdm_defense_elijah.params import ElijahParams
 from bdm_kit_diffusion.inversion.evidence import trigger_of

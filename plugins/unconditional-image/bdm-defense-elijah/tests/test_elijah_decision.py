@@ -9,9 +9,9 @@ import pytest
 import torch
 from scipy import stats
 
-from bdm_core.artifacts import Detection
 from bdm_core.context import Context
 from bdm_core.errors import UserError
+from bdm_core.records import Detection
 from bdm_defense_elijah.calibrate import main
 from bdm_defense_elijah.decision import CALIBRATED, random_forest
 from bdm_defense_elijah.detection import not_identifiable

@@ -13,7 +13,7 @@ from diffusers import ScoreSdeVeScheduler, UNet2DModel
 from torch import nn
 
 from bdm_core import hooks
-from bdm_core.spec import build_params
+from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_defense_elijah.params import ElijahParams
 from bdm_defense_elijah.plugin import Elijah

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Defense, hookimpl
 from bdm_defense_fine_tune.params import FineTuneParams
 
 if TYPE_CHECKING:
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
 
 
-class FineTune(Plugin):
+class FineTune(Defense):
     """Trains on the defender's clean data and nothing else: what a repair must beat to be worth its name."""
 
-    kind, name = "defense", "fine-tune"
+    name = "fine-tune"
     summary = "Plain fine-tuning on clean data, the control for every repair"
     tasks = frozenset({"unconditional-image-generation"})
     level = "model"

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from bdm_core.artifacts import Detection, Model
+from bdm_core.artifacts import Model
 from bdm_core.context import Context
+from bdm_core.records import Detection
 from bdm_defense_reference_audit.audit import COLLAPSED, Audit, audit, cosine
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.reference import load_reference, weight_distance

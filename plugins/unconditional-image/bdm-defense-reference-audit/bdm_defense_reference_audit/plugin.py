@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Defense, hookimpl
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Detection, Model
+    from bdm_core.artifacts import Data, Model
     from bdm_core.context import Context
+    from bdm_core.records import Detection
 
 
-class ReferenceAudit(Plugin):
+class ReferenceAudit(Defense):
     """Compares a model with the public one it was made from, and trains what only the suspect does out of it."""
 
-    kind, name = "defense", "reference-audit"
+    name = "reference-audit"
     summary = "Compare a diffusion model with the public one it was made from: find, judge and remove what was added"
     tasks = frozenset({"unconditional-image-generation"})
     level = "model"

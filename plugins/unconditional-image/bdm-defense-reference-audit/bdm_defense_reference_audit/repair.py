@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bdm_core.artifacts import Data, Detection, Model
+from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
+from bdm_core.records import Detection
 from bdm_defense_reference_audit.audit import audit
 from bdm_defense_reference_audit.detection import MOST_DIVERGENT
 from bdm_defense_reference_audit.params import ReferenceAuditParams

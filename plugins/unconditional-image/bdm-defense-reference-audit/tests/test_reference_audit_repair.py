@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from bdm_core.artifacts import Detection
 from bdm_core.context import Context
 from bdm_core.errors import UserError
+from bdm_core.records import Detection
 from bdm_defense_reference_audit.audit import Audit
 from bdm_defense_reference_audit.calibrate import main
 from bdm_defense_reference_audit.detection import CALIBRATED, detect, facts, note

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bdm_core.artifacts import Detection, Evidence, Model
+from bdm_core.artifacts import Evidence, Model
 from bdm_core.context import Context
+from bdm_core.records import Detection
 from bdm_defense_terd.decision import CALIBRATED, decide
 from bdm_defense_terd.params import TerdParams
 from bdm_defense_terd.search import Candidate, Search, chosen_starts, search

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Defense, hookimpl
 from bdm_defense_terd.params import PAPER, TerdInputParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Detection, Model
+    from bdm_core.artifacts import Data, Model
     from bdm_core.context import Context
+    from bdm_core.records import Detection
 
 
-class TerdInput(Plugin):
+class TerdInput(Defense):
     """Estimates the trigger and flags initial noise that is likelier under it than under N(0, I)."""
 
-    kind, name = "defense", "terd-input"
+    name = "terd-input"
     summary = "Estimate the trigger from pairs of noise and flag the inputs that are likelier with it than without"
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2409.05294"

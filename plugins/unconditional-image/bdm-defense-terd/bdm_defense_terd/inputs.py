@@ -7,9 +7,10 @@ import time
 import torch
 from torch import Tensor
 
-from bdm_core.artifacts import Data, Detection, Model
+from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
+from bdm_core.records import Detection
 from bdm_defense_terd.detection import not_identifiable, paint, seal_evidence
 from bdm_defense_terd.params import TerdInputParams
 from bdm_defense_terd.search import Search, chosen_starts, search

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Defense, hookimpl
 from bdm_defense_terd.params import PAPER, TerdParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Detection, Model
+    from bdm_core.artifacts import Data, Model
     from bdm_core.context import Context
+    from bdm_core.records import Detection
 
 
-class Terd(Plugin):
+class Terd(Defense):
     """Estimates the trigger from pairs of noise, decides by how far it moves the noise, and trains it away."""
 
-    kind, name = "defense", "terd"
+    name = "terd"
     summary = "Estimate the trigger from pairs of noise, judge the model by its divergence, train the trigger away"
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2409.05294"

@@ -7,9 +7,9 @@ import diffusers
 import pytest
 import torch
 
-from bdm_core.artifacts import Detection
 from bdm_core.context import Context
 from bdm_core.errors import UserError
+from bdm_core.records import Detection
 from bdm_defense_terd.calibrate import main
 from bdm_defense_terd.decision import CALIBRATED, decide
 from bdm_defense_terd.detection import not_identifiable

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bdm_core.artifacts import Data, Detection, Evidence, Model
+from bdm_core.artifacts import Data, Evidence, Model
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
+from bdm_core.records import Detection
 from bdm_defense_ufid.graph import densities, embedding, perturbed
 from bdm_defense_ufid.params import UfidParams
 from bdm_diffusers.samplers import build_scheduler, default_steps, fitting_samplers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core.plugin import Kit, hookimpl
 from bdm_kit_diffusion.params import DiffusionKitParams
 
 if TYPE_CHECKING:
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
 
 
-class DiffusionKit(Plugin):
+class DiffusionKit(Kit):
     """Opens, samples and trains diffusion models that generate images from noise alone."""
 
-    kind, name = "kit", "diffusion"
+    name = "diffusion"
     summary = "Unconditional image generation with diffusion models in diffusers' format"
     tasks = frozenset({"unconditional-image-generation"})
     Params = DiffusionKitParams

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bdm_core.errors import UserError
-from bdm_core.plugin import Field, Params, Plugin
+from bdm_core.plugin import Defense, Field, Params
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.models.clean_models import DIFFUSION_MODELS
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, save_model
@@ -27,10 +27,10 @@ class ToyParams(Params):
     rate: float = Field(0.01, description="Of the decision.")
 
 
-class Toy(Plugin):
+class Toy(Defense):
     """No hooks: only its parameters matter here."""
 
-    kind, name = "defense", "toy"
+    name = "toy"
     summary = "A detector for tests"
     Params = ToyParams
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from bdm_core.artifacts import Detection
 from bdm_core.errors import UserError
+from bdm_core.records import Detection
 from bdm_kit_diffusion.inversion.evidence import FORMAT, seal_trigger, trigger_of
 
 SHAPE = (4, 6, 6)

@@ -11,8 +11,8 @@ import torch
 from diffusers import DDPMScheduler, ScoreSdeVeScheduler
 from torch import nn
 
-from bdm_core.artifacts import Backdoored
 from bdm_core.errors import UserError
+from bdm_core.records import Backdoored
 from bdm_diffusers.coefficients import poison_schedule
 from bdm_diffusers.samplers import SAMPLERS, solver_class
 from bdm_kit_diffusion.built_in import BUILTIN

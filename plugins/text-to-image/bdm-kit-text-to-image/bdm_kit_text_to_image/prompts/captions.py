@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from bdm_core.artifacts import MANIFEST, Data, Model
+from bdm_core.artifacts import Data, Model
 from bdm_core.errors import ArtifactError, UserError
+from bdm_core.files import MANIFEST
 from bdm_kit_text_to_image import TASK
 from bdm_kit_text_to_image.models.text_to_image_model import shape_of
 from bdm_kit_text_to_image.prompts.caption_files import HUB_PATTERNS, read_captioned_folder

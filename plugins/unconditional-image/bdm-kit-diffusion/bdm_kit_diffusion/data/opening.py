@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bdm_core.artifacts import MANIFEST, Data, Model
+from bdm_core.artifacts import Data, Model
 from bdm_core.errors import UserError
+from bdm_core.files import MANIFEST
 from bdm_kit_diffusion import TASK
 from bdm_kit_diffusion.data.built_in_data import BUILTIN_DATA, DEFAULT_DATA, SHAPES_DATA, load_builtin
 from bdm_kit_diffusion.data.shapes import SHAPE as SHAPES_SHAPE

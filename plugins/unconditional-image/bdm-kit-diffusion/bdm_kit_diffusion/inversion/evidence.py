@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bdm_core.artifacts import Detection, Evidence
+from bdm_core.artifacts import Evidence
 from bdm_core.errors import UserError
+from bdm_core.records import Detection
 from bdm_torch.images import to_bytes
 from bdm_torch.tensors import read_tensors, write_tensors
 

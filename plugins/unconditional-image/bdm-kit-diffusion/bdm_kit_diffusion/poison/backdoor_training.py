@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bdm_core.artifacts import Backdoored, Data, Model
+from bdm_core.artifacts import Data, Model
 from bdm_core.errors import UserError
+from bdm_core.records import Backdoored
 from bdm_diffusers.coefficients import PoisonSchedule
 from bdm_diffusers.samplers import MINIMUM_TRIGGER_NORM
 from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model

@@ -19,9 +19,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from bdm_core.artifacts import Backdoored
 from bdm_core.errors import BdmError, UserError
-from bdm_core.record import RunView
+from bdm_core.records import Backdoored
+from bdm_core.run.record import RunView
 from bdm_diffusers.coefficients import Solver
 from bdm_diffusers.samplers import backdoor_warnings, build_scheduler, default_steps, samplers_of, solver_class
 from bdm_diffusers.sampling import draw_noise, sample
