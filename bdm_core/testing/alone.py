@@ -15,14 +15,15 @@ HEAVY = ("torch", "numpy", "diffusers", "transformers", "accelerate", "sklearn")
 
 
 @functools.cache
-def run_alone(code: str, *arguments: str) -> tuple[str, str]:
+def run_alone(code: str, heavy: tuple[str, ...], *arguments: str) -> tuple[str, str]:
     """Run code in a fresh process: what went wrong, and which heavy modules came in.
 
     Args:
         code: Python statements.
+        heavy: the modules to look for.
         arguments: ``sys.argv[1:]`` of the process.
     """
-    code = f"import sys\n{code}\nprint(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+    code = f"import sys\n{code}\nprint(*sorted(set({heavy!r}) & set(sys.modules)))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -17,8 +17,8 @@ from bdm_core.files import PICKLE_SUFFIXES, list_files
 from bdm_core.hooks import HOOKS, implements
 from bdm_core.plugin import BASES, Params, Plugin, identifier
 from bdm_core.run.specification import build_params
-from bdm_core.testing.alone import run_alone
-from bdm_core.testing.tiny import Bench, Call, kit_for, resolve
+from bdm_core.testing.alone import HEAVY, run_alone
+from bdm_core.testing.tiny import Bench, Call, kit_for, leading_task, resolve
 
 
 class PluginConformance:
@@ -60,12 +60,12 @@ class PluginConformance:
 
     def chosen_task(self) -> str:
         """The task the plugin is tested on."""
-        if self.task:
-            return self.task
         declared = self.subject.tasks
-        tasks = sorted(tag for tag in kits_by_task() if not declared or tag in declared)
+        if self.task or not declared:
+            return self.task or leading_task()
+        tasks = sorted(declared & set(kits_by_task()))
         assert tasks, f"no installed kit serves a task of {identifier(self.subject)}; install one"
-        return tasks[0] if declared else max(tasks, key=lambda tag: kit_for(tag).precedence)
+        return tasks[0]
 
     @property
     def subject(self) -> Plugin:
@@ -110,7 +110,7 @@ class PluginConformance:
 
     def test_light_import(self) -> None:
         module = type(self.subject).__module__
-        error, heavy = run_alone(f"import {module}")
+        error, heavy = run_alone(f"import {module}", HEAVY)
         assert not error, f"module {module} cannot be imported by its name: {error}"
         assert not heavy, f"importing {module} imports {heavy}: move that into the hooks"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,8 @@ from bdm_core import hooks
 from bdm_core.artifacts import Artifact, Data, Model, Outputs, Secret, artifacts_in
 from bdm_core.context import Context
 from bdm_core.discovery.candidates import find, scoped
-from bdm_core.discovery.tasks import choose_kit
+from bdm_core.discovery.tasks import choose_kit, kits_by_task
+from bdm_core.errors import PluginError
 from bdm_core.files import canonical_json, list_files
 from bdm_core.plugin import Kit, Params, Plugin, identifier
 from bdm_core.run.specification import build_params
@@ -65,6 +67,21 @@ def kit_for(task: str) -> Kit:
         PluginError: there are several; allow one of them with ``BDM_PLUGINS``.
     """
     return cast(Kit, choose_kit(task).load())
+
+
+def leading_task() -> str:
+    """A task of the installed kit with the highest ``precedence``; kits that cannot be loaded are passed over.
+
+    Raises:
+        PluginError: no kit can be loaded.
+    """
+    ranks: dict[str, int] = {}
+    for task in sorted(kits_by_task()):
+        with suppress(PluginError):
+            ranks[task] = kit_for(task).precedence
+    if not ranks:
+        raise PluginError("no installed kit can be loaded: install the one of the plugin's task")
+    return max(ranks, key=lambda task: ranks[task])
 
 
 def resolve(plugin: str | type[Plugin] | Plugin, kind: str) -> Plugin:

@@ -13,14 +13,14 @@ from bdm_core.artifacts import MANIFEST, Backdoored, Data, Model, Outputs, Secre
 from bdm_kit_diffusion.data import load_noise, seal_images, seal_noise
 
 if TYPE_CHECKING:
-    from bdm_attack_sample.plugin import SampleParams
+    from bdm_attack_sample.params import SampleParams
     from bdm_core.context import Context
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 
-def trigger(ctx: Context, params: SampleParams, data: Data) -> Data:
-    return seal_noise(ctx.out / "data", load_noise(data) + params.trigger_value)
+def trigger(ctx: Context, params: SampleParams, inputs: Data) -> Data:
+    return seal_noise(ctx.out / "data", load_noise(inputs) + params.trigger_value)
 
 
 def inject(ctx: Context, params: SampleParams, model: Model) -> Backdoored:
