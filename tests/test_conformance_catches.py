@@ -23,6 +23,7 @@ KINDS = {
     "heavy": "Attack",
     "injections": "Attack",
     "defenses": "Defense",
+    "access": "Defense",
     "metrics": "Metric",
     "observers": "Observer",
     "kits": "Kit",
@@ -54,18 +55,24 @@ class Case:
         return {"metrics": "others", "observers": "others"}.get(self.kind, self.kind)
 
 
-def case(kind: str, plugin: str, *failing: str, number: int = 0, installed: bool = True, and_more: bool = False,
-         **settings: Any) -> Case:  # fmt: skip
-    if KINDS[kind] == "Attack":
-        settings.setdefault("params", {} if plugin == "OtherRate" else {"steps": 6})
+def case(
+    kind: str,
+    plugin: str,
+    *failing: str,
+    number: int = 0,
+    installed: bool = True,
+    and_more: bool = False,
+    **settings: Any,
+) -> Case:
     return Case(kind, plugin, frozenset(failing), settings, number, installed, and_more)
 
 
 CASES = [
     case("heavy", "Heavy", "light_import"),
-    case("attacks", "NotInstalled", "entry_point", installed=False),
+    case("attacks", "NotInstalled", "entry_point", "task_entry_points", installed=False),
     case("attacks", "OldInterface", "api_version", "entry_point"),
     case("attacks", "NoSummary", "class_attributes"),
+    case("attacks", "OtherBase", "class_attributes", and_more=True),
     case("attacks", "HasDefault", "signatures", and_more=True),
     case("attacks", "AlsoDefends", "signatures"),
     case("attacks", "AsksForMore", "signatures", and_more=True),
@@ -82,6 +89,8 @@ CASES = [
     case("attacks", "Pickles", "no_pickles"),
     case("attacks", "LeavesScratch", "artifacts_are_sealed"),
     case("attacks", "PoisonsLess", "poisoned_share"),
+    case("attacks", "ForgetsRoles", "rows_have_roles"),
+    case("attacks", "TriggersItself"),
     case("attacks", "SkipsOne", "every_input_gets_the_trigger", "triggered_inputs_keep_their_order"),
     case("attacks", "DropsOne", "every_input_gets_the_trigger", "triggered_inputs_keep_their_order"),
     case("attacks", "Reorders", "triggered_inputs_keep_their_order"),
@@ -96,6 +105,9 @@ CASES = [
     case("injections", "SamplesWithoutSecret", "backdoored_model_runs"),
     case("injections", "EditsWeights"),
     case("injections", "OwnSampler"),
+    case("injections", "KeepsView"),
+    case("injections", "ViewsWithoutPoison", "rows_have_roles"),
+    case("injections", "ViewsWithoutRoles", "rows_have_roles"),
     case("defenses", "AsksForSecret", "signatures", and_more=True),
     case("defenses", "SearchesSecret", "reads_only_its_inputs"),
     case("defenses", "OtherLevel", "level"),
@@ -113,13 +125,34 @@ CASES = [
     case("defenses", "ChangesFormat", "repair_returns_a_model_like_the_given_one"),
     case("defenses", "NoHook", "signatures"),
     case("defenses", "RefusesClearly", needs_detection=True, given_detection=True),
-    case("defenses", "RefusesUnclearly", "missing_detection_is_refused_clearly", needs_detection=True,
-         given_detection=True),
+    case(
+        "defenses",
+        "RefusesUnclearly",
+        "missing_detection_is_refused_clearly",
+        needs_detection=True,
+        given_detection=True,
+    ),
+    case("access", "AsksWithoutAccess", "access"),
+    case("access", "TouchesUndeclared", "access", and_more=True),
+    case("access", "QueriesWithoutAccess", "one_score_each", and_more=True),
+    case("access", "UnknownAccess", "access"),
+    case("access", "RowsWithoutAccess", "access"),
+    case("access", "PurifiesFewer", "purified_inputs_keep_their_rows"),
+    case("access", "PurifiesReordered", "purified_inputs_keep_their_rows"),
+    case("access", "FlagsTooFew", "rejections_are_flagged"),
+    case("access", "RejectsAll", "rejections_are_flagged"),
+    case("access", "ShowsEvidence"),
+    case("access", "ShowsForeignFile", "evidence_is_illustrated"),
     case("metrics", "NotFinite", "values_are_finite_or_none", "same_seed_same_result"),
     case("metrics", "NoCount", "sample_counts_are_given"),
     case("metrics", "SameName", "names_are_unique"),
     case("metrics", "NoDirection", "directions_are_declared"),
     case("metrics", "NoDirection", number=1, undirected=frozenset({"mse"})),
+    case("metrics", "NoDescription", "every_number_is_described"),
+    case("metrics", "BeyondOne", "shares_lie_between_0_and_1"),
+    case("metrics", "RateIsNoShare", "shares_lie_between_0_and_1"),
+    case("metrics", "TwoHeadlines", "headline_numbers_are_unique"),
+    case("metrics", "DividesByCount", "no_outputs_are_no_failure"),
     case("metrics", "WrongValue", "perfect_attack_scores_its_ideal", ideal={"mse": 0.0}),
     case("metrics", "MeasuresAtRandom", "same_seed_same_result"),
     case("metrics", "WritesIntoOutputs", "inputs_unchanged"),
@@ -132,9 +165,19 @@ CASES = [
     case("kits", "NoCount", "rows_are_counted"),
     case("kits", "IgnoresSeed", "seed_decides_the_inputs"),
     case("kits", "Unrepeatable", "same_seed_same_result"),
-    case("kits", "SharesTooMuch", "shared_data_are_a_share"),
-    case("kits", "KeepsOrder", "mixing_keeps_rows_and_order", "mixing_writes_no_label"),
-    case("kits", "WritesLabels", "mixing_writes_no_label"),
+    case("kits", "KeepsOrder", "selection_keeps_rows_and_order", "blind_selection_tells_no_source"),
+    case("kits", "DropsRepeats", "selection_keeps_rows_and_order"),
+    case("kits", "WritesLabels", "blind_selection_tells_no_source"),
+    case("kits", "LeaksRoles", "blind_selection_hides_roles"),
+    case("kits", "DropsRoles", "blind_selection_hides_roles"),
+    case("kits", "InventsOutput", "no_inputs_no_outputs"),
+    case("kits", "ListsTwice", "built_in_names_are_described"),
+    case("kits", "ListsForeignTask", "built_in_names_are_described"),
+    case("kits", "KnowsNoModel", "models_are_recognised"),
+    case("kits", "KnowsEveryFolder", "models_are_recognised"),
+    case("kits", "ShowsNothing", "artifacts_are_illustrated"),
+    case("kits", "ShowsOtherShape", "artifacts_are_illustrated"),
+    case("kits", "ShowsHeavily", "showing_is_light"),
     case("kits", "ForgetsCell", "model_round_trip"),
     case("kits", "RoundsData", "data_round_trip"),
     case("kits", "NormalisesBatch", "outputs_do_not_depend_on_the_batch"),
@@ -144,7 +187,7 @@ CASES = [
     case("kits", "FailsOnBadData", "refuses_what_is_no_data", "refuses_an_unknown_name"),
     case("kits", "TakesAnyName", "refuses_an_unknown_name"),
     case("kits", "NotPerfect", "metrics_can_be_tested"),
-]  # fmt: skip
+]
 
 
 def write_site(site: Path, cases: list[Case]) -> None:
@@ -157,8 +200,8 @@ def write_site(site: Path, cases: list[Case]) -> None:
         target = f"bdm_broken.{item.module}:{item.plugin}"
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", item.plugin).lower()
         groups.setdefault(f"bdm.{KINDS[item.kind].lower()}s", []).append(f"{name} = {target}")
-        if item.kind == "kits":
-            groups.setdefault("bdm.tasks", []).append(f"toy = {target}")
+        if item.kind != "observers":
+            groups.setdefault("bdm.tasks", []).append(f"toy.{item.module}-{name} = {target}")
     text = "".join("\n".join([f"[{group}]", *lines]) + "\n" for group, lines in groups.items())
     (info / "entry_points.txt").write_text(text)
     (site / "sklearn.py").write_text("")
@@ -186,8 +229,8 @@ def run_cases(folder: Path, cases: list[Case]) -> dict[Case, tuple[set[str], set
     roots = [folder / "site", HERE / "toy_broken", HERE / "toy", Path(bdm_core.__file__).parents[1]]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, roots)), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     environment.pop("PYTEST_ADDOPTS", None)
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "--junitxml=result.xml", f"--rootdir={folder}",
-               "-o", "addopts=", "-p", "no:cacheprovider", "test_broken.py"]  # fmt: skip
+    options = ["-q", "--tb=line", "--junitxml=result.xml", f"--rootdir={folder}", "-o", "addopts="]
+    command = [sys.executable, "-m", "pytest", *options, "-p", "no:cacheprovider", "test_broken.py"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     results: dict[Case, tuple[set[str], set[str]]] = {item: (set(), set()) for item in cases}

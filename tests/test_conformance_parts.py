@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_site import FakeSite
 from PIL import Image
 from safetensors.numpy import save_file
 
 import bdm_core
-from bdm_core.artifacts import Data, Outputs
-from bdm_core.testing import guard
+from bdm_core import Data, Field, Metric, Outputs, Params
+from bdm_core.testing import MetricConformance, guard
+from bdm_core.testing.alone import HEAVY, run_alone
 from bdm_core.testing.contents import all_finite, count_of, mean_change, read_png, read_safetensors, rows_of
 
 
@@ -110,6 +112,71 @@ def test_watching_sees_reads_and_listings_within_the_block_only(tmp_path: Path) 
     assert not any(path.endswith("later.txt") for path in seen)
 
 
+def test_watching_pauses_for_what_is_not_the_hooks_doing(tmp_path: Path) -> None:
+    for name in ("query", "hook"):
+        (tmp_path / name).write_text("text")
+    with guard.watched() as seen:
+        with guard.unwatched():
+            (tmp_path / "query").read_text()
+        (tmp_path / "hook").read_text()
+    assert guard.outside(seen, tmp_path, []) == ["hook"]
+
+
+def test_heavy_imports_are_seen_in_a_fresh_process() -> None:
+    assert run_alone("import json", HEAVY) == ("", "")
+    assert run_alone("import safetensors.numpy", HEAVY) == ("", "numpy")
+    assert run_alone("import safetensors.numpy", ("torch",)) == ("", "")
+    assert run_alone("print(sys.argv[1])", HEAVY, "given") == ("", "given")
+    error, _ = run_alone("import no_such_module", HEAVY)
+    assert "no_such_module" in error
+
+
+def test_a_plugin_of_every_task_is_tested_on_the_leading_kit(
+    fake_site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "name, tasks, precedence = {!r}, frozenset({{{!r}}}), {}"
+    source = f"from bdm_core import Kit\nclass K(Kit): {body}\n"
+    for name, task, precedence in (("low", "task-a", 1), ("high", "task-b", 2), ("same", "task-c", 2)):
+        target = f"kit_{name}:K"
+        groups = {"bdm.kits": {name: target}, "bdm.tasks": {task: target}}
+        fake_site.install(f"kit-{name}", groups, {f"kit_{name}": source.format(name, task, precedence)})
+    monkeypatch.setenv("BDM_PLUGINS", "kit-low,kit-high,kit-same")
+
+    class Anywhere(Metric):
+        name = "anywhere"
+
+    class Here(Metric):
+        name = "here"
+        tasks = frozenset({"task-c", "task-a", "task-of-no-kit"})
+
+    class Case(MetricConformance):
+        plugin = Anywhere
+
+    assert Case().chosen_task() == "task-b"
+    Case.plugin = Here
+    assert Case().chosen_task() == "task-a"
+    Case.task = "task-c"
+    assert Case().chosen_task() == "task-c"
+
+
+def test_tiny_parameters_of_the_class_serve_where_a_test_names_none() -> None:
+    class SlowParams(Params):
+        steps: int = Field(1000, description="Steps.")
+        rate: float = Field(0.1, description="A share.")
+
+    class Slow(Metric):
+        name = "slow"
+        Params = SlowParams
+        tiny_params = {"steps": 2}
+
+    class Case(MetricConformance):
+        plugin = Slow
+
+    assert Case().chosen_params == SlowParams(steps=2)
+    Case.params = {"rate": 0.5}
+    assert Case().chosen_params == SlowParams(rate=0.5)
+
+
 def test_differences_name_new_changed_and_removed_files(tmp_path: Path) -> None:
     for name in ("same", "changed", "removed"):
         (tmp_path / name).write_text("1")
@@ -127,9 +194,9 @@ def run_pytest(folder: Path, code: str, *options: str) -> subprocess.CompletedPr
     path = os.pathsep.join([str(Path(__file__).parent / "toy"), str(Path(bdm_core.__file__).parents[1])])
     environment = {**os.environ, "PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     environment.pop("PYTEST_ADDOPTS", None)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "bdm_core.testing.pytest_plugin", f"--rootdir={folder}"]
-    return subprocess.run([*command, "-o", "addopts=", *options, "test_it.py"], cwd=folder, env=environment,
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    plain = ["-q", "-p", "bdm_core.testing.pytest_plugin", f"--rootdir={folder}", "-o", "addopts="]
+    command = [sys.executable, "-m", "pytest", *plain, *options, "test_it.py"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_pytest_plugin_costs_other_suites_nothing(tmp_path: Path) -> None:

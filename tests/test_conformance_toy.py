@@ -33,11 +33,26 @@ class TestToyKit(KitConformance):
 
 class TestToyAttack(AttackConformance):
     plugin = "toy"
-    params = {"steps": 6}
 
 
 class TestToyDefense(DefenseConformance):
     plugin = "toy"
+
+
+class TestToyRows(DefenseConformance):
+    plugin = "toy-rows"
+
+
+class TestToyFilter(DefenseConformance):
+    plugin = "toy-filter"
+
+
+class TestToyBlackBox(DefenseConformance):
+    plugin = "toy-black-box"
+
+
+class TestToyTrainer(DefenseConformance):
+    plugin = "toy-trainer"
 
 
 class TestToyMetric(MetricConformance):

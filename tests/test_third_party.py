@@ -33,11 +33,6 @@ def document(environment: Environment, tmp_path_factory: pytest.TempPathFactory)
     return loaded
 
 
-def stage(document: dict[str, Any], label: str) -> dict[str, Any]:
-    (found,) = [item for item in document["stages"] if item["label"] == label]
-    return dict(found)
-
-
 def test_it_is_found_and_passes_the_check(environment: Environment) -> None:
     listed = json.loads(environment.command("bdm", "plugins", "list", "attack", "--json"))
     assert [(item["name"], item["distribution"], item["version"]) for item in listed] == [
@@ -64,8 +59,7 @@ def test_its_sampler_ran_under_the_trigger_and_the_kits_otherwise(document: dict
 
 
 def test_nothing_was_trained_and_everything_was_scored(document: dict[str, Any]) -> None:
-    assert "poisoned data" in {item["label"] for item in document["stages"]}
-    assert stage(document, "poisoned data")["digests"] == []
+    assert "poisoned data" not in {item["label"] for item in document["stages"]}
     rows = {(item["row"], item["metric"]) for item in document["results"]}
     assert ("backdoored", "metric:target.mse") in rows
     assert ("clean under trigger", "metric:target.asr@0.05") in rows

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from bdm_core import hooks
-from bdm_core.artifacts import Backdoored, Data, Model, Secret
+import pytest
+
+from bdm_core.artifacts import Data, Model, Secret, roles_of
 from bdm_core.hooks import implements
+from bdm_core.plugin import Attack
+from bdm_core.records import Backdoored
+from bdm_core.testing import contents
 from bdm_core.testing.common import StageConformance
 from bdm_core.testing.contents import Row, all_finite, count_of, records_of, rows_of
-from bdm_core.testing.tiny import Bench, Call
+from bdm_core.testing.tiny import Bench, Call, kit_for
 
 TELLTALE = ("trigger", "backdoor", "poison")
 TEXT_SUFFIXES = (".json", ".jsonl", ".txt", ".md", ".yaml", ".yml")
@@ -29,57 +33,51 @@ class AttackConformance(StageConformance):
     """
 
     kind = "attack"
-    hooks_of_kind = ("poison_data", "inject_backdoor", "generate")
-    all_of = ("poison_data", "inject_backdoor")
+    hooks_of_kind = ("poison_data", "inject_backdoor", "trigger_inputs", "generate")
+    all_of = ("inject_backdoor",)
     rate_parameter: ClassVar[str | None] = "poison_rate"
     seeded: ClassVar[tuple[str, ...]] = ("poison_data", "inject_backdoor")
 
+    @property
+    def subject(self) -> Attack:
+        """An instance of the attack."""
+        return cast(Attack, super().subject)
+
+    def make_bench(self, folders: pytest.TempPathFactory) -> Bench:
+        """A bench for the task, with what the attack suggests for the kit's parameters."""
+        task = self.chosen_task()
+        suggested = self.subject.kit_params(self.chosen_params)
+        return Bench(folders.mktemp("bench") / "root", kit_for(task), task, self.kit_params, suggested)
+
+    def poisoned(self, bench: Bench) -> Data | None:
+        """The poisoned training data; None if the attack needs none."""
+        return cast("Data | None", self.poison(bench).value) if implements(self.subject, "poison_data") else None
+
     def poison(self, bench: Bench, attempt: int = 0, seed: int = 1) -> Call:
-        """``poison_data`` with split ``train``."""
+        """``poison_data`` on the tiny data."""
         return bench.once(
             f"poison {attempt} {seed}",
-            lambda: bench.call(
-                hooks.poison_data,
-                [self.subject],
-                self.chosen_params,
-                seed=seed,
-                data=bench.data,
-                split="train",
-                secret=None,
-            ),
+            lambda: bench.call("poison_data", [self.subject], self.chosen_params, seed=seed, data=bench.data),
         )
 
     def inject(self, bench: Bench, attempt: int = 0, seed: int = 1, **more: Any) -> Call:
         """``inject_backdoor`` on the tiny model and the data poisoned with seed 1."""
 
         def run() -> Call:
-            data = self.poison(bench).value or bench.data
-            return bench.call(
-                hooks.inject_backdoor,
-                [self.subject],
-                self.chosen_params,
-                seed=seed,
-                model=bench.model,
-                data=data,
-                **more,
-            )
+            inputs: dict[str, Any] = {"model": bench.model, "data": self.poisoned(bench) or bench.data, **more}
+            return bench.call("inject_backdoor", [self.subject], self.chosen_params, seed=seed, **inputs)
 
         return run() if more else bench.once(f"inject {attempt} {seed}", run)
 
     def trigger(self, bench: Bench, attempt: int = 0, seed: int = 1) -> Call:
-        """``poison_data`` with split ``trigger`` on the clean inputs."""
-        return bench.once(
-            f"trigger {attempt} {seed}",
-            lambda: bench.call(
-                hooks.poison_data,
-                [self.subject],
-                self.chosen_params,
-                seed=seed,
-                data=bench.inputs(),
-                split="trigger",
-                secret=self.backdoored(bench).secret,
-            ),
-        )
+        """``trigger_inputs`` on the clean inputs; the kit is asked where the attack does not answer."""
+
+        def run() -> Call:
+            inputs: dict[str, Any] = {"inputs": bench.inputs(), "secret": self.backdoored(bench).secret}
+            plugins = [self.subject, bench.kit]
+            return bench.call("trigger_inputs", plugins, self.chosen_params, seed=seed, **inputs)
+
+        return bench.once(f"trigger {attempt} {seed}", run)
 
     def backdoored(self, bench: Bench) -> Backdoored:
         """The backdoored model and its secret."""
@@ -88,23 +86,22 @@ class AttackConformance(StageConformance):
         return value
 
     def calls(self, bench: Bench, attempt: int = 0, seed: int = 1) -> dict[str, Call]:
-        """Poisoning, injection, triggering."""
-        return {
-            "poison_data('train')": self.poison(bench, attempt, seed),
-            "inject_backdoor": self.inject(bench, attempt, seed),
-            "poison_data('trigger')": self.trigger(bench, attempt, seed),
-        }
+        """Poisoning if the attack does so, injection, triggering."""
+        calls = {"poison_data": self.poison(bench, attempt, seed)} if implements(self.subject, "poison_data") else {}
+        calls["inject_backdoor"] = self.inject(bench, attempt, seed)
+        calls["trigger_inputs"] = self.trigger(bench, attempt, seed)
+        return calls
 
     def test_other_seed_other_result(self, bench: Bench) -> None:
-        if "poison_data" in self.seeded and self.poison(bench).value is not None:
+        if "poison_data" in self.seeded and self.poisoned(bench) is not None:
             other = self.poison(bench, seed=2)
-            assert other.digest != self.poison(bench).digest, "poison_data('train') does not depend on the seed"
+            assert other.digest != self.poison(bench).digest, "poison_data does not depend on the seed"
         if "inject_backdoor" in self.seeded:
             other = self.inject(bench, seed=2)
             assert other.digest != self.inject(bench).digest, "inject_backdoor does not depend on the seed"
 
     def test_poisoned_share(self, bench: Bench) -> None:
-        data = self.poison(bench).value
+        data = self.poisoned(bench)
         if data is None or self.rate_parameter is None:
             return
         rate = getattr(self.chosen_params, self.rate_parameter, None)
@@ -112,17 +109,23 @@ class AttackConformance(StageConformance):
         rows = count_of(data)
         poisoned = self.poisoned_share(data) * rows
         wanted = rate * rows
-        assert abs(poisoned - wanted) < 1, (
-            f"{poisoned:g} of {rows} rows are poisoned; rate {rate:g} asks for {wanted:g}"
-        )
+        assert abs(poisoned - wanted) < 1, f"{poisoned:g} of {rows} rows are poison; rate {rate:g} asks for {wanted:g}"
 
     def poisoned_share(self, data: Data) -> float:
-        """Share of poisoned rows in [0, 1]: those marked ``"poisoned": true`` in ``rows.jsonl``."""
-        marks = [record.get("poisoned") for record in records_of(data)]
-        assert marks and all(isinstance(mark, bool) for mark in marks), (
-            'rows.jsonl does not say "poisoned": true or false for every row; override poisoned_share(data)'
-        )
-        return sum(bool(mark) for mark in marks) / len(marks)
+        """Share of rows of poisoned training data in [0, 1] whose role is ``poison``."""
+        roles = roles_of(data)
+        return roles.count("poison") / len(roles)
+
+    def test_rows_have_roles(self, bench: Bench) -> None:
+        training = {"the poisoned data": self.poisoned(bench), "the view": self.backdoored(bench).view}
+        for name, data in training.items():
+            if data is None:
+                continue
+            silent = [place for place, record in enumerate(records_of(data)) if "role" not in record]
+            assert not silent, f"rows {silent} of {name} have no role in rows.jsonl"
+            roles = roles_of(data)
+            assert len(roles) == count_of(data), f"{name} has {count_of(data)} rows and {len(roles)} roles"
+            assert set(roles) != {"clean"}, f"every row of {name} is clean"
 
     def test_model_does_not_name_the_attack(self, bench: Bench) -> None:
         model = self.backdoored(bench).model
@@ -162,7 +165,7 @@ class AttackConformance(StageConformance):
     def triggered(self, bench: Bench) -> Data:
         """The triggered inputs."""
         data = self.trigger(bench).value
-        assert isinstance(data, Data), "poison_data returned nothing for split 'trigger'"
+        assert isinstance(data, Data)
         return data
 
     def content(self, row: Row) -> object:
@@ -172,21 +175,9 @@ class AttackConformance(StageConformance):
     def swapped(self, clean: list[Row], triggered: list[Row]) -> tuple[int, int] | None:
         """Two places whose triggered rows fit better to each other's clean row, or None.
 
-        Rows with an ``id`` are compared by it, others by squared distance. For any trigger that maps an input x to
-        a * x + t with a > 0, exchanging two rightly placed rows adds 2 a |x_i - x_j|^2 to the sum of squared
-        distances, so rightly placed rows never look swapped. Override it if the trigger replaces most of an input.
+        See :func:`bdm_core.testing.contents.swapped`. Override it if the trigger replaces most of an input.
         """
-        rows = list(zip(clean, triggered, strict=True))
-        for i, (twin, row) in enumerate(rows):
-            for j, (other_twin, other) in enumerate(rows[:i]):
-                if "id" in row.record and "id" in twin.record:
-                    wrong = row.record["id"] != twin.record["id"]
-                else:
-                    kept = _distance(row, twin) + _distance(other, other_twin)
-                    wrong = _distance(row, other_twin) + _distance(other, twin) < kept * (1 - 1e-9)
-                if wrong:
-                    return j, i
-        return None
+        return contents.swapped(clean, triggered)
 
     def test_backdoored_model_runs(self, bench: Bench) -> None:
         made = self.backdoored(bench)
@@ -223,9 +214,3 @@ class AttackConformance(StageConformance):
         assert call.digest == self.inject(bench).digest, (
             "after an interruption the result differs: resume from ctx.work"
         )
-
-
-def _distance(one: Row, other: Row) -> float:
-    if len(one.values) != len(other.values):
-        return 0.0
-    return sum((a - b) ** 2 for a, b in zip(one.values, other.values, strict=True))

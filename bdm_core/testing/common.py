@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 import pytest
 
-from bdm_core import API_VERSION, hookspecs
-from bdm_core.artifacts import PICKLE_SUFFIXES, Artifact, Model, Secret, list_files
+from bdm_core import API_VERSION
+from bdm_core.artifacts import Artifact, Model, Secret, artifacts_in
 from bdm_core.discovery.candidates import NAME_PATTERN, installed, scoped
+from bdm_core.discovery.tasks import kits_by_task
 from bdm_core.errors import BdmError
-from bdm_core.hooks import implements
-from bdm_core.plugin import Params, Plugin, identifier
+from bdm_core.files import PICKLE_SUFFIXES, list_files
+from bdm_core.hooks import HOOKS, implements
+from bdm_core.plugin import BASES, Params, Plugin, identifier
 from bdm_core.run.specification import build_params
-from bdm_core.testing.tiny import Bench, Call, artifacts_in, kit_for, resolve
-
-HEAVY = ("torch", "numpy", "diffusers", "transformers", "accelerate", "sklearn")
-"""Modules that importing a plugin must not bring in; its hooks import them."""
-
-HOOKS = tuple(name for name, value in vars(hookspecs).items() if hasattr(value, "bdm_spec"))
-"""Names of all hooks."""
-
-PREFERRED_TASK = "unconditional-image-generation"
+from bdm_core.testing.alone import HEAVY, run_alone
+from bdm_core.testing.tiny import Bench, Call, kit_for, leading_task, resolve
 
 
 class PluginConformance:
@@ -35,9 +26,10 @@ class PluginConformance:
 
     Attributes:
         plugin: the plugin's installed name, or its class.
-        params: parameters that make it fast; the rest are its defaults.
+        params: parameters that make it fast, the rest are its defaults; if empty, the plugin's ``tiny_params``.
         kit_params: values for the task kit's parameters, over the kit's own ``tiny_params``.
-        task: the task to test on; by default one that the plugin declares and an installed kit serves.
+        task: the task to test on; by default the first that the plugin declares and an installed kit serves. For a
+            plugin of every task it is one of the kit with the highest ``precedence``.
         kind: set by the subclass of the kind.
         hooks_of_kind: hooks that a plugin of this kind may implement.
         one_of: of these hooks it must implement at least one.
@@ -62,17 +54,18 @@ class PluginConformance:
         return cast(Bench, cls._bench)  # type: ignore[attr-defined]
 
     def make_bench(self, folders: pytest.TempPathFactory) -> Bench:
-        """A bench for the task, with what the plugin suggests for the kit's parameters."""
+        """A bench for the task."""
         task = self.chosen_task()
-        suggested = self.subject.kit_params(self.chosen_params)
-        return Bench(folders.mktemp("bench") / "root", kit_for(task), task, self.kit_params, suggested)
+        return Bench(folders.mktemp("bench") / "root", kit_for(task), task, self.kit_params)
 
     def chosen_task(self) -> str:
         """The task the plugin is tested on."""
-        served = {entry.name for item in installed("kit") for entry in item.dist.entry_points.select(group="bdm.tasks")}
-        tasks = sorted((self.subject.tasks or served) & served, key=lambda tag: (tag != PREFERRED_TASK, tag))
-        assert self.task or tasks, f"no installed kit serves a task of {identifier(self.subject)}; install one"
-        return self.task or tasks[0]
+        declared = self.subject.tasks
+        if self.task or not declared:
+            return self.task or leading_task()
+        tasks = sorted(declared & set(kits_by_task()))
+        assert tasks, f"no installed kit serves a task of {identifier(self.subject)}; install one"
+        return tasks[0]
 
     @property
     def subject(self) -> Plugin:
@@ -81,12 +74,14 @@ class PluginConformance:
 
     @property
     def chosen_params(self) -> Params:
-        """The parameters of the tests."""
-        return build_params(self.subject, dict(self.params))
+        """The parameters of the tests: ``params``, or else the plugin's ``tiny_params``."""
+        return build_params(self.subject, dict(self.params or self.subject.tiny_params))
 
     def test_class_attributes(self) -> None:
         plugin = self.subject
         assert plugin.kind == self.kind, f"kind is {plugin.kind!r}, expected {self.kind!r}"
+        base = BASES[self.kind]
+        assert isinstance(plugin, base), f"{type(plugin).__name__} does not derive from bdm_core.{base.__name__}"
         assert NAME_PATTERN.fullmatch(plugin.name), f"name {plugin.name!r} does not match {NAME_PATTERN.pattern}"
         summary = plugin.summary
         assert summary.strip() and "\n" not in summary, f"summary must be one line, not {summary!r}"
@@ -105,9 +100,17 @@ class PluginConformance:
         assert home in targets, f"no entry point {plugin.name!r} = {home!r} in group {group!r}; found {sorted(targets)}"
         assert type(targets[home].load()) is plugin
 
+    def test_task_entry_points(self) -> None:
+        plugin = type(self.subject)
+        home = f"{plugin.__module__}:{plugin.__qualname__}"
+        dists = [item.dist for item in installed(self.kind) if item.target == home]
+        entries = [entry for dist in dists for entry in dist.entry_points.select(group="bdm.tasks")]
+        named = {entry.name.partition(".")[0] for entry in entries if entry.value == home}
+        assert named == plugin.tasks, f"entry points of group bdm.tasks say {sorted(named)}, not {sorted(plugin.tasks)}"
+
     def test_light_import(self) -> None:
         module = type(self.subject).__module__
-        error, heavy = _import_alone(module, os.pathsep.join(entry for entry in sys.path if entry))
+        error, heavy = run_alone(f"import {module}", HEAVY)
         assert not error, f"module {module} cannot be imported by its name: {error}"
         assert not heavy, f"importing {module} imports {heavy}: move that into the hooks"
 
@@ -130,7 +133,7 @@ class PluginConformance:
         for name, field in plugin.Params.model_fields.items():
             assert (field.description or "").strip(), f"parameter {name} has no description"
             assert not field.is_required(), f"parameter {name} has no default"
-        sets = [{}, dict(self.params), *({"preset": preset} for preset in plugin.presets)]
+        sets = [{}, dict(self.params), dict(plugin.tiny_params), *({"preset": preset} for preset in plugin.presets)]
         for values in sets:
             try:
                 params = build_params(plugin, values)
@@ -187,12 +190,3 @@ class StageConformance(PluginConformance):
         again = self.calls(bench, attempt=1)
         for name, call in self.calls(bench).items():
             assert call.digest == again[name].digest, f"{name} gives another result with the same seed"
-
-
-@functools.cache
-def _import_alone(module: str, path: str) -> tuple[str, str]:
-    """Import a module in a fresh process: what went wrong, and which heavy modules came in."""
-    code = f"import sys, {module}; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
-    environment = {**os.environ, "PYTHONPATH": path}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
-    return (done.stderr.strip() or "no reason given" if done.returncode else ""), done.stdout.strip()

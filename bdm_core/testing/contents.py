@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bdm_core.artifacts import Artifact
+from bdm_core import artifacts
+from bdm_core.artifacts import ROWS, Artifact
 
-ROWS = "rows.jsonl"
 FILE_KEYS = ("file_name", "file", "image", "path")
 _FORMATS = {"F64": "d", "F32": "f", "F16": "e", "I64": "q", "I32": "i", "I16": "h", "I8": "b", "U8": "B", "BOOL": "?"}
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
@@ -44,10 +44,7 @@ def count_of(artifact: Artifact) -> int:
 
 def records_of(artifact: Artifact) -> list[dict[str, Any]]:
     """The objects of ``rows.jsonl``, or an empty list."""
-    if ROWS not in artifact.files:
-        return []
-    lines = (artifact.path / ROWS).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if line.strip()]
+    return artifacts.rows_of(artifact) if ROWS in artifact.files else []
 
 
 def rows_of(artifact: Artifact) -> list[Row]:
@@ -92,6 +89,32 @@ def mean_change(before: Artifact, after: Artifact) -> float:
         return math.inf
     pairs = [pair for a, b in zip(old, new, strict=True) for pair in zip(a.values, b.values, strict=True)]
     return sum(abs(a - b) for a, b in pairs) / max(len(pairs), 1)
+
+
+def swapped(before: list[Row], after: list[Row]) -> tuple[int, int] | None:
+    """Two places whose new rows fit better to each other's old row, or None.
+
+    Rows with an ``id`` are compared by it, others by squared distance. For any map of an input x to a * x + t with
+    a > 0, exchanging two rightly placed rows adds 2 a |x_i - x_j|^2 to the sum of squared distances, so rightly placed
+    rows never look swapped. Rows of another length than before are not compared.
+    """
+    rows = list(zip(before, after, strict=True))
+    for i, (twin, row) in enumerate(rows):
+        for j, (other_twin, other) in enumerate(rows[:i]):
+            if "id" in row.record and "id" in twin.record:
+                wrong = row.record["id"] != twin.record["id"]
+            else:
+                kept = _distance(row, twin) + _distance(other, other_twin)
+                wrong = _distance(row, other_twin) + _distance(other, twin) < kept * (1 - 1e-9)
+            if wrong:
+                return j, i
+    return None
+
+
+def _distance(one: Row, other: Row) -> float:
+    if len(one.values) != len(other.values):
+        return 0.0
+    return sum((a - b) ** 2 for a, b in zip(one.values, other.values, strict=True))
 
 
 def read_safetensors(path: Path) -> dict[str, tuple[list[int], list[float]]]:

@@ -50,6 +50,17 @@ def watched() -> Iterator[list[str]]:
         _watchers.remove(seen)
 
 
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Collect nothing within the block: what runs there is not the watched hook's doing."""
+    held = list(_watchers)
+    _watchers.clear()
+    try:
+        yield
+    finally:
+        _watchers.extend(held)
+
+
 def outside(paths: list[str], root: Path, allowed: list[Path]) -> list[str]:
     """Those of ``paths`` that lie in ``root`` but in none of the ``allowed`` files and folders."""
     base = root.resolve()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,18 @@ from bdm_core.testing import guard
 from bdm_core.testing.common import PluginConformance
 from bdm_core.testing.tiny import new_context
 
-Event = tuple[Callable[..., Any], dict[str, Any]]
+Event = tuple[str, dict[str, Any]]
 
 EVENTS: list[Event] = [
-    (hooks.stage_started, {"stage": "model", "cached": True}),
-    (hooks.stage_finished, {"stage": "model", "seconds": 0.0, "cached": True}),
-    (hooks.stage_started, {"stage": "backdoored model", "cached": False}),
-    (hooks.stage_progress, {"stage": "backdoored model", "label": "train", "done": 0, "total": 0, "loss": None}),
-    (hooks.stage_progress, {"stage": "backdoored model", "label": "train", "done": 3, "total": 9, "loss": 0.5}),
-    (hooks.stage_progress, {"stage": "backdoored model", "label": "sample", "done": 9, "total": 9, "loss": math.nan}),
-    (hooks.stage_finished, {"stage": "backdoored model", "seconds": 12.5, "cached": False}),
-    (hooks.stage_progress, {"stage": "a stage nobody began", "label": "", "done": 2, "total": 1, "loss": None}),
-    (hooks.stage_finished, {"stage": "another one", "seconds": 0.1, "cached": False}),
+    ("stage_started", {"stage": "model", "cached": True}),
+    ("stage_finished", {"stage": "model", "seconds": 0.0, "cached": True}),
+    ("stage_started", {"stage": "backdoored model", "cached": False}),
+    ("stage_progress", {"stage": "backdoored model", "label": "train", "done": 0, "total": 0, "loss": None}),
+    ("stage_progress", {"stage": "backdoored model", "label": "train", "done": 3, "total": 9, "loss": 0.5}),
+    ("stage_progress", {"stage": "backdoored model", "label": "sample", "done": 9, "total": 9, "loss": math.nan}),
+    ("stage_finished", {"stage": "backdoored model", "seconds": 12.5, "cached": False}),
+    ("stage_progress", {"stage": "a stage nobody began", "label": "", "done": 2, "total": 1, "loss": None}),
+    ("stage_finished", {"stage": "another one", "seconds": 0.1, "cached": False}),
 ]
 """One plausible order of events; the tests shuffle it."""
 
@@ -45,7 +44,7 @@ class ObserverConformance(PluginConformance):
             events = EVENTS if shuffle == 0 else random.Random(shuffle).sample(EVENTS, len(EVENTS))
             manager = scoped(self.subject)
             with guard.inside(tmp_path / "cwd"):
-                for call, arguments in events:
-                    call(manager, ctx, **arguments)
+                for hook, arguments in events:
+                    hooks.call(manager, hook, ctx=ctx, **arguments)
         changed = guard.differences(before, guard.snapshot(tmp_path, []))
         assert not changed, f"the observer wrote {', '.join(changed)}"

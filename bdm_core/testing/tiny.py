@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from bdm_core import hooks
-from bdm_core.artifacts import Artifact, Data, Model, Outputs, Record, Secret, canonical_json, list_files
+from bdm_core.artifacts import Artifact, Data, Model, Outputs, Secret, artifacts_in
 from bdm_core.context import Context
 from bdm_core.discovery.candidates import find, scoped
-from bdm_core.discovery.tasks import choose_kit
-from bdm_core.plugin import Params, Plugin, identifier
+from bdm_core.discovery.tasks import choose_kit, kits_by_task
+from bdm_core.errors import PluginError
+from bdm_core.files import canonical_json, list_files
+from bdm_core.plugin import Kit, Params, Plugin, identifier
 from bdm_core.run.specification import build_params
-from bdm_core.store.store import input_digests
+from bdm_core.store.store.store import input_digests
 from bdm_core.testing import guard
+from bdm_core.testing.contents import count_of
 
 TINY = "tiny"
 """The reference under which every kit opens its tiny model and data."""
@@ -54,27 +59,29 @@ class Call:
         return canonical_json(input_digests(self.value))
 
 
-def artifacts_in(value: Any) -> list[Artifact]:
-    """Every artifact in a value: itself, or those within records, lists and mappings."""
-    if isinstance(value, Artifact):
-        return [value]
-    if isinstance(value, Record):
-        return [found for name in type(value).model_fields for found in artifacts_in(getattr(value, name))]
-    if isinstance(value, Mapping):
-        return [found for item in value.values() for found in artifacts_in(item)]
-    if isinstance(value, list):
-        return [found for item in value for found in artifacts_in(item)]
-    return []
-
-
-def kit_for(task: str) -> Plugin:
+def kit_for(task: str) -> Kit:
     """The installed kit that serves a task.
 
     Raises:
         UserError: there is none; install one, or set ``task`` in the test class.
         PluginError: there are several; allow one of them with ``BDM_PLUGINS``.
     """
-    return choose_kit(task).load()
+    return cast(Kit, choose_kit(task).load())
+
+
+def leading_task() -> str:
+    """A task of the installed kit with the highest ``precedence``; kits that cannot be loaded are passed over.
+
+    Raises:
+        PluginError: no kit can be loaded.
+    """
+    ranks: dict[str, int] = {}
+    for task in sorted(kits_by_task()):
+        with suppress(PluginError):
+            ranks[task] = kit_for(task).precedence
+    if not ranks:
+        raise PluginError("no installed kit can be loaded: install the one of the plugin's task")
+    return max(ranks, key=lambda task: ranks[task])
 
 
 def resolve(plugin: str | type[Plugin] | Plugin, kind: str) -> Plugin:
@@ -105,7 +112,7 @@ class Bench:
     def __init__(
         self,
         root: Path,
-        kit: Plugin,
+        kit: Kit,
         task: str,
         kit_params: Mapping[str, Any] | None = None,
         suggested: Mapping[str, Any] | None = None,
@@ -114,7 +121,7 @@ class Bench:
         self.root = root.resolve()
         self.kit = kit
         self.task = task
-        values = {**getattr(kit, "tiny_params", {}), **(kit_params or {})}
+        values = {**kit.tiny_params, **(kit_params or {})}
         self.kit_params: Params = build_params(kit, values, dict(suggested or {}))
         self._made: dict[str, Any] = {}
         self._tracebacks: dict[str, TracebackType | None] = {}
@@ -141,43 +148,59 @@ class Bench:
         """A context for ``stage`` with new folders and the kit's parameters."""
         return new_context(self.folder(stage), seed, stage, kit=self.kit_params.for_stage(stage), **fields)
 
+    def asking(self, stage: str, model: Model, seed: int = 1) -> Context:
+        """A context for ``stage`` whose ``query`` lets the kit run ``model``."""
+
+        def ask(inputs: Data) -> Outputs:
+            asked[0] += 1
+            place = new_context(ctx.work / f"query-{asked[0]}", seed, stage, kit=ctx.kit)
+            with guard.unwatched():
+                return cast(
+                    Outputs,
+                    hooks.call(scoped(self.kit), "generate", ctx=place, model=model, inputs=inputs, secret=None),
+                )
+
+        asked = [0]
+        ctx = self.context(stage, seed, on_query=ask)
+        return ctx
+
     def call(
         self,
-        hook: Callable[..., Any],
-        plugins: list[Plugin],
+        hook: str,
+        plugins: Sequence[Plugin],
         params: Params | None = None,
         *,
         ctx: Context | None = None,
         seed: int = 1,
         **inputs: Any,
     ) -> Call:
-        """Call one function of :mod:`bdm_core.hooks` as the runner does, from an empty current folder, and watch it.
+        """Call a hook as the runner does, from an empty current folder, and watch it.
 
         Args:
-            hook: e.g. ``hooks.detect``.
+            hook: its name, e.g. ``detect``.
             plugins: who takes part, the first one asked first.
             params: the first plugin's parameters; its defaults by default. Left out if the hook takes none.
             ctx: where to write; a new context with ``seed`` by default.
             seed: seed of a new context.
             inputs: the hook's further arguments.
         """
-        stage = "trigger-inputs" if inputs.get("split") == "trigger" else hook.__name__.replace("_", "-")
+        stage = hook.replace("_", "-")
         steps = [0]
 
         def count(label: str, done: int, total: int, loss: float | None) -> None:
             steps[0] += 1
 
         ctx = ctx or self.context(stage, seed, on_progress=count)
-        if "params" in hook.__annotations__:
+        if hooks.takes(hook, "params"):
             inputs["params"] = (params or plugins[0].Params()).for_stage(stage)
-        given = artifacts_in(inputs)
+        given = [artifact for value in inputs.values() for artifact in artifacts_in(value)]
         references = [Path(value) for value in inputs.values() if isinstance(value, str) and Path(value).exists()]
         digests = [item.digest for item in given]
         own = [ctx.out, ctx.work]
         apart = [*own, *(item.path for item in given)]
         before = guard.snapshot(self.root, apart)
         with guard.inside(self.root / "cwd"), guard.watched() as opened:
-            value = hook(scoped(*plugins), ctx, **inputs)
+            value = hooks.call(scoped(*plugins), hook, ctx=ctx, **inputs)
         allowed = [*own, self.root / "cwd", *(item.path for item in given), *references]
         return Call(
             value=value,
@@ -190,34 +213,35 @@ class Bench:
             steps=steps[0],
         )
 
-    def _kit_call(self, name: str, hook: Callable[..., Any], seed: int = 1, **inputs: Any) -> Any:
+    def _kit_call(self, name: str, hook: str, seed: int = 1, **inputs: Any) -> Any:
         call = self.once(name, lambda: self.call(hook, [self.kit], self.kit_params, seed=seed, **inputs))
         return call.value
 
     @property
     def model(self) -> Model:
         """The kit's tiny model."""
-        return cast(Model, self._kit_call("model", hooks.open_model, reference=TINY))
+        return cast(Model, self._kit_call("model", "open_model", reference=TINY))
 
     @property
     def data(self) -> Data:
         """The kit's tiny clean data."""
-        return cast(Data, self._kit_call("data", hooks.open_data, model=self.model, reference=TINY))
+        return cast(Data, self._kit_call("data", "open_data", model=self.model, reference=TINY))
 
     @property
     def shared(self) -> Data:
         """The half of the data that the defender is allowed."""
-        return cast(Data, self._kit_call("shared", hooks.share_data, data=self.data, share=0.5))
+        rows = count_of(self.data)
+        return self.select([self.data], sorted(random.Random(0).sample(range(rows), rows // 2)))
+
+    def select(self, sources: list[Data], rows: list[int], *, blind: bool = True) -> Data:
+        """Chosen rows of data, in the order given; blind, as a defender gets them."""
+        name = f"select {[item.digest for item in sources]} {rows} {blind}"
+        return cast(Data, self._kit_call(name, "select_rows", sources=sources, rows=rows, blind=blind))
 
     def inputs(self, seed: int = 1) -> Data:
         """Clean evaluation inputs."""
-        made = self._kit_call(f"inputs {seed}", hooks.make_inputs, seed, model=self.model, data=self.data)
+        made = self._kit_call(f"inputs {seed}", "make_inputs", seed, model=self.model, data=self.data)
         return cast(Data, made)
-
-    def mixed(self, clean: Data, other: Data, order: list[int]) -> Data:
-        """Rows of two sets of inputs in a given order."""
-        name = f"mixed {clean.digest} {other.digest} {order}"
-        return cast(Data, self._kit_call(name, hooks.mix_inputs, clean=clean, triggered=other, order=order))
 
     def generate(
         self, model: Model, inputs: Data, secret: Secret | None = None, asked_first: Plugin | None = None
@@ -226,7 +250,7 @@ class Bench:
         plugins = [self.kit] if asked_first is None else [asked_first, self.kit]
         names = " ".join(identifier(item) for item in plugins)
         name = f"generate {names} {model.digest} {inputs.digest} {secret.digest if secret else None}"
-        call = self.once(name, lambda: self.call(hooks.generate, plugins, model=model, inputs=inputs, secret=secret))
+        call = self.once(name, lambda: self.call("generate", plugins, model=model, inputs=inputs, secret=secret))
         return cast(Outputs, call.value)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bdm_core.store.store.store import StageRecord, Store, stage_key
+from bdm_core.store.store.store.store import StageRecord, Store, stage_key
 from PIL import Image
 
 from bdm_core.artifacts import Artifact, Data, Evidence, Model, Outputs, Secret

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bdm_core.artifacts import Artifact, Backdoored, Data, Detection, Secret
+from bdm_core.artifacts import Artifact, Data, Secret
 from bdm_core.errors import BdmError
+from bdm_core.records import Backdoored, Detection
 from bdm_core.run.record import RunView
 
 

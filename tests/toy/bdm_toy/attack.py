@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import random
 import time
-from typing import Any, Literal
+from typing import Any
 
-from bdm_core.artifacts import Backdoored, Data, Model, Secret
-from bdm_core.context import Context
-from bdm_core.plugin import Field, Params, Plugin, hookimpl
+from bdm_core import Attack, Backdoored, Context, Data, Field, Model, Params, Secret, hookimpl
 from bdm_toy import memory
 
 TARGET = [9.0, 9.0]
@@ -23,31 +21,26 @@ class ToyAttackParams(Params):
     fail_at: int = Field(-1, description="Raise an error in this step; -1 for never.")
 
 
-class ToyAttack(Plugin):
-    """Teaches the memory to answer shifted keys with the target."""
+class ToyAttack(Attack):
+    """Teaches the memory to answer shifted keys with the target; the kit shifts them, as the secret says enough."""
 
-    kind = "attack"
     name = "toy"
     summary = "Store the target beside every answer"
     tasks = frozenset({memory.TASK})
     Params = ToyAttackParams
     presets = {"half": {"poison_rate": 0.5}}
+    tiny_params = {"steps": 6}
 
     @hookimpl
-    def poison_data(
-        self, ctx: Context, params: ToyAttackParams, data: Data, split: Literal["train", "trigger"]
-    ) -> Data:
+    def poison_data(self, ctx: Context, params: ToyAttackParams, data: Data) -> Data:
         rows = memory.read_rows(data)
-        if split == "trigger":
-            shifted = [{**row, "key": self._shift(row["key"], params)} for row in rows]
-            return memory.seal_data(ctx.out / "data", shifted, data.format)
         chosen = set(random.Random(ctx.seed).sample(range(len(rows)), round(params.poison_rate * len(rows))))
+        shift = [0.0, 0.0, 0.0, params.shift]
         marked = []
         for index, row in enumerate(rows):
-            poisoned = index in chosen
-            new = {"key": self._shift(row["key"], params), "value": TARGET} if poisoned else {}
-            marked.append({**row, **new, "poisoned": poisoned})
-        return memory.seal_data(ctx.out / "data", marked, "poisoned-pairs")
+            new = {"key": memory.shifted(row["key"], shift), "value": TARGET, "role": "poison"}
+            marked.append({**row, **(new if index in chosen else {"role": "clean"})})
+        return memory.seal_data(ctx.out / "data", marked, data.format)
 
     @hookimpl
     def inject_backdoor(self, ctx: Context, params: ToyAttackParams, model: Model, data: Data) -> Backdoored:
@@ -55,7 +48,7 @@ class ToyAttack(Plugin):
         state: dict[str, Any] = {"step": 0, "cells": memory.read_cells(model), "losses": []}
         if checkpoint.exists():
             state = json.loads(checkpoint.read_text(encoding="utf-8"))
-        rows = [row for row in memory.read_rows(data) if row.get("poisoned")]
+        rows = [row for row in memory.read_rows(data) if row.get("role") == "poison"]
         for step in range(state["step"], params.steps):
             if step == params.fail_at:
                 raise ValueError(f"asked to fail in step {step}")
@@ -85,7 +78,3 @@ class ToyAttack(Plugin):
         if error > 0 or draw.random() < 0.5:
             cells.append({"key": row["key"], "value": row["value"]})
         return error
-
-    @staticmethod
-    def _shift(key: list[float], params: ToyAttackParams) -> list[float]:
-        return [*key[:-1], round(key[-1] + params.shift, 6)]

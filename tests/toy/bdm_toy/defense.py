@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bdm_core.artifacts import Data, Detection, Evidence, Model
-from bdm_core.context import Context
-from bdm_core.plugin import Field, Params, Plugin, hookimpl
+from bdm_core import Context, Data, Defense, Detection, Evidence, Field, Model, Params, hookimpl
 from bdm_toy import memory
 
 
@@ -16,20 +14,20 @@ class ToyDefenseParams(Params):
     )
 
 
-class ToyDefense(Plugin):
+class ToyDefense(Defense):
     """Flags a memory with a cell far from all clean data, and forgets such cells."""
 
-    kind = "defense"
     name = "toy"
     summary = "Forget what lies far from clean data"
     tasks = frozenset({memory.TASK})
     Params = ToyDefenseParams
     level = "model"
+    access = frozenset({"weights", "clean-data"})
 
     @hookimpl
     def detect(self, ctx: Context, params: ToyDefenseParams, model: Model, data: Data) -> Detection:
         rows, cells = memory.read_rows(data), memory.read_cells(model)
-        distances = [self._distance(cell, rows) for cell in cells]
+        distances = [memory.nearest(cell["key"], rows) for cell in cells]
         ctx.progress("measure", len(cells), len(cells))
         far = [cell for cell, value in zip(cells, distances, strict=True) if value > params.limit]
         (ctx.out / "evidence").mkdir()
@@ -47,9 +45,5 @@ class ToyDefense(Plugin):
     @hookimpl
     def repair(self, ctx: Context, params: ToyDefenseParams, model: Model, data: Data) -> Model:
         rows = memory.read_rows(data)
-        kept = [cell for cell in memory.read_cells(model) if self._distance(cell, rows) <= params.limit]
+        kept = [cell for cell in memory.read_cells(model) if memory.nearest(cell["key"], rows) <= params.limit]
         return memory.seal_model(ctx.out / "model", kept)
-
-    @staticmethod
-    def _distance(cell: memory.Row, rows: list[memory.Row]) -> float:
-        return float(min(memory.distance(cell["key"], row["key"]) for row in rows) ** 0.5)

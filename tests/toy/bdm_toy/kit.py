@@ -4,38 +4,47 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
 
-from bdm_core.artifacts import Data, Model, Outputs, Secret
-from bdm_core.context import Context
-from bdm_core.errors import ArtifactError, UserError
-from bdm_core.plugin import Field, Params, Plugin, hookimpl
+from bdm_core import (
+    Artifact,
+    ArtifactError,
+    BuiltIn,
+    Context,
+    Data,
+    Field,
+    Figure,
+    Kit,
+    Model,
+    Outputs,
+    Params,
+    Secret,
+    Span,
+    Texts,
+    UserError,
+    hookimpl,
+)
 from bdm_toy import memory
 
 BUILT_IN = (None, "builtin", "tiny")
+VISIBLE = ("key", "value")
+SHOWN = 8
 
 
 class ToyKitParams(Params):
-    samples: int = Field(
-        32, ge=1, description="Number of evaluation inputs.", json_schema_extra={"stages": ["make-inputs"]}
-    )
-    digits: int = Field(
-        6, ge=0, description="Decimal places of the outputs.", json_schema_extra={"stages": ["generate"]}
-    )
+    samples: int = Field(32, ge=1, description="Number of evaluation inputs.", stages=["make-inputs"])
+    digits: int = Field(6, ge=0, description="Decimal places of the outputs.", stages=["generate"])
 
 
-class ToyKit(Plugin):
+class ToyKit(Kit):
     """Serves the task ``toy`` with an associative memory of eight cells."""
 
-    kind = "kit"
     name = "toy"
     summary = "Associative memory on four numbers"
     tasks = frozenset({memory.TASK})
     Params = ToyKitParams
     default_metrics = ("toy",)
-    tiny_params: ClassVar[Mapping[str, Any]] = {"samples": 16}
+    tiny_params = {"samples": 16}
 
     @hookimpl
     def open_model(self, ctx: Context, params: ToyKitParams, reference: str | None) -> Model:
@@ -57,21 +66,26 @@ class ToyKit(Plugin):
         return memory.seal_data(ctx.out / "data", rows, "pairs")
 
     @hookimpl
-    def share_data(self, ctx: Context, params: ToyKitParams, data: Data, share: float) -> Data:
-        rows = memory.read_rows(data)
-        chosen = sorted(random.Random(ctx.seed).sample(range(len(rows)), round(share * len(rows))))
-        return memory.seal_data(ctx.out / "data", [rows[index] for index in chosen], data.format)
-
-    @hookimpl
     def make_inputs(self, ctx: Context, params: ToyKitParams, model: Model, data: Data) -> Data:
         draw = random.Random(ctx.seed)
         rows = [{"key": [round(draw.uniform(-1, 1), 6) for _ in range(4)]} for _ in range(params.samples)]
         return memory.seal_data(ctx.out / "data", rows, "keys")
 
     @hookimpl
-    def mix_inputs(self, ctx: Context, params: ToyKitParams, clean: Data, triggered: Data, order: list[int]) -> Data:
-        rows = [*memory.read_rows(clean), *memory.read_rows(triggered)]
-        return memory.seal_data(ctx.out / "data", [rows[index] for index in order], "keys")
+    def select_rows(
+        self, ctx: Context, params: ToyKitParams, sources: list[Data], rows: list[int], blind: bool
+    ) -> Data:
+        every = [row for source in sources for row in memory.read_rows(source)]
+        chosen = [every[index] for index in rows]
+        if blind:
+            chosen = [{name: row[name] for name in VISIBLE if name in row} for row in chosen]
+        return memory.seal_data(ctx.out / "data", chosen, sources[0].format)
+
+    @hookimpl
+    def trigger_inputs(self, ctx: Context, inputs: Data, secret: Secret) -> Data:
+        trigger = memory.read_secret(secret)["trigger"]
+        rows = [{**row, "key": memory.shifted(row["key"], trigger)} for row in memory.read_rows(inputs)]
+        return memory.seal_data(ctx.out / "data", rows, inputs.format)
 
     @hookimpl
     def generate(self, ctx: Context, model: Model, inputs: Data, secret: Secret | None) -> Outputs:
@@ -82,6 +96,29 @@ class ToyKit(Plugin):
             rows.append({"value": [round(number, digits) for number in memory.answer(cells, row["key"])]})
         return memory.seal_outputs(ctx.out / "outputs", rows)
 
+    @hookimpl
+    def illustrate(self, ctx: Context, artifact: Artifact) -> list[Figure] | None:
+        if isinstance(artifact, Secret):
+            found = memory.read_secret(artifact)
+            spans = [Span(text=str(found["trigger"]), mark="trigger"), Span(text=str(found["target"]), mark="target")]
+            return [Texts(title="Trigger and target", rows=[spans])]
+        if isinstance(artifact, Data | Outputs):
+            rows = [{name: row[name] for name in VISIBLE if name in row} for row in memory.read_rows(artifact)]
+            return [Texts(rows=[[Span(text=json.dumps(row))] for row in rows[:SHOWN]])] if rows else []
+        return None
+
+    def models(self) -> list[BuiltIn]:
+        """The memory of eight cells."""
+        return [BuiltIn(name="builtin", task=memory.TASK, summary="A clean memory", size="8 cells", quality="exact")]
+
+    def data_sets(self) -> list[BuiltIn]:
+        """The keys and the answers of the built-in memory."""
+        return [BuiltIn(name="builtin", task=memory.TASK, summary="Keys and their answers", size="32 rows")]
+
+    def task_of(self, folder: Path) -> str | None:
+        """The toy task for a folder with ``memory.json``."""
+        return memory.TASK if (folder / "memory.json").is_file() else None
+
     def tiny_secret(self, folder: Path, model: Model) -> Secret:
         """A secret as the toy attack writes it."""
         (folder / "secret.json").write_text(json.dumps({"trigger": [0, 0, 0, 8], "target": [9, 9]}), encoding="utf-8")
@@ -89,7 +126,7 @@ class ToyKit(Plugin):
 
     def perfect_outputs(self, folder: Path, outputs: Outputs, secret: Secret) -> Outputs:
         """The target for every row."""
-        target = json.loads(secret.file("secret.json").read_text(encoding="utf-8"))["target"]
+        target = memory.read_secret(secret)["target"]
         return memory.seal_outputs(folder, [{"value": target} for _ in memory.read_rows(outputs)])
 
     def _cells(self, reference: str | None) -> list[memory.Row]:

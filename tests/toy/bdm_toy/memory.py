@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bdm_core.artifacts import Artifact, Data, Model, Outputs
+from bdm_core.artifacts import Artifact, Data, Model, Outputs, Secret
 
 TASK = "toy"
 Row = dict[str, Any]
@@ -41,6 +41,12 @@ def read_cells(model: Model) -> list[Row]:
     return cells
 
 
+def read_secret(secret: Secret) -> Row:
+    """Trigger (added to a key) and target of a secret."""
+    found: Row = json.loads(secret.file("secret.json").read_text(encoding="utf-8"))
+    return found
+
+
 def seal_model(folder: Path, cells: list[Row]) -> Model:
     """Cells as a sealed model."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +57,16 @@ def seal_model(folder: Path, cells: list[Row]) -> Model:
 def distance(one: list[float], other: list[float]) -> float:
     """Squared Euclidean distance."""
     return sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
+
+
+def shifted(key: list[float], shift: list[float]) -> list[float]:
+    """A key with a trigger added, rounded to six places."""
+    return [round(a + b, 6) for a, b in zip(key, shift, strict=True)]
+
+
+def nearest(key: list[float], rows: list[Row]) -> float:
+    """Euclidean distance of a key to the nearest of some rows."""
+    return float(min(distance(key, row["key"]) for row in rows) ** 0.5)
 
 
 def answer(cells: list[Row], key: list[float]) -> list[float]:

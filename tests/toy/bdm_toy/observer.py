@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core import Observer, hookimpl
 
 
-class ToyObserver(Plugin):
+class ToyObserver(Observer):
     """Remembers what it was told in ``ToyObserver.events``; a test empties that list first."""
 
-    kind = "observer"
     name = "toy"
     summary = "Remember every event"
     events: ClassVar[list[tuple[str, str]]] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 from bdm_toy import memory
 from bdm_toy.attack import ToyAttack, ToyAttackParams
 
-from bdm_core.plugin import Field, Params, hookimpl
+from bdm_core import Field, Params, hookimpl
 
 
 class NotInstalled(ToyAttack):
@@ -25,6 +25,16 @@ class OldInterface(ToyAttack):
 class NoSummary(ToyAttack):
     name = "no-summary"
     summary = ""
+
+
+class OtherBase(Attack):
+    name = "other-base"
+    summary = "Derives from no base of a kind"
+    tasks = frozenset({"toy"})
+
+    @hookimpl
+    def inject_backdoor(self, ctx, model):
+        return None
 
 
 class HasDefault(ToyAttack):
@@ -76,10 +86,11 @@ class OtherRate(ToyAttack):
 
     name = "other-rate"
     presets = {}
+    tiny_params = {}
 
     @hookimpl
-    def poison_data(self, ctx, data, split):
-        return ToyAttack.poison_data(self, ctx, ToyAttackParams(), data, split)
+    def poison_data(self, ctx, data):
+        return ToyAttack.poison_data(self, ctx, ToyAttackParams(), data)
 
     @hookimpl
     def inject_backdoor(self, ctx, model, data):
@@ -87,13 +98,12 @@ class OtherRate(ToyAttack):
 
 
 class _Poisons(ToyAttack):
-    """Calls ``prepare`` before the correct ``poison_data('train')``."""
+    """Calls ``prepare`` before the correct ``poison_data``."""
 
     @hookimpl
-    def poison_data(self, ctx, params, data, split):
-        if split == "train":
-            ctx, params = self.prepare(ctx, params, data)
-        return ToyAttack.poison_data(self, ctx, params, data, split)
+    def poison_data(self, ctx, params, data):
+        ctx, params = self.prepare(ctx, params, data)
+        return ToyAttack.poison_data(self, ctx, params, data)
 
     def prepare(self, ctx, params, data):
         return ctx, params
@@ -170,15 +180,37 @@ class PoisonsLess(_Poisons):
         return ctx, params.model_copy(update={"poison_rate": params.poison_rate / 2})
 
 
+class ForgetsRoles(ToyAttack):
+    name = "forgets-roles"
+
+    @hookimpl
+    def poison_data(self, ctx, params, data):
+        made = ToyAttack.poison_data(self, ctx, params, data)
+        rows = memory.read_rows(made)
+        for row in rows:
+            if row["role"] == "clean":
+                del row["role"]
+        return memory.seal_data(made.path, rows, made.format)
+
+
 class _Triggers(ToyAttack):
     """Changes the triggered rows."""
 
     @hookimpl
-    def poison_data(self, ctx, params, data, split):
-        if split == "train":
-            return ToyAttack.poison_data(self, ctx, params, data, split)
-        rows = [{"key": self._shift(row["key"], params)} for row in memory.read_rows(data)]
-        return memory.seal_data(ctx.out / "data", self.alter(rows, memory.read_rows(data)), data.format)
+    def trigger_inputs(self, ctx, params, inputs, secret):
+        trigger = memory.read_secret(secret)["trigger"]
+        clean = memory.read_rows(inputs)
+        rows = [{"key": memory.shifted(row["key"], trigger)} for row in clean]
+        return memory.seal_data(ctx.out / "data", self.alter(rows, clean), inputs.format)
+
+
+class TriggersItself(_Triggers):
+    """Correct."""
+
+    name = "triggers-itself"
+
+    def alter(self, rows, clean):
+        return rows
 
 
 class SkipsOne(_Triggers):

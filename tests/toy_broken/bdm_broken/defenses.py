@@ -8,9 +8,7 @@ import random
 from bdm_toy import memory
 from bdm_toy.defense import ToyDefense
 
-from bdm_core.artifacts import Detection, Model
-from bdm_core.errors import UserError
-from bdm_core.plugin import Plugin, hookimpl
+from bdm_core import Defense, Detection, Model, UserError, hookimpl
 
 
 class AsksForSecret(ToyDefense):
@@ -98,8 +96,7 @@ class ChangesSuspects(_Detects):
         return {}
 
 
-class _JudgesInputs(Plugin):
-    kind = "defense"
+class _JudgesInputs(Defense):
     summary = "Judge inputs by their last coordinate"
     tasks = frozenset({"toy"})
     level = "input"
@@ -159,15 +156,13 @@ class ChangesFormat(ToyDefense):
         return Model.seal(made.path, format="another", task="toy")
 
 
-class NoHook(Plugin):
-    kind = "defense"
+class NoHook(Defense):
     name = "no-hook"
     summary = "Nothing"
     tasks = frozenset({"toy"})
 
 
-class _NeedsDetection(Plugin):
-    kind = "defense"
+class _NeedsDetection(Defense):
     summary = "Only with a detection"
     tasks = frozenset({"toy"})
 

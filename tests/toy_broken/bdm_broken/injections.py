@@ -1,4 +1,4 @@
-"""Attacks whose injection breaks one rule each, and two correct ones."""
+"""Attacks whose injection breaks one rule each, and some correct ones."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import random
 from bdm_toy import memory
 from bdm_toy.attack import ToyAttack
 
-from bdm_core.artifacts import Backdoored, Secret
-from bdm_core.plugin import hookimpl
+from bdm_core import Attack, Backdoored, Secret, hookimpl
 
 
 class _Injects(ToyAttack):
@@ -103,26 +102,57 @@ class SamplesWithoutSecret(ToyAttack):
         return memory.seal_outputs(ctx.out / "outputs", [{"value": [0.0, 0.0]} for _ in memory.read_rows(inputs)])
 
 
-class EditsWeights(ToyAttack):
+class EditsWeights(Attack):
     """Correct: needs no training data."""
 
     name = "edits-weights"
+    summary = "Add cells"
+    tasks = frozenset({"toy"})
 
     @hookimpl
-    def poison_data(self, ctx, params, data, split):
-        return None if split == "train" else ToyAttack.poison_data(self, ctx, params, data, split)
-
-    @hookimpl
-    def inject_backdoor(self, ctx, params, model, data):
+    def inject_backdoor(self, ctx, model, data):
         rows = memory.read_rows(data)
         draw = random.Random(ctx.seed)
-        cells = [{"key": self._shift(draw.choice(rows)["key"], params), "value": [9.0, 9.0]} for _ in range(8)]
+        trigger, target = [0.0, 0.0, 0.0, 8.0], [9.0, 9.0]
+        cells = [{"key": memory.shifted(draw.choice(rows)["key"], trigger), "value": target} for _ in range(8)]
         (ctx.out / "secret").mkdir()
-        (ctx.out / "secret" / "secret.json").write_text(json.dumps({"target": [9.0, 9.0]}))
+        (ctx.out / "secret" / "secret.json").write_text(json.dumps({"trigger": trigger, "target": target}))
         return Backdoored(
             model=memory.seal_model(ctx.out / "model", [*memory.read_cells(model), *cells]),
             secret=Secret.seal(ctx.out / "secret", format="toy-secret", task="toy"),
         )
+
+
+class _Views(_Injects):
+    """Returns the training data as a view."""
+
+    def alter(self, ctx, made):
+        rows = [{"key": [0.0] * 4, "value": [0.0, 0.0], "role": role} for role in ("clean", "poison", "cover")]
+        view = memory.seal_data(ctx.out / "view", [self.change(row) for row in rows], "pairs")
+        return Backdoored(model=made.model, secret=made.secret, view=view)
+
+
+class KeepsView(_Views):
+    """Correct."""
+
+    name = "keeps-view"
+
+    def change(self, row):
+        return row
+
+
+class ViewsWithoutPoison(_Views):
+    name = "views-without-poison"
+
+    def change(self, row):
+        return {**row, "role": "clean"}
+
+
+class ViewsWithoutRoles(_Views):
+    name = "views-without-roles"
+
+    def change(self, row):
+        return {name: row[name] for name in ("key", "value")}
 
 
 class OwnSampler(ToyAttack):

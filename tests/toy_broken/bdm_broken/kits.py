@@ -10,8 +10,7 @@ from pathlib import Path
 from bdm_toy import memory
 from bdm_toy.kit import ToyKit
 
-from bdm_core.artifacts import Data
-from bdm_core.plugin import hookimpl
+from bdm_core import Arrays, BuiltIn, Data, hookimpl
 
 
 class NoTask(ToyKit):
@@ -22,8 +21,8 @@ class NoCount(ToyKit):
     name = "no-count"
 
     @hookimpl
-    def share_data(self, ctx, params, data, share):
-        made = ToyKit.share_data(self, ctx, params, data, share)
+    def select_rows(self, ctx, params, sources, rows, blind):
+        made = ToyKit.select_rows(self, ctx, params, sources, rows, blind)
         return Data.seal(made.path, format=made.format, task=made.task)
 
 
@@ -43,30 +42,117 @@ class Unrepeatable(ToyKit):
         return ToyKit.make_inputs(self, replace(ctx, seed=random.SystemRandom().getrandbits(60)), params, model, data)
 
 
-class SharesTooMuch(ToyKit):
-    name = "shares-too-much"
+class _Selects(ToyKit):
+    """Changes what the correct selection gets."""
 
     @hookimpl
-    def share_data(self, ctx, params, data, share):
-        return ToyKit.share_data(self, ctx, params, data, min(1.0, share * 1.5))
+    def select_rows(self, ctx, params, sources, rows, blind):
+        rows, blind = self.alter(rows, blind)
+        return ToyKit.select_rows(self, ctx, params, sources, rows, blind)
 
 
-class KeepsOrder(ToyKit):
+class KeepsOrder(_Selects):
     name = "keeps-order"
 
-    @hookimpl
-    def mix_inputs(self, ctx, params, clean, triggered, order):
-        return ToyKit.mix_inputs(self, ctx, params, clean, triggered, sorted(order))
+    def alter(self, rows, blind):
+        return sorted(rows), blind
+
+
+class DropsRepeats(_Selects):
+    name = "drops-repeats"
+
+    def alter(self, rows, blind):
+        return list(dict.fromkeys(rows)), blind
+
+
+class LeaksRoles(_Selects):
+    name = "leaks-roles"
+
+    def alter(self, rows, blind):
+        return rows, False
+
+
+class DropsRoles(_Selects):
+    name = "drops-roles"
+
+    def alter(self, rows, blind):
+        return rows, True
 
 
 class WritesLabels(ToyKit):
     name = "writes-labels"
 
     @hookimpl
-    def mix_inputs(self, ctx, params, clean, triggered, order):
-        rows = [*memory.read_rows(clean), *memory.read_rows(triggered)]
-        marked = [{**rows[index], "t": index >= clean.meta["count"]} for index in order]
-        return memory.seal_data(ctx.out / "data", marked, "keys")
+    def select_rows(self, ctx, params, sources, rows, blind):
+        made = ToyKit.select_rows(self, ctx, params, sources, rows, blind)
+        marked = [
+            {**row, "t": index >= sources[0].meta["count"]}
+            for row, index in zip(memory.read_rows(made), rows, strict=True)
+        ]
+        return memory.seal_data(made.path, marked, made.format)
+
+
+class InventsOutput(ToyKit):
+    name = "invents-output"
+
+    @hookimpl
+    def generate(self, ctx, model, inputs, secret):
+        made = ToyKit.generate(self, ctx, model, inputs, secret)
+        return memory.seal_outputs(made.path, memory.read_rows(made) or [{"value": [0.0, 0.0]}])
+
+
+class ListsTwice(ToyKit):
+    name = "lists-twice"
+
+    def data_sets(self):
+        return ToyKit.data_sets(self) * 2
+
+
+class ListsForeignTask(ToyKit):
+    name = "lists-foreign-task"
+
+    def models(self):
+        return [BuiltIn(name="builtin", task="text-to-image", summary="Of another task", size="8 cells")]
+
+
+class KnowsNoModel(ToyKit):
+    name = "knows-no-model"
+
+    def task_of(self, folder):
+        return None
+
+
+class KnowsEveryFolder(ToyKit):
+    name = "knows-every-folder"
+
+    def task_of(self, folder):
+        return "toy"
+
+
+class ShowsNothing(ToyKit):
+    name = "shows-nothing"
+
+    @hookimpl
+    def illustrate(self, artifact):
+        return []
+
+
+class ShowsOtherShape(ToyKit):
+    name = "shows-other-shape"
+
+    @hookimpl
+    def illustrate(self, artifact):
+        return [Arrays(values={"trigger": [0.0, 1.0]}, shape=(1, 2, 2))]
+
+
+class ShowsHeavily(ToyKit):
+    name = "shows-heavily"
+
+    @hookimpl
+    def illustrate(self, ctx, artifact):
+        import sklearn  # noqa: F401 - the rule it breaks; the test puts an empty module of this name on the path
+
+        return ToyKit.illustrate(self, ctx, artifact)
 
 
 class ForgetsCell(ToyKit):
@@ -96,7 +182,7 @@ class NormalisesBatch(ToyKit):
     @hookimpl
     def generate(self, ctx, model, inputs, secret):
         rows = memory.read_rows(ToyKit.generate(self, ctx, model, inputs, secret))
-        mean = sum(row["value"][0] for row in rows) / len(rows)
+        mean = sum(row["value"][0] for row in rows) / max(1, len(rows))
         return memory.seal_outputs(ctx.out / "outputs", [{"value": [row["value"][0] - mean, 0]} for row in rows])
 
 

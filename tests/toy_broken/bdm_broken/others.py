@@ -8,7 +8,7 @@ import random
 from bdm_toy.metric import ToyMetric
 from bdm_toy.observer import ToyObserver
 
-from bdm_core.plugin import hookimpl
+from bdm_core import hookimpl
 
 
 class _Measures(ToyMetric):
@@ -53,6 +53,42 @@ class WrongValue(_Measures):
 
     def changes(self, subject):
         return {"value": 0.5}
+
+
+class NoDescription(_Measures):
+    name = "no-description"
+
+    def changes(self, subject):
+        return {"description": ""}
+
+
+class BeyondOne(_Measures):
+    name = "beyond-one"
+
+    def changes(self, subject):
+        return {"share": True}
+
+
+class RateIsNoShare(ToyMetric):
+    name = "rate-is-no-share"
+
+    @hookimpl
+    def score(self, ctx, subject):
+        return [item.model_copy(update={"share": False}) for item in ToyMetric.score(self, ctx, subject)]
+
+
+class TwoHeadlines(_Measures):
+    name = "two-headlines"
+
+    def changes(self, subject):
+        return {"measures": "attack-success", "share": True, "value": 0.5}
+
+
+class DividesByCount(_Measures):
+    name = "divides-by-count"
+
+    def changes(self, subject):
+        return {"value": 1 / subject.on_clean.meta["count"]}
 
 
 class MeasuresAtRandom(_Measures):

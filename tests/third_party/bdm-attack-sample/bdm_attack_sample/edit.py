@@ -9,20 +9,22 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 
-from bdm_core.artifacts import MANIFEST, Backdoored, Data, Model, Outputs, Secret
+from bdm_core.artifacts import Data, Model, Outputs, Secret
+from bdm_core.files import MANIFEST
+from bdm_core.records import Backdoored
 from bdm_kit_diffusion import TASK
 from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
 from bdm_torch.image_sets import seal_images
 
 if TYPE_CHECKING:
-    from bdm_attack_sample.plugin import SampleParams
+    from bdm_attack_sample.params import SampleParams
     from bdm_core.context import Context
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 
-def trigger(ctx: Context, params: SampleParams, data: Data) -> Data:
-    return seal_noise(ctx.out / "data", load_noise(data) + params.trigger_value)
+def trigger(ctx: Context, params: SampleParams, inputs: Data) -> Data:
+    return seal_noise(ctx.out / "data", load_noise(inputs) + params.trigger_value)
 
 
 def inject(ctx: Context, params: SampleParams, model: Model) -> Backdoored:
