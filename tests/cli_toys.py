@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bdm_core.artifacts import Data, Model, Outputs, Secret
-from bdm_core.plugin import Attack, Defense, Field, Kit, Metric, Params, hookimpl
-from bdm_core.records import Backdoored, Detection, Measurement
+from bdm_core.artifacts import Backdoored, Data, Detection, Measurement, Model, Outputs, Secret
+from bdm_core.plugin import Field, Params, Plugin, hookimpl
 
 TASK = "toy-task"
 
@@ -22,8 +21,8 @@ def text_of(artifact):
     return artifact.file("content.txt").read_text()
 
 
-class Kit(Kit):
-    name = "toytask"
+class Kit(Plugin):
+    kind, name = "kit", "toytask"
     tasks = frozenset({TASK})
     default_metrics = ("toyhit",)
 
@@ -59,8 +58,8 @@ class AttackParams(Params):
     word: str = Field("hat", description="What the toy target is called.")
 
 
-class Attack(Attack):
-    name = "toyword"
+class Attack(Plugin):
+    kind, name = "attack", "toyword"
     summary = "Writes a word into a text file"
     tasks = frozenset({TASK})
     paper = "https://example.org/toy"
@@ -78,8 +77,8 @@ class Attack(Attack):
         return Backdoored(model=backdoored, secret=sealed(Secret, ctx, "secret", params.word))
 
 
-class Defense(Defense):
-    name = "toylook"
+class Defense(Plugin):
+    kind, name = "defense", "toylook"
     summary = "Looks for the word"
     tasks = frozenset({TASK})
 
@@ -93,8 +92,8 @@ class Defense(Defense):
         return sealed(Model, ctx, "model", "repaired")
 
 
-class Metric(Metric):
-    name = "toyhit"
+class Metric(Plugin):
+    kind, name = "metric", "toyhit"
 
     @hookimpl
     def score(self, subject):

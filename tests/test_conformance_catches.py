@@ -209,7 +209,7 @@ def write_site(site: Path, cases: list[Case]) -> None:
 
 def write_tests(path: Path, cases: list[Case]) -> None:
     """One conformance test class for each case, in the order of the cases."""
-    lines = ["from bdm_core import testing", "from bdm_core.artifacts import Detection"]
+    lines = ["from bdm_core import testing", "from bdm_core import Detection"]
     lines += [f"from bdm_broken import {module}" for module in sorted({item.module for item in cases})]
     for number, item in enumerate(cases):
         settings = dict(item.settings)

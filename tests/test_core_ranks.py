@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from bdm_core.store.store.store.store import Store
 from fake_site import FakeSite
 
 from bdm_core.errors import PluginError
 from bdm_core.run import ranks
 from bdm_core.run.ranks import Launch
+from bdm_core.store.store import Store
 
 TOY = Path(__file__).parent / "toy"
 SCRIPT = """
@@ -167,7 +167,7 @@ def test_a_rank_that_did_not_see_rank_0_before_it_was_killed_does_not_wait(
     monkeypatch.setattr(ranks, "GRACE_SECONDS", -1.0)
     script = (
         "import os, signal\nfrom pathlib import Path\n"
-        "from bdm_core.run.ranks import Launch\nfrom bdm_core.store.store.store.store import Store\n"
+        "from bdm_core.run.ranks import Launch\nfrom bdm_core.store.store import Store\n"
         f"store = Store(Path({str(tmp_path)!r}))\nstore.prepare()\n"
         f"os.getppid = lambda: {os.getppid()}\n"
         "Launch(store).__enter__()\nos.kill(os.getpid(), signal.SIGKILL)\n"

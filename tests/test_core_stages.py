@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-from bdm_core.store.store.store import paths
 from fake_site import FakeSite
 
 from bdm_core.errors import BdmError, PluginError, StageError, StoreError, UserError
@@ -15,6 +14,7 @@ from bdm_core.run import inputs as inputs_module
 from bdm_core.run.record import RunView
 from bdm_core.run.runner import run
 from bdm_core.run.specification import RunSpec
+from bdm_core.store.store import paths
 
 CELL = RunSpec(attack="toy", detect="toy", repair="toy", device="cpu", data_share=0.5)
 ATTACK = """

@@ -5,12 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
-from bdm_core.store.store.store import paths
-from bdm_core.store.store.store.store import StageRecord, Store, disk_error, input_digests, stage_key
 
 from bdm_core.artifacts import Evidence, Model, Secret
 from bdm_core.errors import ArtifactError, StoreError
 from bdm_core.records import Backdoored, Detection, Measurement
+from bdm_core.store.store import StageRecord, Store, disk_error, input_digests, paths, stage_key
 
 TASK = "toy"
 

@@ -100,7 +100,7 @@ class Commands(LightGroup):
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            from bdm_core.store.store.store import disk_error
+            from bdm_core.store.store import disk_error
 
             full = disk_error(error)
             say(f"error: {one_line(str(full))}")

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bdm_core.store.store.store.store import StageRecord, Store, stage_key
 from PIL import Image
 
 from bdm_core.artifacts import Artifact, Data, Evidence, Model, Outputs, Secret
 from bdm_core.records import Backdoored, Detection, Measurement
 from bdm_core.run.record import RunFolder, RunView
+from bdm_core.store.store import StageRecord, Store, stage_key
 
 TASK = "shown"
 HERE = Path(__file__).parent

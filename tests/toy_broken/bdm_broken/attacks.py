@@ -10,7 +10,7 @@ from pathlib import Path
 from bdm_toy import memory
 from bdm_toy.attack import ToyAttack, ToyAttackParams
 
-from bdm_core import Field, Params, hookimpl
+from bdm_core import Field, Params, Plugin, hookimpl
 
 
 class NotInstalled(ToyAttack):
@@ -27,7 +27,8 @@ class NoSummary(ToyAttack):
     summary = ""
 
 
-class OtherBase(Attack):
+class OtherBase(Plugin):
+    kind = "attack"
     name = "other-base"
     summary = "Derives from no base of a kind"
     tasks = frozenset({"toy"})

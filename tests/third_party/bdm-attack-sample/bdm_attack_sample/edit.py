@@ -12,9 +12,7 @@ from safetensors.torch import load_file, save_file
 from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.files import MANIFEST
 from bdm_core.records import Backdoored
-from bdm_kit_diffusion import TASK
-from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
-from bdm_torch.image_sets import seal_images
+from bdm_kit_diffusion.data import load_noise, seal_images, seal_noise
 
 if TYPE_CHECKING:
     from bdm_attack_sample.params import SampleParams
@@ -51,4 +49,4 @@ def one_step(ctx: Context, model: Model, inputs: Data) -> Outputs:
     schedule = DDPMScheduler.from_pretrained(model.path / "scheduler", local_files_only=True)
     images = -network(load_noise(inputs), schedule.config.num_train_timesteps - 1).sample
     ctx.figures(sampler="one-step of bdm-attack-sample")
-    return seal_images(ctx.out / "outputs", images, Outputs, task=TASK)
+    return seal_images(ctx.out / "outputs", images, Outputs)
