@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
-from bdm_core.store.store.lease import Lease
+from bdm_core.store.lease import Lease
 
 from bdm_core.store.store import lease as lease_module
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from bdm_core.store.store.lease import Lease
+from bdm_core.store.lease import Lease
 lease = Lease(Path(sys.argv[1]))
 print(lease.acquire(), flush=True)
 time.sleep(60)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from bdm_core.store.store.lease import Lease
+from bdm_core.store.lease import Lease
 from fake_site import FakeSite
 
 from bdm_core.errors import BdmError, StageError, StoreError, UserError

@@ -51,7 +51,7 @@ def with_progress(spec: RunSpec, quiet: bool) -> RunSpec:
 
 def write_report(view: RunView) -> Path:
     """Write ``report.html`` into the run's folder and return its path."""
-    from bdm_core.store.store.paths import REPORT
+    from bdm_core.store.paths import REPORT
 
     from bdm_cli.html.page import render
 
