@@ -148,6 +148,22 @@ def by_name(distribution: Distribution) -> str:
     return distribution.name
 
 
+def test_circles_are_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": {"e"}}) == [["a", "b", "c"], ["e"]]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_imports_are_read_with_where_they_stand(tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    lines = ["import a.b", "if TYPE_CHECKING:", "    from c import d", "class K:", "    def f(self):"]
+    file.write_text("\n".join([*lines, "        from e.f import g, h"]))
+    assert imports_of(file) == [
+        Import("a.b"),
+        Import("c", ("d",), typing=True),
+        Import("e.f", ("g", "h"), lazy=True),
+    ]
+
+
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=by_name)
 def test_every_import_is_declared(distribution: Distribution) -> None:
     """An extra counts for imports inside functions and for those of types."""

@@ -91,7 +91,7 @@ def test_run_of_the_command_line(folder: Path, tmp_path: Path) -> None:
         "bdm_cli",
         "run",
         "--attack",
-        "villan",
+        "bdm-attack-villan:villan",
         "--defense",
         "none",
         "--model",
