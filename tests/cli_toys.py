@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bdm_core.artifacts import Backdoored, Data, Detection, Measurement, Model, Outputs, Secret
+from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.plugin import Field, Params, Plugin, hookimpl
+from bdm_core.records import Backdoored, Detection, Measurement
 
 TASK = "toy-task"
 

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from bdm_core.store.lease import Lease
 
+from bdm_core.store.lease import Lease
 from bdm_core.store.store import lease as lease_module
 
 HOLD = """

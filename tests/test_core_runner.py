@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from bdm_core.store.lease import Lease
 from fake_site import FakeSite
 
 from bdm_core.errors import BdmError, StageError, StoreError, UserError
@@ -13,6 +12,7 @@ from bdm_core.run.preparation import prepare
 from bdm_core.run.record import RunView, runs_in
 from bdm_core.run.runner import ROWS, run, scan
 from bdm_core.run.specification import RunSpec
+from bdm_core.store.lease import Lease
 
 CELL = RunSpec(attack="toy", detect="toy", repair="toy", device="cpu", data_share=0.5)
 

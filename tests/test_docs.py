@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from bdm_core.store.paths import EVENTS, LOG, REPORT, RESULTS, RUN_RECORD, STAGES
 
 from bdm_core import artifacts, hookspecs
 from bdm_core.context import Context
+from bdm_core.store.paths import EVENTS, LOG, REPORT, RESULTS, RUN_RECORD, STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

@@ -70,7 +70,7 @@ class PluginConformance:
     @property
     def subject(self) -> Plugin:
         """An instance of the plugin."""
-        return resolve(self.plugin, self.kind)
+        return resolve(self.plugin, self.kind, self.task)
 
     @property
     def chosen_params(self) -> Params:

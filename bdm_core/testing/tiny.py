@@ -84,10 +84,10 @@ def leading_task() -> str:
     return max(ranks, key=lambda task: ranks[task])
 
 
-def resolve(plugin: str | type[Plugin] | Plugin, kind: str) -> Plugin:
-    """An instance of a plugin given by its installed name or by its class."""
+def resolve(plugin: str | type[Plugin] | Plugin, kind: str, task: str | None = None) -> Plugin:
+    """An instance of a plugin given by its installed name (and task, if several tasks have it) or by its class."""
     if isinstance(plugin, str):
-        return find(kind, plugin).load()
+        return find(kind, plugin, task).load()
     return plugin() if isinstance(plugin, type) else plugin
 
 

@@ -51,9 +51,8 @@ def with_progress(spec: RunSpec, quiet: bool) -> RunSpec:
 
 def write_report(view: RunView) -> Path:
     """Write ``report.html`` into the run's folder and return its path."""
-    from bdm_core.store.paths import REPORT
-
     from bdm_cli.html.page import render
+    from bdm_core.store.paths import REPORT
 
     path = view.folder / REPORT
     path.write_text(render(view), encoding="utf-8")
