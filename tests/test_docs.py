@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bdm_core import artifacts, hookspecs
+from bdm_core import artifacts, hookspecs, records
 from bdm_core.context import Context
 from bdm_core.store.paths import EVENTS, LOG, REPORT, RESULTS, RUN_RECORD, STAGES
 
@@ -46,7 +46,7 @@ def test_every_hook_says_what_it_is_for() -> None:
 
 
 def test_defenses_are_offered_no_secret() -> None:
-    for name in ("detect", "repair"):
+    for name in ("detect", "repair", "purify_inputs"):
         assert "secret" not in inspect.signature(HOOKS[name]).parameters
 
 
@@ -55,12 +55,12 @@ def test_context_table_has_every_attribute() -> None:
     documented = set(re.findall(r"^\| `ctx\.([a-z_]+)", text, re.MULTILINE))
     fields = {field.name for field in dataclasses.fields(Context)}
     methods = {name for name, value in vars(Context).items() if inspect.isfunction(value) and not name.startswith("_")}
-    assert documented == (fields | methods) - {"on_progress", "on_figures"}
+    assert documented == (fields | methods) - {"on_progress", "on_figures", "on_query"}
 
 
 def test_records_are_documented_with_their_fields() -> None:
     text = (DOCS / "artifacts.md").read_text(encoding="utf-8")
-    for cls in (artifacts.Backdoored, artifacts.Subject, artifacts.Measurement):
+    for cls in (records.Backdoored, records.Purified, records.Subject, records.Measurement):
         listed = re.search(rf"`{cls.__name__}\(([^)]*)\)`", text.replace("\n", " "))
         assert listed is not None
         assert set(listed.group(1).split(", ")) == set(cls.model_fields)
