@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bdm_core.store import lease as lease_module
 from bdm_core.store.lease import Lease
-from bdm_core.store.store import lease as lease_module
 
 HOLD = """
 import sys, time
@@ -63,6 +63,24 @@ def test_a_lease_of_another_host_is_taken_over_only_when_its_heartbeat_stopped(
     mine = Lease(path)
     assert mine.acquire() is taken
     mine.release()
+
+
+def test_a_lease_from_the_future_is_as_old_as_it_was_seen_unchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "STALE_SECONDS", 0.2)
+    path = tmp_path / "lease"
+    _write(path, 1, "another machine")
+    os.utime(path, (time.time() + 1e7,) * 2)
+    assert not Lease(path).acquire()
+    time.sleep(0.1)
+    os.utime(path, (time.time() + 2e7,) * 2)  # a heartbeat
+    time.sleep(0.15)
+    assert not Lease(path).acquire()
+    time.sleep(0.25)
+    with Lease(path) as mine:
+        assert mine.acquire()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_half_written_lease_is_taken_over_after_a_heartbeat(tmp_path: Path) -> None:

@@ -58,6 +58,14 @@ def test_values_are_hidden_by_name_at_any_depth() -> None:
     }
 
 
+def test_addresses_lose_their_credentials_wherever_they_stand() -> None:
+    given = {"model": "https://user:SESAME@host/x", "data": ["./hf_SESAMEABCDEFGHIJKLMNOP/m"]}
+    given |= {"more": {"x": "https://h/x?a=1&token=SESAME#y"}}
+    told = str(without_credentials(given))
+    assert "SESAME" not in told and "a=1" in told and "host/x" in told
+    assert without_credentials("say token=word to the model") == "say token=word to the model"
+
+
 def test_a_credential_on_the_command_line_is_refused_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"metric:judge\.api_key_env=VARIABLE") as caught:
         load_specification(None, {}, ["metric:judge.api_key=abc"])

@@ -164,6 +164,30 @@ def test_an_error_of_a_plugin_names_it(tmp_path: Path, fake_site: FakeSite, code
     assert caught.value.exit_code == 1 and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("code", ["__import__('sys').exit(0)", "__import__('os')._exit(0)", "exit()"])
+def test_a_plugin_that_exits_has_failed(tmp_path: Path, fake_site: FakeSite, code: str) -> None:
+    with pytest.raises(StageError, match="attack:odd failed while making 'backdoored model': SystemExit"):
+        run(_attack(fake_site, code), tmp_path, name="mine")
+    assert RunView(tmp_path / "mine").record["status"] == "failed"
+
+
+def test_processes_that_a_plugin_forks_end_as_usual(tmp_path: Path, fake_site: FakeSite) -> None:
+    code = """pid = __import__('os').fork()
+            if pid == 0:
+                __import__('os')._exit(7)
+            assert __import__('os').waitstatus_to_exitcode(__import__('os').waitpid(pid, 0)[1]) == 7"""
+    assert run(_attack(fake_site, code), tmp_path).record["status"] == "complete"
+
+
+def test_a_plugin_that_changes_the_folder_changes_it_for_itself(
+    tmp_path: Path, fake_site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    view = run(_attack(fake_site, "__import__('os').chdir('/')"), Path("out"), name="mine")
+    assert Path.cwd() == tmp_path and view.record["status"] == "complete"
+    assert not (tmp_path / "out" / "mine" / ".lease").exists()
+
+
 def test_a_disk_that_a_plugin_finds_full_is_no_fault_of_the_plugin(tmp_path: Path, fake_site: FakeSite) -> None:
     with pytest.raises(StoreError, match="the disk is full"):
         run(_attack(fake_site, "raise OSError(errno.ENOSPC, 'full')"), tmp_path)

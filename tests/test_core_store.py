@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from bdm_core.artifacts import Evidence, Model, Secret
 from bdm_core.errors import ArtifactError, StoreError
 from bdm_core.records import Backdoored, Detection, Measurement
-from bdm_core.store.store import StageRecord, Store, disk_error, input_digests, paths, stage_key
+from bdm_core.store.stage_record import StageRecord, input_digests, stage_key
+from bdm_core.store.store import Store, disk_error, paths
 
 TASK = "toy"
 
@@ -31,8 +33,7 @@ def _publish(store: Store, stage: str, value: object, out: Path, known: dict[str
     key = stage_key({"stage": stage})
     result = store.encode(value, out=out, stage=stage, key=key, known=known or {})
     record = StageRecord(stage=stage, key=key, payload={"stage": stage}, result=result, seconds=1.0)
-    store.publish(record, out)
-    return record
+    return store.publish(record, out)
 
 
 def test_a_backdoored_model_comes_back_and_its_secret_lies_in_another_branch(store: Store) -> None:
@@ -95,6 +96,31 @@ def test_damage_after_publishing_is_noticed(store: Store) -> None:
         store.read("open-model", record.key)
 
 
+def test_a_number_that_was_changed_in_a_record_is_noticed(store: Store) -> None:
+    out = store.work_folder("l") / "out"
+    out.mkdir(parents=True)
+    record = _publish(store, "score", [Measurement(metric="mse", value=0.5)], out)
+    path = store.folder("score", record.key) / "stage.json"
+    path.write_text(path.read_text().replace("0.5", "0.1"))
+    with pytest.raises(ArtifactError, match="is damaged: delete the folder"):
+        store.read("score", record.key)
+
+
+@pytest.mark.parametrize("lost", ["model", "secret"])
+def test_an_artifact_that_is_gone_is_made_again(store: Store, lost: str) -> None:
+    def made(name: str) -> tuple[Backdoored, Path]:
+        out = store.work_folder(name) / "out"
+        model, secret = _sealed(Model, out / "model", "m"), _sealed(Secret, out / "secret", "s")
+        return Backdoored(model=model, secret=secret), out
+
+    record = _publish(store, "inject-backdoor", *made("a"))
+    shutil.rmtree(getattr(store.decode(record.result), lost).path)
+    assert store.read("inject-backdoor", record.key) is None
+    again = _publish(store, "inject-backdoor", *made("b"))
+    assert store.read("inject-backdoor", record.key) == again
+    assert Store(store.root.parent).decode(again.result).secret.digest == made("c")[0].secret.digest
+
+
 def test_a_stage_killed_between_its_two_moves_can_be_published_again(store: Store) -> None:
     key = stage_key({"stage": "inject-backdoor"})
     out = store.work_folder("k") / "out"
@@ -122,7 +148,7 @@ def test_a_record_that_leads_out_of_the_store_is_refused(store: Store, tmp_path:
     model = _sealed(Model, tmp_path / "elsewhere" / "model", "m")
     result = {"$artifact": "Model", "at": place, "digest": model.digest}
     record = StageRecord(stage="open-model", key="k", payload={}, result=result, seconds=1.0)
-    with pytest.raises(ArtifactError, match="is damaged: delete its folder"):
+    with pytest.raises(ArtifactError, match="is damaged: delete the folder"):
         store.result(record)
 
 
@@ -139,12 +165,11 @@ def test_a_record_that_leads_out_of_the_store_is_refused(store: Store, tmp_path:
 def test_a_record_of_valid_json_that_makes_no_sense_is_one_line(store: Store, result: object) -> None:
     folder = store.folder("detect", "k")
     folder.mkdir(parents=True)
-    record = {"stage": "detect", "key": "k", "payload": {}, "result": result, "seconds": 1.0}
+    sealed = StageRecord(stage="detect", key="k", payload={}, result=result, seconds=1.0).sealed()
+    record = sealed.model_dump(mode="json")
     (folder / "stage.json").write_text(json.dumps(record))
-    read = store.read("detect", "k")
-    assert read is not None
     with pytest.raises(ArtifactError, match=r"stage\.json is damaged") as caught:
-        store.result(read)
+        store.result(store.read("detect", "k") or sealed)
     assert "\n" not in str(caught.value)
     for text in ("[]", "3", json.dumps({**record, "key": "other"}), json.dumps({"stage": "detect"})):
         (folder / "stage.json").write_text(text)

@@ -39,13 +39,24 @@ def redact(text: str) -> str:
     def option(match: re.Match[str]) -> str:
         return f"{match.group(1)}{match.group(2)}{HIDDEN}" if names_credential(match.group(1)) else match.group(0)
 
-    text = _OPTION.sub(option, _PAIR.sub(pair, _QUOTED_PAIR.sub(quoted, text)))
+    return redact_addresses(_OPTION.sub(option, _PAIR.sub(pair, _QUOTED_PAIR.sub(quoted, text))))
+
+
+def redact_addresses(text: str) -> str:
+    """Hide credentials that tell themselves: tokens of known form, and names, passwords and keys in addresses."""
+
+    def query(match: re.Match[str]) -> str:
+        return f"{match[1]}{HIDDEN}" if names_credential(match[1].rstrip("=")) else match[0]
+
     text = re.sub(r"\b(hf|sk)[-_][A-Za-z0-9_-]{16,}", HIDDEN, text)
-    return re.sub(r"://[^/\s:@]+:[^/\s@]+@", f"://{HIDDEN}@", text)
+    text = re.sub(r"://[^/\s@]*@", f"://{HIDDEN}@", text)
+    return re.sub(r"([?&][\w.-]+=)([^&#\s]+)", query, text) if "://" in text else text
 
 
 def without_credentials(value: Any) -> Any:
-    """A copy of JSON-like data in which every non-empty text under a credential's name is hidden."""
+    """A copy of JSON-like data without credentials: texts under a credential's name, and those that tell themselves."""
+    if isinstance(value, str):
+        return redact_addresses(value)
     if isinstance(value, dict):
         return {
             key: HIDDEN if isinstance(item, str) and item and names_credential(str(key)) else without_credentials(item)

@@ -16,9 +16,11 @@ from bdm_core.context import Context
 from bdm_core.discovery.candidates import scoped
 from bdm_core.errors import BdmError, StageError
 from bdm_core.hooks import call, takes
+from bdm_core.machine.foreign import foreign_code
 from bdm_core.run.preparation import Loaded
 from bdm_core.run.ranks import lone_hook
-from bdm_core.store.store import StageRecord, disk_error, stage_key
+from bdm_core.store.stage_record import StageRecord, stage_key
+from bdm_core.store.store import disk_error
 
 DISTRIBUTED = frozenset({"inject_backdoor", "repair"})
 """Hooks that every process of an ``accelerate launch`` enters, if the plugin is ``distributed``."""
@@ -79,7 +81,7 @@ class Job:
         if takes(self.hook, "params"):
             inputs = {"params": plugin.params.for_stage(self.stage), **inputs}
         try:
-            with lone_hook(plugin.id, self.stage, not self.together):
+            with lone_hook(plugin.id, self.stage, not self.together), foreign_code():
                 value = call(manager, self.hook, ctx=ctx, **inputs)
                 return value if self.finish is None else self.finish(value, ctx)
         except BdmError:

@@ -10,7 +10,7 @@ from bdm_core.discovery.origin import source_digest
 from bdm_core.files import parameters_by_content
 from bdm_core.machine.environment import versions
 from bdm_core.machine.redaction import without_credentials
-from bdm_core.store.store import input_digests
+from bdm_core.store.stage_record import input_digests
 
 if TYPE_CHECKING:
     from bdm_core.run.preparation import Loaded
@@ -33,7 +33,7 @@ def stage_payload(stage: str, plugins: list[Loaded], inputs: dict[str, Any], **f
         "plugins": {key: item.origin for key, item in parts.items()},
         "libraries": {name: digest for item in parts.values() for name, digest in item.libraries.items()},
         "params": {key: _params(item, stage) for key, item in parts.items()},
-        "inputs": {name: input_digests(value) for name, value in inputs.items()},
+        "inputs": without_credentials({name: input_digests(value) for name, value in inputs.items()}),
         "versions": versions({name for item in parts.values() for name in item.foreign}),
         **facts,
     }

@@ -31,7 +31,7 @@ class Observers:
         for name, manager in self._managers:
             try:
                 call(manager, hook, **arguments)
-            except Exception as error:  # whatever it is: watching must not change what is watched
+            except (Exception, SystemExit) as error:  # whatever it is: watching must not change what is watched
                 if name not in self._failed:
                     self._failed.add(name)
                     reason = " ".join(f"{type(error).__name__}: {error}".split())

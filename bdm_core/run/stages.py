@@ -23,7 +23,11 @@ from bdm_core.run.preparation import Loaded
 from bdm_core.run.ranks import POLL_SECONDS, Launch
 from bdm_core.run.specification import stage_seed
 from bdm_core.store.lease import Lease
-from bdm_core.store.store import StageRecord, Store, report_disk_errors
+from bdm_core.store.stage_record import StageRecord
+from bdm_core.store.store import Store, report_disk_errors
+
+WAIT_SECONDS = 5.0
+"""After so long a run says whom it waits for."""
 
 
 @dataclass
@@ -50,6 +54,7 @@ class StageRunner:
 
     def __post_init__(self) -> None:
         self.launch = Launch(self.store)
+        self._waited: set[str] = set()
         self._observers = Observers(self.observers if self.rank == 0 else [], self.log)
 
     @property
@@ -120,10 +125,11 @@ class StageRunner:
 
     def _lead(self, job: Job) -> Finished:
         """Compute the stage, or wait for the process that does."""
+        began = time.monotonic()
         while True:
             with self.store.lease(job.key) as lease:
                 if not lease.acquire():
-                    self.log.debug("waiting for another process to finish %s", job.label)
+                    self._say_who(job, lease.holder() or {}, time.monotonic() - began)
                     time.sleep(POLL_SECONDS)
                     finished = None
                 else:  # it may have been published between the look-up and the lease
@@ -131,6 +137,13 @@ class StageRunner:
             finished = finished or self._from_store(job)
             if finished is not None:
                 return finished
+
+    def _say_who(self, job: Job, holder: dict[str, Any], waited: float) -> None:
+        """Say once whom this process waits for."""
+        if waited > WAIT_SECONDS and job.key not in self._waited:
+            self._waited.add(job.key)
+            who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
+            self.log.warning("%s: waiting for %s to finish it", job.label, who, extra=NOT_THE_STAGES)
 
     def _compute_leased(self, job: Job, lease: Lease) -> Finished | None:
         """Compute and publish. None if another process took the lease over meanwhile: then its result counts."""

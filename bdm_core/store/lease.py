@@ -16,6 +16,8 @@ from typing import Any, Self
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
 """A lease of another machine counts as abandoned when its file was not touched for this long."""
+_SEEN: dict[Path, tuple[int, float]] = {}
+"""Leases this process looked at: time of the last heartbeat, and since when (on its own clock) it has been that one."""
 
 
 @functools.cache
@@ -100,7 +102,7 @@ class Lease:
     def abandoned(self) -> bool:
         """Whether there is no lease, or its holder is gone."""
         try:
-            return _gone(self.path.read_text(encoding="utf-8"), time.time() - self.path.stat().st_mtime)
+            return _gone(self.path.read_text(encoding="utf-8"), self._age())
         except FileNotFoundError:
             return True
 
@@ -126,11 +128,35 @@ class Lease:
             with contextlib.suppress(OSError):
                 os.utime(self.path)
 
+    def _age(self) -> float:
+        """Seconds since the last heartbeat, whatever the clocks of other machines say.
+
+        The time of a heartbeat is the file system's. A lease that looks young, also one from the future, is as old as
+        this process has seen it unchanged. Raises FileNotFoundError if there is no lease.
+        """
+        status = self.path.stat()
+        beat, since = _SEEN.get(self.path, (-1, 0.0))
+        if beat != status.st_mtime_ns:
+            since = time.monotonic()
+            _SEEN[self.path] = (status.st_mtime_ns, since)
+        return max(self._clock() - status.st_mtime, time.monotonic() - since)
+
+    def _clock(self) -> float:
+        """The time on the file system that holds the lease."""
+        probe = self.path.with_name(f".clock.{os.getpid()}.{os.urandom(4).hex()}")
+        try:
+            probe.touch()
+            return probe.stat().st_mtime
+        except OSError:
+            return time.time()
+        finally:
+            probe.unlink(missing_ok=True)
+
     def _clear_abandoned(self) -> bool:
         """Remove the lease of a process that is gone; True if the path may be free now."""
         try:
             text = self.path.read_text(encoding="utf-8")
-            if not _gone(text, time.time() - self.path.stat().st_mtime):
+            if not _gone(text, self._age()):
                 return False
         except FileNotFoundError:
             return True

@@ -13,60 +13,24 @@ import contextlib
 import errno
 import functools
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
-
-from pydantic import BaseModel, ConfigDict, JsonValue
+from typing import Any, ParamSpec, TypeVar
 
 from bdm_core.artifacts import Artifact, Data, Evidence, Model, Outputs, Record, Secret
 from bdm_core.errors import ArtifactError, BdmError, StoreError
-from bdm_core.files import canonical_json, check_relative
+from bdm_core.files import check_relative
 from bdm_core.records import Backdoored, Detection, Measurement, Purified
 from bdm_core.store import paths
 from bdm_core.store.lease import Lease
-
-FORMAT_SALT: Final = 1
-"""Raise it when the meaning of stored stages changes: old ones are then not found any more."""
+from bdm_core.store.stage_record import StageRecord
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _ARTIFACTS: dict[str, type[Artifact]] = {cls.__name__: cls for cls in (Data, Model, Secret, Outputs, Evidence)}
 _RECORDS: dict[str, type[Record]] = {cls.__name__: cls for cls in (Backdoored, Detection, Measurement, Purified)}
-
-
-class StageRecord(BaseModel):
-    """``stage.json``: what was computed, from what, at what cost.
-
-    Attributes:
-        stage: the stage's name.
-        key: SHA-256 of ``payload``, see :func:`stage_key`.
-        payload: everything that decides the result: plugins with origin, parameters, input digests, seed, versions.
-        result: the hook's return value with artifacts as references into the store.
-        seconds: wall time.
-        peak_memory_bytes: highest resident memory of the process during the stage.
-        figures: what the plugin kept beside its artifacts, e.g. loss curves.
-        warnings: what the plugin warned of; repeated when the stage comes from the store.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    stage: str
-    key: str
-    payload: dict[str, JsonValue]
-    result: JsonValue
-    seconds: float
-    peak_memory_bytes: int | None = None
-    figures: dict[str, JsonValue] = {}
-    warnings: list[str] = []
-
-
-def stage_key(payload: dict[str, Any]) -> str:
-    """The key of a stage: SHA-256 of its payload as canonical JSON, 64 hexadecimal digits."""
-    return hashlib.sha256(canonical_json({"salt": FORMAT_SALT, **payload}).encode()).hexdigest()
 
 
 def report_disk_errors(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -117,17 +81,22 @@ class Store:
 
     @report_disk_errors
     def read(self, stage: str, key: str) -> StageRecord | None:
-        """The record of a finished stage, or None. Raises ArtifactError if the record is damaged."""
-        path = self.folder(stage, key) / paths.STAGE_RECORD
+        """The record of a finished stage; None if there is none, or if the folder of one of its artifacts is gone.
+
+        Raises:
+            ArtifactError: the record is damaged, or was changed since it was written.
+        """
+        folder = self.folder(stage, key)
         try:
-            record = StageRecord.model_validate_json(path.read_text(encoding="utf-8"))
+            record = StageRecord.model_validate_json((folder / paths.STAGE_RECORD).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except ValueError:
             record = None
-        if record is None or (record.stage, record.key) != (stage, key):
-            raise ArtifactError(f"{path} is damaged: delete its folder and run again")
-        return record
+        if record is None or (record.stage, record.key) != (stage, key) or record.seal != record.sealed().seal:
+            raise ArtifactError(f"{folder / paths.STAGE_RECORD} is damaged: delete the folder {folder} and run again")
+        gone = [place for place in _places(record.result) if not (self.root / str(place)).exists()]
+        return None if gone else record
 
     def result(self, record: StageRecord) -> Any:
         """What the stage returned; like :meth:`decode`, with an error that names the stage's folder."""
@@ -136,8 +105,10 @@ class Store:
         except BdmError:
             raise
         except (LookupError, TypeError, ValueError, AttributeError):
-            path = self.folder(record.stage, record.key) / paths.STAGE_RECORD
-            raise ArtifactError(f"{path} is damaged: delete its folder and run again") from None
+            folder = self.folder(record.stage, record.key)
+            raise ArtifactError(
+                f"{folder / paths.STAGE_RECORD} is damaged: delete the folder {folder} and run again"
+            ) from None
 
     @report_disk_errors
     def publish(self, record: StageRecord, out: Path) -> StageRecord:
@@ -150,7 +121,8 @@ class Store:
         """
         earlier = self.read(record.stage, record.key)
         if earlier is None:
-            earlier = self._publish(record, out)
+            shutil.rmtree(self.folder(record.stage, record.key), ignore_errors=True)  # some of it may be left
+            earlier = self._publish(record.sealed(), out)
         self.discard(record.key)
         return earlier
 
@@ -224,7 +196,7 @@ class Store:
             path = self.root / check_relative(value["at"])
             artifact = _ARTIFACTS[value["$artifact"]].open(path, verify=path not in self._verified)
             if artifact.digest != value["digest"]:
-                raise ArtifactError(f"{path} is not what its stage sealed: delete the stage's folder and run again")
+                raise ArtifactError(f"{path} is not what its stage sealed: delete the folder {path} and run again")
             self._verified.add(path)
             return artifact
         fields = {name: self.decode(item) for name, item in value["fields"].items()}
@@ -282,14 +254,3 @@ def _read_only(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             path.chmod(0o444)
-
-
-def input_digests(value: Any) -> Any:
-    """What of a stage's input goes into its key: artifacts by digest, records field by field."""
-    if isinstance(value, Artifact):
-        return value.digest
-    if isinstance(value, Record):
-        return {name: input_digests(getattr(value, name)) for name in type(value).model_fields}
-    if isinstance(value, list):
-        return [input_digests(item) for item in value]
-    return json.loads(json.dumps(value))

@@ -19,7 +19,7 @@ from bdm_core.errors import PluginError
 from bdm_core.files import canonical_json, list_files
 from bdm_core.plugin import Kit, Params, Plugin, identifier
 from bdm_core.run.specification import build_params
-from bdm_core.store.store import input_digests
+from bdm_core.store.stage_record import input_digests
 from bdm_core.testing import guard
 from bdm_core.testing.contents import count_of
 
