@@ -61,12 +61,12 @@ class Candidate:
     @property
     def distribution(self) -> str:
         """The distribution's name."""
-        return self._headers.get("name", "")
+        return self._headers.get("name", "?")
 
     @property
     def version(self) -> str:
         """The distribution's version."""
-        return self._headers.get("version", "")
+        return self._headers.get("version", "?")
 
     @property
     def summary(self) -> str:
