@@ -33,6 +33,8 @@ SOURCES = sorted(
     if ".venv" not in path.parts
 )
 LONGEST_MODULE = 300
+MOST_PARAMETERS = 7
+MOST_CORE_LINES = 3000
 README_LIMITS = {"## Limits", "## Deviations"}
 """Every README says where its method ends, or where it deviates from the paper."""
 ENTRY_GROUPS = {f"bdm.{kind}s" for kind in TYPE_GROUPS.values()} | {"bdm.tasks"}
@@ -169,6 +171,28 @@ def test_no_module_is_long() -> None:
     assert {name: length for name, length in lengths.items() if length > LONGEST_MODULE} == {}
 
 
+def test_the_core_is_small() -> None:
+    """Lines of code: blank lines, comments and docstrings do not count, because documenting must not cost anything."""
+    core = [path for path in SOURCES if path.is_relative_to(ROOT / "bdm_core") and "testing" not in path.parts]
+    assert sum(map(lines_of_code, core)) < MOST_CORE_LINES
+
+
+def test_no_function_takes_many_parameters() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in SOURCES
+        if "tests" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and parameters_of(node) > MOST_PARAMETERS
+    ]
+    assert found == []
+
+
+def test_formatting_is_nowhere_switched_off() -> None:
+    marks = [path for path in SOURCES if path != Path(__file__) and "# fmt: skip" in path.read_text(encoding="utf-8")]
+    assert marks == []
+
+
 def test_names_say_what_is_inside() -> None:
     assert [path for path in SOURCES if path.stem in {"utils", "helpers", "misc", "common_utils"}] == []
 
@@ -194,6 +218,30 @@ def test_import_reads_weights_only() -> None:
     assert calls
     for call in calls:
         assert {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}["weights_only"] == "True"
+
+
+def parameters_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """The number of a function's parameters without ``self`` and ``cls``."""
+    listed = function.args
+    names = [item.arg for item in (*listed.posonlyargs, *listed.args, *listed.kwonlyargs)]
+    return len([name for name in names if name not in ("self", "cls")])
+
+
+def lines_of_code(path: Path) -> int:
+    """Lines of a module that hold code."""
+    text = path.read_text(encoding="utf-8")
+    words = {
+        line
+        for node in ast.walk(ast.parse(text))
+        for item in getattr(node, "body", [])
+        if isinstance(getattr(node, "body", None), list)
+        if isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) and isinstance(item.value.value, str)
+        for line in range(item.lineno, (item.end_lineno or item.lineno) + 1)
+    }
+    lines = enumerate(text.splitlines(), 1)
+    return sum(
+        bool(line.strip()) and number not in words and not line.strip().startswith("#") for number, line in lines
+    )
 
 
 def calls_in(path: Path) -> list[ast.Call]:
