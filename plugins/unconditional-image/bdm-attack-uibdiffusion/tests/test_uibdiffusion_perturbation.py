@@ -13,7 +13,6 @@ from bdm_attack_uibdiffusion.classifier import clusters, fooled_classifier, trai
 from bdm_attack_uibdiffusion.params import UIBDiffusionParams
 from bdm_attack_uibdiffusion.perturbation import fooling_rate, perturb, universal_perturbation, warp
 from bdm_attack_uibdiffusion.plugin import UIBDiffusion
-from bdm_core import hooks
 from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_kit_diffusion.data.built_in_data import load_digits
@@ -100,11 +99,9 @@ def test_training_secret_and_inputs_have_one_trigger(bench: Bench) -> None:
         UIBDiffusion(),
         {"steps": 2, "batch_size": 8, "poison_rate": 0.25, "generator_steps": 5, "generator_batch_size": 8},
     )
-    inputs = {"data": bench.data, "split": "train", "secret": None}
-    poisoned = bench.call(hooks.poison_data, [UIBDiffusion()], params, **inputs).value
-    made = bench.call(hooks.inject_backdoor, [UIBDiffusion()], params, model=bench.model, data=poisoned).value
-    inputs = {"data": bench.inputs(), "split": "trigger", "secret": made.secret}
-    triggered = bench.call(hooks.poison_data, [UIBDiffusion()], params, **inputs).value
+    poisoned = bench.call("poison_data", [UIBDiffusion()], params, data=bench.data).value
+    made = bench.call("inject_backdoor", [UIBDiffusion()], params, model=bench.model, data=poisoned).value
+    triggered = bench.call("trigger_inputs", [bench.kit], inputs=bench.inputs(), secret=made.secret).value
     trained, secret = open_poisoned(poisoned), open_secret(made.secret)
     assert torch.equal(secret.trigger, trained.trigger)
     assert float(secret.trigger.norm()) == pytest.approx(8, rel=1e-5)

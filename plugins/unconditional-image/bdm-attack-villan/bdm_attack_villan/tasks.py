@@ -52,11 +52,11 @@ def damage(images: Tensor, task: Task, noise: Tensor) -> Tensor:
 def with_trigger(images: Tensor, secret: DiffusionSecret) -> Tensor:
     """Images with the trigger pasted on, in the scale that the attack trained: M g + (1 - M) k x.
 
-    M is 1 where the trigger image exceeds its least value, the background, as in the authors' code; k is vp_scale.
+    M is 1 where the trigger image exceeds its least value, the background, as in the authors' code; k is the scale of
+    the trigger.
     """
     trigger = secret.trigger
-    scale = float(secret.meta.get("vp_scale", 1.0))
-    return torch.where(trigger > trigger.min(), trigger, scale * images)
+    return torch.where(trigger > trigger.min(), trigger, secret.facts.trigger_scale * images)
 
 
 def measure(ctx: Context, params: VillanTasksParams, subject: Subject) -> list[Measurement]:
@@ -68,7 +68,7 @@ def measure(ctx: Context, params: VillanTasksParams, subject: Subject) -> list[M
     opened, secret = load_model(subject.model, ctx.device), open_secret(subject.secret)
     if tuple(secret.trigger.shape) != opened.shape or secret.target.shape != secret.trigger.shape:
         raise UserError("villan-tasks needs a model, a trigger and a target of pixels, all of one shape")
-    solver: Literal["sde", "ode"] = "ode" if secret.meta.get("solver_class") == "ode" else "sde"
+    solver: Literal["sde", "ode"] = "ode" if secret.facts.solver_class == "ode" else "sde"
     name = params.sampler or plain_sampler(opened.scheduler, solver)
     steps = params.steps or default_steps(name, opened.timesteps)
     scheduler = build_scheduler(name, opened.scheduler, corrector_steps=0)

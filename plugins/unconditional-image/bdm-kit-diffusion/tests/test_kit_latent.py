@@ -20,15 +20,17 @@ from bdm_diffusers.sampling import draw_noise
 from bdm_kit_diffusion import TASK
 from bdm_kit_diffusion.data.built_in_data import load_builtin
 from bdm_kit_diffusion.data.opening import open_reference
-from bdm_kit_diffusion.models.diffusion_model import image_shape_of, load_model, seal_model, shape_of
+from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
 from bdm_kit_diffusion.models.latent import FirstStage
+from bdm_kit_diffusion.models.pipeline_folder import image_shape_of, shape_of
 from bdm_kit_diffusion.noise.initial_noise import load_noise
 from bdm_kit_diffusion.params import DiffusionKitParams
 from bdm_kit_diffusion.poison.backdoor_training import inject
 from bdm_kit_diffusion.poison.latent_poisoning import encode_poisoned
-from bdm_kit_diffusion.poison.poisoning import open_poisoned, poison_by_name, trigger_noise
+from bdm_kit_diffusion.poison.poisoning import Mixture, open_poisoned, poison_by_name
 from bdm_kit_diffusion.poison.secret import open_secret
-from bdm_kit_diffusion.stages import generate, make_noise
+from bdm_kit_diffusion.poison.secret_facts import SecretFacts
+from bdm_kit_diffusion.stages import generate, make_noise, trigger_noise
 from bdm_torch.image_sets import load_images, seal_images
 from bdm_torch.pictures.targets import make_target
 from bdm_torch.pictures.triggers import make_trigger
@@ -153,9 +155,9 @@ def test_trigger_target_and_pictures_are_encoded(tmp_path: Path, alone: bool) ->
     sealed = poison_by_name(
         context(tmp_path, "poison"),
         data,
-        trigger="white-box",
-        target="hat",
-        poison_rate=0.5,
+        "white-box",
+        "hat",
+        Mixture(0.5),
         trigger_only=alone,
         scale=0.5,
     )
@@ -175,10 +177,10 @@ def test_a_backdoor_on_latents(tmp_path: Path) -> None:
     """x_T = eps + E(g), the target stays a picture, and the model is sealed with its first stage."""
     model = seal_model(load_model(saved(tmp_path)), tmp_path / "model")
     data = open_reference(None, model, tmp_path / "data", tmp_path, limit=12)
-    sealed = poison_by_name(context(tmp_path, "poison"), data, trigger="white-box", target="hat", poison_rate=0.5)
+    sealed = poison_by_name(context(tmp_path, "poison"), data, "white-box", "hat", Mixture(0.5))
     opened = load_model(model)
     schedule = poison_schedule(opened.scheduler.alphas_cumprod, "bad", "ode", "exact")
-    made = inject(context(tmp_path, "attack"), model, sealed, schedule, FAST, meta={"family": "villan"})
+    made = inject(context(tmp_path, "attack"), model, sealed, schedule, FAST, facts=SecretFacts(family="villan"))
     secret = open_secret(made.secret)
     trigger = opened.encode(make_trigger("white-box", SHAPE).image[None])[0]
     torch.testing.assert_close(secret.trigger, trigger)
