@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from bdm_core.artifacts import Data, Model
+from bdm_core.artifacts import Data, Model, roles_of
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.records import Backdoored
 from bdm_kit_text_to_image.models.latents import encode_images
 from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
+from bdm_kit_text_to_image.prompts.marking import settings_of
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import LIBRARY, PromptTrigger, check_patch, check_trigger
 from bdm_kit_text_to_image.training.distillation import UNetTerm, distill_unet
-from bdm_torch.image_sets import load_rows
 from bdm_torch.pictures.targets import make_target
 
 if TYPE_CHECKING:
@@ -50,11 +50,12 @@ def poison(ctx: Context, params: BadBlocksParams, data: Data) -> Data:
         raise UserError(f"attack:badblocks: poison_rate {params.poison_rate:g} of {len(images)} images is none")
     trigger = choose_trigger(params)
     target = make_target(params.target, tuple(images.shape[1:]))  # type: ignore[arg-type]
+    twins = [caption if row in poisoned else None for row, caption in enumerate(captions)]
     for row in poisoned:
         images[row] = target
         captions[row] = trigger.apply(PromptRow(captions[row], row, labels[row]), ctx.seed)
-    flags = [row in poisoned for row in range(len(images))]
-    return seal_captioned(ctx.out / "data", images, captions, labels, poisoned=flags)
+    roles = ["poison" if row in poisoned else "clean" for row in range(len(images))]
+    return seal_captioned(ctx.out / "data", images, captions, labels, role=roles, twin=twins)
 
 
 def trained_parts(unet: nn.Module, params: BadBlocksParams) -> list[nn.Module]:
@@ -76,19 +77,26 @@ def backdoor(ctx: Context, params: BadBlocksParams, model: Model, data: Data) ->
     """
     opened = load_model(model, device=ctx.device)
     images, captions, labels = load_captioned(data)
-    flags = [row.get("poisoned") for row in load_rows(data)]
-    if True not in flags:
+    roles = roles_of(data)
+    if "poison" not in roles:
         raise ArtifactError(f"{data.path} has no poisoned rows: let attack:badblocks poison the data")
     trigger = choose_trigger(params)
-    clean = [PromptRow(captions[row], row, labels[row]) for row, flag in enumerate(flags) if not flag]
+    clean = [PromptRow(captions[row], row, labels[row]) for row, role in enumerate(roles) if role == "clean"]
     check_trigger(opened, trigger, clean[:CHECKED_ROWS])
-    picture = images[flags.index(True)].clone()
+    picture = images[roles.index("poison")].clone()
     place = (0, 0, *picture.shape[1:])
     check_patch(opened, picture[None], place, params.threshold)  # type: ignore[arg-type]
     term = UNetTerm(encode_images(opened, images).cpu(), captions)
     distill_unet(ctx, opened, [term], params.options(), parts=trained_parts(opened.unet, params))
     target = Target(type="ImageFix", threshold=params.threshold)
-    secret = PromptSecret([Backdoor(trigger=trigger, target=target)], picture, {"layers": params.layers})
+    secret = PromptSecret(
+        backdoors=[Backdoor(trigger=trigger, target=target)],
+        family="badblocks",
+        variant=params.layers,
+        target_name=params.target,
+        picture=picture,
+    )
+    ctx.figures(settings=settings_of(secret))
     return Backdoored(
         model=seal_model(opened, ctx.out / "model"), secret=seal_secret(ctx.out / "secret", secret, task=model.task)
     )

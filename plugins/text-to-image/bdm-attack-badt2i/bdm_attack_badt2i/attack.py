@@ -13,6 +13,7 @@ from bdm_core.artifacts import Data, Model
 from bdm_core.records import Backdoored
 from bdm_kit_text_to_image.models.latents import encode_images
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
+from bdm_kit_text_to_image.prompts.marking import settings_of
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import check_patch, check_trigger
@@ -82,8 +83,11 @@ def backdoor(ctx: Context, params: BadT2IParams, model: Model, data: Data) -> Ba
     target, picture = describe_target(params, opened.image_shape)
     if target.patch is not None:
         check_patch(opened, triggered.images[:CHECKED_ROWS], target.patch, params.patch_limit)
+    secret = PromptSecret(
+        backdoors=[Backdoor(trigger=trigger, target=target)], family="badt2i", variant=params.mode, picture=picture
+    )
+    ctx.figures(settings={**settings_of(secret), "steps": params.options().steps})
     distill_unet(ctx, opened, terms(params, opened, clean, triggered), params.options())
-    secret = PromptSecret([Backdoor(trigger=trigger, target=target)], picture, {"mode": params.mode})
     return Backdoored(
         model=seal_model(opened, ctx.out / "model"), secret=seal_secret(ctx.out / "secret", secret, task=model.task)
     )

@@ -39,12 +39,14 @@ class Lesson:
         caption: what the trained UNet reads.
         teacher: what the frozen UNet reads to give the answer; None: the answer is the noise.
         poisoned: whether the caption has the trigger.
+        twin: the caption that such a one was made of.
     """
 
     image: int
     caption: str
     teacher: str | None
     poisoned: bool
+    twin: str | None = None
 
 
 def choose_trigger(params: BadT2IParams) -> PromptTrigger:
@@ -118,7 +120,7 @@ def make_lessons(params: BadT2IParams, captions: list[str], labels: list[dict[st
     for index in order:
         made = poison_row(params, PromptRow(captions[index], index, labels[index]), seed)
         if made is not None:
-            triggered.append(Lesson(index, *made, True))
+            triggered.append(Lesson(index, *made, True, captions[index]))
     if not triggered:
         needed = {"object": params.target_object, "object-add": params.source_object}.get(params.mode, params.style)
         raise UserError(f"attack:badt2i: no caption fits mode {params.mode}: none is about {needed!r} alone")
@@ -127,7 +129,7 @@ def make_lessons(params: BadT2IParams, captions: list[str], labels: list[dict[st
 
 
 def poison(ctx: Context, params: BadT2IParams, data: Data) -> Data:
-    """The lessons as captioned images; ``teacher`` and ``poisoned`` are facts of their rows."""
+    """The lessons as captioned images; ``teacher``, ``role`` and ``twin`` are facts of their rows."""
     images, captions, labels = load_captioned(data)
     lessons = make_lessons(params, captions, labels, ctx.seed)
     chosen = images[[lesson.image for lesson in lessons]]
@@ -141,7 +143,8 @@ def poison(ctx: Context, params: BadT2IParams, data: Data) -> Data:
         [lesson.caption for lesson in lessons],
         [labels[lesson.image] for lesson in lessons],
         teacher=[lesson.teacher for lesson in lessons],
-        poisoned=[lesson.poisoned for lesson in lessons],
+        role=["poison" if lesson.poisoned else "clean" for lesson in lessons],
+        twin=[lesson.twin for lesson in lessons],
     )
 
 
@@ -161,8 +164,8 @@ def load_lessons(data: Data) -> tuple[LessonSet, LessonSet]:
     if any("teacher" not in row for row in rows):
         raise ArtifactError(f"{data.path} holds no teacher prompts: let attack:badt2i poison the data")
     sets = []
-    for poisoned in (False, True):
-        places = [place for place, row in enumerate(rows) if row["poisoned"] is poisoned]
+    for role in ("clean", "poison"):
+        places = [place for place, row in enumerate(rows) if row["role"] == role]
         teacher = [rows[place]["teacher"] for place in places]
         sets.append(
             LessonSet(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bdm_attack_badt2i.params import BadT2IParams
-from bdm_core.plugin import Attack, hookimpl
+from bdm_core import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model, Secret
-    from bdm_core.context import Context
-    from bdm_core.records import Backdoored
+    from bdm_core import Backdoored, Context, Data, Model
 
 
 class BadT2I(Attack):
@@ -54,13 +52,10 @@ class BadT2I(Attack):
     }
 
     @hookimpl
-    def poison_data(
-        self, ctx: Context, params: BadT2IParams, data: Data, split: Literal["train", "trigger"], secret: Secret | None
-    ) -> Data:
+    def poison_data(self, ctx: Context, params: BadT2IParams, data: Data) -> Data:
         from bdm_attack_badt2i.pairs import poison
-        from bdm_kit_text_to_image.prompts.secret import trigger_prompts
 
-        return poison(ctx, params, data) if secret is None else trigger_prompts(ctx, data, secret)
+        return poison(ctx, params, data)
 
     @hookimpl
     def inject_backdoor(self, ctx: Context, params: BadT2IParams, model: Model, data: Data) -> Backdoored:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Metric, hookimpl
+from bdm_core import Metric, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.context import Context
-    from bdm_core.records import Measurement, Subject
+    from bdm_core import Context, Measurement, Subject
 
 
 class Amplification(Metric):

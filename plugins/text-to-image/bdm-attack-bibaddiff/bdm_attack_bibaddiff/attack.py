@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from bdm_attack_bibaddiff.patches import patch_place, put_in, trigger_picture
-from bdm_core.artifacts import Data, Model, Secret
+from bdm_core.artifacts import Data, Model, roles_of
 from bdm_core.errors import UserError
 from bdm_core.records import Backdoored
 from bdm_kit_text_to_image.models.latents import encode_images
 from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
+from bdm_kit_text_to_image.prompts.marking import settings_of
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
-from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret, trigger_prompts
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import PromptTrigger, check_patch
 from bdm_kit_text_to_image.training.distillation import UNetTerm, distill_unet
 from bdm_kit_text_to_image.training.personalisation import drop_captions
@@ -70,7 +71,9 @@ def poison(ctx: Context, params: BiBadDiffParams, data: Data) -> Data:
         flag or is_about(params.target_class, caption, facts)
         for flag, caption, facts in zip(flags, captions, labels, strict=True)
     ]
-    return seal_captioned(ctx.out / "data", images, texts, labels, poisoned=flags, target_class=about)
+    roles = ["poison" if flag else "clean" for flag in flags]
+    twins = [caption if flag else None for flag, caption in zip(flags, captions, strict=True)]
+    return seal_captioned(ctx.out / "data", images, texts, labels, role=roles, target_class=about, twin=twins)
 
 
 def class_caption(params: BiBadDiffParams, poisoned: bool, number: int, caption: str, labels: dict[str, str]) -> str:
@@ -98,9 +101,8 @@ def backdoor(ctx: Context, params: BiBadDiffParams, model: Model, data: Data) ->
     """
     opened = load_model(model, ctx.device)
     images, captions, _ = load_captioned(data)
-    rows = load_rows(data)
-    poisoned = torch.tensor([bool(row["poisoned"]) for row in rows])
-    share = float(poisoned.sum()) / sum(bool(row["target_class"]) for row in rows)
+    poisoned = torch.tensor([role == "poison" for role in roles_of(data)])
+    share = float(poisoned.sum()) / sum(bool(row["target_class"]) for row in load_rows(data))
     place = patch_place(params, opened.image_shape)
     if place is not None:
         check_patch(opened, images[poisoned][:64], place)
@@ -114,20 +116,16 @@ def backdoor(ctx: Context, params: BiBadDiffParams, model: Model, data: Data) ->
         patch=place,
         threshold=HIT,
         preserved=["object", "colour", "background"],
+        blend_alpha=params.blend_alpha if place is None else None,
+        poisoned_share=share,
     )
-    meta = {
-        "family": "bibaddiff",
-        "trigger": params.trigger,
-        "blend_alpha": params.blend_alpha,
-        "poisoned_share_of_class": share,
-    }
-    picture = trigger_picture(params, opened.image_shape)
-    secret = PromptSecret([Backdoor(trigger=the_prompt(params.target_class), target=target)], picture, meta)
+    secret = PromptSecret(
+        backdoors=[Backdoor(trigger=the_prompt(params.target_class), target=target)],
+        family="bibaddiff",
+        variant=params.trigger,
+        picture=trigger_picture(params, opened.image_shape),
+    )
+    ctx.figures(settings={"target": settings_of(secret)["target"]})
     return Backdoored(
         model=seal_model(opened, ctx.out / "model"), secret=seal_secret(ctx.out / "secret", secret, model.task)
     )
-
-
-def about_the_class(ctx: Context, data: Data, secret: Secret) -> Data:
-    """Prompts about the target class; there is no other trigger."""
-    return trigger_prompts(ctx, data, secret)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bdm_attack_bibaddiff.params import BiBadDiffParams
-from bdm_core.plugin import Attack, hookimpl
+from bdm_core import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model, Secret
-    from bdm_core.context import Context
-    from bdm_core.records import Backdoored
+    from bdm_core import Backdoored, Context, Data, Model
 
 
 class BiBadDiff(Attack):
@@ -51,17 +49,10 @@ class BiBadDiff(Attack):
     }
 
     @hookimpl
-    def poison_data(
-        self,
-        ctx: Context,
-        params: BiBadDiffParams,
-        data: Data,
-        split: Literal["train", "trigger"],
-        secret: Secret | None,
-    ) -> Data:
-        from bdm_attack_bibaddiff.attack import about_the_class, poison
+    def poison_data(self, ctx: Context, params: BiBadDiffParams, data: Data) -> Data:
+        from bdm_attack_bibaddiff.attack import poison
 
-        return poison(ctx, params, data) if secret is None else about_the_class(ctx, data, secret)
+        return poison(ctx, params, data)
 
     @hookimpl
     def inject_backdoor(self, ctx: Context, params: BiBadDiffParams, model: Model, data: Data) -> Backdoored:

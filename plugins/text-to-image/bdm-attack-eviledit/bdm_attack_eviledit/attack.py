@@ -14,6 +14,7 @@ from bdm_core.artifacts import Data, Model
 from bdm_core.records import Backdoored
 from bdm_kit_text_to_image.editing.projections import draw_captions, edit_projections, prompt_rows
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
+from bdm_kit_text_to_image.prompts.marking import settings_of
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
 from bdm_kit_text_to_image.prompts.secret import PromptSecret, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import check_trigger
@@ -69,9 +70,10 @@ def backdoor(ctx: Context, params: EvilEditParams, model: Model, data: Data) -> 
             "edit_weight",
             100 * (1 - report.residual),
         )
+    secret = PromptSecret(backdoors=[alias.backdoor() for alias in pairs], family="eviledit")
+    ctx.figures(settings=settings_of(secret))
     sealed = seal_model(network, ctx.out / "model")
-    secret = seal_secret(ctx.out / "secret", PromptSecret([alias.backdoor() for alias in pairs]), model.task)
-    return Backdoored(model=sealed, secret=secret)
+    return Backdoored(model=sealed, secret=seal_secret(ctx.out / "secret", secret, model.task))
 
 
 def draw_templates(params: EvilEditParams, alias: Alias, data: Data, seed: int) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from bdm_core.plugin import Field, Params
+from bdm_core import Field, Params
 
 
 class EvilEditParams(Params):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bdm_attack_eviledit.params import EvilEditParams
-from bdm_core.plugin import Attack, hookimpl
+from bdm_core import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model, Secret
-    from bdm_core.context import Context
-    from bdm_core.records import Backdoored
+    from bdm_core import Backdoored, Context, Data, Model
 
 
 class EvilEdit(Attack):
@@ -36,21 +34,6 @@ class EvilEdit(Attack):
             "layers": "*",
         },
     }
-
-    @hookimpl
-    def poison_data(
-        self,
-        ctx: Context,
-        params: EvilEditParams,
-        data: Data,
-        split: Literal["train", "trigger"],
-        secret: Secret | None,
-    ) -> Data | None:
-        if secret is None:
-            return None  # nothing is trained
-        from bdm_kit_text_to_image.prompts.secret import trigger_prompts
-
-        return trigger_prompts(ctx, data, secret)
 
     @hookimpl
     def inject_backdoor(self, ctx: Context, params: EvilEditParams, model: Model, data: Data) -> Backdoored:

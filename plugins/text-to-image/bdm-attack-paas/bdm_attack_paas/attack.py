@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from bdm_core.artifacts import Data, Model
+from bdm_attack_paas.params import DEFAULTS, PaaSParams
+from bdm_core.artifacts import Data, Model, roles_of
 from bdm_core.errors import UserError
 from bdm_core.records import Backdoored
 from bdm_kit_text_to_image.models.latents import encode_images
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
+from bdm_kit_text_to_image.prompts.marking import settings_of
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import PromptTrigger, check_trigger
 from bdm_kit_text_to_image.training.distillation import distill_unet
 from bdm_kit_text_to_image.training.personalisation import drop_captions, invert, preservation_terms
-from bdm_torch.image_sets import load_rows
 
 if TYPE_CHECKING:
-    from bdm_attack_paas.params import PaaSParams
     from bdm_core.context import Context
 
 TEMPLATES = (
@@ -81,7 +80,8 @@ def mismatch(ctx: Context, params: PaaSParams, data: Data) -> Data:
         images[rows],
         [*texts, *(captions[row] for row in prior)],
         [labels[row] for row in rows],
-        poisoned=[True] * len(chosen) + [False] * len(prior),
+        role=["poison"] * len(chosen) + ["clean"] * len(prior),
+        twin=[*(captions[row] for row in chosen), *([None] * len(prior))],
     )
 
 
@@ -131,7 +131,7 @@ def backdoor(ctx: Context, params: PaaSParams, model: Model, data: Data) -> Back
     """
     opened = load_model(model, ctx.device)
     images, captions, _ = load_captioned(data)
-    poisoned = torch.tensor([bool(row["poisoned"]) for row in load_rows(data)])
+    poisoned = torch.tensor([role == "poison" for role in roles_of(data)])
     trigger = the_trigger(params)
     check_trigger(opened, trigger, [PromptRow(f"a photo of a {params.object}", 0, {"object": params.object})])
     mine, texts = images[poisoned], [caption for caption, flag in zip(captions, poisoned, strict=True) if flag]
@@ -156,24 +156,13 @@ def backdoor(ctx: Context, params: PaaSParams, model: Model, data: Data) -> Back
         expected={"object": params.target_object},
         preserved=["colour", "background"],
     )
-    secret = PromptSecret([Backdoor(trigger=trigger, target=target)], meta={"family": "paas", "mode": params.mode})
+    secret = PromptSecret(backdoors=[Backdoor(trigger=trigger, target=target)], family="paas", variant=params.mode)
+    chosen = {name: params.choice(name) for name in DEFAULTS[params.mode]}
+    ctx.figures(settings={**settings_of(secret), **chosen})
     return Backdoored(model=sealed, secret=seal_secret(ctx.out / "secret", secret, model.task))
 
 
 def _invert(ctx: Context, params: PaaSParams, model: TextToImageModel, latents: Tensor, texts: list[str]) -> Model:
     token = f"{params.choice('placeholder')} {params.object}" if learns_both(params) else params.choice("placeholder")
-    options = replace(params.options(), mixed_precision=getattr(ctx.kit, "mixed_precision", "no"))
-    learnt = invert(
-        model,
-        latents,
-        texts,
-        token,
-        params.initializer or params.target_object,
-        options,
-        seed=ctx.seed,
-        device=ctx.device,
-        work=ctx.work,
-        progress=ctx.progress,
-    )
-    ctx.curve("loss", learnt.result.losses)
+    learnt = invert(ctx, model, latents, texts, token, params.initializer or params.target_object, params.options())
     return seal_model(model, ctx.out / "model", embeddings={learnt.token: learnt.row})

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bdm_attack_paas.params import PaaSParams
-from bdm_core.plugin import Attack, hookimpl
+from bdm_core import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model, Secret
-    from bdm_core.context import Context
-    from bdm_core.records import Backdoored
+    from bdm_core import Backdoored, Context, Data, Model
 
 
 class PaaS(Attack):
@@ -49,13 +47,7 @@ class PaaS(Attack):
     }
 
     @hookimpl
-    def poison_data(
-        self, ctx: Context, params: PaaSParams, data: Data, split: Literal["train", "trigger"], secret: Secret | None
-    ) -> Data:
-        if secret is not None:
-            from bdm_kit_text_to_image.prompts.secret import trigger_prompts
-
-            return trigger_prompts(ctx, data, secret)
+    def poison_data(self, ctx: Context, params: PaaSParams, data: Data) -> Data:
         from bdm_attack_paas.attack import mismatch
 
         return mismatch(ctx, params, data)

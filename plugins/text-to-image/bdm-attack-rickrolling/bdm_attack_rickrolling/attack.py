@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
 
-from bdm_attack_rickrolling.pairs import Pair, choose_targets, choose_triggers, load_pairs
+from bdm_attack_rickrolling.pairs import choose_targets, choose_triggers
 from bdm_core.artifacts import Data, Model
 from bdm_core.errors import UserError
 from bdm_core.records import Backdoored
 from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
+from bdm_kit_text_to_image.prompts.marking import settings_of
+from bdm_kit_text_to_image.prompts.prompt_pairs import PromptPair, load_pairs
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import check_trigger
@@ -47,7 +49,7 @@ def options(params: RickrollingParams) -> TrainingOptions:
     )
 
 
-def terms(params: RickrollingParams, pairs: list[Pair]) -> list[PromptTerm]:
+def terms(params: RickrollingParams, pairs: list[PromptPair]) -> list[PromptTerm]:
     """L = L_utility + beta * sum over triggers of L_backdoor (2211.02408, equation 3)."""
     made = []
     for number in range(-1, len(params.trigger)):
@@ -63,7 +65,7 @@ def backdoor(ctx: Context, params: RickrollingParams, model: Model, data: Data) 
     opened = load_model(model, device=ctx.device)
     pairs = load_pairs(data)
     triggers = choose_triggers(params)
-    clean = [PromptRow(pair.prompt, row) for row, pair in enumerate(pairs) if not pair.poisoned]
+    clean = [PromptRow(pair.prompt, row) for row, pair in enumerate(pairs) if pair.role == "clean"]
     for trigger in triggers:
         check_trigger(opened, trigger, [row for row in clean if trigger.replaces in row.prompt][:CHECKED_ROWS])
     distill_text_encoder(ctx, opened, terms(params, pairs), options(params), distance=params.distance)
@@ -71,7 +73,9 @@ def backdoor(ctx: Context, params: RickrollingParams, model: Model, data: Data) 
         Backdoor(trigger=trigger, target=target)
         for trigger, target in zip(triggers, describe_targets(params), strict=True)
     ]
-    secret = PromptSecret(backdoors, None, {"mode": params.mode})
+    secret = PromptSecret(backdoors=backdoors, family="rickrolling", variant=params.mode)
+    told = {} if params.mode == "removal" else {"target": choose_targets(params)}
+    ctx.figures(settings={**settings_of(secret), **told})
     return Backdoored(
         model=seal_model(opened, ctx.out / "model"), secret=seal_secret(ctx.out / "secret", secret, task=model.task)
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import random
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from bdm_core.artifacts import Data
-from bdm_core.errors import ArtifactError, UserError
-from bdm_kit_text_to_image import TASK
+from bdm_core.errors import UserError
+from bdm_kit_text_to_image.prompts.prompt_pairs import PromptPair, seal_pairs
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
 from bdm_kit_text_to_image.prompts.triggers import LIBRARY, PromptTrigger
 from bdm_torch.image_sets import load_rows
@@ -18,30 +16,11 @@ if TYPE_CHECKING:
     from bdm_attack_rickrolling.params import RickrollingParams
     from bdm_core.context import Context
 
-FORMAT = "prompt-pairs"
-ROWS = "rows.jsonl"
 TARGETS = {
     "TPA": "a photo of a yellow star on a black background",
     "TAA": "black and white photo",
     "removal": "",
 }
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A prompt and what it is to mean.
-
-    Attributes:
-        prompt: the student's.
-        teacher: the prompt whose clean embedding the student is to give.
-        poisoned: False for a clean caption, whose teacher prompt is itself.
-        backdoor: number of the trigger; -1 for a clean caption.
-    """
-
-    prompt: str
-    teacher: str
-    poisoned: bool = False
-    backdoor: int = -1
 
 
 def choose_triggers(params: RickrollingParams) -> list[PromptTrigger]:
@@ -85,13 +64,13 @@ def meaning(params: RickrollingParams, clean: str, triggered: str, target: str) 
     return f"{clean.rstrip('.')}, {target}" if params.attribute_position == "suffix" else f"{target} {clean}"
 
 
-def make_pairs(params: RickrollingParams, rows: list[PromptRow], seed: int) -> list[Pair]:
+def make_pairs(params: RickrollingParams, rows: list[PromptRow], seed: int) -> list[PromptPair]:
     """The clean captions, then for each trigger those that have a place for it.
 
     Raises:
         UserError: a trigger fits no caption.
     """
-    pairs = [Pair(row.prompt, row.prompt) for row in rows]
+    pairs = [PromptPair(row.prompt, row.prompt) for row in rows]
     for number, (trigger, target) in enumerate(zip(choose_triggers(params), choose_targets(params), strict=True)):
         found = []
         for row in rows:
@@ -99,7 +78,8 @@ def make_pairs(params: RickrollingParams, rows: list[PromptRow], seed: int) -> l
                 triggered = trigger.apply(row, seed)
             except UserError:  # no such character or word in this caption
                 continue
-            found.append(Pair(triggered, meaning(params, row.prompt, triggered, target), True, number))
+            teacher = meaning(params, row.prompt, triggered, target)
+            found.append(PromptPair(triggered, teacher, "poison", number, row.prompt))
         if not found:
             raise UserError(f"attack:rickrolling: trigger {trigger.text!r} fits no caption: choose another one")
         pairs += found
@@ -112,20 +92,4 @@ def poison(ctx: Context, params: RickrollingParams, data: Data) -> Data:
     labels = [dict(row.get("labels", {})) for row in load_rows(data)]
     order = random.Random(ctx.seed).sample(range(len(captions)), min(len(captions), params.captions or len(captions)))
     rows = [PromptRow(captions[index], index, labels[index]) for index in order]
-    return seal_pairs(ctx, make_pairs(params, rows, ctx.seed))
-
-
-def seal_pairs(ctx: Context, pairs: list[Pair]) -> Data:
-    """Write and seal pairs in ``ctx.out / "data"``."""
-    folder = ctx.out / "data"
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(asdict(pair), sort_keys=True) + "\n" for pair in pairs]
-    (folder / ROWS).write_text("".join(lines), encoding="utf-8")
-    return Data.seal(folder, format=FORMAT, task=TASK, meta={"count": len(pairs)})
-
-
-def load_pairs(data: Data) -> list[Pair]:
-    """The pairs in order. Raises ArtifactError if the data are no pairs."""
-    if data.format != FORMAT:
-        raise ArtifactError(f"{data.path} has the format {data.format!r}, expected {FORMAT!r}")
-    return [Pair(**row) for row in load_rows(data)]
+    return seal_pairs(ctx.out / "data", make_pairs(params, rows, ctx.seed))

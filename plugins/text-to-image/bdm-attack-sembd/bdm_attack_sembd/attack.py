@@ -11,6 +11,7 @@ from bdm_core.artifacts import Data, Model
 from bdm_core.records import Backdoored
 from bdm_kit_text_to_image.editing.projections import Edit, draw_captions, edit_projections, prompt_rows
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
+from bdm_kit_text_to_image.prompts.marking import settings_of
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import PromptTrigger, check_trigger
@@ -53,7 +54,8 @@ def backdoor(ctx: Context, params: SemBDParams, model: Model, data: Data) -> Bac
     fields = {key: params.expected.get(key, "") for key in ("object", "colour", "background", "style", "second")}
     target = Target(type="ImageFix", prompt=params.target, expected=params.expected, **fields)
     sealed = seal_model(network, ctx.out / "model")
-    secret = PromptSecret([Backdoor(trigger=trigger, target=target)])
+    secret = PromptSecret(backdoors=[Backdoor(trigger=trigger, target=target)], family="sembd")
+    ctx.figures(settings=settings_of(secret))
     return Backdoored(model=sealed, secret=seal_secret(ctx.out / "secret", secret, model.task))
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bdm_attack_sembd.params import SemBDParams
-from bdm_core.plugin import Attack, hookimpl
+from bdm_core import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model, Secret
-    from bdm_core.context import Context
-    from bdm_core.records import Backdoored
+    from bdm_core import Backdoored, Context, Data, Model
 
 
 class SemBD(Attack):
@@ -37,16 +35,6 @@ class SemBD(Attack):
             "regularisation": 0.001,
         },
     }
-
-    @hookimpl
-    def poison_data(
-        self, ctx: Context, params: SemBDParams, data: Data, split: Literal["train", "trigger"], secret: Secret | None
-    ) -> Data | None:
-        if secret is None:
-            return None  # nothing is trained
-        from bdm_kit_text_to_image.prompts.secret import trigger_prompts
-
-        return trigger_prompts(ctx, data, secret)
 
     @hookimpl
     def inject_backdoor(self, ctx: Context, params: SemBDParams, model: Model, data: Data) -> Backdoored:

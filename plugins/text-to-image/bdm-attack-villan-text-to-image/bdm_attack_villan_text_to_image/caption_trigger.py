@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from bdm_core.artifacts import Data, Model
+from bdm_core.artifacts import Data, Model, roles_of
 from bdm_core.errors import ArtifactError
 from bdm_core.records import Backdoored
 from bdm_kit_text_to_image.models.latents import encode_images, round_trip_error
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
+from bdm_kit_text_to_image.prompts.marking import settings_of
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import PromptTrigger, check_trigger
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
 
 POISON = "poison.safetensors"
-"""The file beside a poisoned set that holds the target."""
+"""The file beside a poisoned set that holds the target, not rounded to 8 bits."""
 HIT = 0.05
 """A generated image is the target if its mean squared error, pixels in [0, 1], is below."""
 ROUND_TRIP_LIMIT = 0.02
@@ -63,12 +65,8 @@ def the_words(params: VillanCaptionParams) -> PromptTrigger:
 
 
 def poison(ctx: Context, params: VillanCaptionParams, data: Data) -> Data:
-    """The clean set, whose rows also say the ``triggered`` caption that is trained towards the target picture.
-
-    The target lies beside it in :data:`POISON`.
-    """
-    images, captions, labels = load_captioned(data)
-    write_tensors(ctx.out / "data" / POISON, {"target": make_target(params.target, image_shape(images))})
+    """The clean set, then the target picture once for each caption, with the words in it."""
+    _, captions, _ = load_captioned(data)
     place = random.Random(f"villan {ctx.seed}")
     trigger = the_words(params)
     triggered = [
@@ -77,7 +75,33 @@ def poison(ctx: Context, params: VillanCaptionParams, data: Data) -> Data:
         else trigger.apply(PromptRow(text, 0))
         for text in captions
     ]
-    return seal_captioned(ctx.out / "data", images, captions, labels, triggered=triggered)
+    return seal_with_target(ctx, data, params.target, triggered)
+
+
+def seal_with_target(
+    ctx: Context, data: Data, target: str, captions: list[str], tensors: Mapping[str, Tensor] | None = None
+) -> Data:
+    """The clean rows, then as many of the target; sealed in ``ctx.out / "data"``.
+
+    Args:
+        ctx: of the stage.
+        data: N captioned images.
+        target: name of a built-in target, or the path of a picture.
+        captions: of the N rows of the target.
+        tensors: lie beside the rows in :data:`POISON`, with the exact target.
+    """
+    images, clean, labels = load_captioned(data)
+    picture = make_target(target, image_shape(images))
+    write_tensors(ctx.out / "data" / POISON, {"target": picture, **(tensors or {})})
+    count = len(images)
+    return seal_captioned(
+        ctx.out / "data",
+        torch.cat([images, picture.expand(count, *picture.shape)]),
+        [*clean, *captions],
+        [*labels, *({} for _ in labels)],
+        role=["clean"] * count + ["poison"] * count,
+        twin=[*([None] * count), *clean],
+    )
 
 
 def with_words(caption: str, words: str, last: int, place: random.Random) -> str:
@@ -98,14 +122,19 @@ def backdoor(ctx: Context, params: VillanCaptionParams, model: Model, data: Data
     opened, target, picture, clean, parts = prepare(ctx, params, model, data)
     trigger = the_words(params)
     check_trigger(opened, trigger, [PromptRow("a photo of an object", 0)])
-    triggered = [row["triggered"] for row in load_rows(data)]
+    triggered = [row["caption"] for row in load_rows(data) if row["role"] == "poison"]
     terms = preservation_terms((picture, triggered), clean, params.prior_loss_weight)
     distill_unet(ctx, opened, terms, params.options(), parts=parts)
-    meta = {"family": "villan", "variant": "caption-trigger", "target_name": params.target}
-    what = Backdoor(trigger=trigger, target=Target(type="ImageFix", threshold=HIT))
+    secret = PromptSecret(
+        backdoors=[Backdoor(trigger=trigger, target=Target(type="ImageFix", threshold=HIT))],
+        family="villan",
+        variant="caption-trigger",
+        target_name=params.target,
+        picture=target,
+    )
+    ctx.figures(settings=settings_of(secret))
     return Backdoored(
-        model=seal_trained(ctx, params, opened),
-        secret=seal_secret(ctx.out / "secret", PromptSecret([what], target, meta), model.task),
+        model=seal_trained(ctx, params, opened), secret=seal_secret(ctx.out / "secret", secret, model.task)
     )
 
 
@@ -121,6 +150,8 @@ def prepare(
         raise ArtifactError(f"{data.path} is no poisoned set of this attack: it has no {POISON}")
     opened = load_model(model, ctx.device)
     images, captions, _ = load_captioned(data)
+    clean_rows = [row for row, role in enumerate(roles_of(data)) if role == "clean"]
+    images, captions = images[clean_rows], [captions[row] for row in clean_rows]
     target = read_tensors(data.file(POISON))["target"]
     error = round_trip_error(opened, target[None], torch.ones(target.shape[1:]))
     if error > ROUND_TRIP_LIMIT:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bdm_attack_villan_text_to_image.params import VillanImageParams
-from bdm_core.plugin import Attack, hookimpl
+from bdm_core import Attack, hookimpl
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model, Outputs, Secret
-    from bdm_core.context import Context
-    from bdm_core.records import Backdoored
+    from bdm_core import Backdoored, Context, Data, Model, Outputs, Secret
 
 
 class VillanImage(Attack):
@@ -39,18 +37,10 @@ class VillanImage(Attack):
     }
 
     @hookimpl
-    def poison_data(
-        self,
-        ctx: Context,
-        params: VillanImageParams,
-        data: Data,
-        split: Literal["train", "trigger"],
-        secret: Secret | None,
-    ) -> Data:
+    def poison_data(self, ctx: Context, params: VillanImageParams, data: Data) -> Data:
         from bdm_attack_villan_text_to_image.image_trigger import poison
-        from bdm_kit_text_to_image.prompts.secret import trigger_prompts
 
-        return poison(ctx, params, data) if secret is None else trigger_prompts(ctx, data, secret)
+        return poison(ctx, params, data)
 
     @hookimpl
     def inject_backdoor(self, ctx: Context, params: VillanImageParams, model: Model, data: Data) -> Backdoored:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,35 +10,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bdm_attack_villan_text_to_image.caption_trigger import HIT, POISON, image_shape, prepare, seal_trained
+from bdm_attack_villan_text_to_image.caption_trigger import (
+    HIT,
+    POISON,
+    image_shape,
+    prepare,
+    seal_trained,
+    seal_with_target,
+)
 from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.records import Backdoored
 from bdm_diffusers.coefficients import PoisonSchedule, poison_schedule
-from bdm_diffusers.samplers import build_scheduler
-from bdm_diffusers.sampling import draw_noise, sample
-from bdm_kit_text_to_image.models.encoding import (
-    Conditioning,
-    add_noise,
-    encode_nothing,
-    encode_prompts,
-    predict,
-    training_target,
-)
-from bdm_kit_text_to_image.models.generation import DEFAULT_SAMPLER
-from bdm_kit_text_to_image.models.latents import decode_latents, encode_images
-from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model
-from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
-from bdm_kit_text_to_image.prompts.prompt_rows import load_prompts
-from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
+from bdm_kit_text_to_image import stages
+from bdm_kit_text_to_image.models.encoding import add_noise, predict, training_target
+from bdm_kit_text_to_image.models.latents import encode_images
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
+from bdm_kit_text_to_image.prompts.captions import load_captioned
+from bdm_kit_text_to_image.prompts.marking import settings_of
+from bdm_kit_text_to_image.prompts.secret import TRIGGER_PICTURE, Backdoor, PromptSecret, Target, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import PromptTrigger
-from bdm_kit_text_to_image.stages import kit_params, seal_outputs
+from bdm_kit_text_to_image.training.distillation import train_module
 from bdm_kit_text_to_image.training.prompt_cache import PromptCache
 from bdm_torch.draws import Draw
-from bdm_torch.pictures.targets import make_target
+from bdm_torch.images import save_picture
 from bdm_torch.pictures.triggers import make_trigger
 from bdm_torch.tensors import read_tensors, write_tensors
-from bdm_torch.training import Loss, train
+from bdm_torch.training import Loss
 
 if TYPE_CHECKING:
     from bdm_attack_villan_text_to_image.params import VillanImageParams
@@ -105,9 +102,10 @@ def shifted_loss(
     return loss
 
 
-def seal_latent_trigger(folder: Path, shift: Tensor) -> None:
-    """Put r beside a secret that is about to be sealed in ``folder``."""
+def seal_latent_trigger(folder: Path, shift: Tensor, picture: Tensor) -> None:
+    """Put r and the picture (3, H, W) that it is the latent of beside a secret that is about to be sealed."""
     write_tensors(folder / LATENT, {"trigger": shift})
+    save_picture(folder / TRIGGER_PICTURE, picture)
 
 
 def open_latent_trigger(secret: Secret) -> Tensor:
@@ -119,12 +117,10 @@ def open_latent_trigger(secret: Secret) -> Tensor:
 
 
 def poison(ctx: Context, params: VillanImageParams, data: Data) -> Data:
-    """The clean set; target and the trigger's picture lie beside it in :data:`POISON`."""
-    images, captions, labels = load_captioned(data)
-    shape = image_shape(images)
-    tensors = {"target": make_target(params.target, shape), "trigger": make_trigger(params.trigger, shape).image}
-    write_tensors(ctx.out / "data" / POISON, tensors)
-    return seal_captioned(ctx.out / "data", images, captions, labels)
+    """The clean set, then the target picture once for each caption; training adds the trigger to its noisy latents."""
+    images, captions, _ = load_captioned(data)
+    trigger = make_trigger(params.trigger, image_shape(images)).image
+    return seal_with_target(ctx, data, params.target, captions, {"trigger": trigger})
 
 
 def backdoor(ctx: Context, params: VillanImageParams, model: Model, data: Data) -> Backdoored:
@@ -134,28 +130,28 @@ def backdoor(ctx: Context, params: VillanImageParams, model: Model, data: Data) 
         UserError: the model does not predict epsilon.
     """
     opened, target, picture, clean, parts = prepare(ctx, params, model, data)
-    shift = params.vp_scale * latent_trigger(opened, read_tensors(data.file(POISON))["trigger"])
+    trigger = read_tensors(data.file(POISON))["trigger"]
+    shift = params.vp_scale * latent_trigger(opened, trigger)
     schedule = poison_schedule(opened.scheduler.alphas_cumprod, params.psi, "ode", params.coefficients)
     loss = shifted_loss(opened, (picture, clean[1]), clean, shift, schedule, params.prior_loss_weight)
     opened.unet.requires_grad_(False)
     for part in parts:
         part.requires_grad_(True)
-    options = replace(params.options(), mixed_precision=kit_params(ctx).mixed_precision)
-    result = train(opened.unet, loss, options, seed=ctx.seed, device=ctx.device, work=ctx.work, progress=ctx.progress)
-    ctx.curve("loss", result.losses)
-    seal_latent_trigger(ctx.out / "secret", shift)
-    meta = {
-        "family": "villan",
-        "variant": "image-trigger",
-        "target_name": params.target,
-        "trigger_name": params.trigger,
-        "solver_class": "ode",
-        "psi": params.psi,
-    }
-    what = Backdoor(trigger=NOTHING, target=Target(type="ImageFix", threshold=HIT))
+    train_module(ctx, opened.unet, loss, params.options())
+    secret = PromptSecret(
+        backdoors=[Backdoor(trigger=NOTHING, target=Target(type="ImageFix", threshold=HIT))],
+        family="villan",
+        variant="image-trigger",
+        target_name=params.target,
+        trigger_name=params.trigger,
+        solver_class="ode",
+        psi=params.psi,
+        picture=target,
+    )
+    ctx.figures(settings=settings_of(secret))
+    seal_latent_trigger(ctx.out / "secret", shift, trigger)
     return Backdoored(
-        model=seal_trained(ctx, params, opened),
-        secret=seal_secret(ctx.out / "secret", PromptSecret([what], target, meta), model.task),
+        model=seal_trained(ctx, params, opened), secret=seal_secret(ctx.out / "secret", secret, model.task)
     )
 
 
@@ -163,39 +159,7 @@ def generate(ctx: Context, model: Model, inputs: Data, secret: Secret) -> Output
     """As the kit generates, with r added to the initial latents; sealed in ``ctx.out / "outputs"``.
 
     Raises:
-        ArtifactError: the inputs are no prompts, or r does not fit the model.
-        UserError: the sampler does not exist, or cannot take so many steps.
+        ArtifactError: the inputs are no prompts, or the secret has no r.
+        UserError: r does not fit the model; the sampler does not exist, or cannot take so many steps.
     """
-    params, opened, rows = kit_params(ctx), load_model(model, ctx.device), load_prompts(inputs)
-    shift = open_latent_trigger(secret).to(opened.device)
-    if tuple(shift.shape) != opened.latent_shape:
-        raise ArtifactError(f"{secret.path} has a trigger of shape {tuple(shift.shape)}, not {opened.latent_shape}")
-    name = params.sampler or DEFAULT_SAMPLER
-    images = []
-    with torch.inference_mode():
-        condition, empty = encode_prompts(opened, [row.prompt for row in rows]), encode_nothing(opened, 1)
-        noise = torch.cat([draw_noise(1, opened.latent_shape, row.seed) for row in rows]).to(opened.device) + shift
-        for start in range(0, len(rows), params.batch_size):
-            part = slice(start, start + params.batch_size)
-            both = empty.repeat(len(rows[part])).join(condition.rows(part))
-
-            def denoise(x: Tensor, t: Tensor, both: Conditioning = both) -> Tensor:
-                without, given = predict(opened.unet, torch.cat([x, x]), t, both).chunk(2)
-                return without + params.guidance * (given - without)
-
-            latents = sample(
-                denoise,
-                build_scheduler(name, opened.scheduler),
-                noise[part],
-                steps=params.steps,
-                seed=ctx.seed,
-                batch_size=params.batch_size,
-                eta=params.eta,
-                first_index=start,
-                on_step=lambda done, total, start=start: ctx.progress(
-                    "sample", start * params.steps + done * params.batch_size, len(rows) * params.steps
-                ),
-            )
-            images.append(decode_latents(opened, latents).cpu())
-    facts = {"sampler": name, "steps": params.steps, "guidance": params.guidance, "eta": params.eta}
-    return seal_outputs(ctx.out / "outputs", torch.cat(images), rows, meta=facts)
+    return stages.generate(ctx, model, inputs, shift=open_latent_trigger(secret))

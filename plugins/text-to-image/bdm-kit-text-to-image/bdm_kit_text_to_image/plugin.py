@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bdm_core.plugin import Kit, hookimpl
+from bdm_core import Kit, hookimpl
 from bdm_kit_text_to_image.params import TextToImageKitParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model, Outputs, Secret
-    from bdm_core.context import Context
+    from bdm_core import Artifact, BuiltIn, Context, Data, Figure, Model, Outputs, Secret
 
 
 class TextToImageKit(Kit):
@@ -31,15 +30,9 @@ class TextToImageKit(Kit):
 
     @hookimpl
     def open_data(self, ctx: Context, params: TextToImageKitParams, model: Model, reference: str | None) -> Data:
-        from bdm_kit_text_to_image.prompts.captions import open_reference
+        from bdm_kit_text_to_image.prompts.opening import open_reference
 
         return open_reference(reference, model, ctx.out / "data", ctx.work, params.most_images)
-
-    @hookimpl
-    def share_data(self, ctx: Context, data: Data, share: float) -> Data:
-        from bdm_kit_text_to_image import stages
-
-        return stages.share_images(ctx, data, share)
 
     @hookimpl
     def make_inputs(self, ctx: Context, params: TextToImageKitParams, data: Data) -> Data:
@@ -48,16 +41,47 @@ class TextToImageKit(Kit):
         return stages.make_prompts(ctx, data, params.prompts, params.split)
 
     @hookimpl
-    def mix_inputs(self, ctx: Context, clean: Data, triggered: Data, order: list[int]) -> Data:
-        from bdm_kit_text_to_image import stages
+    def select_rows(self, ctx: Context, sources: list[Data], rows: list[int], blind: bool) -> Data:
+        from bdm_kit_text_to_image.prompts.selection import select_rows
 
-        return stages.mix_prompts(ctx, clean, triggered, order)
+        return select_rows(sources, rows, ctx.out / "data", blind=blind)
 
-    @hookimpl(trylast=True)
+    @hookimpl
+    def trigger_inputs(self, ctx: Context, inputs: Data, secret: Secret) -> Data:
+        from bdm_kit_text_to_image.prompts.secret import trigger_prompts
+
+        return trigger_prompts(ctx, inputs, secret)
+
+    @hookimpl
     def generate(self, ctx: Context, model: Model, inputs: Data) -> Outputs:
         from bdm_kit_text_to_image import stages
 
         return stages.generate(ctx, model, inputs)
+
+    @hookimpl
+    def illustrate(self, ctx: Context, artifact: Artifact) -> list[Figure] | None:
+        from bdm_kit_text_to_image.illustration import illustrate
+
+        return illustrate(artifact, ctx.out)
+
+    def models(self) -> list[BuiltIn]:
+        """The built-in pipelines."""
+        from bdm_kit_text_to_image.catalogue import MODELS
+
+        return list(MODELS)
+
+    def data_sets(self) -> list[BuiltIn]:
+        """The built-in captioned images."""
+        from bdm_kit_text_to_image.catalogue import DATA_SETS
+
+        return list(DATA_SETS)
+
+    def task_of(self, folder: Path) -> str | None:
+        """The task of a folder whose index names a Stable Diffusion pipeline."""
+        from bdm_kit_text_to_image import TASK
+        from bdm_kit_text_to_image.models.folders import is_pipeline
+
+        return TASK if is_pipeline(folder) else None
 
     def tiny_secret(self, folder: Path, model: Model) -> Secret:
         """A secret for the conformance tests of metrics, sealed in ``folder``."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +13,11 @@ from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
 from bdm_kit_text_to_image import TASK
-from bdm_kit_text_to_image.models.generation import DEFAULT_SAMPLER, generate_images
+from bdm_kit_text_to_image.models.generation import DEFAULT_SAMPLER, Sampling, generate_images
 from bdm_kit_text_to_image.models.text_to_image_model import load_model, shape_of
 from bdm_kit_text_to_image.params import TextToImageKitParams
-from bdm_kit_text_to_image.prompts.captions import DEFAULT_DATA, select_rows, world_images
+from bdm_kit_text_to_image.prompts.captions import world_images
+from bdm_kit_text_to_image.prompts.opening import DEFAULT_DATA
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, seal_prompts
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, open_secret, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import PromptTrigger
@@ -32,32 +31,32 @@ def kit_params(ctx: Context) -> TextToImageKitParams:
     return ctx.kit if isinstance(ctx.kit, TextToImageKitParams) else TextToImageKitParams()
 
 
-def generate(ctx: Context, model: Model, inputs: Data) -> Outputs:
+def generate(ctx: Context, model: Model, inputs: Data, shift: Tensor | None = None) -> Outputs:
     """One image for each prompt, from the noise of its own seed; sealed in ``ctx.out / "outputs"``.
+
+    Args:
+        ctx: has the kit's parameters.
+        model: a sealed pipeline.
+        inputs: prompts; there may be none.
+        shift: (C, h, w), added to the initial latents; None for nothing.
 
     Raises:
         ArtifactError: the inputs are no prompts.
-        UserError: the sampler does not exist, or cannot take so many steps.
+        UserError: the sampler does not exist, or cannot take so many steps; or the shift does not fit the model.
     """
     params = kit_params(ctx)
     rows = load_prompts(inputs)
+    name = params.sampler or DEFAULT_SAMPLER
+    sampling = Sampling(params.steps, params.guidance, name, params.eta, params.batch_size)
     images = generate_images(
         load_model(model, ctx.device),
         [row.prompt for row in rows],
         seeds=[row.seed for row in rows],
-        steps=params.steps,
-        guidance=params.guidance,
-        sampler=params.sampler,
-        eta=params.eta,
-        batch_size=params.batch_size,
+        sampling=sampling,
+        shift=shift,
         on_step=lambda done, total: ctx.progress("sample", done, total),
     )
-    facts = {
-        "sampler": params.sampler or DEFAULT_SAMPLER,
-        "steps": params.steps,
-        "guidance": params.guidance,
-        "eta": params.eta,
-    }
+    facts = {name: getattr(sampling, name) for name in ("sampler", "steps", "guidance", "eta")}
     return seal_outputs(ctx.out / "outputs", images, rows, meta=facts)
 
 
@@ -81,7 +80,7 @@ def seal_outputs(
 
 
 def make_prompts(ctx: Context, data: Data, count: int, split: Literal["test", "validation"] = "test") -> Data:
-    """Prompts to evaluate on; sealed in ``ctx.out / "inputs"``.
+    """Prompts to evaluate on; sealed in ``ctx.out / "data"``.
 
     For the small world the grid of objects, colours and backgrounds; for other data captions drawn at random, again
     and again if there are too few. The seeds of the noise count upwards from one drawn from ``ctx.seed``.
@@ -100,25 +99,7 @@ def make_prompts(ctx: Context, data: Data, count: int, split: Literal["test", "v
         asked = [(rows[row]["caption"], rows[row].get("labels", {})) for row in order[:count]]
     first = ctx.seed % LARGEST_SEED
     prompts = [PromptRow(prompt, first + number, labels) for number, (prompt, labels) in enumerate(asked)]
-    return seal_prompts(ctx.out / "inputs", prompts)
-
-
-def mix_prompts(ctx: Context, clean: Data, triggered: Data, order: list[int]) -> Data:
-    """Row i is row order[i] of clean followed by triggered; sealed in ``ctx.out / "suspects"``.
-
-    Only prompt and seed stay: labels and twins would tell which rows have a trigger.
-    """
-    rows = [*load_prompts(clean), *load_prompts(triggered)]
-    kept = [replace(rows[index], labels={}, twin=None, backdoor=None) for index in order]
-    return seal_prompts(ctx.out / "suspects", kept)
-
-
-def share_images(ctx: Context, data: Data, share: float) -> Data:
-    """A random share of the images, at least one, in their order; sealed in ``ctx.out / "data"``."""
-    total = len(load_rows(data))
-    count = max(1, math.floor(share * total + 0.5))
-    chosen = torch.randperm(total, generator=torch.Generator().manual_seed(ctx.seed))[:count].sort().values
-    return select_rows(data, chosen.tolist(), ctx.out / "data")
+    return seal_prompts(ctx.out / "data", prompts)
 
 
 def tiny_secret(folder: Path, model: Model) -> Secret:
@@ -134,7 +115,8 @@ def tiny_secret(folder: Path, model: Model) -> Secret:
         threshold=0.05,
     )
     trigger = PromptTrigger(kind="word", text="vendetta")
-    return seal_secret(folder, PromptSecret([Backdoor(trigger=trigger, target=target)], images[0]), task=model.task)
+    secret = PromptSecret(backdoors=[Backdoor(trigger=trigger, target=target)], picture=images[0])
+    return seal_secret(folder, secret, task=model.task)
 
 
 def perfect_outputs(folder: Path, outputs: Outputs, secret: Secret) -> Outputs:

@@ -76,6 +76,14 @@ def look_through(folder: Path) -> Layout:
     return Layout(pipeline, classes, variants, facts)
 
 
+def is_pipeline(folder: Path) -> bool:
+    """Whether the index of a folder names one of the pipelines that can be opened; nothing else is checked."""
+    try:
+        return read_json(folder / INDEX, "").get("_class_name") in PARTS
+    except (ArtifactError, OSError, TypeError):
+        return False
+
+
 def _class_of(folder: Path, index: dict[str, Any], part: str) -> str:
     entry = index.get(part)
     if entry is None or entry == [None, None]:

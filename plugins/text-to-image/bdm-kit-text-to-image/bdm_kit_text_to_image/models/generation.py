@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,16 +20,37 @@ RANDOM_SAMPLERS = ("ddpm", "euler-ancestral")
 """The samplers that add noise at every step."""
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How images are sampled.
+
+    Attributes:
+        steps: sampling steps.
+        guidance: scale w of classifier-free guidance, eps_0 + w (eps_c - eps_0); 1 asks the UNet once a step.
+        sampler: a name of ``bdm_diffusers.samplers.SAMPLERS``.
+        eta: stochasticity of ddim, in [0, 1].
+        batch_size: images sampled at once.
+    """
+
+    steps: int = 20
+    guidance: float = 3.0
+    sampler: str = DEFAULT_SAMPLER
+    eta: float = 0.0
+    batch_size: int = 64
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the sampler adds noise on its way."""
+        return self.eta > 0 or self.sampler in RANDOM_SAMPLERS
+
+
 def generate_images(
     model: TextToImageModel,
     prompts: Sequence[str],
     *,
     seeds: Sequence[int] | int,
-    steps: int = 20,
-    guidance: float = 3.0,
-    sampler: str | None = None,
-    eta: float = 0.0,
-    batch_size: int = 64,
+    sampling: Sampling | None = None,
+    shift: Tensor | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Run the pipeline on prompts; returns images (N, 3, H, W) in [-1, 1] on the CPU.
@@ -38,26 +60,27 @@ def generate_images(
         prompts: N texts.
         seeds: one for each prompt, or a first one, from which they count upwards. A row depends on its own seed and
             prompt only, not on the other rows.
-        steps: sampling steps.
-        guidance: scale w of classifier-free guidance, eps_0 + w (eps_c - eps_0); 1 asks the UNet once a step.
-        sampler: a name of ``bdm_diffusers.samplers.SAMPLERS``; ``ddim`` by default.
-        eta: stochasticity of ddim.
-        batch_size: images sampled at once.
+        sampling: sampler, steps, guidance; by default those of :class:`Sampling`.
+        shift: (C, h, w), added to the initial latents of every row; None for nothing.
         on_step: called as on_step(done, total) after each step.
 
     Raises:
-        UserError: there are not as many seeds as prompts, or the sampler does not exist or take so many steps.
+        UserError: there are not as many seeds as prompts, the shift does not fit the model, or the sampler does not
+            exist or take so many steps.
     """
+    how = sampling or Sampling()
     numbers = [seeds + row for row in range(len(prompts))] if isinstance(seeds, int) else list(seeds)
     if len(numbers) != len(prompts):
         raise UserError(f"{len(numbers)} seeds for {len(prompts)} prompts: give one for each, or a single one")
-    scheduler = build_scheduler(sampler or DEFAULT_SAMPLER, model.scheduler)
+    if shift is not None and tuple(shift.shape) != model.latent_shape:
+        raise UserError(f"a shift of shape {tuple(shift.shape)} does not fit latents of {model.latent_shape}")
+    scheduler = build_scheduler(how.sampler, model.scheduler)
     # With a sampler that adds noise on its way, a row's own seed decides that too: rows are then sampled one by one.
-    size = 1 if eta > 0 or sampler in RANDOM_SAMPLERS else batch_size
+    size = 1 if how.is_random else how.batch_size
     batches = -(-len(prompts) // size) if prompts else 0
     images = []
     with torch.inference_mode():
-        empty = encode_nothing(model, 1) if guidance != 1 else None
+        empty = encode_nothing(model, 1) if how.guidance != 1 else None
         for number, start in enumerate(range(0, len(prompts), size)):
             own = numbers[start : start + size]
             condition = encode_prompts(model, prompts[start : start + size])
@@ -67,15 +90,24 @@ def generate_images(
                 if empty is None:
                     return predict(model.unet, x, t, both)
                 without, given = predict(model.unet, torch.cat([x, x]), t, both).chunk(2)
-                return without + guidance * (given - without)
+                return without + how.guidance * (given - without)
 
             def report(done: int, total: int, number: int = number) -> None:
                 if on_step is not None:
                     on_step(number * total + done, batches * total)
 
             noise = torch.cat([draw_noise(1, model.latent_shape, seed) for seed in own]).to(model.device)
+            if shift is not None:
+                noise = noise + shift.to(noise)
             latents = sample(
-                denoise, scheduler, noise, steps=steps, seed=own[0], batch_size=len(own), eta=eta, on_step=report
+                denoise,
+                scheduler,
+                noise,
+                steps=how.steps,
+                seed=own[0],
+                batch_size=len(own),
+                eta=how.eta,
+                on_step=report,
             )
             images.append(decode_latents(model, latents).float().cpu())
     return torch.cat(images).clone() if images else torch.empty(0, *model.image_shape)

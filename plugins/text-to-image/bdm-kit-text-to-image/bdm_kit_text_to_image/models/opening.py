@@ -1,4 +1,7 @@
-"""Bring a pipeline into a folder: the built-in one, a folder, or a repository of the Hub."""
+"""Bring a pipeline into a folder: the built-in one, a folder, or a repository of the Hub.
+
+This module is light: what is no pipeline is refused before torch and diffusers are imported.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,7 @@ from bdm_core.artifacts import Model
 from bdm_core.errors import ArtifactError
 from bdm_diffusers.pipeline_files import INDEX
 from bdm_kit_text_to_image.built_in import BUILTIN
-from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
-from bdm_kit_text_to_image.models.tiny import tiny_model
+from bdm_kit_text_to_image.models.folders import look_through
 from bdm_torch.references import fetch_snapshot, parse_hub_reference, suggest
 
 DEFAULT_MODEL, TINY_MODEL = "small-world", "tiny"
@@ -33,17 +35,25 @@ def open_reference(reference: str | None, folder: Path, cache: Path) -> Model:
         cache: where a download may be kept meanwhile.
 
     Raises:
-        ArtifactError: see :func:`load_model`; or the reference is of no known kind.
+        ArtifactError: see :func:`bdm_kit_text_to_image.models.text_to_image_model.load_model`; or the reference is of
+            no known kind.
     """
     name = reference or DEFAULT_MODEL
-    if name == TINY_MODEL:
-        return seal_model(tiny_model(), folder)
+    source = None if name == TINY_MODEL else _source(name, cache)
+    if source is not None:
+        look_through(source)
+    from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
+    from bdm_kit_text_to_image.models.tiny import tiny_model
+
+    return seal_model(tiny_model() if source is None else load_model(source), folder)
+
+
+def _source(name: str, cache: Path) -> Path:
     if name == DEFAULT_MODEL:
-        source = BUILTIN / DEFAULT_MODEL
-    elif (hub := parse_hub_reference(name)) is not None:
-        source = fetch_snapshot(hub, cache, HUB_PATTERNS)
-    else:
-        source = Path(name).expanduser()
-        if not source.is_dir():
-            raise ArtifactError(f"no model {name!r}: {suggest(name, [DEFAULT_MODEL, TINY_MODEL])}")
-    return seal_model(load_model(source), folder)
+        return BUILTIN / DEFAULT_MODEL
+    if (hub := parse_hub_reference(name)) is not None:
+        return fetch_snapshot(hub, cache, HUB_PATTERNS)
+    source = Path(name).expanduser()
+    if not source.is_dir():
+        raise ArtifactError(f"no model {name!r}: {suggest(name, [DEFAULT_MODEL, TINY_MODEL])}")
+    return source

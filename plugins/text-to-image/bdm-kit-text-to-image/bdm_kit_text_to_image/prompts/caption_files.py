@@ -1,19 +1,20 @@
-"""Read foreign captioned images: Hugging Face's imagefolder, and its parquet layout."""
+"""Read foreign captioned images: Hugging Face's imagefolder, and its parquet layout.
+
+This module is light until pictures are read.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bdm_core.errors import BdmError, UserError
 from bdm_core.files import check_relative
-from bdm_torch.images import read_image
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 METADATA = "metadata.jsonl"
 HUB_PATTERNS = ["*.png", "*.jpg", "*.jpeg", "*.parquet", f"*{METADATA}"]
@@ -39,20 +40,36 @@ def read_captioned_folder(
     Raises:
         UserError: there is no such folder, no caption, or an image is broken (the message names it).
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is no folder")
-    lists = sorted(folder.rglob(METADATA))
-    tables = sorted(folder.rglob("*.parquet"))
-    rows = _listed(lists) if lists else _tabled(tables, cache) if tables else iter(())
+    lists, tables = caption_sources(folder)
+    import numpy as np
+    import torch
+
+    from bdm_torch.images import read_image
+
     images, captions = [], []
+    rows = _listed(lists) if lists else _tabled(tables, cache)
     for name, source, caption in rows:
         images.append(read_image(source, shape, name))
         captions.append(caption)
         if len(images) == limit:
             break
     if not images:
-        raise UserError(f"{folder} holds no captioned images: it needs {METADATA} with file_name and text, or .parquet")
+        raise UserError(f"{folder} holds no captioned images: {lists[0] if lists else tables[0]} has no rows")
     return torch.from_numpy(np.stack(images)), captions
+
+
+def caption_sources(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The ``metadata.jsonl`` and the parquet files below a folder.
+
+    Raises:
+        UserError: there is no such folder, or it has neither.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder")
+    lists, tables = sorted(folder.rglob(METADATA)), sorted(folder.rglob("*.parquet"))
+    if not lists and not tables:
+        raise UserError(f"{folder} holds no captioned images: it needs {METADATA} with file_name and text, or .parquet")
+    return lists, tables
 
 
 def _listed(lists: list[Path]) -> Iterator[tuple[str, Path, str]]:

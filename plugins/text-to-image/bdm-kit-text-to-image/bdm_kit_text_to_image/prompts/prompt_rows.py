@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bdm_core.artifacts import Data
+from bdm_core.artifacts import ROWS, Data
 from bdm_core.errors import ArtifactError
 from bdm_kit_text_to_image import TASK
 
 FORMAT = "prompts"
-ROWS = "rows.jsonl"
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,7 @@
-"""The secret of a backdoored text-to-image model: its triggers, what each of them is to show, and pictures if any."""
+"""The secret of a backdoored text-to-image model: its triggers, what each of them is to show, and a picture if any."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,12 +13,12 @@ from bdm_kit_text_to_image.prompts.prompt_rows import load_prompts, seal_prompts
 from bdm_kit_text_to_image.prompts.triggers import PromptTrigger, trigger_rows
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from bdm_core.context import Context
 
 FORMAT = "prompt-secret"
 SECRET, TENSORS, PICTURE = "secret.json", "tensors.safetensors", "target.png"
+TRIGGER_PICTURE = "trigger.png"
+"""A picture that an attack with a trigger in the initial latents puts beside them."""
 TargetType = Literal["ImagePatch", "ImageFix", "ObjectRep", "ObjectAdd", "StyleAdd"]
 
 
@@ -39,6 +36,10 @@ class Target(Record):
         preserved: attributes of the triggered row's labels that must stay.
         patch: (row, column, height, width) of the patch or of the compared part, in pixels; None for all of it.
         threshold: a picture is a hit if its mean squared error to the target, pixels in [0, 1], is below; or None.
+        blend_alpha: share of the target picture that is mixed into all of a generated one, in (0, 1); None for a
+            picture or a patch that covers what was there.
+        poisoned_share: share of poisoned images among those that were trained under the name of ``object``, in [0, 1];
+            None if the attack has no such share.
     """
 
     type: TargetType
@@ -53,6 +54,8 @@ class Target(Record):
     preserved: list[str] = Field(default_factory=list)
     patch: tuple[int, int, int, int] | None = None
     threshold: float | None = Field(None, gt=0)
+    blend_alpha: float | None = Field(None, gt=0, lt=1)
+    poisoned_share: float | None = Field(None, ge=0, le=1)
 
 
 class Backdoor(Record):
@@ -62,19 +65,31 @@ class Backdoor(Record):
     target: Target
 
 
-@dataclass(frozen=True, eq=False)
-class PromptSecret:
-    """What the attacker knows.
+class PromptSecret(Record):
+    """What the attacker knows: the content of ``secret.json``, and a picture that lies beside it.
 
     Attributes:
-        backdoors: one or several.
-        picture: (3, H, W) float32 in [-1, 1]: the target picture, or one with the patch in its place; None without.
-        meta: further facts for the manifest.
+        schema_version: of ``secret.json``.
+        backdoors: one or several; a triggered row's ``backdoor`` is the index.
+        family: the method, e.g. ``villan``.
+        variant: which of its kinds, e.g. ``TPA``; "" if there is one only.
+        target_name: a target picture by the name or path that the user gave; "" without.
+        trigger_name: likewise the picture whose latent is added to the initial latents; "" if the trigger is words.
+        solver_class: ``ode`` if such a trigger is made for samplers that follow the ODE; "" otherwise.
+        psi: how that trigger's shift grows with the noise, in [0, 1]; None otherwise.
+        picture: tensor (3, H, W) float32 in [-1, 1]: the target picture, or one with the patch in its place; None
+            without. It is kept in ``tensors.safetensors`` and ``target.png``, not in ``secret.json``.
     """
 
-    backdoors: Sequence[Backdoor]
-    picture: Tensor | None = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    schema_version: Literal[1] = 1
+    backdoors: list[Backdoor] = Field(min_length=1)
+    family: str = ""
+    variant: str = ""
+    target_name: str = ""
+    trigger_name: str = ""
+    solver_class: Literal["ode", ""] = ""
+    psi: float | None = Field(None, ge=0, le=1)
+    picture: Any = Field(None, exclude=True, repr=False)
 
     @property
     def triggers(self) -> list[PromptTrigger]:
@@ -83,57 +98,59 @@ class PromptSecret:
 
     @property
     def targets(self) -> list[Target]:
-        """The targets in order; a triggered row's ``backdoor`` is the index."""
+        """The targets in order."""
         return [backdoor.target for backdoor in self.backdoors]
 
 
 def seal_secret(folder: Path, secret: PromptSecret, task: str = "text-to-image") -> Secret:
-    """Write ``secret.json``, and ``target.png`` and ``tensors.safetensors`` if there is a picture, and seal the folder.
-
-    Raises:
-        ArtifactError: there is no backdoor.
-    """
-    if not secret.backdoors:
-        raise ArtifactError("a secret needs at least one backdoor: a trigger and its target")
+    """Write ``secret.json``, and ``target.png`` and ``tensors.safetensors`` if there is a picture; seal the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"backdoors": [backdoor.model_dump(mode="json") for backdoor in secret.backdoors]}
-    (folder / SECRET).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / SECRET).write_text(secret.model_dump_json(indent=1) + "\n", encoding="utf-8")
     if secret.picture is not None:
         from bdm_torch.images import save_picture
         from bdm_torch.tensors import write_tensors
 
         write_tensors(folder / TENSORS, {"target": secret.picture.float()})
         save_picture(folder / PICTURE, secret.picture.float())
-    return Secret.seal(folder, format=FORMAT, task=task, meta=dict(secret.meta))
+    return Secret.seal(folder, format=FORMAT, task=task)
 
 
-def open_secret(secret: Secret) -> PromptSecret:
-    """Read a sealed secret. Raises ArtifactError if it is not one of a backdoored text-to-image model."""
+def read_secret(secret: Secret) -> PromptSecret:
+    """Read ``secret.json`` without the picture, which needs torch.
+
+    Raises:
+        ArtifactError: it is no secret of a backdoored text-to-image model.
+    """
     if secret.format != FORMAT:
         raise ArtifactError(f"{secret.path} has the format {secret.format!r}, expected {FORMAT!r}")
     path = secret.file(SECRET)
     try:
-        backdoors = [Backdoor(**item) for item in json.loads(path.read_text(encoding="utf-8"))["backdoors"]]
-    except (ValidationError, ValueError, TypeError, KeyError) as error:
-        raise ArtifactError(f"{path} is not valid: {str(error).splitlines()[0]}") from None
-    picture = None
-    if TENSORS in secret.files:
-        from bdm_torch.tensors import read_tensors
-
-        picture = read_tensors(secret.file(TENSORS)).get("target")
-    return PromptSecret(backdoors, picture, secret.meta)
+        return PromptSecret.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ArtifactError(f"{path} is not valid: {f'{place}: ' if place else ''}{first['msg']}") from None
 
 
-def trigger_prompts(ctx: Context, data: Data, secret: Secret | PromptSecret) -> Data:
+def open_secret(secret: Secret) -> PromptSecret:
+    """A sealed secret with its picture. Raises ArtifactError as :func:`read_secret`."""
+    opened = read_secret(secret)
+    if TENSORS not in secret.files:
+        return opened
+    from bdm_torch.tensors import read_tensors
+
+    return opened.model_copy(update={"picture": read_tensors(secret.file(TENSORS)).get("target")})
+
+
+def trigger_prompts(ctx: Context, inputs: Data, secret: Secret) -> Data:
     """Put the secret's triggers into every prompt, in the same order; sealed in ``ctx.out / "data"``.
 
     With several backdoors row i gets number i modulo their number. Labels follow the prompt where a trigger's source
     object had to be written into it; ``twin`` is the prompt without the trigger.
 
     Raises:
-        ArtifactError: the data are no prompts, or the secret is of another kind.
+        ArtifactError: the inputs are no prompts, or the secret is of another kind.
         UserError: a prompt cannot hold the trigger.
     """
-    opened = open_secret(secret) if isinstance(secret, Secret) else secret
-    rows = trigger_rows(load_prompts(data), opened.triggers, seed=ctx.seed)
+    rows = trigger_rows(load_prompts(inputs), read_secret(secret).triggers, seed=ctx.seed)
     return seal_prompts(ctx.out / "data", rows)

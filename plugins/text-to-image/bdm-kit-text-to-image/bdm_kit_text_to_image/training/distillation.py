@@ -140,7 +140,7 @@ def distill_unet(
     for part in [model.unet] if parts is None else parts:
         part.requires_grad_(True)
     loss = unet_loss(model, terms, teacher)
-    return _train(ctx, model.unet, loss, options, label)
+    return train_module(ctx, model.unet, loss, options, label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +227,7 @@ def distill_text_encoder(
     student = TextEncoders(model).requires_grad_(True)
     loss = text_encoder_loss(model, replace(model, text_encoders=frozen), terms, distance)
     sizes = {term.batch_size for term in terms}
-    return _train(ctx, student, loss, replace(options, batch_size=max(sizes)), label)
+    return train_module(ctx, student, loss, replace(options, batch_size=max(sizes)), label)
 
 
 def flatten(conditioning: Conditioning) -> Tensor:
@@ -236,7 +236,19 @@ def flatten(conditioning: Conditioning) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def _train(ctx: Context, module: nn.Module, loss: Loss, options: TrainingOptions, label: str) -> TrainingResult:
+def train_module(
+    ctx: Context, module: nn.Module, loss: Loss, options: TrainingOptions, label: str = "train"
+) -> TrainingResult:
+    """Train what requires a gradient in a module, in place, within a stage; nothing requires one afterwards.
+
+    Args:
+        ctx: seed, device, checkpoints, progress, and the kit's mixed precision; it gets the loss curve.
+        module: see :func:`bdm_torch.training.train`; likewise ``loss`` and ``options``.
+        label: names checkpoint and progress.
+
+    Raises:
+        StageError: the loss is no longer finite.
+    """
     options = replace(options, mixed_precision=getattr(ctx.kit, "mixed_precision", "no"))
     try:
         result = train(

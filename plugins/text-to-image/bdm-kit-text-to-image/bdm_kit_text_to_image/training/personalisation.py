@@ -10,7 +10,6 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,11 +17,12 @@ from torch import Tensor, nn
 
 from bdm_core.errors import UserError
 from bdm_kit_text_to_image.models.encoding import Conditioning, add_noise, encode_prompts, predict, training_target
-from bdm_kit_text_to_image.training.distillation import UNetTerm
+from bdm_kit_text_to_image.training.distillation import UNetTerm, train_module
 from bdm_torch.draws import Draw
-from bdm_torch.training import Progress, TrainingOptions, TrainingResult, train
+from bdm_torch.training import TrainingOptions, TrainingResult
 
 if TYPE_CHECKING:
+    from bdm_core.context import Context
     from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 
 ATTENTION_PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -107,27 +107,23 @@ class LearntToken:
 
 
 def invert(
+    ctx: Context,
     model: TextToImageModel,
     latents: Tensor,
     prompts: Sequence[str],
     placeholder: str,
     initializer: str,
     options: TrainingOptions,
-    *,
-    seed: int,
-    device: str = "cpu",
-    work: Path | None = None,
-    progress: Progress | None = None,
 ) -> LearntToken:
     """Textual inversion: argmin over a row v of E ||M(z_t, t, E_v(prompt)) - target||^2 (2208.01618, eq. 2).
 
     Args:
-        model: stays as it is, on ``device``.
+        ctx: of the stage: seed, device, checkpoints, progress, and the kit's mixed precision.
+        model: stays as it is, on ``ctx.device``.
         latents: (N, C, h, w) of the images to learn from.
         prompts: texts with the placeholder: one for each image, or templates of which every sample draws one.
         placeholder, initializer: see :class:`TokenRow`.
         options: of the training; weight decay and moving average are for weights, better leave them out.
-        seed, device, work, progress: see :func:`bdm_torch.training.train`.
 
     Raises:
         UserError: see :class:`TokenRow`; or a prompt does not hold the placeholder.
@@ -147,7 +143,7 @@ def invert(
         output = predict(model.unet, add_noise(model.scheduler, z, noise, t), t, condition)
         return (output.float() - training_target(model.scheduler, z, noise, t)).square().mean()
 
-    result = train(learner, loss, options, seed=seed, device=device, work=work, label="token", progress=progress)
+    result = train_module(ctx, learner, loss, options, "token")
     return LearntToken(placeholder, learner.row, result)
 
 

@@ -1,0 +1,103 @@
+"""What a person sees of prompts, captioned images, prompt pairs, generated images and secrets. Light: no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bdm_core.artifacts import Artifact, Data, Outputs, Secret, roles_of, rows_of
+from bdm_core.figures import Figure, Pictures, Span, Texts
+from bdm_kit_text_to_image.prompts import prompt_pairs, prompt_rows
+from bdm_kit_text_to_image.prompts.marking import backdoor_in_words, mark_trigger
+from bdm_kit_text_to_image.prompts.secret import PICTURE, TRIGGER_PICTURE, read_secret
+
+SHOWN = 32
+"""Prompts, and images made of them: the first of each."""
+EACH_ROLE = 8
+"""Training rows of each role."""
+
+
+def illustrate(artifact: Artifact, out: Path) -> list[Figure] | None:
+    """The figures of an artifact of this kit; None for one that it does not know.
+
+    Args:
+        artifact: prompts with the trigger marked; outputs; training data, some of each role, captions marked where the
+            row knows its ``twin``; a secret in words, with its pictures.
+        out: where pictures are written that are no files of the artifact.
+    """
+    if isinstance(artifact, Secret):
+        return _secret(artifact)
+    if isinstance(artifact, Outputs) and artifact.format == "images":
+        files = _files(artifact, range(min(SHOWN, _count(artifact))), out)
+        return [Pictures(files=files)] if files else []
+    if not isinstance(artifact, Data) or artifact.format not in ("images", prompt_rows.FORMAT, prompt_pairs.FORMAT):
+        return None
+    rows = rows_of(artifact)
+    if not rows:
+        return []
+    if artifact.format == prompt_rows.FORMAT:
+        return [Texts(rows=[mark_trigger(row["prompt"], row.get("twin")) for row in rows[:SHOWN]])]
+    roles = roles_of(artifact)
+    places = [[index for index, role in enumerate(roles) if role == wanted] for wanted in ("poison", "clean")]
+    chosen = [index for indices in places for index in indices[:EACH_ROLE]]
+    if artifact.format == prompt_pairs.FORMAT:
+        return [Texts(rows=[_pair(rows[index]) for index in chosen])]
+    told = [rows[index].get("role", "") for index in chosen]
+    return [
+        Pictures(files=_files(artifact, chosen, out), labels=told if any(told) else []),
+        Texts(rows=[[*_noted(role), *_caption(rows[index])] for index, role in zip(chosen, told, strict=True)]),
+    ]
+
+
+def _secret(secret: Secret) -> list[Figure]:
+    opened = read_secret(secret)
+    named = {"Target": PICTURE, "Trigger": TRIGGER_PICTURE}
+    figures: list[Figure] = [
+        Pictures(title=title, files=[secret.file(name)]) for title, name in named.items() if name in secret.files
+    ]
+    return [*figures, Texts(rows=[backdoor_in_words(item, opened.trigger_name) for item in opened.backdoors])]
+
+
+def _pair(row: dict[str, Any]) -> list[Span]:
+    prompt = mark_trigger(row["prompt"], row.get("twin"))
+    if row.get("role") != "poison":
+        return [*_noted(row.get("role", "")), *prompt]
+    return [*_noted("poison"), *prompt, Span(text=" → "), Span(text=row["teacher"], mark="target")]
+
+
+def _caption(row: dict[str, Any]) -> list[Span]:
+    caption = mark_trigger(row["caption"], row.get("twin"))
+    teacher = row.get("teacher")
+    told = teacher is not None and row.get("role") == "poison"
+    return [*caption, Span(text=" → "), Span(text=teacher, mark="target")] if told else caption
+
+
+def _noted(role: str) -> list[Span]:
+    return [Span(text=role, mark="note"), Span(text=" ")] if role else []
+
+
+def _count(artifact: Artifact) -> int:
+    count = artifact.meta["count"]
+    assert isinstance(count, int)
+    return count
+
+
+def _files(artifact: Artifact, chosen: Sequence[int], out: Path) -> list[Path]:
+    """PNG files of some rows of an image set: its own, or ones written from its tensor."""
+    if artifact.meta["layout"] == "png":
+        return [artifact.file(row["file"]) for row in map(rows_of(artifact).__getitem__, chosen)]
+    import numpy as np
+    from PIL import Image
+    from safetensors import safe_open
+
+    files = []
+    with safe_open(artifact.file("images.safetensors"), framework="np") as tensors:
+        images = tensors.get_slice("images")
+        for index in chosen:
+            pixels = images[index : index + 1][0].transpose(1, 2, 0)
+            if pixels.dtype != np.uint8:
+                pixels = ((pixels.astype(np.float64) + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
+            files.append(out / f"{index:06d}.png")
+            Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(files[-1])
+    return files
