@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ SAMPLERS = ("ddpm", "ddim")
 
 def detect(ctx: Context, params: TerdParams, model: Model) -> Detection:
     """Judge a model by (M_r, V_r); the evidence is sealed in ``ctx.out / "evidence"``."""
-    begin = time.monotonic()
     known = CALIBRATED.read(params.calibration)
     opened = load_model(model, ctx.device)
     result = search(opened, params, ctx.seed, ctx.progress)
@@ -63,7 +61,6 @@ def detect(ctx: Context, params: TerdParams, model: Model) -> Detection:
         V_r=result.chosen.features[1],
         start=result.chosen.name,
         start_only=max(item.score for item in baseline),
-        seconds=round(time.monotonic() - begin, 1),
         network_evaluations=evaluations,
         clean_samples=0,
     )

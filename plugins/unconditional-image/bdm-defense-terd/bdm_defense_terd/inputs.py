@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 from torch import Tensor
 
@@ -31,7 +29,6 @@ def detect(ctx: Context, params: TerdInputParams, model: Model, suspects: Data) 
     Raises:
         ArtifactError: the suspects are no noise of the model's shape.
     """
-    begin = time.monotonic()
     shape = shape_of(model)
     noise = load_noise(suspects)
     if tuple(noise.shape[1:]) != shape:
@@ -67,7 +64,6 @@ def detect(ctx: Context, params: TerdInputParams, model: Model, suspects: Data) 
     )
     shares = {f"flagged by {name}": item["flagged"] for name, item in baselines.items()}
     ctx.figures(
-        seconds=round(time.monotonic() - begin, 1),
         network_evaluations=evaluations,
         clean_samples=0,
         flagged=flagged / max(1, len(noise)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bdm_core.plugin import Field, Params
+from bdm_core import Field, Params
 
 
 class UfidParams(Params):
