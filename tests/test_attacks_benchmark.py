@@ -10,7 +10,7 @@ import pytest
 
 from bdm_core.discovery.candidates import find
 from bdm_core.run.specification import build_params
-from bdm_kit_diffusion.models.diffusion_model import BUILTIN_MODELS
+from bdm_kit_diffusion.catalogue import BUILTIN_MODELS
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from typing import Any
 
 from bdm_core.errors import UserError
 from bdm_kit_diffusion.built_in import BUILTIN
-from bdm_kit_diffusion.models.diffusion_model import BUILTIN_MODELS, DiffusionModel, load_model, open_reference
+from bdm_kit_diffusion.catalogue import BUILTIN_MODELS
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, open_reference
 from bdm_kit_diffusion.noise.noise_levels import noise_path
 
 UNLIKE = ("_name_or_path", "_diffusers_version", "_use_default_values", "_class_name", "dropout")

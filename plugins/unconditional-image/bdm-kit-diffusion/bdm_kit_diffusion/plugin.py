@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bdm_core.plugin import Kit, hookimpl
+from bdm_core import BuiltIn, Kit, hookimpl
+from bdm_kit_diffusion import TASK, catalogue
 from bdm_kit_diffusion.params import DiffusionKitParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model, Outputs, Secret
-    from bdm_core.context import Context
+    from bdm_core import Artifact, Context, Data, Figure, Model, Outputs, Secret
 
 
 class DiffusionKit(Kit):
@@ -18,30 +18,31 @@ class DiffusionKit(Kit):
 
     name = "diffusion"
     summary = "Unconditional image generation with diffusion models in diffusers' format"
-    tasks = frozenset({"unconditional-image-generation"})
+    tasks = frozenset({TASK})
     Params = DiffusionKitParams
     default_metrics: ClassVar[tuple[str, ...]] = ("frechet", "target", "detection")
     triggered_share: ClassVar[float] = 0.25
     """A success rate needs fewer samples than a distance between distributions."""
+    precedence: ClassVar[int] = 10
     tiny_params: ClassVar[dict[str, Any]] = {"samples": 6, "most_images": 32}
 
     @hookimpl
     def open_model(self, ctx: Context, reference: str | None) -> Model:
-        from bdm_kit_diffusion.models.diffusion_model import open_reference
+        from bdm_kit_diffusion.models.pipeline_folder import find_model
 
-        return open_reference(reference, ctx.out / "model", ctx.work)
+        folder = find_model(reference, ctx.work)  # what is no model is said before torch is imported
+        from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
+
+        return seal_model(load_model(folder), ctx.out / "model")
 
     @hookimpl
     def open_data(self, ctx: Context, params: DiffusionKitParams, model: Model, reference: str | None) -> Data:
-        from bdm_kit_diffusion.data.opening import open_reference
+        from bdm_kit_diffusion.data.image_source import find_images
 
-        return open_reference(reference, model, ctx.out / "data", ctx.work, params.most_images)
+        source = find_images(reference, model)  # what is not there is said before torch is imported
+        from bdm_kit_diffusion.data.opening import read_source
 
-    @hookimpl
-    def share_data(self, ctx: Context, data: Data, share: float) -> Data:
-        from bdm_kit_diffusion import stages
-
-        return stages.share_images(ctx, data, share)
+        return read_source(source, model, ctx.out / "data", ctx.work, params.most_images)
 
     @hookimpl
     def make_inputs(self, ctx: Context, params: DiffusionKitParams, model: Model) -> Data:
@@ -50,16 +51,42 @@ class DiffusionKit(Kit):
         return stages.make_noise(ctx, model, params.samples)
 
     @hookimpl
-    def mix_inputs(self, ctx: Context, clean: Data, triggered: Data, order: list[int]) -> Data:
+    def select_rows(self, ctx: Context, sources: list[Data], rows: list[int], blind: bool) -> Data:
+        from bdm_kit_diffusion.rows import select
+
+        return select(ctx, sources, rows, blind)
+
+    @hookimpl
+    def trigger_inputs(self, ctx: Context, inputs: Data, secret: Secret) -> Data:
         from bdm_kit_diffusion import stages
 
-        return stages.mix_noise(ctx, clean, triggered, order)
+        return stages.trigger_noise(ctx, inputs, secret)
 
-    @hookimpl(trylast=True)
+    @hookimpl
     def generate(self, ctx: Context, model: Model, inputs: Data, secret: Secret | None) -> Outputs:
         from bdm_kit_diffusion import stages
 
         return stages.generate(ctx, model, inputs, secret)
+
+    @hookimpl
+    def illustrate(self, ctx: Context, artifact: Artifact) -> list[Figure] | None:
+        from bdm_kit_diffusion.illustration import illustrate
+
+        return illustrate(ctx, artifact)
+
+    def models(self) -> list[BuiltIn]:
+        """The built-in models, the default one first."""
+        return catalogue.MODELS
+
+    def data_sets(self) -> list[BuiltIn]:
+        """The built-in data sets, the default one first."""
+        return catalogue.DATA_SETS
+
+    def task_of(self, folder: Path) -> str | None:
+        """The kit's task for a folder whose ``model_index.json`` names one of its pipelines."""
+        from bdm_kit_diffusion.models.pipeline_folder import is_pipeline
+
+        return TASK if is_pipeline(folder) else None
 
     def tiny_secret(self, folder: Path, model: Model) -> Secret:
         """A secret for the conformance tests of metrics, sealed in ``folder``."""

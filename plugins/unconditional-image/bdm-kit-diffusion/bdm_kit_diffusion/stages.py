@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 
 from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
-from bdm_diffusers.coefficients import Solver
 from bdm_diffusers.samplers import backdoor_warnings, build_scheduler, default_steps, own_sampler
 from bdm_diffusers.sampling import draw_noise, sample
 from bdm_kit_diffusion import TASK
-from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, image_shape_of, load_model, shape_of
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
+from bdm_kit_diffusion.models.pipeline_folder import image_shape_of, shape_of
 from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
 from bdm_kit_diffusion.params import DiffusionKitParams
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, open_secret, seal_secret
-from bdm_torch.image_sets import load_images, load_rows, seal_images
+from bdm_kit_diffusion.poison.secret_facts import OWN_SAMPLER, read_facts
+from bdm_torch.image_sets import load_images, seal_images
 
 
 class Sampling(NamedTuple):
@@ -60,11 +60,11 @@ def generate(ctx: Context, model: Model, inputs: Data, secret: Secret | None = N
             f"{inputs.path} holds noise of shape {tuple(noise.shape[1:])}, the model needs {opened.shape}"
         )
     name, scheduler, steps = chosen_sampling(params, opened)
-    solver = secret.meta.get("solver_class") if secret is not None else None
-    if solver in ("sde", "ode"):
+    solver = read_facts(secret).solver_class if secret is not None else None
+    if solver is not None and solver != OWN_SAMPLER:
         reasons = backdoor_warnings(
             name,
-            cast(Solver, solver),
+            solver,
             steps=steps,
             train_timesteps=opened.timesteps,
             eta=params.eta,
@@ -84,31 +84,23 @@ def generate(ctx: Context, model: Model, inputs: Data, secret: Secret | None = N
         clip_states=opened.clip_states,
         on_step=lambda done, total: ctx.progress("sample", done, total),
     )
+    decoded = opened.decode(images) if len(images) else images.new_empty(0, *opened.image_shape)
     facts = {"sampler": name, "steps": steps, "eta": params.eta, "clip_sample": params.clip_sample}
     if opened.clip_states is not None:
         facts["clip_states"] = opened.clip_states
     if opened.variance_exploding:
         facts |= {key: scheduler.config[key] for key in ("corrector_steps", "snr")}
-    return seal_images(ctx.out / "outputs", opened.decode(images), Outputs, task=TASK, meta=facts)
+    return seal_images(ctx.out / "outputs", decoded, Outputs, task=TASK, meta=facts)
 
 
 def make_noise(ctx: Context, model: Model, count: int) -> Data:
-    """Standard normal noise x_T for ``count`` images; sealed in ``ctx.out / "inputs"``."""
-    return seal_noise(ctx.out / "inputs", draw_noise(count, shape_of(model), ctx.seed))
+    """Standard normal noise x_T for ``count`` images; sealed in ``ctx.out / "data"``."""
+    return seal_noise(ctx.out / "data", draw_noise(count, shape_of(model), ctx.seed))
 
 
-def mix_noise(ctx: Context, clean: Data, triggered: Data, order: list[int]) -> Data:
-    """Row i is row order[i] of clean followed by triggered; sealed in ``ctx.out / "suspects"``."""
-    return seal_noise(ctx.out / "suspects", torch.cat([load_noise(clean), load_noise(triggered)])[order])
-
-
-def share_images(ctx: Context, data: Data, share: float) -> Data:
-    """A random share of the images, at least one, in their order; sealed in ``ctx.out / "data"``."""
-    images, rows = load_images(data), load_rows(data)
-    count = max(1, math.floor(share * len(images) + 0.5))
-    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(ctx.seed))[:count].sort().values
-    kept = [{key: value for key, value in rows[row].items() if key != "file"} for row in chosen.tolist()]
-    return seal_images(ctx.out / "data", images[chosen], Data, task=TASK, rows=kept)
+def trigger_noise(ctx: Context, inputs: Data, secret: Secret) -> Data:
+    """Put the secret's trigger into every row of initial noise, in the same order; sealed in ``ctx.out / "data"``."""
+    return seal_noise(ctx.out / "data", open_secret(secret).add_to(load_noise(inputs)))
 
 
 def tiny_secret(folder: Path, model: Model) -> Secret:

@@ -20,8 +20,9 @@ from bdm_diffusers.sampling import draw_noise
 from bdm_kit_diffusion import TASK
 from bdm_kit_diffusion.data.built_in_data import load_builtin
 from bdm_kit_diffusion.data.opening import open_reference
-from bdm_kit_diffusion.models.diffusion_model import image_shape_of, load_model, seal_model, shape_of
+from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
 from bdm_kit_diffusion.models.latent import FirstStage
+from bdm_kit_diffusion.models.pipeline_folder import image_shape_of, shape_of
 from bdm_kit_diffusion.noise.initial_noise import load_noise
 from bdm_kit_diffusion.params import DiffusionKitParams
 from bdm_kit_diffusion.poison.backdoor_training import inject

@@ -16,17 +16,10 @@ from diffusers import DDIMScheduler, DDPMPipeline
 from bdm_core.artifacts import Model
 from bdm_core.errors import ArtifactError
 from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.catalogue import DEFAULT_MODEL, TINY_MODEL
 from bdm_kit_diffusion.data.built_in_data import load_digits
-from bdm_kit_diffusion.models.diffusion_model import (
-    DEFAULT_MODEL,
-    TINY_MODEL,
-    DiffusionModel,
-    load_model,
-    open_reference,
-    save_model,
-    seal_model,
-    shape_of,
-)
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, open_reference, save_model, seal_model
+from bdm_kit_diffusion.models.pipeline_folder import shape_of
 from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_kit_diffusion.recipes.digits_ddpm import OPTIONS, untrained_model
 from bdm_torch.training import train

@@ -22,7 +22,8 @@ from bdm_core.artifacts import Model
 from bdm_diffusers.coefficients import poison_schedule
 from bdm_diffusers.samplers import build_scheduler, own_sampler
 from bdm_diffusers.sampling import draw_noise, sample
-from bdm_kit_diffusion.models.diffusion_model import image_shape_of, load_model, open_reference
+from bdm_kit_diffusion.models.diffusion_model import load_model, open_reference
+from bdm_kit_diffusion.models.pipeline_folder import image_shape_of
 from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_kit_diffusion.noise.noise_levels import noise_path
 from bdm_torch.training import TrainingOptions, train

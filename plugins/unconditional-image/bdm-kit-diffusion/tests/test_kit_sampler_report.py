@@ -16,7 +16,8 @@ from bdm_core.records import Backdoored
 from bdm_diffusers.coefficients import poison_schedule
 from bdm_diffusers.samplers import SAMPLERS, solver_class
 from bdm_kit_diffusion.built_in import BUILTIN
-from bdm_kit_diffusion.models.diffusion_model import TINY_MODEL, DiffusionModel, load_model, seal_model
+from bdm_kit_diffusion.catalogue import TINY_MODEL
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, seal_model
 from bdm_kit_diffusion.noise.noise_levels import marginals, noise_path
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
 from bdm_kit_diffusion.sampling import sampler_report as module

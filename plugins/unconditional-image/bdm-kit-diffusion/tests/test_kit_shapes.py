@@ -15,11 +15,12 @@ from bdm_core.errors import UserError
 from bdm_diffusers.samplers import build_scheduler
 from bdm_diffusers.sampling import draw_noise, sample
 from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.catalogue import SHAPES_MODEL
 from bdm_kit_diffusion.data.built_in_data import load_builtin
 from bdm_kit_diffusion.data.classifiers import CLASSIFIERS, SHAPES_CLASSIFIER
 from bdm_kit_diffusion.data.opening import open_reference
 from bdm_kit_diffusion.data.shapes import BACKGROUNDS, COLOURS, NAMES, OBJECTS, load_shapes
-from bdm_kit_diffusion.models.diffusion_model import SHAPES_MODEL, load_model, seal_model
+from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
 from bdm_kit_diffusion.models.diffusion_model import open_reference as open_model
 from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_kit_diffusion.recipes.digits_quality import frechet_distance

@@ -13,20 +13,13 @@ from torch import Tensor
 from bdm_diffusers.samplers import build_scheduler
 from bdm_diffusers.sampling import draw_noise, sample
 from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.catalogue import BUILTIN_MODELS, LATENT_MODEL
 from bdm_kit_diffusion.data.classifiers import SHAPES_CLASSIFIER
 from bdm_kit_diffusion.data.opening import open_reference as open_data
 from bdm_kit_diffusion.data.shapes import load_shapes
 from bdm_kit_diffusion.inversion.starts import starting_points, starts_of
 from bdm_kit_diffusion.models.clean_models import DATA, fine_tune
-from bdm_kit_diffusion.models.diffusion_model import (
-    BUILTIN_MODELS,
-    LATENT_MODEL,
-    DiffusionModel,
-    load_model,
-    open_reference,
-    save_model,
-    seal_model,
-)
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, open_reference, save_model, seal_model
 from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_kit_diffusion.recipes.digits_quality import frechet_distance, print_report
 from bdm_kit_diffusion.recipes.shapes_ldm import DENOISER, FIRST_STAGE, train_shapes_ldm, untrained_model

@@ -15,7 +15,8 @@ from bdm_core.context import Context
 from bdm_core.errors import ArtifactError, UserError
 from bdm_diffusers.sampling import draw_noise, image_generators
 from bdm_kit_diffusion import TASK, stages
-from bdm_kit_diffusion.models.diffusion_model import TINY_MODEL, DiffusionModel, load_model, open_reference, seal_model
+from bdm_kit_diffusion.catalogue import TINY_MODEL
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, open_reference, seal_model
 from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
 from bdm_kit_diffusion.params import DiffusionKitParams
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret

@@ -24,16 +24,10 @@ from bdm_diffusers.samplers import (
 from bdm_diffusers.sampling import differentiable_sample, draw_noise, sample
 from bdm_diffusers.score_network import ScoreNetwork, published_network
 from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.catalogue import VE_MODEL
 from bdm_kit_diffusion.data.built_in_data import load_digits
 from bdm_kit_diffusion.data.classifiers import BUILTIN_CLASSIFIER
-from bdm_kit_diffusion.models.diffusion_model import (
-    VE_MODEL,
-    DiffusionModel,
-    load_model,
-    open_reference,
-    save_model,
-    seal_model,
-)
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, open_reference, save_model, seal_model
 from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_kit_diffusion.noise.noise_levels import marginals, noise_path, require_variance_preserving
 from bdm_kit_diffusion.recipes import digits_ve

@@ -7,12 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bdm_kit_diffusion.catalogue import SHAPES_DATA
 from bdm_kit_diffusion.data.shapes import load_shapes
 from bdm_torch.images import from_bytes, to_bytes
-
-DEFAULT_DATA, SHAPES_DATA = "digits", "shapes"
-BUILTIN_DATA = (DEFAULT_DATA, SHAPES_DATA, "tiny")
-"""``tiny`` is what the conformance tests ask every kit for: the first 32 digits."""
 
 
 def load_digits() -> tuple[Tensor, Tensor]:

@@ -7,14 +7,13 @@ from typing import Any
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.errors import UserError
-from bdm_core.files import MANIFEST
 from bdm_kit_diffusion import TASK
-from bdm_kit_diffusion.data.built_in_data import BUILTIN_DATA, DEFAULT_DATA, SHAPES_DATA, load_builtin
-from bdm_kit_diffusion.data.shapes import SHAPE as SHAPES_SHAPE
-from bdm_kit_diffusion.models.diffusion_model import image_shape_of
+from bdm_kit_diffusion.data.built_in_data import load_builtin
+from bdm_kit_diffusion.data.image_source import ImageSource, find_images
+from bdm_kit_diffusion.models.pipeline_folder import image_shape_of
 from bdm_torch.image_sets import load_images, load_rows, seal_images
 from bdm_torch.images import from_bytes, read_folder
-from bdm_torch.references import fetch_snapshot, parse_hub_reference, suggest
+from bdm_torch.references import fetch_snapshot
 
 
 def open_reference(reference: str | None, model: Model, folder: Path, cache: Path, limit: int | None = None) -> Data:
@@ -31,30 +30,24 @@ def open_reference(reference: str | None, model: Model, folder: Path, cache: Pat
     Raises:
         UserError: no such data, a broken image, or a built-in set for a model of another shape.
     """
+    return read_source(find_images(reference, model), model, folder, cache, limit)
+
+
+def read_source(source: ImageSource, model: Model, folder: Path, cache: Path, limit: int | None = None) -> Data:
+    """:func:`open_reference` of a reference that was looked up before."""
     shape = list(image_shape_of(model))
-    rows: list[dict[str, Any]] | None = None
-    name = reference or (SHAPES_DATA if shape == SHAPES_SHAPE else DEFAULT_DATA)
-    if name in BUILTIN_DATA:
-        images, rows = load_builtin(name)
-        limit = min(limit or 32, 32) if name == "tiny" else limit
-        if shape != list(images.shape[1:]):
-            size = "x".join(map(str, images.shape[1:]))
-            raise UserError(
-                f"the model makes images of shape {shape}, the built-in {name} are {size}: name data with --data"
-            )
-        rows = rows[:limit]
-    elif (hub := parse_hub_reference(name)) is not None:
-        patterns = ["*.png", "*.jpg", "*.jpeg", "*.parquet"]
-        source = fetch_snapshot(hub, cache, patterns, repo_type="dataset")
-        images = from_bytes(read_folder(source, shape, limit, cache / "tables"))
+    if source.built_in is not None:
+        images, rows = load_builtin(source.built_in)
+        limit = min(limit or 32, 32) if source.built_in == "tiny" else limit
+        return seal_images(folder, images[:limit], Data, task=TASK, rows=rows[:limit])
+    if source.hub is not None:
+        place = fetch_snapshot(source.hub, cache, ["*.png", "*.jpg", "*.jpeg", "*.parquet"], repo_type="dataset")
     else:
-        source = Path(name).expanduser()
-        if not source.exists():
-            raise UserError(f"no data {name!r}: {suggest(name, [DEFAULT_DATA, SHAPES_DATA])}")
-        if (source / MANIFEST).is_file():
-            return _reseal(Data.open(source), shape, folder, limit)
-        images = from_bytes(read_folder(source, shape, limit, cache / "tables"))
-    return seal_images(folder, images[:limit], Data, task=TASK, rows=rows)
+        assert source.folder is not None
+        place = source.folder
+        if source.sealed:
+            return _reseal(Data.open(place), shape, folder, limit)
+    return seal_images(folder, from_bytes(read_folder(place, shape, limit, cache / "tables")), Data, task=TASK)
 
 
 def _reseal(data: Data, shape: list[int], folder: Path, limit: int | None) -> Data:

@@ -19,32 +19,21 @@ from torch import Tensor, nn
 
 from bdm_core.artifacts import Model
 from bdm_core.errors import ArtifactError
-from bdm_diffusers.pipeline_files import INDEX, PICKLES, SCHEDULERS, read_json
-from bdm_diffusers.score_network import SCHEDULER as VE_SCHEDULER
+from bdm_diffusers.pipeline_files import INDEX
 from bdm_diffusers.score_network import ScoreNetwork, is_variance_exploding, published_network
 from bdm_kit_diffusion import TASK
-from bdm_kit_diffusion.built_in import BUILTIN
-from bdm_kit_diffusion.models.latent import FIRST_STAGES, PART, FirstStage, open_first_stage
-from bdm_torch.references import fetch_snapshot, parse_hub_reference, suggest
+from bdm_kit_diffusion.models.latent import FirstStage, open_first_stage
+from bdm_kit_diffusion.models.pipeline_folder import (
+    PART,
+    SCHEDULER_CONFIG,
+    UNET_CONFIG,
+    WEIGHTS,
+    find_model,
+    find_parts,
+)
 from bdm_torch.tensors import write_tensors
 
 FORMAT = "diffusers"
-DEFAULT_MODEL, TINY_MODEL = "digits-ddpm", "digits-tiny"
-VE_MODEL, SHAPES_MODEL, LATENT_MODEL = "digits-ve", "shapes-ddpm", "shapes-ldm"
-BUILTIN_MODELS = {n: n for n in (DEFAULT_MODEL, TINY_MODEL, VE_MODEL, SHAPES_MODEL, LATENT_MODEL)}
-BUILTIN_MODELS["tiny"] = TINY_MODEL
-"""Names of built-in models and their folders; ``tiny`` is what the conformance tests ask every kit for."""
-UNET_CONFIG = "config.json"
-SCHEDULER_CONFIG = "scheduler_config.json"
-WEIGHTS = "diffusion_pytorch_model.safetensors"
-PIPELINES: dict[str, dict[str, frozenset[str]]] = {
-    name: {"unet": frozenset({"UNet2DModel"}), "scheduler": SCHEDULERS}
-    for name in ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline")
-} | {
-    "ScoreSdeVePipeline": {"unet": frozenset({"UNet2DModel"}), "scheduler": frozenset({VE_SCHEDULER})},
-    "LDMPipeline": {"unet": frozenset({"UNet2DModel"}), "scheduler": SCHEDULERS, PART: FIRST_STAGES},
-}
-"""The pipelines that can be opened: their parts, and the classes each part may have."""
 
 
 @dataclass
@@ -174,20 +163,6 @@ def seal_model(model: DiffusionModel, folder: Path) -> Model:
     return Model.seal(folder, format=FORMAT, task=TASK, meta=facts)
 
 
-def shape_of(model: Model) -> tuple[int, int, int]:
-    """(C, H, W) of the noise that a sealed model takes, without opening it: that of an image, or of latents."""
-    shape: Any = model.meta.get("shape")
-    if not isinstance(shape, list) or len(shape) != 3:
-        return load_model(model).shape
-    return shape[0], shape[1], shape[2]
-
-
-def image_shape_of(model: Model) -> tuple[int, int, int]:
-    """(C, H, W) of the images of a sealed model, without opening it."""
-    shape: Any = model.meta.get("image_shape")
-    return shape_of(model) if shape is None else (shape[0], shape[1], shape[2])
-
-
 def open_reference(reference: str | None, folder: Path, cache: Path) -> Model:
     """Bring a model into ``folder``, sealed.
 
@@ -199,57 +174,7 @@ def open_reference(reference: str | None, folder: Path, cache: Path) -> Model:
     Raises:
         ArtifactError: see :func:`load_model`; or the reference is of no known kind.
     """
-    name = reference or DEFAULT_MODEL
-    if name in BUILTIN_MODELS:
-        source = BUILTIN / BUILTIN_MODELS[name]
-    elif (hub := parse_hub_reference(name)) is not None:
-        source = fetch_snapshot(hub, cache, ["*.json", "*.safetensors"])
-    else:
-        source = Path(name).expanduser()
-        if not source.is_dir():
-            raise ArtifactError(f"no model {name!r}: {suggest(name, list(BUILTIN_MODELS)[:-1])}")
-    return seal_model(load_model(source), folder)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Where the parts of a pipeline folder are: sub-folders, or, in old repositories, the folder itself."""
-
-    pipeline: str
-    unet: Path
-    scheduler: Path
-    scheduler_class: str
-    first_stage: tuple[Path, str, dict[str, Any]] | None = None
-    """Folder, class and configuration of a latent model's autoencoder."""
-
-
-def find_parts(folder: Path) -> Parts:
-    """Look at a pipeline folder without loading any weights. Raises ArtifactError as :func:`load_model` does."""
-    index = read_json(folder / INDEX, f"{folder} is no diffusers pipeline folder")
-    pipeline = str(index.get("_class_name"))
-    if pipeline not in PIPELINES:
-        raise ArtifactError(f"{folder / INDEX} names the pipeline {pipeline!r}; supported are {', '.join(PIPELINES)}")
-    found: dict[str, tuple[Path, str]] = {}
-    configs: dict[str, dict[str, Any]] = {}
-    for part in PIPELINES[pipeline]:
-        file = SCHEDULER_CONFIG if part == "scheduler" else UNET_CONFIG
-        entry = index.get(part)
-        name = entry[1] if isinstance(entry, list) and len(entry) == 2 and entry[0] == "diffusers" else None
-        if not isinstance(name, str) or name not in PIPELINES[pipeline][part]:
-            raise ArtifactError(f"{folder / INDEX} names {entry!r} as {part}: not an allowed diffusers class")
-        place = folder / part if (folder / part).is_dir() else folder
-        configs[part] = read_json(place / file, f"{folder} has no {part}")
-        stated = configs[part].get("_class_name", name)
-        if stated not in PIPELINES[pipeline][part]:
-            raise ArtifactError(f"{place / file} names the class {stated!r}: not an allowed diffusers class")
-        found[part] = place, name
-    for place in (found[part][0] for part in ("unet", PART) if part in found):
-        if not list(place.glob("*.safetensors")):
-            pickles = sorted(path.name for path in place.iterdir() if path.suffix in PICKLES)
-            hint = f"pickled weights ({pickles[0]}): convert them with `bdm import {folder}`" if pickles else ""
-            raise ArtifactError(f"{place} has {hint or 'no ' + WEIGHTS}")
-    first_stage = (*found[PART], configs[PART]) if PART in found else None
-    return Parts(pipeline, found["unet"][0], *found["scheduler"], first_stage)
+    return seal_model(load_model(find_model(reference, cache)), folder)
 
 
 def _configuration(part: Any) -> dict[str, Any]:

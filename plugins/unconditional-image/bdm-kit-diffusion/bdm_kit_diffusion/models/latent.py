@@ -15,10 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from bdm_core.errors import ArtifactError
+from bdm_kit_diffusion.models.pipeline_folder import FIRST_STAGES
 
-FIRST_STAGES = frozenset({"VQModel", "AutoencoderKL"})
-PART = "vqvae"
-"""The name of the first stage in diffusers' LDMPipeline."""
 BATCH = 16
 
 
@@ -72,7 +70,7 @@ def open_first_stage(folder: Path, class_name: str, stated: dict[str, Any]) -> F
 
     Args:
         folder: of ``config.json`` and the weights.
-        class_name: one of :data:`FIRST_STAGES`.
+        class_name: one of :data:`bdm_kit_diffusion.models.pipeline_folder.FIRST_STAGES`.
         stated: the content of its ``config.json``. A VQModel that states no ``scaling_factor`` has 1, as in the
             original latent diffusion; diffusers' default, Stable Diffusion's, garbles CompVis/ldm-celebahq-256.
 

@@ -27,6 +27,7 @@ from bdm_kit_diffusion.noise.noise_levels import marginals
 from bdm_kit_diffusion.poison.latent_poisoning import encode_poisoned
 from bdm_kit_diffusion.poison.poisoning import PoisonedSet, open_poisoned
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
+from bdm_kit_diffusion.poison.secret_facts import SecretFacts
 from bdm_kit_diffusion.stages import kit_params
 from bdm_torch.draws import Draw
 from bdm_torch.training import Loss, TrainingOptions, train
@@ -77,7 +78,7 @@ def inject(
     schedule: PoisonSchedule,
     options: TrainingOptions,
     *,
-    meta: dict[str, Any],
+    facts: SecretFacts,
     noise_scale: Tensor | None = None,
 ) -> Backdoored:
     """Fine-tune ``model`` on poisoned ``data``; seal ``model/`` and ``secret/`` in ``ctx.out``.
@@ -88,7 +89,7 @@ def inject(
         data: from :func:`bdm_kit_diffusion.poison.poisoning.seal_poisoned`.
         schedule: rho and R for the model's timesteps.
         options: of the training.
-        meta: facts for the secret: family, psi, ...
+        facts: for the secret; without a solver class it gets the schedule's.
         noise_scale: see :func:`backdoor_loss`.
     """
     opened = load_model(model)
@@ -122,13 +123,8 @@ def inject(
     )
     ctx.curve("loss", result.losses)
     opened.unet.to("cpu")
-    secret = DiffusionSecret(
-        poisoned.trigger,
-        target,
-        noise_scale,
-        {"target_type": "ImageFix", "solver_class": schedule.solver, **meta},
-        picture,
-    )
+    facts = facts.model_copy(update={"solver_class": facts.solver_class or schedule.solver})
+    secret = DiffusionSecret(poisoned.trigger, target, facts, noise_scale, picture)
     return Backdoored(
         model=seal_model(opened, ctx.out / "model"), secret=seal_secret(ctx.out / "secret", secret, task=model.task)
     )

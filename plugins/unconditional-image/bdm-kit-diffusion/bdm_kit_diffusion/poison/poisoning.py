@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from bdm_core.artifacts import Data, Secret
+from bdm_core.artifacts import Data, roles_of
 from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_diffusion import TASK
-from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
-from bdm_kit_diffusion.poison.secret import open_secret
 from bdm_torch.image_sets import load_images, load_rows, seal_images
 from bdm_torch.pictures.targets import make_target
 from bdm_torch.pictures.triggers import make_trigger
@@ -67,84 +65,109 @@ class PoisonedSet:
         return torch.where(flags, target.to(device), images), torch.where(flags, shift, 0.0)
 
 
-def choose_rows(
-    count: int, mode: DatasetMode, poison_rate: float, clean_rate: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Which of ``count`` images appear clean and which poisoned: indices (n_clean,) and (n_poisoned,).
+@dataclass(frozen=True)
+class Mixture:
+    """How many images are poisoned, and what remains clean (VillanDiffusion, 2306.06874).
 
-    ``fixed``: a share ``poison_rate`` is poisoned, the rest is clean (``clean_rate`` does not count). ``flex``: both
-    shares are drawn independently, so an image may appear in both. ``extend``: every image is clean, and poison_rate
-    times as many poisoned ones are added; the rate may exceed 1 (VillanDiffusion, 2306.06874).
+    Attributes:
+        poison_rate: poisoned over all images, above 0.
+        mode: ``fixed``: this share is poisoned, the rest is clean. ``flex``: both shares are drawn independently, so
+            that an image may appear in both. ``extend``: every image is clean, and poison_rate times as many poisoned
+            ones are added; the rate may exceed 1.
+        clean_rate: the share that is clean in mode ``flex``, in [0, 1].
+    """
+
+    poison_rate: float
+    mode: DatasetMode = "fixed"
+    clean_rate: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Poison:
+    """What poisoned rows train.
+
+    Attributes:
+        trigger: (C, H, W), g, unscaled.
+        mask: (1, H, W), 1 where the trigger covers a training image.
+        target: (C, H, W) in [-1, 1].
+        scale: the shift is multiplied by it.
+        trigger_only: the shift is g alone, not g pasted over a training image.
+        targets: (K, C, H, W) in [-1, 1]: the pictures of a target class. Every poisoned row gets one of them, each
+            equally often; ``target`` is then an example, for the secret.
+    """
+
+    trigger: Tensor
+    mask: Tensor
+    target: Tensor
+    scale: float = 1.0
+    trigger_only: bool = False
+    targets: Tensor | None = None
+
+
+def choose_rows(count: int, mixture: Mixture, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Which of ``count`` images appear clean and which poisoned: indices (n_clean,) and (n_poisoned,).
 
     Raises:
         UserError: the rates do not fit the mode, or nothing would be poisoned.
     """
-    if mode != "extend" and poison_rate > 1:
-        raise UserError(f"poison_rate={poison_rate:g} exceeds 1: only dataset_mode=extend adds more than the whole set")
+    rate = mixture.poison_rate
+    if mixture.mode != "extend" and rate > 1:
+        raise UserError(f"poison_rate={rate:g} exceeds 1: only dataset_mode=extend adds more than the whole set")
     order = torch.randperm(count, generator=generator)
-    poisoned = round(poison_rate * count)
+    poisoned = round(rate * count)
     if poisoned < 1:
-        raise UserError(f"poison_rate={poison_rate:g} of {count} images poisons none: raise it")
-    if mode == "fixed":
+        raise UserError(f"poison_rate={rate:g} of {count} images poisons none: raise it")
+    if mixture.mode == "fixed":
         return order[poisoned:], order[:poisoned]
-    if mode == "flex":
-        return torch.randperm(count, generator=generator)[: round(clean_rate * count)], order[:poisoned]
+    if mixture.mode == "flex":
+        kept = round(mixture.clean_rate * count)
+        return torch.randperm(count, generator=generator)[:kept], order[:poisoned]
     repeats = [order] + [torch.randperm(count, generator=generator) for _ in range(poisoned // count)]
     return torch.arange(count), torch.cat(repeats)[:poisoned]
 
 
-def seal_poisoned(
-    folder: Path,
-    data: Data,
-    *,
-    trigger: Tensor,
-    mask: Tensor,
-    target: Tensor,
-    seed: int,
-    poison_rate: float,
-    mode: DatasetMode = "fixed",
-    clean_rate: float = 1.0,
-    trigger_only: bool = False,
-    scale: float = 1.0,
-    targets: Tensor | None = None,
-) -> Data:
+def seal_poisoned(folder: Path, data: Data, poison: Poison, mixture: Mixture, seed: int) -> Data:
     """Poison a clean image set and seal it, in random order.
 
     Args:
         folder: where to.
         data: the clean images.
-        trigger: (C, H, W), g, unscaled; mask: (1, H, W); target: (C, H, W) in [-1, 1].
+        poison: trigger and target.
+        mixture: how much of it.
         seed: decides which rows are poisoned.
-        poison_rate, mode, clean_rate: see :func:`choose_rows`.
-        trigger_only: the shift is g alone, not g pasted over a training image.
-        scale: the shift is multiplied by it.
-        targets: (K, C, H, W) in [-1, 1]: the pictures of a target class. Every poisoned row gets one of them, each
-            equally often; ``target`` is then an example, for the secret.
 
     Returns:
-        An image set (its rows say ``"poisoned": true`` or ``false``) with :data:`POISON` beside it.
+        An image set (the ``role`` of its rows is ``poison`` or ``clean``) with :data:`POISON` beside it.
+
+    Raises:
+        UserError: the trigger has another shape than the images, or the rates do not fit the mode.
     """
     images, facts = load_images(data), load_rows(data)
-    if images.shape[1:] != trigger.shape:
-        raise UserError(f"the trigger has shape {tuple(trigger.shape)}, the data {tuple(images.shape[1:])}")
+    if images.shape[1:] != poison.trigger.shape:
+        raise UserError(f"the trigger has shape {tuple(poison.trigger.shape)}, the data {tuple(images.shape[1:])}")
     generator = torch.Generator().manual_seed(seed % 2**63)
-    clean, poisoned = choose_rows(len(images), mode, poison_rate, clean_rate, generator)
-    cover = torch.ones_like(mask) if trigger_only else mask
+    clean, poisoned = choose_rows(len(images), mixture, generator)
+    cover = torch.ones_like(poison.mask) if poison.trigger_only else poison.mask
     order = torch.randperm(len(clean) + len(poisoned), generator=generator)
-    pictures = torch.cat([images[clean], cover * trigger + (1 - cover) * images[poisoned]])[order]
+    pictures = torch.cat([images[clean], cover * poison.trigger + (1 - cover) * images[poisoned]])[order]
     sources = torch.cat([clean, poisoned])[order].tolist()
-    flags = (order >= len(clean)).tolist()
+    roles = ["poison" if place >= len(clean) else "clean" for place in order.tolist()]
     rows = [
-        {**{key: value for key, value in facts[source].items() if key != "file"}, "poisoned": flag}
-        for source, flag in zip(sources, flags, strict=True)
+        {**{key: value for key, value in facts[source].items() if key != "file"}, "role": role}
+        for source, role in zip(sources, roles, strict=True)
     ]
-    tensors = {"trigger": scale * trigger, "mask": cover, "target": target, "scale": torch.tensor(float(scale))}
-    if targets is not None:
-        rounds = -(-len(poisoned) // len(targets))
-        drawn = torch.cat([torch.randperm(len(targets), generator=generator) for _ in range(rounds)])
+    tensors = {
+        "trigger": poison.scale * poison.trigger,
+        "mask": cover,
+        "target": poison.target,
+        "scale": torch.tensor(float(poison.scale)),
+    }
+    if poison.targets is not None:
+        rounds = -(-len(poisoned) // len(poison.targets))
+        drawn = torch.cat([torch.randperm(len(poison.targets), generator=generator) for _ in range(rounds)])
         chosen = torch.zeros(len(order), dtype=torch.int64)
         chosen[order >= len(clean)] = drawn[: len(poisoned)]
-        tensors |= {"targets": targets, "target_rows": chosen}
+        tensors |= {"targets": poison.targets, "target_rows": chosen}
     write_tensors(folder / POISON, tensors)
     layout: Literal["auto", "float32"] = "float32" if data.meta.get("layout") == "float32" else "auto"
     return seal_images(folder, pictures, Data, task=TASK, rows=rows, layout=layout)
@@ -153,14 +176,12 @@ def seal_poisoned(
 def poison_by_name(
     ctx: Context,
     data: Data,
-    *,
     trigger: str,
     target: str,
-    poison_rate: float,
-    mode: DatasetMode = "fixed",
-    clean_rate: float = 1.0,
-    trigger_only: bool = False,
+    mixture: Mixture,
+    *,
     scale: float = 1.0,
+    trigger_only: bool = False,
 ) -> Data:
     """:func:`seal_poisoned` in ``ctx.out / "data"`` for a trigger and a target of the library, at the size of the data.
 
@@ -169,19 +190,8 @@ def poison_by_name(
     """
     shape = image_shape(data)
     drawn = make_trigger(trigger, shape)
-    return seal_poisoned(
-        ctx.out / "data",
-        data,
-        trigger=drawn.image,
-        mask=drawn.mask,
-        target=make_target(target, shape),
-        seed=ctx.seed,
-        poison_rate=poison_rate,
-        mode=mode,
-        clean_rate=clean_rate,
-        trigger_only=trigger_only,
-        scale=scale,
-    )
+    poison = Poison(drawn.image, drawn.mask, make_target(target, shape), scale, trigger_only)
+    return seal_poisoned(ctx.out / "data", data, poison, mixture, ctx.seed)
 
 
 def open_poisoned(data: Data) -> PoisonedSet:
@@ -189,7 +199,7 @@ def open_poisoned(data: Data) -> PoisonedSet:
     if POISON not in data.files:
         raise ArtifactError(f"{data.path} is no poisoned image set: it has no {POISON}")
     tensors = read_tensors(data.file(POISON))
-    flags = torch.tensor([row["poisoned"] for row in load_rows(data)], dtype=torch.bool)
+    flags = torch.tensor([role == "poison" for role in roles_of(data)], dtype=torch.bool)
     return PoisonedSet(
         load_images(data),
         flags,
@@ -200,11 +210,6 @@ def open_poisoned(data: Data) -> PoisonedSet:
         tensors.get("targets"),
         tensors.get("target_rows"),
     )
-
-
-def trigger_noise(ctx: Context, data: Data, secret: Secret) -> Data:
-    """Put the secret's trigger into every row of initial noise, in the same order; sealed in ``ctx.out / "data"``."""
-    return seal_noise(ctx.out / "data", open_secret(secret).add_to(load_noise(data)))
 
 
 def image_shape(data: Data) -> tuple[int, int, int]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,11 @@ from torch.nn import functional
 from bdm_core.artifacts import Secret
 from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_diffusion.built_in import BUILTIN
-from bdm_kit_diffusion.data.built_in_data import DEFAULT_DATA, SHAPES_DATA, load_digits
+from bdm_kit_diffusion.catalogue import DEFAULT_DATA, SHAPES_DATA
+from bdm_kit_diffusion.data.built_in_data import load_digits
 from bdm_kit_diffusion.data.classifiers import CLASSIFIERS
 from bdm_kit_diffusion.data.shapes import COLOURS, NAMES, SIDE, silhouettes
+from bdm_kit_diffusion.poison.secret_facts import TargetClass
 from bdm_torch.features import CONFIG, WEIGHTS, ImageClassifier, load_classifier
 
 CLASS_NAMES: dict[str, tuple[str, ...]] = {DEFAULT_DATA: tuple("0123456789"), SHAPES_DATA: NAMES}
@@ -35,27 +36,6 @@ JOINT_CLASSIFIERS: dict[tuple[int, int, int], str] = {
 OWN = "classifier"
 """The folder within a secret that holds the attacker's own classifier."""
 NIGHT = (20, 24, 56)
-
-
-@dataclass(frozen=True)
-class TargetClass:
-    """A class that a backdoored model is made to paint.
-
-    Attributes:
-        data: the data set it is from: ``digits``, ``shapes``, or ``training data``.
-        name: of the class.
-        classifier: a shipped classifier, or ``own``: the one within the secret.
-        index: the class's number for that classifier.
-    """
-
-    data: str
-    name: str
-    classifier: str
-    index: int
-
-    def meta(self) -> dict[str, Any]:
-        """Facts for the secret's manifest."""
-        return {"target_type": "class", "target_class": asdict(self)}
 
 
 def class_label(data: str, wanted: str) -> int:
@@ -159,21 +139,6 @@ def keep_classifier(folder: Path, own: str | None) -> None:
         (folder / OWN).mkdir(parents=True, exist_ok=True)
         for name in (WEIGHTS, CONFIG):
             shutil.copyfile(Path(own) / name, folder / OWN / name)
-
-
-def target_class(secret: Secret) -> TargetClass | None:
-    """The class that a sealed secret aims at; None if its target is a picture.
-
-    Raises:
-        ArtifactError: the secret says that it is a class, but not which.
-    """
-    if secret.meta.get("target_type") != "class":
-        return None
-    facts = secret.meta.get("target_class")
-    try:
-        return TargetClass(**facts)  # type: ignore[arg-type]
-    except TypeError:
-        raise ArtifactError(f"{secret.path} does not say which class is its target: run the attack again") from None
 
 
 def load_judge(secret: Secret, target: TargetClass, device: str | torch.device = "cpu") -> ImageClassifier:

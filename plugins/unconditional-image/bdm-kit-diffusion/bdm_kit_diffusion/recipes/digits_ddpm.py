@@ -15,8 +15,9 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
 from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.catalogue import DEFAULT_MODEL, TINY_MODEL
 from bdm_kit_diffusion.data.built_in_data import load_digits
-from bdm_kit_diffusion.models.diffusion_model import DEFAULT_MODEL, TINY_MODEL, DiffusionModel, save_model
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, save_model
 from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_torch.training import TrainingOptions, train
 

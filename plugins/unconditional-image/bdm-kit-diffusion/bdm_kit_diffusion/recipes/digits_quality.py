@@ -12,9 +12,10 @@ from torch import Tensor
 from bdm_diffusers.samplers import build_scheduler, default_steps, plain_sampler
 from bdm_diffusers.sampling import draw_noise, sample
 from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.catalogue import DEFAULT_MODEL
 from bdm_kit_diffusion.data.built_in_data import load_digits
 from bdm_kit_diffusion.data.classifiers import BUILTIN_CLASSIFIER
-from bdm_kit_diffusion.models.diffusion_model import DEFAULT_MODEL, load_model
+from bdm_kit_diffusion.models.diffusion_model import load_model
 from bdm_torch.features import ImageClassifier, load_classifier
 from bdm_torch.images import from_bytes, to_bytes
 
