@@ -65,7 +65,7 @@ def test_detect_and_repair(bdm_bench: Callable[..., Bench], folder: Path, anchor
     given = {"model": model, "data": bench.shared}
     detection = bench.call("detect", [Elijah()], params, **given, suspects=bench.inputs()).value
     assert detection.evidence is not None and detection.network_evaluations > 0
-    repaired = bench.call("repair", [Elijah()], params, **given, detection=detection).value
+    repaired = bench.call("repair", [Elijah()], params, **given, detection=detection, training_data=None).value
     assert repaired.meta == model.meta and repaired.digest != model.digest
     assert load_model(repaired).variance_exploding
 

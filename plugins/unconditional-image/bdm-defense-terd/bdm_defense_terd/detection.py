@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,20 @@ def paint(model: DiffusionModel, candidate: Candidate, samples: int, ctx: Contex
     return model.decode(torch.nan_to_num(images)).cpu(), samples * steps
 
 
-def seal_evidence(folder: Path, task: str, result: Search, images: Tensor, record: dict[str, Any]) -> Evidence:
-    """Trigger, deviation, pictures, every candidate's facts and ``record``; format ``inverted-trigger``."""
+def seal_evidence(
+    folder: Path,
+    task: str,
+    result: Search,
+    images: Tensor,
+    record: dict[str, Any],
+    more: Mapping[str, Tensor] | None = None,
+) -> Evidence:
+    """Trigger, deviation, pictures, every candidate's facts and ``record``; format ``inverted-trigger``.
+
+    ``more`` are further tensors of the trigger's shape.
+    """
     facts = {"chosen": result.best, "candidates": [candidate_facts(item) for item in result.candidates], **record}
-    tensors = {"trigger": result.chosen.trigger, "deviation": result.chosen.deviation}
+    tensors = {"trigger": result.chosen.trigger, "deviation": result.chosen.deviation, **(more or {})}
     return seal_trigger(folder, task, tensors, images, facts)
 
 

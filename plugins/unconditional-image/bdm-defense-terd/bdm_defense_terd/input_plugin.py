@@ -8,7 +8,7 @@ from bdm_core import Defense, hookimpl
 from bdm_defense_terd.params import PAPER, TerdInputParams
 
 if TYPE_CHECKING:
-    from bdm_core import Context, Data, Detection, Model
+    from bdm_core import Context, Data, Detection, Model, Purified
 
 
 class TerdInput(Defense):
@@ -28,3 +28,11 @@ class TerdInput(Defense):
         from bdm_defense_terd.inputs import detect
 
         return detect(ctx, params, model, suspects)
+
+    @hookimpl
+    def purify_inputs(
+        self, ctx: Context, params: TerdInputParams, model: Model, inputs: Data, detection: Detection | None
+    ) -> Purified:
+        from bdm_defense_terd.inputs import reject
+
+        return reject(ctx, params, model, inputs, detection)
