@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Defense, hookimpl
+from bdm_core import Defense, hookimpl
 from bdm_defense_clip.params import ClipParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Model
-    from bdm_core.context import Context
+    from bdm_core import Context, Model
 
 
 class Clip(Defense):
@@ -20,6 +19,7 @@ class Clip(Defense):
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2212.05400"
     level = "model"
+    access = frozenset({"weights"})
     Params = ClipParams
 
     @hookimpl

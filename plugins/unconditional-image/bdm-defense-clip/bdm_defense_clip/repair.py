@@ -20,6 +20,6 @@ def clip(ctx: Context, params: ClipParams, model: Model) -> Model:
     """
     opened = load_model(model)
     require_variance_preserving(opened.scheduler, "clip")
-    ctx.figures(clean_samples=0, seconds=0.0, network_evaluations=0)
+    ctx.figures(clean_samples=0, network_evaluations=0)
     opened.scheduler.register_to_config(clip_states=params.limit)
     return seal_model(opened, ctx.out / "model")

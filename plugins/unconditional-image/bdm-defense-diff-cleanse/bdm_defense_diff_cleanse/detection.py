@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
@@ -21,21 +20,6 @@ from bdm_torch.calibration_file import Calibrated, Calibration
 CALIBRATED = Calibrated(
     "diff-cleanse",
     "bdm_defense_diff_cleanse",
-    (
-        "starts",
-        "samplers",
-        "epochs",
-        "candidates",
-        "samples",
-        "sampling_steps",
-        "similarity",
-        "reach",
-        "pattern_learning_rate",
-        "gradient_scale",
-        "entropy_band",
-        "entropy_weight",
-        "range_margin",
-    ),
 )
 """The one feature is the score, an MSCR."""
 
@@ -43,10 +27,8 @@ CALIBRATED = Calibrated(
 def detect(ctx: Context, params: DiffCleanseParams, model: Model) -> Detection:
     """Judge a model; the evidence is sealed in ``ctx.out / "evidence"``."""
     calibration = CALIBRATED.read(params.calibration)
-    started = time.monotonic()
     opened = load_model(model, ctx.device)
     result = search(opened, params, ctx.seed, ctx.device, ctx.progress)
-    ctx.figures(detection_seconds=round(time.monotonic() - started, 1))
     ctx.curve("inversion loss", result.best.found.losses)
     verdict = one_class(result.best.score, calibration.column(), params.false_positive_rate, params.least_score)
     for line in CALIBRATED.warnings(params, calibration):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from bdm_core.plugin import Field
+from bdm_core import Field
 from bdm_torch.training_params import TrainingParams
 
 
@@ -20,45 +20,70 @@ class DiffCleanseParams(TrainingParams):
         "library",
         description="Patterns that the inversion may start from. published: random ones; library: also constants, "
         "boxes, a frame, checkers and stripes.",
+        calibrated=True,
     )
     samplers: tuple[str, ...] = Field(
-        ("ddim", "ddpm"), min_length=1, description="Samplers that generate images; each has patterns of its own."
+        ("ddim", "ddpm"),
+        min_length=1,
+        description="Samplers that generate images; each has patterns of its own.",
+        calibrated=True,
     )
     epochs: tuple[int, ...] = Field(
-        (20, 4), min_length=1, description="Steps of the inversion at most, one number for each of samplers."
+        (20, 4),
+        min_length=1,
+        description="Steps of the inversion at most, one number for each of samplers.",
+        calibrated=True,
     )
     candidates: int = Field(
-        2, ge=1, description="So many starts, those whose images are most alike, are optimised with each sampler."
+        2,
+        ge=1,
+        description="So many starts, those whose images are most alike, are optimised with each sampler.",
+        calibrated=True,
     )
-    samples: int = Field(16, ge=4, le=64, description="Images generated from each pattern, N.")
-    sampling_steps: int = Field(0, ge=0, description="Steps of each sampler; 0 is its usual number.")
+    samples: int = Field(16, ge=4, le=64, description="Images generated from each pattern, N.", calibrated=True)
+    sampling_steps: int = Field(0, ge=0, description="Steps of each sampler; 0 is its usual number.", calibrated=True)
     similarity: float = Field(
-        0.97, gt=0, lt=1, description="Two images are similar if the cosine of their pixels in [0, 1] is above."
+        0.97,
+        gt=0,
+        lt=1,
+        description="Two images are similar if the cosine of their pixels in [0, 1] is above.",
+        calibrated=True,
     )
-    reach: float = Field(1.5, gt=0, le=10, description="Largest absolute value that a pattern may add to the noise.")
-    pattern_learning_rate: float = Field(0.1, gt=0, le=10, description="Adam's rate for the pattern, in [0, 1].")
+    reach: float = Field(
+        1.5, gt=0, le=10, description="Largest absolute value that a pattern may add to the noise.", calibrated=True
+    )
+    pattern_learning_rate: float = Field(
+        0.1, gt=0, le=10, description="Adam's rate for the pattern, in [0, 1].", calibrated=True
+    )
     gradient_scale: float = Field(
-        1000.0, gt=0, description="The images' gradient is multiplied by it before it becomes the pattern's."
+        1000.0,
+        gt=0,
+        description="The images' gradient is multiplied by it before it becomes the pattern's.",
+        calibrated=True,
     )
     entropy_band: tuple[float, float] = Field(
-        (0.8, 6.0), description="Entropy of an image's pixel values, in bits, that is not penalised."
+        (0.8, 6.0), description="Entropy of an image's pixel values, in bits, that is not penalised.", calibrated=True
     )
     entropy_weight: float = Field(
-        10.0, ge=0, description="Weight of the penalty outside the band; twice it while no two images are similar."
+        10.0,
+        ge=0,
+        description="Weight of the penalty outside the band; twice it while no two images are similar.",
+        calibrated=True,
     )
     range_margin: float = Field(
-        0.05, ge=0, lt=0.5, description="Values of the pattern that are nearer to 0 or 1 are penalised."
+        0.05,
+        ge=0,
+        lt=0.5,
+        description="Values of the pattern that are nearer to 0 or 1 are penalised.",
+        calibrated=True,
     )
-    calibration: str = Field(
-        "", description="JSON file of `python -m bdm_defense_diff_cleanse.calibrate`; empty: the one shipped."
-    )
+    calibration: str = Field("", description="JSON file of `bdm calibrate diff-cleanse`; empty: the one shipped.")
     false_positive_rate: float = Field(
         0.01, gt=0, lt=0.5, description="Share of clean models that the threshold may flag."
     )
     least_score: float = Field(
         0.5, ge=0, lt=1, description="The threshold is never below this: at 0.5, half of the images must be similar."
     )
-    repair_clean: bool = Field(False, description="Also prune and train models that were found to be clean.")
     pruning_rule: Literal["sum", "difference"] = Field(
         "difference",
         description="Channels are removed where this is highest: sum: importance for clean images plus that for the "

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bdm_core.plugin import Defense, hookimpl
+from bdm_core import Defense, hookimpl
 from bdm_defense_diff_cleanse.params import DiffCleanseParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model
-    from bdm_core.context import Context
-    from bdm_core.records import Detection
+    from bdm_core import Context, Data, Detection, Model
 
 
 class DiffCleanse(Defense):
@@ -21,6 +21,7 @@ class DiffCleanse(Defense):
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2407.21316"
     level = "model"
+    access = frozenset({"weights", "clean-data"})
     distributed = True
     Params = DiffCleanseParams
     presets: dict[str, dict[str, Any]] = {
@@ -55,3 +56,9 @@ class DiffCleanse(Defense):
         from bdm_defense_diff_cleanse.repair import repair
 
         return repair(ctx, params, model, data, detection)
+
+    def calibrate(self, ctx: Context, params: DiffCleanseParams, models: Mapping[str, Model], out: Path) -> None:
+        """Write the calibration file of clean models; see :class:`bdm_core.plugin.Defense`."""
+        from bdm_defense_diff_cleanse.calibrate import calibrate
+
+        calibrate(ctx, params, models, out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from typing import Any
 
 import torch
@@ -52,15 +51,9 @@ def distilled_loss(images: Tensor, scheduler: Any, frozen: nn.Module, weight: fl
 def repair(ctx: Context, params: DiffCleanseParams, model: Model, data: Data, detection: Detection | None) -> Model:
     """Prune and fine-tune with the trigger that ``detection`` found; without a detection, invert here first.
 
-    A model that was found clean is returned as it is, unless ``repair_clean`` says otherwise.
-
     Raises:
         UserError: the detection's evidence holds no trigger of this model's shape.
     """
-    if detection is not None and detection.verdict == "clean" and not params.repair_clean:
-        ctx.log.info("diff-cleanse found the model clean and leaves it as it is")
-        return model
-    started = time.monotonic()
     opened = load_model(model, ctx.device)
     images = opened.encode(load_images(data))
     if detection is None:
@@ -93,7 +86,6 @@ def repair(ctx: Context, params: DiffCleanseParams, model: Model, data: Data, de
         channels=sum(block.channels for block in prunable(opened.unet)),
         clean_images=len(images),
         network_evaluations=params.batch_size * (2 * params.importance_batches + params.steps),
-        repair_seconds=round(time.monotonic() - started, 1),
     )
     opened.unet.to("cpu")
     return seal_model(opened, ctx.out / "model")

@@ -15,5 +15,4 @@ class TestDiffCleanse(DefenseConformance):
         "importance_batches": 1,
         "steps": 2,
         "batch_size": 4,
-        "repair_clean": True,
     }

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from bdm_core.context import Context
 from bdm_core.errors import UserError
-from bdm_defense_diff_cleanse.calibrate import main
 from bdm_defense_diff_cleanse.detection import CALIBRATED, facts, note
 from bdm_defense_diff_cleanse.inversion import invert, range_penalty, rounded, shift_of, similarity_loss
 from bdm_defense_diff_cleanse.params import DiffCleanseParams
@@ -22,7 +22,8 @@ from bdm_defense_diff_cleanse.plugin import DiffCleanse
 from bdm_defense_diff_cleanse.search import search
 from bdm_diffusers.coefficients import poison_schedule
 from bdm_diffusers.sampling import draw_noise
-from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, seal_model
 from bdm_torch.calibration import one_class
 from bdm_torch.calibration_file import Calibration, ModelRecord
 
@@ -150,13 +151,16 @@ def test_calibration_files(tmp_path: Path) -> None:
         CALIBRATED.read(file)
 
 
-def test_calibrate_takes_the_tiny_models(tmp_path: Path) -> None:
-    out = tmp_path / "mine.json"
-    options = ["starts=published", 'samplers=["ddim"]', "epochs=[1]", "samples=4", "sampling_steps=5"]
-    assert main(["--tiny", "1", "--set", *options, "--out", str(out)]) == 0
-    known = CALIBRATED.read(out)
-    assert [record.name for record in known.records] == ["digits-tiny"] and 0 <= known.column()[0] <= 1
-    assert known.recipe.startswith("python -m bdm_defense_diff_cleanse.calibrate --tiny 1 ")
+def test_calibrate_writes_the_score_of_every_model(tmp_path: Path) -> None:
+    params = DiffCleanseParams(starts="published", samplers=("ddim",), epochs=(1,), samples=4, sampling_steps=5)
+    model = seal_model(load_model(BUILTIN / "digits-tiny"), tmp_path / "model")
+    for name in ("out", "work"):
+        (tmp_path / name).mkdir()
+    ctx = Context(tmp_path / "out", tmp_path / "work", 1000)
+    DiffCleanse().calibrate(ctx, params, {"digits-tiny": model}, tmp_path / "mine.json")
+    known = CALIBRATED.read(tmp_path / "mine.json")
+    assert [record.name for record in known.records] == ["digits-tiny"]
+    assert known.column() == [search(load_model(model), params, 1000, "cpu").best.score]
     assert known.configuration["epochs"] == [1]
 
 

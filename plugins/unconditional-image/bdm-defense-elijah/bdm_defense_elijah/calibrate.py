@@ -1,36 +1,28 @@
-"""``python -m bdm_defense_elijah.calibrate``: score known models, for the threshold or for the random forest.
-
-The shipped ``calibration.json`` says in ``recipe`` with which command it was made.
-"""
+"""The features of known models, for the threshold and for the random forest."""
 
 from __future__ import annotations
 
-import logging
-import sys
-import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from bdm_core.artifacts import Model
 from bdm_core.context import Context
 from bdm_defense_elijah.decision import CALIBRATED
 from bdm_defense_elijah.detection import examine
 from bdm_defense_elijah.params import ElijahParams
-from bdm_defense_elijah.plugin import Elijah
-from bdm_kit_diffusion.models.clean_models import DIFFUSION_MODELS
-from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
-from bdm_torch.calibration_file import calibrate
+from bdm_kit_diffusion.models.diffusion_model import load_model, open_reference
+from bdm_torch.calibration_file import Known
 
 
-def features_of(model: DiffusionModel, params: ElijahParams, seed: int, device: str) -> list[float]:
-    """Examine one model as ``detect`` does: its score and log total variation."""
-    with tempfile.TemporaryDirectory() as folder:
-        ctx = Context(Path(folder), Path(folder), seed, device, log=logging.getLogger("bdm"))
-        return examine(ctx, params, model).features
+def calibrate(ctx: Context, params: ElijahParams, models: Mapping[str, Model], out: Path) -> None:
+    """Examine clean models, and the backdoored ones that ``params.backdoored`` names, as ``detect`` does."""
 
+    def known() -> Iterator[Known]:
+        for name, model in models.items():
+            yield Known(name, load_model(model, ctx.device))
+        for index, name in enumerate(params.backdoored):
+            folder = ctx.work / "backdoored" / str(index)
+            model = open_reference(name, folder / "model", folder / "cache")
+            yield Known(name, load_model(model, ctx.device), backdoored=True)
 
-def main(arguments: list[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
-    return calibrate(CALIBRATED, Elijah(), features_of, DIFFUSION_MODELS, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    CALIBRATED.write(ctx, params, known(), out, lambda own, model: examine(own, params, model).features)

@@ -11,22 +11,6 @@ from bdm_torch.calibration_file import Calibrated, Calibration
 CALIBRATED = Calibrated(
     "elijah",
     "bdm_defense_elijah",
-    (
-        "starts",
-        "scales",
-        "inversion_steps",
-        "stretches",
-        "largest_rms",
-        "screening_steps",
-        "screening_batch",
-        "noise_batch",
-        "antithetic",
-        "inversion_learning_rate",
-        "samplers",
-        "sampling_steps",
-        "samples",
-        "distance",
-    ),
     features=2,
     labelled=True,
 )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from bdm_core.plugin import Field
+from bdm_core import Field
 from bdm_kit_diffusion.inversion.removal_params import RemovalParams
 
 
@@ -20,55 +20,75 @@ class ElijahParams(RemovalParams):
         "library",
         description="Where the inversion starts. published: -U(0,1), U(0,1), U(-1,1); library: also constants, boxes, "
         "a frame, checkers and stripes.",
+        calibrated=True,
     )
     scales: tuple[float, ...] = Field(
         (0.5, 1.0),
         min_length=1,
         description="Values of lambda, the share of the trigger in the noise prediction at the last timestep; all are "
         "tried: 0.5 fits ancestral samplers, 1 deterministic ones.",
+        calibrated=True,
     )
     inversion_steps: tuple[int, ...] = Field(
         (50, 25),
         min_length=1,
         description="Adam steps for each lambda; fewer at lambda = 1, where the objective is nearly flat.",
+        calibrated=True,
     )
     screening_steps: int = Field(
-        25, ge=0, description="After so many steps, candidates that have become alike are merged."
+        25, ge=0, description="After so many steps, candidates that have become alike are merged.", calibrated=True
     )
-    screening_batch: int = Field(8, ge=2, description="Noise images for each candidate until then; even.")
-    noise_batch: int = Field(16, ge=2, description="Noise images for each candidate after that; even.")
+    screening_batch: int = Field(
+        8, ge=2, description="Noise images for each candidate until then; even.", calibrated=True
+    )
+    noise_batch: int = Field(16, ge=2, description="Noise images for each candidate after that; even.", calibrated=True)
     stretches: tuple[float, ...] = Field(
         (1.0, 1.5),
         min_length=1,
         description="Solutions with lambda below 0.75 other than tau = 0 are tried at these multiples: their direction "
         "is found well, their length is not.",
+        calibrated=True,
     )
     largest_rms: float = Field(
         2.0,
         gt=0,
         description="Solutions of a larger root mean square are dropped: no network was trained so far out.",
+        calibrated=True,
     )
     antithetic: bool = Field(
-        True, description="Use every noise image and its negative, so that the batch's mean is exactly 0."
+        True,
+        description="Use every noise image and its negative, so that the batch's mean is exactly 0.",
+        calibrated=True,
     )
-    inversion_learning_rate: float = Field(0.1, gt=0, le=10, description="Adam's rate for the inversion.")
+    inversion_learning_rate: float = Field(
+        0.1, gt=0, le=10, description="Adam's rate for the inversion.", calibrated=True
+    )
     samplers: tuple[str, ...] = Field(
         ("ddpm", "ddim"),
         min_length=1,
         description="Samplers that generate images: ancestral ones for solutions with lambda below 0.75, deterministic "
         "ones for the others.",
+        calibrated=True,
     )
-    sampling_steps: int = Field(0, ge=0, description="Steps of each sampler; 0 is its usual number.")
-    samples: int = Field(16, ge=8, description="Images generated from each candidate with each sampler.")
+    sampling_steps: int = Field(0, ge=0, description="Steps of each sampler; 0 is its usual number.", calibrated=True)
+    samples: int = Field(
+        16, ge=8, description="Images generated from each candidate with each sampler.", calibrated=True
+    )
     distance: Literal["pixel", "lpips"] = Field(
-        "pixel", description="Distance between generated images; lpips needs the extra bdm-defense-elijah[lpips]."
+        "pixel",
+        description="Distance between generated images; lpips needs the extra bdm-defense-elijah[lpips].",
+        calibrated=True,
     )
     decision: Literal["threshold", "random-forest"] = Field(
         "threshold",
         description="threshold: one class, calibrated on clean models; random-forest: needs labelled records.",
     )
-    calibration: str = Field(
-        "", description="JSON file of `python -m bdm_defense_elijah.calibrate`; empty: the one shipped."
+    calibration: str = Field("", description="JSON file of `bdm calibrate elijah`; empty: the one shipped.")
+    backdoored: tuple[str, ...] = Field(
+        (),
+        description="Models known to be backdoored (names or folders) that `bdm calibrate elijah` adds to the file, "
+        "for the random forest.",
+        stages=["calibrate"],
     )
     false_positive_rate: float = Field(
         0.01, gt=0, lt=0.5, description="Share of clean models that the threshold may flag."

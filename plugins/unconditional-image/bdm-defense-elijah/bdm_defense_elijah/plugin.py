@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bdm_core.plugin import Defense, hookimpl
+from bdm_core import Defense, hookimpl
 from bdm_defense_elijah.params import ElijahParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model
-    from bdm_core.context import Context
-    from bdm_core.records import Detection
+    from bdm_core import Context, Data, Detection, Model
 
 
 class Elijah(Defense):
@@ -21,6 +21,7 @@ class Elijah(Defense):
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2312.00050"
     level = "model"
+    access = frozenset({"weights", "clean-data"})
     distributed = True
     Params = ElijahParams
     presets: dict[str, dict[str, Any]] = {
@@ -57,3 +58,9 @@ class Elijah(Defense):
         from bdm_defense_elijah.removal import repair
 
         return repair(ctx, params, model, data, detection)
+
+    def calibrate(self, ctx: Context, params: ElijahParams, models: Mapping[str, Model], out: Path) -> None:
+        """Write the calibration file of clean models; see :class:`bdm_core.plugin.Defense`."""
+        from bdm_defense_elijah.calibrate import calibrate
+
+        calibrate(ctx, params, models, out)

@@ -12,7 +12,6 @@ FAST = {
     "steps": 2,
     "batch_size": 4,
     "trigger_batch": 2,
-    "repair_clean": True,
 }
 
 

@@ -12,16 +12,14 @@ from scipy import stats
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Detection
-from bdm_defense_elijah.calibrate import main
 from bdm_defense_elijah.decision import CALIBRATED, random_forest
 from bdm_defense_elijah.detection import not_identifiable
 from bdm_defense_elijah.params import ElijahParams
 from bdm_defense_elijah.plugin import Elijah
-from bdm_defense_elijah.removal import repair
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.inversion.evidence import trigger_of
 from bdm_kit_diffusion.inversion.removal import published_loss, spread_loss
-from bdm_kit_diffusion.models.diffusion_model import load_model, save_model
+from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
 from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_torch.calibration import Verdict, one_class
 from bdm_torch.calibration_file import Calibration, ModelRecord
@@ -84,17 +82,24 @@ def test_calibration_file_round_trip_and_errors(tmp_path):
 
 
 def test_calibrate_labels_what_the_forest_learns_from(tmp_path):
-    """Elijah's own option: folders of backdoored models, whose scores the threshold does not see."""
-    for name in ("one", "two"):
-        save_model(load_model(BUILTIN / "digits-tiny"), tmp_path / name)
-    out = tmp_path / "mine.json"
-    options = ["starts=published", "inversion_steps=[1,1]", "screening_steps=0", "noise_batch=2", "samples=8"]
-    folders = ["--clean", str(tmp_path / "one"), "--backdoored", str(tmp_path / "two")]
-    assert main([*folders, "--set", *options, "sampling_steps=4", "--out", str(out)]) == 0
-    known = CALIBRATED.read(out)
-    assert [(record.name, record.backdoored) for record in known.records] == [("one", False), ("two", True)]
-    assert known.column() == [known.records[0].features[0]] and "--backdoored" in known.recipe
-    assert known.configuration["inversion_steps"] == [1, 1]
+    """Elijah's own parameter: backdoored models, whose scores the threshold does not see."""
+    one, two = (seal_model(load_model(BUILTIN / "digits-tiny"), tmp_path / name) for name in ("one", "two"))
+    params = ElijahParams(
+        starts="published",
+        inversion_steps=(1, 1),
+        screening_steps=0,
+        noise_batch=2,
+        samples=8,
+        sampling_steps=4,
+        backdoored=(str(two.path),),
+    )
+    for name in ("out", "work"):
+        (tmp_path / name).mkdir()
+    Elijah().calibrate(Context(tmp_path / "out", tmp_path / "work", 7), params, {"one": one}, tmp_path / "mine.json")
+    known = CALIBRATED.read(tmp_path / "mine.json")
+    assert [(record.name, record.backdoored) for record in known.records] == [("one", False), (str(two.path), True)]
+    assert known.column() == [known.records[0].features[0]]
+    assert known.configuration["inversion_steps"] == [1, 1] and "backdoored" not in known.configuration
 
 
 def test_shipped_calibration_fits_the_defaults():
@@ -190,12 +195,6 @@ def test_spread_loss_punishes_a_response_to_the_trigger():
 def test_removal_needs_an_inverted_trigger():
     with pytest.raises(UserError, match="--detect elijah"):
         trigger_of(Detection(level="model", scores=[2.0], threshold=1.0), (1, 2, 2), "elijah")
-
-
-def test_a_clean_model_is_left_as_it_is(tmp_path):
-    found = Detection(level="model", scores=[0.2], threshold=1.0)
-    model = SimpleNamespace()
-    assert repair(Context(tmp_path, tmp_path, 0), ElijahParams(), model, None, found) is model
 
 
 def test_presets_are_valid():

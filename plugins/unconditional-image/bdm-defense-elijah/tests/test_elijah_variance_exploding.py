@@ -12,7 +12,6 @@ import torch
 from diffusers import ScoreSdeVeScheduler, UNet2DModel
 from torch import nn
 
-from bdm_core import hooks
 from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_defense_elijah.params import ElijahParams
@@ -33,7 +32,6 @@ FEW: dict[str, Any] = {
     "steps": 2,
     "batch_size": 8,
     "trigger_batch": 4,
-    "repair_clean": True,
 }
 
 
@@ -62,12 +60,12 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("removal_data", ["given", "generated"])
 def test_detect_and_repair(bdm_bench: Callable[..., Bench], folder: Path, anchors: str, removal_data: str) -> None:
     bench = bdm_bench("unconditional-image-generation")
-    model = bench.call(hooks.open_model, [bench.kit], bench.kit_params, reference=str(folder)).value
+    model = bench.call("open_model", [bench.kit], bench.kit_params, reference=str(folder)).value
     params = build_params(Elijah(), {**FEW, "anchors": anchors, "removal_data": removal_data})
     given = {"model": model, "data": bench.shared}
-    detection = bench.call(hooks.detect, [Elijah()], params, **given, suspects=bench.inputs()).value
+    detection = bench.call("detect", [Elijah()], params, **given, suspects=bench.inputs()).value
     assert detection.evidence is not None and detection.network_evaluations > 0
-    repaired = bench.call(hooks.repair, [Elijah()], params, **given, detection=detection).value
+    repaired = bench.call("repair", [Elijah()], params, **given, detection=detection, training_data=None).value
     assert repaired.meta == model.meta and repaired.digest != model.digest
     assert load_model(repaired).variance_exploding
 

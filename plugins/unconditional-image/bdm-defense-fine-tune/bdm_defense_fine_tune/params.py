@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bdm_core.plugin import Field
+from bdm_core import Field
 from bdm_torch.training_params import TrainingParams
 
 

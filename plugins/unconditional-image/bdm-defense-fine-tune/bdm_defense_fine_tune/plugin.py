@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Defense, hookimpl
+from bdm_core import Defense, hookimpl
 from bdm_defense_fine_tune.params import FineTuneParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model
-    from bdm_core.context import Context
+    from bdm_core import Context, Data, Model
 
 
 class FineTune(Defense):
@@ -19,6 +18,7 @@ class FineTune(Defense):
     summary = "Plain fine-tuning on clean data, the control for every repair"
     tasks = frozenset({"unconditional-image-generation"})
     level = "model"
+    access = frozenset({"weights", "clean-data"})
     distributed = True
     Params = FineTuneParams
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from bdm_defense_reference_audit.difference import Direction, directions
 from bdm_defense_reference_audit.following import follow
+from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.response import Response, Shift, refine, respond
 from bdm_diffusers.coefficients import Solver
 from bdm_diffusers.samplers import default_steps, plain_sampler
 from bdm_kit_diffusion.inversion.trigger_inversion import distinct
-from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 
 OnStep = Callable[[str, int, int, float | None], None]
 SOLVERS: tuple[Solver, ...] = ("sde", "ode")
@@ -72,34 +72,25 @@ class Audit:
         return min(near, key=lambda item: float(item.shift.tensor.norm()))
 
 
-def audit(
-    suspect: DiffusionModel,
-    reference: DiffusionModel,
-    params: ReferenceAuditParams,
-    seed: int,
-    device: str,
-    on_step: OnStep | None = None,
-) -> Audit:
+def audit(pair: Pair, params: ReferenceAuditParams, on_step: OnStep | None = None) -> Audit:
     """Compare a model with its reference.
 
     Args:
-        suspect: the model to judge.
-        reference: what it was made from.
+        pair: the models to compare.
         params: of the defense.
-        seed: of all noise.
-        device: of both networks.
         on_step: told (label, done, total, value) of the progress.
     """
 
     def told(label: str) -> Callable[[int, int], None] | None:
         return None if on_step is None else lambda done, total: on_step(label, done, total, None)
 
-    lines, evaluations = directions(suspect, reference, params, seed, device, told("compare"))
+    lines, evaluations = directions(pair, params, told("compare"))
     shifts = shifts_along(lines, params.norms)
+    suspect = pair.suspect
     followed: list[tuple[Direction, list[Shift]]] = []
     for width, judged_at in zip(params.following_widths, params.followed_widths, strict=True):
         for norm in params.following_norms:
-            line, spent = follow(suspect, reference, lines, width, norm, params, seed, device, told("follow"))
+            line, spent = follow(pair, lines, width, norm, params, told("follow"))
             followed.append((line, shifts_along([line], params.followed_norms, (1.0,), judged_at)))
             evaluations += spent
     shifts += [shift for _, along in followed for shift in along]
@@ -110,42 +101,34 @@ def audit(
     for solver, steps in zip(SOLVERS, params.screening_steps, strict=True):
         full = default_steps(plain_sampler(suspect.scheduler, solver), suspect.timesteps)
         found, spent = respond(
-            suspect,
-            reference,
+            pair,
             shifts,
             solver,
             steps=fitting_steps(steps, suspect.timesteps),
             samples=params.screening_samples,
-            seed=seed,
-            device=device,
             on_step=told(f"screen ({solver})"),
         )
         screened, evaluations = screened + found, evaluations + spent
         chosen = choose(found, params.candidates)
         if solver == "ode":
             moved, spent = refine(
-                suspect,
+                replace(pair, seed=pair.seed + 1),
                 chosen,
                 chain=fitting_steps(params.refinement_chain, suspect.timesteps),
                 steps=params.refinement_steps,
                 learning_rate=params.refinement_learning_rate,
                 samples=params.screening_samples,
-                seed=seed + 1,
-                device=device,
                 on_step=told("refine"),
             )
             chosen, evaluations = chosen + moved, evaluations + spent
         own = sorted((item for item in found if within(item.shift, best)), key=lambda item: -item.excess)
         chosen += [item.shift for item in own[: params.candidates] if not within(item.shift, chosen)]
         found, spent = respond(
-            suspect,
-            reference,
+            pair,
             chosen,
             solver,
             steps=full,
             samples=params.samples,
-            seed=seed,
-            device=device,
             first_index=params.screening_samples,
             on_step=told(f"judge ({solver})"),
         )

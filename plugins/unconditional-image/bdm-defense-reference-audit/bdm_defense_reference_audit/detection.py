@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from bdm_core.artifacts import Model
 from bdm_core.context import Context
 from bdm_core.records import Detection
 from bdm_defense_reference_audit.audit import COLLAPSED, Audit, audit, cosine
+from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.reference import load_reference, weight_distance
 from bdm_defense_reference_audit.response import Response
@@ -26,26 +26,6 @@ MOST_DIVERGENT = "most_divergent"
 CALIBRATED = Calibrated(
     "reference-audit",
     "bdm_defense_reference_audit",
-    (
-        "dispersions",
-        "levels",
-        "noise_images",
-        "tail",
-        "following_widths",
-        "followed_widths",
-        "following_norms",
-        "followed_norms",
-        "following_steps",
-        "following_images",
-        "norms",
-        "screening_steps",
-        "screening_samples",
-        "candidates",
-        "refinement_steps",
-        "refinement_chain",
-        "refinement_learning_rate",
-        "samples",
-    ),
 )
 
 
@@ -55,19 +35,17 @@ def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detectio
     Raises:
         UserError: no reference is named and none fits, or the one named cannot be compared with the model.
     """
-    begin = time.monotonic()
     known = CALIBRATED.read(params.calibration)
     suspect = load_model(model, ctx.device)
     reference, name = load_reference(ctx.work, ctx.device, params.reference, suspect)
     distance = weight_distance(suspect, reference)
-    found = audit(suspect, reference, params, ctx.seed, ctx.device, ctx.progress)
+    found = audit(Pair(suspect, reference, ctx.seed, ctx.device), params, ctx.progress)
     verdict = one_class(found.score, known.column(), params.false_positive_rate, params.least_score)
     for line in CALIBRATED.warnings(params, known):
         ctx.log.warning(line)
     ctx.figures(
         reference=name,
         collapse=round(found.chosen.collapse, 4),
-        seconds=round(time.monotonic() - begin, 1),
         weight_distance=distance,
         network_evaluations=found.network_evaluations,
         clean_samples=0,

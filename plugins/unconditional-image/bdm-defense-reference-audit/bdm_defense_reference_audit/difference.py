@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_diffusers.sampling import draw_noise
-from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_kit_diffusion.noise.noise_levels import noise_path
 
 BATCH = 256
@@ -42,34 +42,27 @@ class Direction:
 
 
 @torch.inference_mode()
-def differences(
-    suspect: DiffusionModel, reference: DiffusionModel, noise: Tensor, timestep: int, device: str
-) -> Tensor:
+def differences(pair: Pair, noise: Tensor, timestep: int) -> Tensor:
     """d(s_t z) for every z of ``noise`` (N, C, H, W), on the CPU; not finite values count as 0."""
-    scale = float(noise_path(suspect.scheduler).s[timestep])
+    scale = float(noise_path(pair.suspect.scheduler).s[timestep])
     found = []
     for part in noise.split(BATCH):
-        x = scale * part.to(device)
-        times = torch.full((len(x),), timestep, device=device)
-        found.append((suspect.unet(x, times).sample - reference.unet(x, times).sample).float().cpu())
+        x = scale * part.to(pair.device)
+        times = torch.full((len(x),), timestep, device=pair.device)
+        found.append((pair.suspect.unet(x, times).sample - pair.reference.unet(x, times).sample).float().cpu())
     return torch.nan_to_num(torch.cat(found), posinf=0.0, neginf=0.0)
 
 
 def directions(
-    suspect: DiffusionModel,
-    reference: DiffusionModel,
-    params: ReferenceAuditParams,
-    seed: int,
-    device: str,
-    on_step: Callable[[int, int], None] | None = None,
+    pair: Pair, params: ReferenceAuditParams, on_step: Callable[[int, int], None] | None = None
 ) -> tuple[list[Direction], int]:
     """Two directions for each of ``levels``, and the forward passes of both networks, counted per sample."""
-    half = draw_noise(params.noise_images // 2, suspect.shape, seed)
+    half = draw_noise(params.noise_images // 2, pair.suspect.shape, pair.seed)
     noise = torch.cat([dispersion * torch.cat([half, -half]) for dispersion in params.dispersions])
     found, evaluations = [], 0
     for number, level in enumerate(params.levels):
-        timestep = max(0, min(suspect.timesteps - 1, round(level * suspect.timesteps) - 1))
-        gaps = differences(suspect, reference, noise, timestep, device)
+        timestep = max(0, min(pair.suspect.timesteps - 1, round(level * pair.suspect.timesteps) - 1))
+        gaps = differences(pair, noise, timestep)
         evaluations += 2 * len(noise)
         found += read_directions(gaps, noise, params.tail, f"t = {timestep}")
         if on_step is not None:

@@ -24,33 +24,27 @@ import torch
 from torch import Tensor
 
 from bdm_defense_reference_audit.difference import Direction, differences
+from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_diffusers.sampling import draw_noise
-from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 
 
 def follow(
-    suspect: DiffusionModel,
-    reference: DiffusionModel,
+    pair: Pair,
     starts: Sequence[Direction],
     width: float,
     norm: float,
     params: ReferenceAuditParams,
-    seed: int,
-    device: str,
     on_step: Callable[[int, int], None] | None = None,
 ) -> tuple[Direction, int]:
     """The direction with the largest mean difference that the iteration reaches from both signs of every start.
 
     Args:
-        suspect: its network is on ``device``.
-        reference: likewise.
+        pair: the models to compare.
         starts: where to begin.
         width: standard deviation c of the noise, in units of the usual noise.
         norm: root mean square rho of the shifts.
         params: ``following_steps`` and ``following_images``.
-        seed: of the noise.
-        device: of both networks.
         on_step: told (done, total) steps.
 
     Returns:
@@ -58,16 +52,16 @@ def follow(
         and the share of the differences' energy that their mean has as ``agreement``; and the forward passes of both
         networks, counted per sample.
     """
-    half = width * draw_noise(params.following_images // 2, suspect.shape, seed)
+    half = width * draw_noise(params.following_images // 2, pair.suspect.shape, pair.seed)
     noise, values = torch.cat([half, -half]), math.sqrt(half[0].numel())
     vectors = torch.stack([line.vector for line in starts])
     vectors = torch.cat([vectors, -vectors])
-    means, shares = mean_differences(suspect, reference, noise, norm * values * vectors, device)
+    means, shares = mean_differences(pair, noise, norm * values * vectors)
     evaluations, count = 2 * len(noise) * len(vectors), len(vectors)
     for step in range(params.following_steps):
         lines = means / norms_of(means).clamp(min=1e-12)
         both = torch.cat([lines, -lines])
-        found, energy = mean_differences(suspect, reference, noise, norm * values * both, device)
+        found, energy = mean_differences(pair, noise, norm * values * both)
         evaluations += 2 * len(noise) * len(both)
         size = norms_of(found).flatten()
         better = torch.where(size[:count] >= size[count:], 0, count) + torch.arange(count)
@@ -80,15 +74,13 @@ def follow(
     return Direction(name, vectors[best].float(), size, float(shares[best])), evaluations
 
 
-def mean_differences(
-    suspect: DiffusionModel, reference: DiffusionModel, noise: Tensor, shifts: Tensor, device: str
-) -> tuple[Tensor, Tensor]:
+def mean_differences(pair: Pair, noise: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
     """Mean over ``noise`` (N, C, H, W) of the difference at the last timestep, for each of ``shifts`` (K, C, H, W).
 
     Also the squared norm of each mean over the mean squared norm, (K,): 1 if all differences are equal.
     """
     inputs = (noise[None] + shifts[:, None]).flatten(0, 1)
-    gaps = differences(suspect, reference, inputs, suspect.timesteps - 1, device).unflatten(0, (len(shifts), -1))
+    gaps = differences(pair, inputs, pair.suspect.timesteps - 1).unflatten(0, (len(shifts), -1))
     means = gaps.mean(1)
     energy = gaps.square().flatten(2).sum(2).mean(1).clamp(min=1e-24)
     return means, means.square().flatten(1).sum(1) / energy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from bdm_core.plugin import Field
+from bdm_core import Field
 from bdm_torch.training_params import TrainingParams
 
 
@@ -24,58 +24,82 @@ class ReferenceAuditParams(TrainingParams):
         min_length=1,
         description="Standard deviations of the noise on which the two networks are compared, in units of the usual "
         "noise: so wide a noise reaches the trigger's side of the space by chance.",
+        calibrated=True,
     )
     levels: tuple[float, ...] = Field(
-        (1.0, 0.5), min_length=1, description="Timesteps of that comparison, as shares of T: late and early ones."
+        (1.0, 0.5),
+        min_length=1,
+        description="Timesteps of that comparison, as shares of T: late and early ones.",
+        calibrated=True,
     )
-    noise_images: int = Field(512, ge=32, description="Noise images for each of dispersions and levels; even.")
+    noise_images: int = Field(
+        512, ge=32, description="Noise images for each of dispersions and levels; even.", calibrated=True
+    )
     tail: float = Field(
-        0.0625, gt=0, le=1, description="Share of the noise images, those that differ most, that give the direction."
+        0.0625,
+        gt=0,
+        le=1,
+        description="Share of the noise images, those that differ most, that give the direction.",
+        calibrated=True,
     )
     following_widths: tuple[float, ...] = Field(
         (1.0, 0.3),
         description="Standard deviations of the noise around a shift where the difference of the networks "
         "is followed to the trigger: usual noise, and narrow noise, as TrojDiff's backdoors answer it; () for none.",
+        calibrated=True,
     )
     followed_widths: tuple[float, ...] = Field(
         (1.0, 0.6),
         description="Standard deviations of the noise from which images are made with what each of "
         "following_widths leads to. Narrower noise makes a clean model's images alike, and the comparison unsteady.",
+        calibrated=True,
     )
     following_norms: tuple[float, ...] = Field(
-        (0.5, 1.0), min_length=1, description="Root mean squares of the shifts from which the difference is followed."
+        (0.5, 1.0),
+        min_length=1,
+        description="Root mean squares of the shifts from which the difference is followed.",
+        calibrated=True,
     )
     followed_norms: tuple[float, ...] = Field(
         (0.6, 0.8, 1.0, 1.25, 1.5),
         min_length=1,
         description="Root mean squares of the shifts tried along the directions that following ends on.",
+        calibrated=True,
     )
-    following_steps: int = Field(4, ge=1, description="Rounds of following.")
-    following_images: int = Field(32, ge=2, description="Noise images around each shift that is followed; even.")
+    following_steps: int = Field(4, ge=1, description="Rounds of following.", calibrated=True)
+    following_images: int = Field(
+        32, ge=2, description="Noise images around each shift that is followed; even.", calibrated=True
+    )
     norms: tuple[float, ...] = Field(
-        (0.6, 1.0, 1.5), min_length=1, description="Root mean squares of the shifts tried along each direction."
+        (0.6, 1.0, 1.5),
+        min_length=1,
+        description="Root mean squares of the shifts tried along each direction.",
+        calibrated=True,
     )
     screening_steps: tuple[int, int] = Field(
-        (20, 10), description="Steps of the ancestral and the deterministic chain that screens the shifts."
+        (20, 10),
+        description="Steps of the ancestral and the deterministic chain that screens the shifts.",
+        calibrated=True,
     )
-    screening_samples: int = Field(8, ge=8, description="Images from each shift in the screening.")
-    candidates: int = Field(2, ge=1, description="Shifts of each kind that are refined and judged.")
+    screening_samples: int = Field(8, ge=8, description="Images from each shift in the screening.", calibrated=True)
+    candidates: int = Field(2, ge=1, description="Shifts of each kind that are refined and judged.", calibrated=True)
     refinement_steps: int = Field(
-        30, ge=0, description="Adam steps that make the images of the deterministic chain agree."
+        30, ge=0, description="Adam steps that make the images of the deterministic chain agree.", calibrated=True
     )
-    refinement_chain: int = Field(10, ge=1, description="Steps of the chain that the refinement differentiates.")
-    refinement_learning_rate: float = Field(0.1, gt=0, le=10, description="Adam's rate for the shift.")
-    samples: int = Field(16, ge=8, description="Images from each candidate, from noise that nothing has seen.")
-    calibration: str = Field(
-        "", description="JSON file of `python -m bdm_defense_reference_audit.calibrate`; empty: the one shipped."
+    refinement_chain: int = Field(
+        10, ge=1, description="Steps of the chain that the refinement differentiates.", calibrated=True
     )
+    refinement_learning_rate: float = Field(0.1, gt=0, le=10, description="Adam's rate for the shift.", calibrated=True)
+    samples: int = Field(
+        16, ge=8, description="Images from each candidate, from noise that nothing has seen.", calibrated=True
+    )
+    calibration: str = Field("", description="JSON file of `bdm calibrate reference-audit`; empty: the one shipped.")
     false_positive_rate: float = Field(
         0.01, gt=0, lt=0.5, description="Share of clean models that the threshold may flag."
     )
     least_score: float = Field(
         1.5, ge=0, description="The threshold is never below this: at 1.5, a response that differs by the factor 4.5."
     )
-    repair_clean: bool = Field(False, description="Also train models that were found to be clean.")
     steps: int = Field(400, ge=1, description="Optimiser steps of the repair.")
     batch_size: int = Field(48, ge=2, description="Clean images in a step of the repair.")
     learning_rate: float = Field(5e-4, gt=0, le=1, description="Adam's peak learning rate in the repair.")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Defense, hookimpl
+from bdm_core import Defense, hookimpl
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model
-    from bdm_core.context import Context
-    from bdm_core.records import Detection
+    from bdm_core import Context, Data, Detection, Model
 
 
 class ReferenceAudit(Defense):
@@ -20,6 +20,7 @@ class ReferenceAudit(Defense):
     summary = "Compare a diffusion model with the public one it was made from: find, judge and remove what was added"
     tasks = frozenset({"unconditional-image-generation"})
     level = "model"
+    access = frozenset({"weights", "clean-data", "reference"})
     Params = ReferenceAuditParams
 
     @hookimpl
@@ -35,3 +36,9 @@ class ReferenceAudit(Defense):
         from bdm_defense_reference_audit.repair import repair
 
         return repair(ctx, params, model, data, detection)
+
+    def calibrate(self, ctx: Context, params: ReferenceAuditParams, models: Mapping[str, Model], out: Path) -> None:
+        """Write the calibration file of clean models; see :class:`bdm_core.plugin.Defense`."""
+        from bdm_defense_reference_audit.calibrate import calibrate
+
+        calibrate(ctx, params, models, out)

@@ -15,7 +15,6 @@ tied to the suspect.
 from __future__ import annotations
 
 import copy
-import time
 from typing import Any
 
 import torch
@@ -27,6 +26,7 @@ from bdm_core.context import Context
 from bdm_core.records import Detection
 from bdm_defense_reference_audit.audit import audit
 from bdm_defense_reference_audit.detection import MOST_DIVERGENT
+from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.reference import load_reference
 from bdm_kit_diffusion.inversion.evidence import TENSORS, trigger_of
@@ -46,19 +46,13 @@ WIDTHS = (2.0, 4.0)
 def repair(ctx: Context, params: ReferenceAuditParams, model: Model, data: Data, detection: Detection | None) -> Model:
     """Repair with the shift that ``detection`` found; without a detection, look for one here first.
 
-    A model that was found clean is returned as it is, unless ``repair_clean`` says otherwise.
-
     Raises:
         UserError: the detection's evidence holds no trigger of this model's shape; or there is no reference.
     """
-    if detection is not None and detection.verdict == "clean" and not params.repair_clean:
-        ctx.log.info("reference-audit found the model clean and leaves it as it is")
-        return model
-    begin = time.monotonic()
     opened = load_model(model, ctx.device)
     reference, name = load_reference(ctx.work, ctx.device, params.reference, opened)
     if detection is None:
-        found = audit(opened, reference, params, ctx.seed, ctx.device, ctx.progress)
+        found = audit(Pair(opened, reference, ctx.seed, ctx.device), params, ctx.progress)
         triggers = torch.stack([found.chosen.shift.tensor, found.strangest.shift.tensor])
     else:
         triggers = triggers_of(detection, opened.shape)
@@ -79,7 +73,6 @@ def repair(ctx: Context, params: ReferenceAuditParams, model: Model, data: Data,
     ctx.figures(
         reference=name,
         clean_samples=len(images),
-        seconds=round(time.monotonic() - begin, 1),
         network_evaluations=2 * params.steps * (params.batch_size + min(params.probe_batch, params.batch_size)),
     )
     opened.unet.to("cpu")

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bdm_defense_reference_audit.pair import Pair
 from bdm_diffusers.coefficients import Solver
 from bdm_diffusers.samplers import build_scheduler, plain_sampler
 from bdm_diffusers.sampling import differentiable_sample, draw_noise, sample
-from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_torch.diversity import pixel_distances
 
 OnStep = Callable[[int, int], None]
@@ -81,47 +81,47 @@ class Response:
 
 
 def respond(
-    suspect: DiffusionModel,
-    reference: DiffusionModel,
+    pair: Pair,
     shifts: Sequence[Shift],
     solver: Solver,
     *,
     steps: int,
     samples: int,
-    seed: int,
-    device: str,
     first_index: int = 0,
     on_step: OnStep | None = None,
 ) -> tuple[list[Response], int]:
     """Sample both models from the same noise of each shift's width plus the shift, and from usual noise alone.
 
     Args:
-        suspect: its network is on ``device``.
-        reference: likewise.
+        pair: the models to compare.
         shifts: in units of the noise.
         solver: of the chain; the plainest sampler of this class is used, of a variance-exploding model the predictor.
         steps: of the chain.
         samples: images from each shift, at least 8.
-        seed: of the noise, which all shifts and both models share.
-        device: of both networks.
         first_index: number of the first noise image, see :func:`bdm_diffusers.sampling.draw_noise`.
         on_step: told (done, total) network calls of one model.
 
     Returns:
         A response for each shift, and the forward passes spent, counted per sample.
     """
-    noise = draw_noise(samples, suspect.shape, seed, first_index=first_index)
+    noise = draw_noise(samples, pair.suspect.shape, pair.seed, first_index=first_index)
     inputs = torch.cat([noise, *(shift.width * noise + shift.tensor for shift in shifts)])
     sets = []
-    for model in (suspect, reference):
+    for model in (pair.suspect, pair.reference):
         scheduler = build_scheduler(plain_sampler(model.scheduler, solver), model.scheduler, corrector_steps=0)
         images = sample(
-            model.unet, scheduler, inputs.to(device), steps=steps, seed=seed, batch_size=BATCH, on_step=on_step
+            model.unet,
+            scheduler,
+            inputs.to(pair.device),
+            steps=steps,
+            seed=pair.seed,
+            batch_size=BATCH,
+            on_step=on_step,
         )
         sets.append(images.cpu().unflatten(0, (-1, samples)))
-    mine, theirs = ([spread(images) for images in part] for part in sets)
+    own, other = ([spread(images) for images in part] for part in sets)
     found = [
-        Response(shift, solver, ratio(mine[index], mine[0]), ratio(theirs[index], theirs[0]), sets[0][index])
+        Response(shift, solver, ratio(own[index], own[0]), ratio(other[index], other[0]), sets[0][index])
         for index, shift in enumerate(shifts, start=1)
     ]
     return found, 2 * steps * len(inputs)
@@ -146,15 +146,13 @@ def ratio(value: float, usual: float) -> float:
 
 
 def refine(
-    suspect: DiffusionModel,
+    pair: Pair,
     shifts: Sequence[Shift],
     *,
     chain: int,
     steps: int,
     learning_rate: float,
     samples: int,
-    seed: int,
-    device: str,
     on_step: OnStep | None = None,
 ) -> tuple[list[Shift], int]:
     """Move shifts so that the images of a short deterministic chain agree: Adam on the log of their variance.
@@ -167,17 +165,18 @@ def refine(
     """
     if not shifts or not steps:
         return [], 0
+    suspect = pair.suspect
     scheduler = build_scheduler(plain_sampler(suspect.scheduler, "ode"), suspect.scheduler, corrector_steps=0)
-    moved = torch.stack([shift.tensor for shift in shifts]).to(device).requires_grad_(True)
-    widths = torch.tensor([shift.width for shift in shifts], device=device).view(-1, 1, 1, 1, 1)
+    moved = torch.stack([shift.tensor for shift in shifts]).to(pair.device).requires_grad_(True)
+    widths = torch.tensor([shift.width for shift in shifts], device=pair.device).view(-1, 1, 1, 1, 1)
     optimizer = torch.optim.Adam([moved], lr=learning_rate)
     needed = [(parameter, parameter.requires_grad) for parameter in suspect.unet.parameters()]
     suspect.unet.requires_grad_(False)
     try:
         for step in range(steps):
-            noise = draw_noise(samples, suspect.shape, seed, first_index=step * samples).to(device)
+            noise = draw_noise(samples, suspect.shape, pair.seed, first_index=step * samples).to(pair.device)
             inputs = (widths * noise[None] + moved[:, None]).flatten(0, 1)
-            images = differentiable_sample(suspect.unet, scheduler, inputs, steps=chain, seed=seed)
+            images = differentiable_sample(suspect.unet, scheduler, inputs, steps=chain, seed=pair.seed)
             variance = images.unflatten(0, (len(shifts), samples)).var(1).mean((1, 2, 3))
             optimizer.zero_grad()
             (torch.nan_to_num(variance) + SMALLEST_VARIANCE).log().sum().backward()

@@ -17,5 +17,4 @@ class TestReferenceAudit(DefenseConformance):
         "samples": 8,
         "steps": 2,
         "batch_size": 4,
-        "repair_clean": True,
     }

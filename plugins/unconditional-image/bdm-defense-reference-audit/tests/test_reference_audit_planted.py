@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bdm_defense_reference_audit.audit import audit, choose, cosine, fitting_steps, shifts_along
 from bdm_defense_reference_audit.difference import Direction, differences, read_directions
+from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.response import Response, Shift, ratio, refine, respond, spread
 from bdm_diffusers.sampling import draw_noise
@@ -37,7 +38,7 @@ def model(trigger: Tensor | None = None, solver: Any = "ode", variance: float = 
 @pytest.mark.parametrize(("name", "trigger"), [("checker", CHECKER), ("box", BOX)])
 def test_a_planted_backdoor_is_seen_and_its_trigger_found(solver: str, name: str, trigger: Tensor, seed: int) -> None:
     """Nothing about trigger, target or solver is handed over."""
-    found = audit(model(trigger, solver), model(), PARAMS, seed, "cpu")
+    found = audit(Pair(model(trigger, solver), model(), seed), PARAMS)
     assert found.score > 2
     assert found.chosen.collapse > 2 and found.chosen.solver == solver
     assert cosine(found.chosen.shift.tensor, trigger) > 0.55
@@ -47,14 +48,14 @@ def test_a_planted_backdoor_is_seen_and_its_trigger_found(solver: str, name: str
 @pytest.mark.parametrize("variance", [0.5, 0.4, 0.6])
 def test_a_clean_relative_answers_as_its_reference_does(variance: float) -> None:
     """For normal data the predictor is linear, so a shift changes no spread: the score is 0, whatever the variance."""
-    found = audit(model(variance=variance), model(), PARAMS, 0, "cpu")
+    found = audit(Pair(model(variance=variance), model(), 0), PARAMS)
     assert found.score < 0.3 and found.chosen.collapse < 0.3
 
 
 def test_a_random_trigger_that_is_in_no_library_is_found_as_well() -> None:
     trigger = torch.randn(SHAPE, generator=torch.Generator().manual_seed(5))
     for solver in ("sde", "ode"):
-        found = audit(model(trigger, solver), model(), PARAMS, 0, "cpu")
+        found = audit(Pair(model(trigger, solver), model(), 0), PARAMS)
         assert found.score > 2 and cosine(found.chosen.shift.tensor, trigger) > 0.55
 
 
@@ -64,11 +65,11 @@ def test_usual_noise_does_not_reach_the_trigger_and_wide_noise_does() -> None:
     half = draw_noise(2000, SHAPE, 0)
     shares = {}
     for width in (1.0, 3.0):
-        gaps = differences(suspect, reference, width * half, 39, "cpu").flatten(1)
+        gaps = differences(Pair(suspect, reference, 0), width * half, 39).flatten(1)
         shares[width] = float((gaps.norm(dim=1) > 0.25 * 8).double().mean())
     assert shares[1.0] < 1e-3
     assert shares[3.0] == pytest.approx(0.5 * math.erfc(8 / 6 / math.sqrt(2)), rel=0.35)
-    line, side = read_directions(differences(suspect, reference, 3 * half, 39, "cpu"), 3 * half, 0.06, "t = 39")
+    line, side = read_directions(differences(Pair(suspect, reference, 0), 3 * half, 39), 3 * half, 0.06, "t = 39")
     assert abs(cosine(line.vector, CHECKER)) > 0.98 and cosine(side.vector, CHECKER) > 0.5
     assert line.agreement > 0.9
 
@@ -131,16 +132,17 @@ def test_what_goes_on_is_the_best_of_each_kind_once() -> None:
 
 def test_refinement_moves_towards_agreement_and_leaves_weights_alone() -> None:
     suspect = model(CHECKER, "ode")
+    pair = Pair(suspect, model(), 0)
     before = {key: value.clone() for key, value in suspect.unet.state_dict().items()}
     start = Shift(0.5 * CHECKER + 0.2 * draw_noise(1, SHAPE, 9)[0], "near")
-    moved, spent = refine(suspect, [start], chain=10, steps=20, learning_rate=0.1, samples=8, seed=0, device="cpu")
+    moved, spent = refine(pair, [start], chain=10, steps=20, learning_rate=0.1, samples=8)
     spreads = [
-        respond(suspect, model(), [shift], "ode", steps=20, samples=16, seed=3, device="cpu")[0][0].suspect
+        respond(Pair(suspect, model(), 3), [shift], "ode", steps=20, samples=16)[0][0].suspect
         for shift in (start, *moved)
     ]
     assert spent == 10 * 20 * 8 and moved[0].origin == "near, refined" and spreads[1] < spreads[0] / 2
     assert all(torch.equal(value, before[key]) for key, value in suspect.unet.state_dict().items())
-    assert refine(suspect, [], chain=1, steps=3, learning_rate=0.1, samples=8, seed=0, device="cpu") == ([], 0)
+    assert refine(pair, [], chain=1, steps=3, learning_rate=0.1, samples=8) == ([], 0)
 
 
 def test_counts_every_forward_pass_of_both_networks() -> None:
@@ -157,4 +159,4 @@ def test_counts_every_forward_pass_of_both_networks() -> None:
         DiffusionModel(Counting(scheduler, SHAPE, trigger, TARGET), scheduler) for trigger in (CHECKER, None)
     )
     params = ReferenceAuditParams(noise_images=32, norms=(1.0,), refinement_steps=2, samples=8)
-    assert audit(suspect, reference, params, 0, "cpu").network_evaluations == seen
+    assert audit(Pair(suspect, reference, 0), params).network_evaluations == seen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,13 +14,12 @@ from PIL import Image
 
 from bdm_core.context import Context
 from bdm_core.errors import UserError
-from bdm_core.records import Detection
 from bdm_defense_reference_audit.audit import Audit
-from bdm_defense_reference_audit.calibrate import main
 from bdm_defense_reference_audit.detection import CALIBRATED, detect, facts, note
 from bdm_defense_reference_audit.params import ReferenceAuditParams
+from bdm_defense_reference_audit.plugin import ReferenceAudit
 from bdm_defense_reference_audit.reference import load_reference, weight_distance
-from bdm_defense_reference_audit.repair import probe_loss, repair, triggers_of
+from bdm_defense_reference_audit.repair import probe_loss, triggers_of
 from bdm_defense_reference_audit.response import Response, Shift
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, save_model, seal_model
@@ -178,26 +176,29 @@ def test_half_of_the_probes_are_shifted_and_half_are_wide() -> None:
     assert float(probes[1::2].std()) > 1.2
 
 
-def test_a_model_found_clean_is_left_as_it_is(tmp_path: Path) -> None:
-    found, model = Detection(level="model", scores=[0.2], threshold=1.0), SimpleNamespace()
-    assert repair(Context(tmp_path, tmp_path, 0), ReferenceAuditParams(), model, None, found) is model  # type: ignore[arg-type]
+def calibrated(folder: Path, **params: Any) -> Path:
+    """The file that the defense writes of three models of growing distance from the built-in one."""
+    for name in ("out", "work"):
+        (folder / name).mkdir()
+    models = {str(number): seal_model(tiny(1 + 0.001 * number), folder / str(number)) for number in range(3)}
+    out = folder / "calibration.json"
+    ctx = Context(folder / "out", folder / "work", 1000)
+    ReferenceAudit().calibrate(ctx, ReferenceAuditParams(**QUICK, **params), models, out)
+    return out
 
 
-def test_calibration_of_given_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    for number in range(3):
-        save_model(tiny(1 + 0.001 * number), tmp_path / str(number))
-    options = [f"{key}={json.dumps(value)}" for key, value in QUICK.items()]
-    out = tmp_path / "calibration.json"
-    folders = [str(tmp_path / str(number)) for number in range(3)]
-    assert main(["--clean", *folders, "--set", *options, "--out", str(out)]) == 0
-    known = CALIBRATED.read(out)
+def test_calibration_of_given_models(tmp_path: Path) -> None:
+    known = CALIBRATED.read(calibrated(tmp_path))
     assert [record.name for record in known.records] == ["0", "1", "2"] and known.column()[0] == 0
     assert 0 < known.column()[2] < 1
     assert "noise_images" in CALIBRATED.warnings(ReferenceAuditParams(), known)[0]
-    assert main(["--clean", str(tmp_path / "nowhere"), "--out", str(out)]) != 0
     shipped = CALIBRATED.read()
     assert CALIBRATED.warnings(ReferenceAuditParams(), shipped) == [] and len(shipped.records) >= 3
+
+
+def test_calibration_with_a_reference_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot compare"):
+        calibrated(tmp_path, reference="shapes-ddpm")
 
 
 @pytest.mark.parametrize(

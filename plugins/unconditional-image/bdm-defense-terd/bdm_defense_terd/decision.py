@@ -8,21 +8,6 @@ from bdm_torch.calibration_file import Calibrated, Calibration
 CALIBRATED = Calibrated(
     "terd",
     "bdm_defense_terd",
-    (
-        "starts",
-        "estimation_steps",
-        "refinement_steps",
-        "pairs",
-        "refinement_pairs",
-        "estimation_learning_rate",
-        "deviation_learning_rate",
-        "first_deviation",
-        "norm_weight",
-        "largest_gradient",
-        "window",
-        "chain",
-        "evaluation_pairs",
-    ),
     features=2,
 )
 """The features are M_r and V_r."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ SAMPLERS = ("ddpm", "ddim")
 
 def detect(ctx: Context, params: TerdParams, model: Model) -> Detection:
     """Judge a model by (M_r, V_r); the evidence is sealed in ``ctx.out / "evidence"``."""
-    begin = time.monotonic()
     known = CALIBRATED.read(params.calibration)
     opened = load_model(model, ctx.device)
     result = search(opened, params, ctx.seed, ctx.progress)
@@ -63,7 +62,6 @@ def detect(ctx: Context, params: TerdParams, model: Model) -> Detection:
         V_r=result.chosen.features[1],
         start=result.chosen.name,
         start_only=max(item.score for item in baseline),
-        seconds=round(time.monotonic() - begin, 1),
         network_evaluations=evaluations,
         clean_samples=0,
     )
@@ -110,10 +108,20 @@ def paint(model: DiffusionModel, candidate: Candidate, samples: int, ctx: Contex
     return model.decode(torch.nan_to_num(images)).cpu(), samples * steps
 
 
-def seal_evidence(folder: Path, task: str, result: Search, images: Tensor, record: dict[str, Any]) -> Evidence:
-    """Trigger, deviation, pictures, every candidate's facts and ``record``; format ``inverted-trigger``."""
+def seal_evidence(
+    folder: Path,
+    task: str,
+    result: Search,
+    images: Tensor,
+    record: dict[str, Any],
+    more: Mapping[str, Tensor] | None = None,
+) -> Evidence:
+    """Trigger, deviation, pictures, every candidate's facts and ``record``; format ``inverted-trigger``.
+
+    ``more`` are further tensors of the trigger's shape.
+    """
     facts = {"chosen": result.best, "candidates": [candidate_facts(item) for item in result.candidates], **record}
-    tensors = {"trigger": result.chosen.trigger, "deviation": result.chosen.deviation}
+    tensors = {"trigger": result.chosen.trigger, "deviation": result.chosen.deviation, **(more or {})}
     return seal_trigger(folder, task, tensors, images, facts)
 
 

@@ -127,17 +127,32 @@ def refinement_loss(probe: Probe, triggers: Tensor, deviations: Tensor, pairs: i
     return ((noisy + clear) / 2).unflatten(0, (count, pairs)).mean(1)
 
 
+@dataclass(frozen=True)
+class Descent:
+    """How :func:`optimise` descends.
+
+    Attributes:
+        steps: of SGD; 0 leaves the start as it is.
+        seed: step i draws from a generator of (seed, i).
+        learning_rate: of r.
+        deviation_learning_rate: of gamma.
+        weight: of the norm, which keeps r from 0.
+        largest_gradient: the gradient of each candidate's r is clipped to this 2-norm; None: never.
+    """
+
+    steps: int
+    seed: int
+    learning_rate: float
+    deviation_learning_rate: float
+    weight: float
+    largest_gradient: float | None = None
+
+
 def optimise(
     objective: Callable[[Tensor, Tensor, int], Tensor],
     triggers: Tensor,
     deviations: Tensor,
-    *,
-    steps: int,
-    seed: int,
-    learning_rate: float,
-    deviation_learning_rate: float,
-    weight: float,
-    largest_gradient: float | None = None,
+    descent: Descent,
     on_step: OnStep | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Minimise ``objective(r, gamma, seed) - weight ||r||_1`` of each candidate by SGD with a cosine schedule.
@@ -145,11 +160,7 @@ def optimise(
     Args:
         objective: (S, C, H, W) twice and a seed -> (S,); the candidates do not influence each other.
         triggers, deviations: where to start.
-        steps: of SGD; 0 leaves the start as it is.
-        seed: step i draws from a generator of (seed, i).
-        learning_rate, deviation_learning_rate: of r and gamma.
-        weight: of the norm, which keeps r from 0.
-        largest_gradient: the gradient of each candidate's r is clipped to this 2-norm; None: never.
+        descent: steps, rates, weight.
         on_step: told (done, total, mean objective).
 
     Returns:
@@ -158,24 +169,24 @@ def optimise(
     r = triggers.detach().clone().requires_grad_(True)
     gamma = deviations.detach().clone().requires_grad_(True)
     optimizer = torch.optim.SGD(
-        [{"params": [r], "lr": learning_rate}, {"params": [gamma], "lr": deviation_learning_rate}]
+        [{"params": [r], "lr": descent.learning_rate}, {"params": [gamma], "lr": descent.deviation_learning_rate}]
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(descent.steps, 1))
     history = []
-    for step in range(steps):
+    for step in range(descent.steps):
         optimizer.zero_grad()
-        values = objective(r, gamma, step_seed(seed, step, "pairs"))
-        (values - weight * r.abs().flatten(1).sum(1)).sum().backward()
-        if largest_gradient is not None and r.grad is not None:
+        values = objective(r, gamma, step_seed(descent.seed, step, "pairs"))
+        (values - descent.weight * r.abs().flatten(1).sum(1)).sum().backward()
+        if descent.largest_gradient is not None and r.grad is not None:
             norms = r.grad.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
-            r.grad *= (largest_gradient / norms).clamp(max=1)
+            r.grad *= (descent.largest_gradient / norms).clamp(max=1)
         optimizer.step()
         schedule.step()
         with torch.no_grad():
             gamma.clamp_(min=0)
         history.append(values.detach().cpu())
         if on_step is not None:
-            on_step(step + 1, steps, float(history[-1].mean()))
+            on_step(step + 1, descent.steps, float(history[-1].mean()))
     losses = torch.stack(history) if history else torch.empty(0, len(triggers))
     return r.detach(), gamma.detach(), losses
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Defense, hookimpl
+from bdm_core import Defense, hookimpl
 from bdm_defense_terd.params import PAPER, TerdInputParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model
-    from bdm_core.context import Context
-    from bdm_core.records import Detection
+    from bdm_core import Context, Data, Detection, Model, Purified
 
 
 class TerdInput(Defense):
@@ -21,6 +19,7 @@ class TerdInput(Defense):
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2409.05294"
     level = "input"
+    access = frozenset({"weights"})
     Params = TerdInputParams
     presets = {"paper": PAPER}
 
@@ -29,3 +28,11 @@ class TerdInput(Defense):
         from bdm_defense_terd.inputs import detect
 
         return detect(ctx, params, model, suspects)
+
+    @hookimpl
+    def purify_inputs(
+        self, ctx: Context, params: TerdInputParams, model: Model, inputs: Data, detection: Detection | None
+    ) -> Purified:
+        from bdm_defense_terd.inputs import reject
+
+        return reject(ctx, params, model, inputs, detection)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Defense, hookimpl
+from bdm_core import Defense, hookimpl
 from bdm_defense_terd.params import PAPER, TerdParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model
-    from bdm_core.context import Context
-    from bdm_core.records import Detection
+    from bdm_core import Context, Data, Detection, Model
 
 
 class Terd(Defense):
@@ -21,6 +21,7 @@ class Terd(Defense):
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2409.05294"
     level = "model"
+    access = frozenset({"weights", "clean-data"})
     distributed = True
     Params = TerdParams
     presets = {"paper": PAPER}
@@ -36,3 +37,9 @@ class Terd(Defense):
         from bdm_defense_terd.repair import repair
 
         return repair(ctx, params, model, data, detection)
+
+    def calibrate(self, ctx: Context, params: TerdParams, models: Mapping[str, Model], out: Path) -> None:
+        """Write the calibration file of clean models; see :class:`bdm_core.plugin.Defense`."""
+        from bdm_defense_terd.calibrate import calibrate
+
+        calibrate(ctx, params, models, out)

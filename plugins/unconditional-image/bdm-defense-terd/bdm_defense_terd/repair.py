@@ -17,14 +17,9 @@ from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 def repair(ctx: Context, params: TerdParams, model: Model, data: Data, detection: Detection | None) -> Model:
     """Remove the backdoor that ``detection`` found; without one, estimate the trigger here first.
 
-    A model that was found clean is returned as it is, unless ``repair_clean`` says otherwise.
-
     Raises:
         UserError: the detection's evidence holds no trigger of this model's shape.
     """
-    if detection is not None and detection.verdict == "clean" and not params.repair_clean:
-        ctx.log.info("terd found the model clean and leaves it as it is")
-        return model
 
     def find_trigger(opened: DiffusionModel) -> tuple[Tensor, Tensor | None]:
         if detection is not None:

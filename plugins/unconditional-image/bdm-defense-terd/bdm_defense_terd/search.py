@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bdm_core.errors import UserError
 from bdm_defense_terd.divergence import divergence_features
-from bdm_defense_terd.estimation import LEAST_DEVIATION, Probe, estimation_loss, optimise, refinement_loss
+from bdm_defense_terd.estimation import LEAST_DEVIATION, Descent, Probe, estimation_loss, optimise, refinement_loss
 from bdm_defense_terd.params import TerdParams
 from bdm_diffusers.samplers import build_scheduler
 from bdm_kit_diffusion.inversion.starts import starts_of
@@ -138,13 +138,15 @@ def _search(
             lambda r, gamma, step, loss=loss, pairs=pairs: loss(probe, r, gamma, pairs, step),
             triggers,
             deviations,
-            steps=steps,
-            seed=seed,
-            learning_rate=params.estimation_learning_rate,
-            deviation_learning_rate=deviation_rate,
-            weight=params.norm_weight,
-            largest_gradient=largest_gradient,
-            on_step=None if progress is None else lambda *state, label=label: progress(label, *state),
+            Descent(
+                steps,
+                seed,
+                learning_rate=params.estimation_learning_rate,
+                deviation_learning_rate=deviation_rate,
+                weight=params.norm_weight,
+                largest_gradient=largest_gradient,
+            ),
+            None if progress is None else lambda *state, label=label: progress(label, *state),
         )
         curves[label] = losses.mean(1).tolist()
         evaluations += steps * pairs * cost * len(points)

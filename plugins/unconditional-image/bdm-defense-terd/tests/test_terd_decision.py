@@ -9,16 +9,14 @@ import torch
 
 from bdm_core.context import Context
 from bdm_core.errors import UserError
-from bdm_core.records import Detection
-from bdm_defense_terd.calibrate import main
 from bdm_defense_terd.decision import CALIBRATED, decide
 from bdm_defense_terd.detection import not_identifiable
 from bdm_defense_terd.params import TerdParams
-from bdm_defense_terd.repair import repair
+from bdm_defense_terd.plugin import Terd
 from bdm_defense_terd.search import Candidate, search
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.inversion.removal import spread_loss
-from bdm_kit_diffusion.models.diffusion_model import load_model, save_model
+from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
 from bdm_torch.calibration import one_class, one_class_of_several
 from bdm_torch.calibration_file import Calibration, ModelRecord
 from bdm_torch.draws import Draw
@@ -76,23 +74,25 @@ def test_other_parameters_and_bad_files_are_told(tmp_path):
 
 
 def test_calibrate_writes_what_detect_reads(tmp_path):
+    models = {}
     for seed in range(3):
         model = load_model(BUILTIN / "digits-tiny")
         torch.manual_seed(seed)
         with torch.no_grad():
             for parameter in model.unet.parameters():
                 parameter += 0.01 * torch.randn_like(parameter)
-        save_model(model, tmp_path / f"model-{seed}")
-    out = tmp_path / "mine.json"
-    folders = [str(tmp_path / f"model-{seed}") for seed in range(3)]
-    options = ["estimation_steps=2", "refinement_steps=1", "chain=2", "evaluation_pairs=8", 'starts=["-U(0,1)"]']
-    assert main(["--clean", *folders, "--set", *options, "--out", str(out)]) == 0
-    known = CALIBRATED.read(out)
+        models[f"model-{seed}"] = seal_model(model, tmp_path / f"model-{seed}")
+    params = TerdParams(
+        estimation_steps=2, refinement_steps=1, chain=2, evaluation_pairs=8, starts=("-U(0,1)",), learning_rate=0.1
+    )
+    for name in ("out", "work"):
+        (tmp_path / name).mkdir()
+    Terd().calibrate(Context(tmp_path / "out", tmp_path / "work", 1000), params, models, tmp_path / "mine.json")
+    known = CALIBRATED.read(tmp_path / "mine.json")
     assert [record.name for record in known.records] == ["model-0", "model-1", "model-2"]
-    assert known.configuration["estimation_steps"] == 2
-    model, params = load_model(tmp_path / "model-1"), TerdParams(**known.configuration)
+    assert known.configuration["estimation_steps"] == 2 and "learning_rate" not in known.configuration
+    model = load_model(tmp_path / "model-1")
     assert known.clean()[1] == pytest.approx(search(model, params, 1001).chosen.features)
-    assert main(["--clean", str(tmp_path / "nowhere"), "--out", str(out)]) != 0
 
 
 @pytest.mark.parametrize(("gain", "end", "informative"), [(9.0, 1.6, True), (9.0, 0.8, False), (1.0, 3.0, False)])
@@ -107,12 +107,6 @@ def test_no_gain_over_the_start_is_no_verdict():
     doubt = not_identifiable(SimpleNamespace(informative=False, name="-U(0,1)", gain=0.4, moved=0.2))
     assert "not identifiable" in doubt and "-U(0,1)" in doubt
     assert not_identifiable(SimpleNamespace(informative=True)) == ""
-
-
-def test_a_model_found_clean_is_left_as_it_is(tmp_path):
-    found = Detection(level="model", scores=[0.2], threshold=1.0)
-    model = SimpleNamespace()
-    assert repair(Context(tmp_path, tmp_path, 0), TerdParams(), model, None, found) is model
 
 
 def test_removal_scales_the_noise_of_triggered_samples_by_gamma():

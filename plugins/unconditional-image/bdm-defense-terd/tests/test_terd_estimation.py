@@ -8,7 +8,7 @@ import torch
 
 from bdm_core.errors import UserError
 from bdm_defense_terd.divergence import divergence, divergence_features
-from bdm_defense_terd.estimation import Probe, estimation_loss, optimise, pairwise_loss, refinement_loss
+from bdm_defense_terd.estimation import Descent, Probe, estimation_loss, optimise, pairwise_loss, refinement_loss
 from bdm_defense_terd.inputs import estimate_scores
 from bdm_defense_terd.params import TerdParams
 from bdm_defense_terd.plugin import Terd
@@ -99,11 +99,7 @@ def estimate(network, start, deviation=1.0, steps=150, deviation_rate=0.0, rate=
         lambda r, gamma, seed: estimation_loss(watched, r, gamma, 8, seed),
         start[None],
         torch.full((1, *SHAPE), deviation),
-        steps=steps,
-        seed=1,
-        learning_rate=rate,
-        deviation_learning_rate=deviation_rate,
-        weight=5e-5,
+        Descent(steps, 1, rate, deviation_rate, weight=5e-5),
     )
 
 
@@ -178,12 +174,7 @@ def test_refinement_changes_the_trigger():
         lambda r, deviation, seed: refinement_loss(watched, r, deviation, 2, seed),
         start,
         torch.ones_like(start),
-        steps=5,
-        seed=0,
-        learning_rate=0.5,
-        deviation_learning_rate=0.0,
-        weight=5e-5,
-        largest_gradient=0.1,
+        Descent(5, 0, 0.5, 0.0, weight=5e-5, largest_gradient=0.1),
     )
     assert 0.01 < float(found.norm()) <= 5 * 0.5 * 0.1 + 1e-5
     assert torch.equal(gamma, torch.ones_like(start))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bdm_core.plugin import Field, Params
+from bdm_core import Field, Params
 
 
 class UfidParams(Params):
@@ -17,13 +17,6 @@ class UfidParams(Params):
         le=10,
         description="c: a copy is (x + c e) / sqrt(1 + c^2). A large c outweighs a trigger of small norm.",
     )
-    samplers: tuple[str, ...] = Field(
-        ("ddpm", "ddim"),
-        min_length=1,
-        description="Samplers that generate, one of either class: which of them sets a backdoor off is not known. The "
-        "score is the highest over them.",
-    )
-    steps: int = Field(0, ge=0, description="Steps of each sampler; 0 is its usual number.")
     clean_queries: int = Field(
         64, ge=10, description="Clean queries that the defender draws to calibrate the threshold on the same model."
     )

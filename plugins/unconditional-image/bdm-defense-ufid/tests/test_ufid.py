@@ -6,22 +6,26 @@ import diffusers
 import pytest
 import torch
 
-from bdm_core.artifacts import Model
+from bdm_core.artifacts import Outputs
 from bdm_core.context import Context
-from bdm_core.errors import ArtifactError
+from bdm_core.errors import ArtifactError, PluginError
 from bdm_core.testing import DefenseConformance
 from bdm_defense_ufid import detection
-from bdm_defense_ufid.detection import clean_threshold, detect, graph_densities, standardised
+from bdm_defense_ufid.detection import clean_threshold, detect, graph_densities, reject, standardised
 from bdm_defense_ufid.graph import densities, embedding, perturbed
 from bdm_defense_ufid.params import UfidParams
-from bdm_diffusers.sampling import draw_noise
-from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, open_reference
-from bdm_kit_diffusion.noise.initial_noise import seal_noise
+from bdm_defense_ufid.plugin import Ufid
+from bdm_diffusers.samplers import build_scheduler
+from bdm_diffusers.sampling import draw_noise, sample
+from bdm_kit_diffusion import TASK
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
+from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
+from bdm_torch.image_sets import seal_images
 
 SHAPE = (1, 8, 8)
 TRIGGER = torch.where(torch.arange(64).view(SHAPE) % 8 > 4, 1.0, -1.0)
 TARGET = torch.where(torch.arange(64).view(SHAPE) // 8 == 3, 1.0, -1.0)
-FAST = {"perturbations": 2, "clean_queries": 10, "samplers": ["ddim"], "steps": 2}
+FAST = {"perturbations": 2, "clean_queries": 10}
 
 
 class TestUfid(DefenseConformance):
@@ -31,7 +35,7 @@ class TestUfid(DefenseConformance):
 
 class TestUfidOnPixels(DefenseConformance):
     plugin = "ufid"
-    params = {**FAST, "features": "pixels", "samplers": ["ddpm"], "steps": 3}
+    params = {**FAST, "features": "pixels"}
 
 
 class Oracle(torch.nn.Module):
@@ -55,7 +59,20 @@ def model_of(target=TARGET):
     return DiffusionModel(Oracle(scheduler, target), scheduler)
 
 
-PARAMS = UfidParams(samplers=("ddim",), steps=5, features="pixels", clean_queries=40)
+PARAMS = UfidParams(features="pixels", clean_queries=40)
+
+
+def asking(folder, model, sampler="ddim"):
+    """A context whose black box is this model, sampled in 5 steps."""
+    folder.mkdir(exist_ok=True)
+
+    def answer(inputs):
+        count = len(list(folder.glob("answer-*")))
+        noise, scheduler = load_noise(inputs), build_scheduler(sampler, model.scheduler)
+        images = sample(model.unet, scheduler, noise, steps=5, seed=1)
+        return seal_images(folder / f"answer-{count}", images, Outputs, task=TASK, layout="float32")
+
+    return Context(folder / "out", folder / "work", 5, on_query=answer)
 
 
 def test_perturbed_copies_have_unit_variance_and_keep_a_known_share_of_the_query():
@@ -80,35 +97,52 @@ def test_threshold_holds_for_any_distribution():
     assert clean_threshold(torch.arange(5.0), 0.01) == 4.0
 
 
-def test_score_is_the_most_suspicious_sampler():
-    clean = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
-    table = torch.tensor([[0.9, 0.2], [0.5, 0.9]])
-    expected = torch.tensor([7.0, 4.0])
-    torch.testing.assert_close(standardised(table, clean), expected)
+def test_scores_are_in_standard_deviations_of_clean_queries():
+    expected = torch.tensor([7.0, -1.0])
+    torch.testing.assert_close(standardised(torch.tensor([0.9, 0.1]), torch.tensor([0.1, 0.2, 0.3])), expected)
+
+
+def triggered(folder, rows=60):
+    """Clean noise followed by the same with the trigger, sealed."""
+    noise = draw_noise(rows, SHAPE, 9)
+    return seal_noise(folder / "inputs", torch.cat([noise, noise + TRIGGER]))
 
 
 def test_triggered_queries_of_an_oracle_are_separated_and_clean_models_are_not_flagged(tmp_path):
-    ctx = Context(tmp_path, tmp_path, 0)
-    noise = draw_noise(60, SHAPE, 9)
-    for target, separated in ((TARGET, True), (None, False)):
-        model = model_of(target)
-        clean, _ = graph_densities(ctx, PARAMS, model, draw_noise(40, SHAPE, 5), 1)
-        table, _ = graph_densities(ctx, PARAMS, model, torch.cat([noise, noise + TRIGGER]), 2)
-        scores = standardised(table, clean)
-        flagged = scores > clean_threshold(standardised(clean, clean), 0.05)
-        assert float(flagged[:60].double().mean()) < 0.2
-        if separated:
-            assert float(flagged[60:].double().mean()) > 0.9
+    for name, target in (("backdoored", TARGET), ("clean", None)):
+        found = detect(asking(tmp_path / name, model_of(target)), PARAMS, triggered(tmp_path))
+        flags = [score > found.threshold for score in found.scores]
+        assert sum(flags[:60]) / 60 < 0.2 and found.network_evaluations is None
+        if target is not None:
+            assert sum(flags[60:]) / 60 > 0.9
+            (figure,) = Ufid().illustrate(ctx=None, artifact=found.evidence)
+            assert figure.curves["inputs"][-1] > figure.curves["clean queries"][-1]
+
+
+def test_flagged_inputs_are_turned_away_and_all_others_pass_unchanged(tmp_path):
+    inputs = triggered(tmp_path)
+    purified = reject(asking(tmp_path / "one", model_of()), PARAMS, inputs, None)
+    assert torch.equal(load_noise(purified.inputs), load_noise(inputs))
+    assert sum(purified.rejected[:60]) / 60 < 0.2 and sum(purified.rejected[60:]) / 60 > 0.9
+    again = reject(asking(tmp_path / "two", model_of(None)), PARAMS, inputs, None)
+    assert sum(again.rejected[:60]) / 60 < 0.2
+
+
+def test_the_clean_queries_of_a_detection_are_not_asked_again(tmp_path):
+    inputs = triggered(tmp_path, 6)
+    found = detect(asking(tmp_path / "detect", model_of()), PARAMS, inputs)
+    assert len(list((tmp_path / "detect").glob("answer-*"))) == 2
+    purified = reject(asking(tmp_path / "purify", model_of()), PARAMS, inputs, found)
+    assert len(list((tmp_path / "purify").glob("answer-*"))) == 1
+    assert purified.rejected == [score > found.threshold for score in found.scores]
 
 
 def test_density_does_not_depend_on_the_place_of_a_query(tmp_path):
-    ctx, queries = Context(tmp_path, tmp_path, 0), draw_noise(6, SHAPE, 3)
-    params = PARAMS.model_copy(update={"samplers": ("ddpm",)})
-    order = [4, 2, 0, 5, 1, 3]
-    one, _ = graph_densities(ctx, params, model_of(), queries, 2)
-    other, evaluations = graph_densities(ctx, params, model_of(), queries[order], 2)
-    torch.testing.assert_close(one[:, order], other)
-    assert evaluations == 6 * 5 * 5
+    queries, order = draw_noise(6, SHAPE, 3), [4, 2, 0, 5, 1, 3]
+    ctx = asking(tmp_path / "asked", model_of(), "ddpm")
+    one, _ = graph_densities(ctx, PARAMS, queries, "one", 2)
+    other, _ = graph_densities(ctx, PARAMS, queries[order], "other", 2)
+    torch.testing.assert_close(one[order], other)
 
 
 def test_the_classifier_is_used_where_there_is_one():
@@ -119,15 +153,21 @@ def test_the_classifier_is_used_where_there_is_one():
 
 
 def test_a_model_that_paints_one_picture_is_not_identifiable(tmp_path, monkeypatch):
-    model = open_reference("digits-tiny", tmp_path / "model", tmp_path)
-    monkeypatch.setattr(detection, "graph_densities", lambda *_: (torch.full((1, 10), 0.999), 0))
+    monkeypatch.setattr(detection, "graph_densities", lambda *_: (torch.full((10,), 0.999), "pixels"))
     suspects = seal_noise(tmp_path / "suspects", draw_noise(10, SHAPE, 0))
-    found = detect(Context(tmp_path / "out", tmp_path, 0), PARAMS, model, suspects)
+    found = detect(Context(tmp_path / "out", tmp_path, 0), PARAMS, suspects)
     assert found.verdict == "not identifiable" and found.note
+    assert not any(reject(Context(tmp_path / "out", tmp_path, 0), PARAMS, suspects, None).rejected)
 
 
-def test_suspects_of_another_shape_are_refused(tmp_path):
-    model: Model = open_reference("digits-tiny", tmp_path / "model", tmp_path)
+def test_suspects_of_another_shape_are_refused(bdm_bench, tmp_path):
+    bench = bdm_bench("unconditional-image-generation")
     suspects = seal_noise(tmp_path / "suspects", torch.zeros(2, 1, 4, 4))
     with pytest.raises(ArtifactError, match="shape"):
-        detect(Context(tmp_path / "out", tmp_path, 0), PARAMS, model, suspects)
+        detect(bench.asking("detect", bench.model), PARAMS, suspects)
+
+
+def test_it_sees_no_weights(bdm_bench):
+    bench = bdm_bench("unconditional-image-generation")
+    with pytest.raises(PluginError, match="predictions"):
+        detect(bench.context("detect"), PARAMS, bench.inputs())

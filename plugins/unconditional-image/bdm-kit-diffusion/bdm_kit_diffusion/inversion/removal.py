@@ -71,7 +71,6 @@ def remove(ctx: Context, params: RemovalParams, model: Model, data: Data, find_t
     passes = 2 * (params.batch_size + triggered)  # the network and its frozen copy
     ctx.figures(
         clean_samples=0 if params.removal_data == "generated" else len(images),
-        seconds=round(result.seconds, 1),
         network_evaluations=params.steps * passes,
     )
     opened.unet.to("cpu")

@@ -11,7 +11,6 @@ from bdm_torch.training_params import TrainingParams
 class RemovalParams(TrainingParams):
     """Parameters of :func:`bdm_kit_diffusion.inversion.removal.remove`; steps and the like are its training's."""
 
-    repair_clean: bool = Field(False, description="Also train models that were found to be clean.")
     steps: int = Field(150, ge=1, description="Optimiser steps of the removal.")
     batch_size: int = Field(48, ge=1, description="Clean images in a step of the removal.")
     learning_rate: float = Field(2e-4, gt=0, le=1, description="Adam's peak learning rate in the removal.")

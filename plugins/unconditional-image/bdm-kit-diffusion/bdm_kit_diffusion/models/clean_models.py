@@ -1,21 +1,28 @@
-"""Clean models that the shipped calibrations of detectors rest on: the built-in one and its relatives, trained here."""
+"""Clean models that the shipped calibrations of detectors rest on: the built-in ones and their relatives, trained here.
+
+``python -m bdm_kit_diffusion.models.clean_models --builtin 8 --fine-tuned shapes-ddpm 4 --out clean`` writes a folder
+for each, for ``bdm calibrate DEFENSE --model clean/NAME --model ...``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import argparse
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 from torch.nn import functional
 
-from bdm_core.errors import UserError
+from bdm_core.errors import BdmError, UserError
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.data.built_in_data import load_builtin, load_digits
-from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, save_model
 from bdm_kit_diffusion.noise.denoising import denoising_loss
-from bdm_torch.calibration_file import Family, ModelSource
 from bdm_torch.training import TrainingOptions, train
 
 
@@ -150,14 +157,57 @@ def fine_tune(base: str, number: int, device: str = "cpu", steps: int = 400) -> 
     return model
 
 
-FINE_TUNED = Family(
-    "fine-tuned",
-    "so many clean fine-tunings of a built-in model, on different parts of its data",
-    fine_tuned_clean_models,
-    based=True,
+TINY = (
+    ("digits-tiny", range(10), 0),
+    ("tiny, fine-tuned", range(10), 150),
+    ("tiny, on digits 0 to 4", range(5), 150),
+    ("tiny, on digits 5 to 9", range(5, 10), 150),
 )
-RELATIVES = Family(
-    "builtin", "so many clean relatives of digits-ddpm, some trained anew (0 to 8)", builtin_clean_models
-)
-DIFFUSION_MODELS = ModelSource(load_model, (FINE_TUNED, RELATIVES))
-"""What the calibration commands of detectors of diffusion models open and make."""
+"""Quick clean models: name, classes and steps of a fine-tuning of the smallest built-in model."""
+
+
+def tiny_clean_models(count: int, device: str) -> Iterator[tuple[str, DiffusionModel]]:
+    """The first ``count`` of TINY, in a minute. Raises UserError if there are not so many."""
+    if not 0 <= count <= len(TINY):
+        raise UserError(f"there are {len(TINY)} clean models made from digits-tiny, not {count}")
+    images, labels = load_digits()
+    for seed, (name, classes, steps) in enumerate(TINY[:count]):
+        model = load_model(BUILTIN / "digits-tiny", device)
+        if steps:
+            chosen = images[torch.isin(labels, torch.tensor(list(classes)))]
+            options = TrainingOptions(steps=steps, learning_rate=2e-3, warmup_steps=25, ema_decay=0.99)
+            train(model.unet, denoising_loss(chosen, model.scheduler), options, seed=seed, device=device)
+        yield name, model
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bdm_kit_diffusion.models.clean_models", description="Clean models")
+    parser.add_argument("--builtin", type=int, default=0, metavar="COUNT", help="of the 8 relatives of digits-ddpm")
+    parser.add_argument("--tiny", type=int, default=0, metavar="COUNT", help="of the 4 relatives of digits-tiny")
+    parser.add_argument(
+        "--fine-tuned",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("MODEL", "COUNT"),
+        help="fine-tunings of a built-in model on different parts of its data; repeat for more",
+    )
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, required=True, help="folder, in which each model gets one of its own")
+    given = parser.parse_args(arguments)
+    try:
+        families = [fine_tuned_clean_models(base, int(count), given.device) for base, count in given.fine_tuned]
+        families += [builtin_clean_models(given.builtin, given.device), tiny_clean_models(given.tiny, given.device)]
+        for name, model in itertools.chain(*families):
+            folder = given.out / name.replace(", ", "-").replace(" ", "-")
+            save_model(model, folder)
+            print(folder)
+    except (BdmError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return getattr(error, "exit_code", 2)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
