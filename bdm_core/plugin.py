@@ -11,9 +11,11 @@ import pydantic
 from pydantic import BaseModel, ConfigDict
 
 from bdm_core import API_VERSION
+from bdm_core.errors import PluginError
 
 if TYPE_CHECKING:
     from bdm_core.artifacts import Model, Outputs, Secret
+    from bdm_core.context import Context
 
 KINDS = ("attack", "defense", "metric", "kit", "observer", "executor")
 """The kinds of plugin. The entry-point group of a kind is ``bdm.<kind>s``."""
@@ -146,6 +148,20 @@ class Defense(Plugin):
     kind = "defense"
     level: ClassVar[Level] = "model"
     access: ClassVar[frozenset[Access]] = frozenset({"weights", "clean-data"})
+
+    def calibrate(self, ctx: Context, params: AnyParams, models: Mapping[str, Model], out: Path) -> None:
+        """Write a calibration file from clean models, for ``bdm calibrate``.
+
+        Args:
+            ctx: seed, device, kit parameters; ``ctx.work`` is an empty folder for temporary files.
+            params: the defense's parameters; the file records those marked ``calibrated``.
+            models: the clean models by the reference that they were named with, opened and sealed by the kit.
+            out: the file to write; it does not exist.
+
+        Raises:
+            PluginError: the defense has no calibration.
+        """
+        raise PluginError(f"defense:{self.name} has no calibration: its threshold does not come from clean models")
 
 
 class Metric(Plugin):
