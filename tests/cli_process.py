@@ -15,11 +15,21 @@ from bdm_cli.main import app
 
 TOYS = Path(__file__).with_name("cli_toys.py")
 TOY_ENTRIES = {
-    "bdm.kits": {"toytask": "cli_toys:Kit"},
-    "bdm.tasks": {"toy-task": "cli_toys:Kit"},
-    "bdm.attacks": {"toyword": "cli_toys:Attack"},
-    "bdm.defenses": {"toylook": "cli_toys:Defense"},
-    "bdm.metrics": {"toyhit": "cli_toys:Metric"},
+    "bdm.kits": {"toytask": "cli_toys:ToyKit"},
+    "bdm.attacks": {"toyword": "cli_toys:ToyAttack"},
+    "bdm.defenses": {
+        "toylook": "cli_toys:Look",
+        "toyshrug": "cli_toys:Shrug",
+        "toysieve": "cli_toys:Sieve",
+    },
+    "bdm.metrics": {"toyhit": "cli_toys:ToyMetric"},
+    "bdm.tasks": {
+        "toy-task": "cli_toys:ToyKit",
+        "toy-task.toyword": "cli_toys:ToyAttack",
+        "toy-task.toylook": "cli_toys:Look",
+        "toy-task.toyshrug": "cli_toys:Shrug",
+        "toy-task.toysieve": "cli_toys:Sieve",
+    },
 }
 
 
@@ -40,7 +50,8 @@ class Done:
 def bdm(site: FakeSite, *arguments: object, **variables: str) -> Done:
     """Run ``bdm`` in this process, in the site's parent folder, 80 columns wide."""
     with contextlib.chdir(site.root.parent):
-        result = CliRunner().invoke(app, [str(item) for item in arguments], env={"COLUMNS": "80", **variables})
+        words = [str(item) for item in arguments]
+        result = CliRunner().invoke(app, words, env={"COLUMNS": "80", **variables}, prog_name="bdm")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Done(result.exit_code, result.stdout, result.stderr)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
 from rich.text import Text
 
 GAP = 2
@@ -59,34 +57,67 @@ def line(name: str, names: Column, cells: list[str], columns: list[Column]) -> s
     return "".join(parts).rstrip()
 
 
-def plain_table(header: Sequence[str], rows: Sequence[Sequence[Text]], right: Sequence[str] = ()) -> Table:
-    """A table whose cells wrap between words.
+def table(header: Sequence[str], rows: Sequence[Sequence[Text]], width: int, right: Sequence[str] = ()) -> list[Text]:
+    """A table in lines of at most ``width`` columns, or no lines if some word or number would have to be cut.
 
     Args:
-        header: names of the columns.
-        rows: their cells.
-        right: columns of numbers.
+        header: names of the columns; a line break in them or in cells stays one.
+        rows: their cells; those that are not set to the right wrap between words. A cell's style is that of all of it.
+        width: columns of the terminal.
+        right: columns of numbers, set to the right and never wrapped.
     """
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    for name in header:
-        table.add_column(name, justify="right" if name in right else "left", no_wrap=name in right)
-    for row in rows:
-        table.add_row(*row)
-    return table
+    columns = [[Text(name, style="bold"), *(row[place] for row in rows)] for place, name in enumerate(header)]
+    natural = [max(cell_len(part) for cell in column for part in cell.plain.split("\n")) for column in columns]
+    least = [
+        full if name in right else max(_longest_piece(cell.plain) for cell in column)
+        for name, column, full in zip(header, columns, natural, strict=True)
+    ]
+    left = width - sum(least) - GAP * (len(header) - 1)
+    if left < 0:
+        return []
+    widths = list(least)
+    for place in sorted(range(len(header)), key=lambda place: natural[place] - least[place]):
+        more = min(left, natural[place] - least[place])
+        widths[place] += more
+        left -= more
+    places = [(size, name in right) for size, name in zip(widths, header, strict=True)]
+    lines = [_table_row([column[index] for column in columns], places) for index in range(len(rows) + 1)]
+    rule = Text("─" * (sum(widths) + GAP * (len(widths) - 1)), style="dim")
+    return [*lines[0], rule, *(part for row in lines[1:] for part in row)]
+
+
+def _longest_piece(text: str) -> int:
+    return max(map(cell_len, re.split(r"[ \n]|(?<=\w-)(?=\w)", text)))
+
+
+def _table_row(cells: list[Text], places: list[tuple[int, bool]]) -> list[Text]:
+    parts = []
+    for cell, (width, _) in zip(cells, places, strict=True):
+        wrapped = [textwrap.wrap(part, width, break_long_words=False) or [""] for part in cell.plain.split("\n")]
+        parts.append([part for lines in wrapped for part in lines])
+    found = []
+    for index in range(max(map(len, parts))):
+        row = Text()
+        for cell, lines, (width, to_the_right) in zip(cells, parts, places, strict=True):
+            word = lines[index] if index < len(lines) else ""
+            space = " " * (width - cell_len(word))
+            row.append(" " * GAP if row else "")
+            row.append(space + word if to_the_right else word + space, style=cell.style)
+        row.rstrip()
+        found.append(row)
+    return found
 
 
 def print_records(
     console: Console, header: Sequence[str], rows: Sequence[Sequence[Text]], right: Sequence[str] = ()
 ) -> None:
     """Print a table, or where it would cut words a list: the first cell, and below it each other one by its name."""
-    table = plain_table(header, rows, right)
-    if Measurement.get(console, console.options, table).minimum <= console.width:
-        console.print(table)
-        return
-    for row in rows:
-        console.print(row[0], soft_wrap=True)
+    lines = table(header, rows, console.width, right)
+    for row in rows if not lines else []:
+        lines.append(row[0])
         for name, cell in zip(header[1:], row[1:], strict=True):
-            if cell.plain:
-                text = textwrap.wrap(f"{name}: {cell.plain}", console.width - 4, break_long_words=False)
-                for index, part in enumerate(text):
-                    console.print(Text(("    " if index else "  ") + part), style=cell.style, soft_wrap=True)
+            wrapped = textwrap.wrap(f"{name}: {cell.plain}", console.width - 4, break_long_words=False)
+            indented = [("    " if index else "  ") + part for index, part in enumerate(wrapped if cell.plain else [])]
+            lines += [Text(part, style=cell.style) for part in indented]
+    for text in lines:
+        console.print(text, soft_wrap=True)

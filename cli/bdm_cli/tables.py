@@ -7,11 +7,8 @@ import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
 from rich.text import Text
 
 from bdm_cli import grid
@@ -58,28 +55,28 @@ def print_results(console: Console, results: Iterable[dict[str, Any]]) -> None:
         results: lines of ``results.jsonl`` of one run.
     """
     lines = list(results)
-    table = result_table(lines)
-    if Measurement.get(console, console.options, table).minimum <= console.width:
-        console.print(table)
-    else:
-        for line in narrow_results(lines, console.width):
-            console.print(line, soft_wrap=True)
+    for text in wide_results(lines, console.width) or narrow_results(lines, console.width):
+        console.print(text, soft_wrap=True)
     if any(line.get("higher_is_better") is not None for line in lines):
-        console.print(Text(ARROWS_MEAN, style="dim"))
+        print_arrows(console)
 
 
-def result_table(lines: list[dict[str, Any]]) -> Table:
-    """Metrics down, models across; values with their standard errors."""
-    rows, metrics = _rows_of(lines), _metrics_of(lines)
+def print_arrows(console: Console) -> None:
+    """Print what the arrows after metrics' names mean."""
+    for text in textwrap.wrap(ARROWS_MEAN, console.width):
+        console.print(Text(text, style="dim"), soft_wrap=True)
+
+
+def wide_results(lines: list[dict[str, Any]], width: int) -> list[Text]:
+    """Metrics down, models across, values with their standard errors; no lines if that is too wide."""
+    rows = _rows_of(lines)
     cells = {(line["metric"], line["row"]): line for line in lines}
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    table.add_column("", no_wrap=True)
-    for row in rows:
-        table.add_column(Text(row.replace(" under ", "\nunder ")), justify="right", no_wrap=True)
-    for metric, label in metrics.items():
-        found = (_cell(cells.get((metric, row))) for row in rows)
-        table.add_row(Text("\n".join(wrap_label(label, LABEL_WIDTH))), *found)
-    return table
+    header = [row.replace(" under ", "\nunder ") for row in rows]
+    found = []
+    for metric, label in _metrics_of(lines).items():
+        values = (Text(_cell(cells.get((metric, row)))) for row in rows)
+        found.append([Text("\n".join(wrap_label(label, LABEL_WIDTH))), *values])
+    return grid.table(["", *header], found, width, header)
 
 
 def narrow_results(lines: list[dict[str, Any]], width: int) -> list[Text]:
