@@ -65,8 +65,9 @@ def bdm_process(site: FakeSite, *arguments: object, **variables: str) -> Done:
 def python(site: FakeSite, *arguments: str, **variables: str) -> Done:
     """Run this interpreter with the site's distributions on its path, in the site's parent folder."""
     environment = {**site.environment(), "COLUMNS": "80", **variables}
+    encoding = variables.get("PYTHONIOENCODING", "utf-8")
     result = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, env=environment, cwd=site.root.parent
+        [sys.executable, *arguments], capture_output=True, encoding=encoding, env=environment, cwd=site.root.parent
     )
     return Done(result.returncode, result.stdout, result.stderr)
 

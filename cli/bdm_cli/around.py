@@ -13,6 +13,7 @@ from bdm_cli.console import foreign_code, warn
 
 if TYPE_CHECKING:
     from bdm_cli.options import Running
+    from bdm_core.discovery.candidates import Candidate
     from bdm_core.run.record import RunView
 
 PROGRESS = "progress"
@@ -33,9 +34,23 @@ def specification(options: Running, given: dict[str, Any]) -> dict[str, Any]:
     spec = load_specification(options.config, {**options.given(), **given}, options.sets or [])
     fields = spec.model_dump(exclude_unset=True)
     wanted = not (options.quiet or options.as_json or spec.observers)
-    if wanted and any(item.name == PROGRESS for item in installed("observer")):
+    if wanted and _works(next((item for item in installed("observer") if item.name == PROGRESS), None)):
         fields["observers"] = [PROGRESS]
     return fields
+
+
+def _works(observer: Candidate | None) -> bool:
+    """Whether an observer that nobody asked for is there and can be loaded; a broken one is worth a warning only."""
+    from bdm_core.errors import PluginError
+
+    try:
+        if observer is not None and observer.allowed():
+            with foreign_code():
+                observer.load()
+            return True
+    except PluginError as error:
+        warn(str(error))
+    return False
 
 
 def write_report(view: RunView) -> Path:

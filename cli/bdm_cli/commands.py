@@ -58,7 +58,11 @@ class Command(_Parameters, TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse; raises a usage error for an option that is given twice."""
-        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        try:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        except typer.TyperException as error:
+            error.ctx = ctx  # type: ignore[attr-defined]
+            raise
         singles = [
             option
             for option in order

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WITH_TASKS = 100
 """From so many columns on the table has the tasks."""
-WITH_DISTRIBUTION = 130
+WITH_DISTRIBUTION = 120
 """From so many columns on it has the distributions."""
 NARROW = 70
 """Below so many columns it has no versions."""
