@@ -2,12 +2,12 @@
 
 ::
 
-    import bdm_core as bdm
+    from bdm_core import api
 
-    view = bdm.run(attack="villan", defense="elijah", params={"attack:villan": {"poison_rate": 0.2}})
+    view = api.run(attack="villan", defense="elijah", params={"attack:villan": {"poison_rate": 0.2}})
     view.results                      # one dictionary a number
-    bdm.scan("./some-model").verdict  # "backdoored", "clean" or "not identifiable"
-    bdm.results("runs")               # all numbers of all runs, a dictionary each
+    api.scan("./some-model").verdict  # "backdoored", "clean" or "not identifiable"
+    api.results("runs")               # all numbers of all runs, a dictionary each
 
 Every error that can be expected is a :class:`bdm_core.errors.BdmError`: one line that says what was wrong, where, and
 what to do. Nothing is printed; warnings go to the logger ``bdm``.
