@@ -3,15 +3,14 @@
 It imports the standard library, pluggy and pydantic, and never a numerical library. ``import bdm_core`` costs nothing:
 a name below is imported when it is used first.
 
-What an author needs stands here: ``from bdm_core import Attack, Params, Field, hookimpl, Data, Model, Context``. So
-does the Python interface that the command line uses: :func:`run`, :func:`scan`, :func:`results`.
+What an author needs stands here: ``from bdm_core import Attack, Params, Field, hookimpl, Data, Model, Context``. The
+Python interface that the command line uses is :mod:`bdm_core.api`.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bdm_core.api import results, run, scan
     from bdm_core.artifacts import Artifact, Data, Evidence, Model, Outputs, Record, Secret
     from bdm_core.context import Context
     from bdm_core.errors import ArtifactError, BdmError, PluginError, StageError, StoreError, UserError
@@ -77,11 +76,8 @@ __all__ = [
     "Texts",
     "UserError",
     "hookimpl",
-    "results",
-    "run",
-    "scan",
 ]
-_MODULES = ("plugin", "artifacts", "records", "context", "errors", "figures", "run.specification", "run.record", "api")
+_MODULES = ("plugin", "artifacts", "records", "context", "errors", "figures", "run.specification", "run.record")
 
 
 def __getattr__(name: str) -> Any:

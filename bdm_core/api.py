@@ -2,63 +2,113 @@
 
 ::
 
-    import bdm_core as bdm
+    from bdm_core import api
 
-    view = bdm.run(attack="villan", defense="elijah", params={"attack:villan": {"poison_rate": 0.2}})
+    view = api.run(attack="villan", defense="elijah", params={"attack:villan": {"poison_rate": 0.2}})
     view.results                      # one dictionary a number
-    bdm.scan("./some-model").verdict  # "backdoored", "clean" or "not identifiable"
-    bdm.results("runs")               # all numbers of all runs, a dictionary each
+    api.scan("./some-model").verdict  # "backdoored", "clean" or "not identifiable"
+    api.results("runs")               # all numbers of all runs, a dictionary each
+
+Every error that can be expected is a :class:`bdm_core.errors.BdmError`: one line that says what was wrong, where, and
+what to do. Nothing is printed; warnings go to the logger ``bdm``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bdm_core.run import runner
-from bdm_core.run.record import RunView, rows_in
+from bdm_core.discovery.tasks import built_in, task_to_scan
+from bdm_core.run import calibration, runner
+from bdm_core.run.record import RunView
+from bdm_core.run.results import rows_in
 from bdm_core.run.specification import specify
 
 OUT = Path("runs")
 
 
-def run(*, out: str | Path = OUT, name: str | None = None, **options: Any) -> RunView:
+def run(*, out: str | Path = OUT, name: str | None = None, command: str = "", **options: Any) -> RunView:
     """Attack a model, defend it, score everything.
 
     Args:
         out: folder for the store and the run folders.
         name: name of the run's folder.
+        command: the command line, for the record.
         options: fields of :class:`bdm_core.run.specification.RunSpec`, ``attack`` among them.
 
     Raises:
         BdmError: one line that says what was wrong, where, and what to do.
     """
-    return runner.run(specify(options), Path(out), name=name)
+    return runner.run(specify(options), Path(out), name=name, command=command)
 
 
-def scan(model: str | Path, *, out: str | Path = OUT, name: str | None = None, **options: Any) -> RunView:
+def scan(
+    model: str | Path, *, out: str | Path = OUT, name: str | None = None, command: str = "", **options: Any
+) -> RunView:
     """Judge a model that somebody else made. ``view.verdict`` is the answer of all detectors together.
+
+    The task follows from the model, unless ``task`` names it. ``view.record`` has each detector's answer in
+    ``detections``, and in ``not_checked`` why the others gave none.
 
     Args:
         model: built-in name, folder, or ``hf:org/name@commit``.
         out: folder for the store and the run folders.
         name: name of the run's folder.
+        command: the command line, for the record.
         options: further fields of :class:`bdm_core.run.specification.RunSpec`, e.g. ``detectors``.
 
     Raises:
         BdmError: one line that says what was wrong, where, and what to do.
     """
-    return runner.scan(specify({**options, "model": str(model)}), Path(out), name=name)
+    spec = specify({**options, "model": str(model)})
+    if spec.task is None:
+        detectors = [("defense", detector) for detector in spec.detectors or []]
+        spec = spec.model_copy(update={"task": task_to_scan(str(model), detectors, kit=spec.kit)})
+    return runner.scan(spec, Path(out), name=name, command=command)
+
+
+def calibrate(
+    defense: str, file: str | Path, *, models: Sequence[str] = (), out: str | Path = OUT, **options: Any
+) -> list[str]:
+    """Write the calibration file of a one-class detector from clean models.
+
+    Args:
+        defense: its name.
+        file: the file to write.
+        models: references of clean models; empty for all built-in ones of the task.
+        out: folder of the store, where the models are opened.
+        options: further fields of :class:`bdm_core.run.specification.RunSpec`: ``task``, ``kit``, ``params``, ``seed``,
+            ``device``.
+
+    Returns:
+        The references of the models.
+
+    Raises:
+        BdmError: one line; e.g. the defense has no calibration.
+    """
+    return calibration.calibrate(specify({**options, "detect": defense}), list(models), Path(file), Path(out))
 
 
 def results(folder: str | Path = OUT) -> list[dict[str, Any]]:
     """Every number of every complete run in a folder, a dictionary each, oldest run first.
 
     Returns:
-        Rows with ``run``, ``attack``, ``detect``, ``purify``, ``repair``, ``task``, ``seed``, ``row``, ``role``,
-        ``metric``, ``value``, ``stderr``, ``n``, ``label``, ..., and one ``KIND:NAME.PARAMETER`` for each parameter.
+        Rows with ``run``, ``attack``, ``detect``, ``purify``, ``repair``, ``task``, ``model``, ``data``, ``seed``,
+        ``row``, ``role``, ``metric``, ``value``, ``stderr``, ``n``, ``label``, ``verdict``, ..., and one
+        ``KIND:NAME.PARAMETER`` for each parameter.
 
     Raises:
         UserError: there are no runs.
     """
     return rows_in(Path(folder))
+
+
+def models(task: str | None = None) -> list[dict[str, Any]]:
+    """The built-in models of all installed kits: name, task, summary, size, quality, kit, default."""
+    return built_in("models", task)
+
+
+def data_sets(task: str | None = None) -> list[dict[str, Any]]:
+    """The built-in data sets of all installed kits, with the same keys as :func:`models`."""
+    return built_in("data_sets", task)

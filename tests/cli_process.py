@@ -15,11 +15,21 @@ from bdm_cli.main import app
 
 TOYS = Path(__file__).with_name("cli_toys.py")
 TOY_ENTRIES = {
-    "bdm.kits": {"toytask": "cli_toys:Kit"},
-    "bdm.tasks": {"toy-task": "cli_toys:Kit"},
-    "bdm.attacks": {"toyword": "cli_toys:Attack"},
-    "bdm.defenses": {"toylook": "cli_toys:Defense"},
-    "bdm.metrics": {"toyhit": "cli_toys:Metric"},
+    "bdm.kits": {"toytask": "cli_toys:ToyKit"},
+    "bdm.attacks": {"toyword": "cli_toys:ToyAttack"},
+    "bdm.defenses": {
+        "toylook": "cli_toys:Look",
+        "toyshrug": "cli_toys:Shrug",
+        "toysieve": "cli_toys:Sieve",
+    },
+    "bdm.metrics": {"toyhit": "cli_toys:ToyMetric"},
+    "bdm.tasks": {
+        "toy-task": "cli_toys:ToyKit",
+        "toy-task.toyword": "cli_toys:ToyAttack",
+        "toy-task.toylook": "cli_toys:Look",
+        "toy-task.toyshrug": "cli_toys:Shrug",
+        "toy-task.toysieve": "cli_toys:Sieve",
+    },
 }
 
 
@@ -40,7 +50,8 @@ class Done:
 def bdm(site: FakeSite, *arguments: object, **variables: str) -> Done:
     """Run ``bdm`` in this process, in the site's parent folder, 80 columns wide."""
     with contextlib.chdir(site.root.parent):
-        result = CliRunner().invoke(app, [str(item) for item in arguments], env={"COLUMNS": "80", **variables})
+        words = [str(item) for item in arguments]
+        result = CliRunner().invoke(app, words, env={"COLUMNS": "80", **variables}, prog_name="bdm")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Done(result.exit_code, result.stdout, result.stderr)
@@ -54,8 +65,9 @@ def bdm_process(site: FakeSite, *arguments: object, **variables: str) -> Done:
 def python(site: FakeSite, *arguments: str, **variables: str) -> Done:
     """Run this interpreter with the site's distributions on its path, in the site's parent folder."""
     environment = {**site.environment(), "COLUMNS": "80", **variables}
+    encoding = variables.get("PYTHONIOENCODING", "utf-8")
     result = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, env=environment, cwd=site.root.parent
+        [sys.executable, *arguments], capture_output=True, encoding=encoding, env=environment, cwd=site.root.parent
     )
     return Done(result.returncode, result.stdout, result.stderr)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from bdm_cli.comparison import lines
 from bdm_cli.summary import Row
-from bdm_cli.tables import result_table, stage_table, wrap_label
+from bdm_cli.tables import print_results, print_stages, wrap_label
 
 METRICS = {
     "metric:frechet.digits": "Frechet distance (digits-classifier) ↓",
@@ -24,7 +24,7 @@ METRICS = {
 
 
 def cell(attack: str = "villan", seeds: int = 5, **settings: object) -> list[Row]:
-    who = {"attack": attack, "detect": "elijah", "repair": "elijah", "model": None, "data": None}
+    who = {"attack": attack, "detect": "elijah", "purify": None, "repair": "elijah", "model": None, "data": None}
     rows = []
     for place, name in enumerate(("clean", "clean under trigger", "backdoored", "repaired")):
         only = [metric for metric in METRICS if "target.mse" not in metric or name != "clean"]
@@ -39,7 +39,7 @@ def table(rows: list[Row], width: int, **options: bool) -> list[str]:
     return [line.plain for line in lines(rows, list(METRICS), width, **options)]
 
 
-@pytest.mark.parametrize("width", [80, 100, 140])
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
 @pytest.mark.parametrize("seeds", [1, 5])
 def test_it_fits_the_width_and_shows_every_number(width: int, seeds: int) -> None:
     text = table(cell(seeds=seeds), width)
@@ -52,13 +52,13 @@ def test_it_fits_the_width_and_shows_every_number(width: int, seeds: int) -> Non
 
 def test_one_table_is_enough_at_100_columns() -> None:
     text = table(cell(seeds=1), 100)
-    assert sum("villan" in line for line in text) == 1 and len(text) <= 13
+    assert sum("villan" in line for line in text) == 1 and len(text) <= 14
 
 
 def test_figures_without_a_direction_are_named_and_shown_on_request() -> None:
-    assert table(cell(), 100)[-1] == "--all also shows: verdict (1 = backdoored) ↑, detection threshold"
+    assert table(cell(), 100)[-2] == "--all also shows: verdict (1 = backdoored) ↑, detection threshold"
     everything = table(cell(), 100, everything=True)
-    assert "--all" not in everything[-1] and sum("threshold" in line for line in everything) == 1
+    assert "--all" not in everything[-2] and sum("threshold" in line for line in everything) == 1
 
 
 def test_cells_of_the_same_plugins_are_told_apart_by_their_settings() -> None:
@@ -73,7 +73,7 @@ def test_cells_of_the_same_plugins_are_told_apart_by_their_settings() -> None:
 def test_a_row_without_numbers_in_a_part_is_left_out_there() -> None:
     parts = "\n".join(table(cell(), 34)).split("\n\n")  # one metric in each part
     assert [("  clean" in part, "target ↑" in part) for part in parts[:-1]].count((False, True)) == 1
-    assert all("  clean" in part for part in parts if "MSE to" not in part and "verdict" not in part)
+    assert all("  clean" in part for part in parts[:-1] if "MSE to" not in part and "verdict" not in part)
 
 
 def test_names_are_wrapped_between_words_with_the_arrow_before_the_brackets() -> None:
@@ -88,9 +88,12 @@ def test_the_table_of_a_run_fits_80_columns() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
     facts = {"stderr": 0.125, "higher_is_better": False}
     rows = ("clean", "clean under trigger", "backdoored", "repaired")
-    results = [{"metric": metric, "row": row, "value": 3.221, "label": label[:-2], **facts}
-               for metric, label in METRICS.items() for row in rows]  # fmt: skip
-    console.print(result_table(results))
+    results = [
+        {"metric": metric, "row": row, "value": 3.221, "label": label[:-2], **facts}
+        for metric, label in METRICS.items()
+        for row in rows
+    ]
+    print_results(console, results)
     printed = console.export_text()
     assert printed.count("3.221 ±0.125") == len(METRICS) * 4
     assert "(digits-classifier)" in printed and "…" not in printed
@@ -101,7 +104,7 @@ def test_scores_are_one_line_of_the_stages() -> None:
     stages = [{"label": "model", "stage": "open-model", **facts}]
     stages += [{"label": f"score clean: {name}", "stage": "score", **facts} for name in ("a", "b")]
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(stage_table(stages))
+    print_stages(console, stages)
     printed = console.export_text().splitlines()
     assert [line.split()[:3] for line in printed[2:]] == [["model", "1.50", "s"], ["scores", "3.00", "s"]]
 
@@ -110,3 +113,20 @@ def test_a_cell_without_numbers_in_a_part_has_no_heading_there() -> None:
     scan = Row({**cell()[0].cell, "attack": None}, "model", ["run"], [0], verdicts=["clean"])
     text = table([*cell(), scan], 40)
     assert sum(line.startswith("scan") for line in text) == 1 < sum(line.startswith("villan") for line in text)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_result_table_of_five_models_shows_every_number_once_at_every_width(width: int) -> None:
+    console = Console(width=width, record=True, file=io.StringIO())
+    rows = ("clean", "clean under trigger", "backdoored", "purified", "repaired")
+    values = iter(range(100, 200))
+    results = [
+        {"metric": metric, "row": row, "value": next(values) / 100, "label": label, "higher_is_better": None}
+        for metric, label in METRICS.items()
+        for row in rows
+    ]
+    print_results(console, results)
+    printed = console.export_text()
+    assert max(map(len, printed.splitlines())) <= width
+    assert all(printed.count(f"{number / 100:.3f}") == 1 for number in range(100, 100 + len(results)))
+    assert "classifier)" in printed and "better" not in printed

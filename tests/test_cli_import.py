@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cli_process import Done, bdm, error_line
+from cli_process import Done, bdm, error_line, install_toys
 from fake_site import FakeSite
 from safetensors.torch import load_file, save_file
 
@@ -43,7 +43,7 @@ def assert_weights(folder: Path) -> None:
 
 
 def do_import(site: FakeSite, *arguments: object) -> Done:
-    return bdm(site, "import", *arguments)
+    return bdm(site, "import", *arguments, "--task", "unconditional-image-generation")
 
 
 def assert_nothing_left(tmp_path: Path) -> None:
@@ -201,6 +201,23 @@ def test_an_archive_may_not_unpack_to_more_than_the_limit(tmp_path: Path) -> Non
             archive.writestr(str(number), b"")
     with pytest.raises(UserError, match="more than 3 files"):
         extract(tmp_path / "many.zip", tmp_path / "target", max_files=3)
+
+
+def test_the_task_is_the_one_that_a_kit_sees_in_the_result(fake_site: FakeSite, tmp_path: Path) -> None:
+    install_toys(fake_site)
+    source = pipeline(tmp_path / "foreign", pickled=False)
+    (source / "content.txt").write_text("honest")
+    command = ("import", source, "--out", tmp_path / "out")
+    message = error_line(bdm(fake_site, *command, BDM_PLUGINS="bdm-none"))
+    assert "name it, --task" in message
+    assert bdm(fake_site, *command, BDM_PLUGINS="bdm-toys").returncode == 0
+    assert Model.open(tmp_path / "out").task == "toy-task"
+
+
+def test_places_that_cannot_be_written_are_one_line(fake_site: FakeSite, tmp_path: Path) -> None:
+    source = pipeline(tmp_path / "foreign")
+    (tmp_path / "file").write_text("in the way")
+    assert "cannot write below" in error_line(do_import(fake_site, source, "--out", tmp_path / "file/model"))
 
 
 def test_names_of_weights() -> None:

@@ -2,15 +2,14 @@
 
 import io
 import statistics
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from bdm_cli.numbers import number
 from bdm_cli.summary import summarise
-from bdm_cli.tables import result_table
+from bdm_cli.tables import print_results
 
 
 def test_three_significant_digits_and_the_error_alike() -> None:
@@ -35,31 +34,34 @@ def test_the_full_table_fits_80_columns_without_breaking_a_number() -> None:
     }
     results = [line(row, metric, 123.456, label) for metric, label in metrics.items() for row in rows]
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(result_table(results))
+    print_results(console, results)
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
     assert text.count("123.5 ±0.0") == 8
 
 
-def view(name: str, seed: int, values: dict[str, float | None], **spec: Any) -> Any:
-    spec = {"attack": "a", "detect": "d", "repair": None, "seed": seed, "model": None, "data": None, **spec}
-    record = {"spec": spec, "task": "t", "plugins": {}, "seed": seed, "detections": {}}
-    results = [line("backdoored", metric, value, metric) for metric, value in values.items()]
-    return SimpleNamespace(record=record, results=results, folder=Path(name))
+def numbers_of(name: str, seed: int, values: dict[str, float | None], **options: Any) -> list[dict[str, Any]]:
+    facts = {"run": name, "seed": seed, "attack": "a", "detect": "d", "task": "t", **options}
+    return [{**facts, **line("backdoored", metric, value, metric)} for metric, value in values.items()]
 
 
 def test_mean_and_deviation_over_seeds_are_the_samples() -> None:
     values = [0.9, 0.95, 1.0]
-    (row,) = summarise([view(f"r{seed}", seed, {"m": value}) for seed, value in enumerate(values)])
+    lines = [number for seed, value in enumerate(values) for number in numbers_of(f"r{seed}", seed, {"m": value})]
+    (row,) = summarise(lines)
     assert row.mean("m") == statistics.fmean(values) and row.deviation("m") == statistics.stdev(values)
     assert row.seeds == [0, 1, 2] and row.runs == ["r0", "r1", "r2"]
+    assert [row.values["m"] for row in summarise(lines, by_seed=True)] == [[0.9], [0.95], [1.0]]
 
 
 def test_a_later_run_of_the_same_seed_replaces_the_earlier_one() -> None:
-    (row,) = summarise([view("old", 0, {"m": 1.0}), view("new", 0, {"m": 3.0})])
+    (row,) = summarise([*numbers_of("old", 0, {"m": 1.0}), *numbers_of("new", 0, {"m": 3.0})])
     assert (row.mean("m"), row.deviation("m"), row.runs) == (3.0, None, ["new"])
 
 
-def test_other_parameters_are_another_cell_and_missing_values_are_left_out() -> None:
-    rows = summarise([view("r0", 0, {"m": None}), view("r1", 1, {"m": 2.0}), view("r2", 2, {"m": 5.0}, data_share=0.2)])
+@pytest.mark.parametrize("option", ["data_share", "attack:a.rate", "attack:a version", "model"])
+def test_other_parameters_are_another_cell_and_missing_values_are_left_out(option: str) -> None:
+    lines = [*numbers_of("r0", 0, {"m": None}), *numbers_of("r1", 1, {"m": 2.0})]
+    rows = summarise([*lines, *numbers_of("r2", 2, {"m": 5.0}, **{option: "other"})])
     assert [(row.mean("m"), len(row.seeds)) for row in rows] == [(2.0, 2), (5.0, 1)]
+    assert rows[1].parameters() == ({option: "other"} if option == "attack:a.rate" else {})

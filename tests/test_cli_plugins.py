@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from cli_process import bdm, bdm_process, error_line, install_toys
@@ -21,8 +22,9 @@ def test_list_as_json_has_every_field(toys: FakeSite) -> None:
         "name": "toyword",
         "version": "1.0",
         "distribution": "bdm-toys",
-        "target": "cli_toys:Attack",
+        "target": "cli_toys:ToyAttack",
         "summary": "a plugin for a test",
+        "tasks": ["toy-task"],
     } in entries
 
 
@@ -32,11 +34,12 @@ def test_list_and_show_fit_80_columns_and_name_an_unusual_distribution(toys: Fak
     shown = bdm(toys, "plugins", "show", "toyword").stdout
     assert max(map(len, [*text.splitlines(), *shown.splitlines()])) <= 80
     assert "[bdm-toys]" in text and "[bdm-attack-usual]" not in text and "bdm attack:" not in text.split("usual")[1]
-    assert "  strength = 0.5  (number, >= 0, <= 1)" in shown.splitlines()
+    assert "  poison_rate = 0.5  (number, >= 0, <= 1)" in shown.splitlines()
 
 
 def test_list_shows_how_to_settle_a_clash(toys: FakeSite) -> None:
-    toys.install("bdm-more", {"bdm.attacks": {"toyword": "cli_toys:Attack"}})
+    target = "cli_toys:ToyAttack"
+    toys.install("bdm-more", {"bdm.attacks": {"toyword": target}, "bdm.tasks": {"toy-task": target}})
     result = bdm(toys, "plugins", "list")
     assert "bdm-more:toyword" in result.stdout and "bdm-toys:toyword" in result.stdout
     assert "attack:toyword" in result.stderr
@@ -47,25 +50,40 @@ def test_show_has_hooks_parameters_and_presets(toys: FakeSite) -> None:
     assert page["hooks"] == ["poison_data", "inject_backdoor"]
     assert page["tasks"] == ["toy-task"] and page["paper"] == "https://example.org/toy"
     assert page["parameters"] == [
-        {"name": "strength", "type": "number", "default": 0.5, "range": ">= 0, <= 1",
-         "description": "How strong the toy backdoor is."},
-        {"name": "word", "type": "text", "default": "hat", "range": "",
-         "description": "What the toy target is called."},
-    ]  # fmt: skip
-    assert page["presets"] == {"strong": {"strength": 1.0}}
+        {
+            "name": "poison_rate",
+            "type": "number",
+            "default": 0.5,
+            "range": ">= 0, <= 1",
+            "description": "Share of the words that become the toy target.",
+            "stages": [],
+            "calibrated": False,
+        },
+        {
+            "name": "word",
+            "type": "text",
+            "default": "hat",
+            "range": "",
+            "description": "What the toy target is called.",
+            "stages": [],
+            "calibrated": False,
+        },
+    ]
+    assert page["presets"] == {"strong": {"poison_rate": 1.0}}
     text = bdm(toys, "plugins", "show", "attack:toyword").stdout
-    for part in ("Writes a word into a text file", ">= 0, <= 1", "preset strong: strength=1.0"):
+    for part in ("Writes a word into a text file", ">= 0, <= 1", "preset strong: poison_rate=1.0"):
         assert part in text
 
 
 def test_show_asks_for_the_kind_if_two_kinds_have_the_name(toys: FakeSite) -> None:
-    toys.install("bdm-twin", {"bdm.defenses": {"toyword": "cli_toys:Defense"}})
+    toys.install("bdm-twin", {"bdm.defenses": {"toyword": "cli_toys:Look"}})
     assert "attack:toyword or defense:toyword" in error_line(bdm(toys, "plugins", "show", "toyword"))
 
 
 def test_check_loads_each_plugin_and_names_the_broken_one(toys: FakeSite) -> None:
     source = """
-        from bdm_core.plugin import Field, hookimpl, Metric, Params
+        from bdm_core import Metric, Params, hookimpl
+        print("loaded")
         class Values(Params):
             strength: float = 1.0
         class Silent(Metric):
@@ -76,20 +94,92 @@ def test_check_loads_each_plugin_and_names_the_broken_one(toys: FakeSite) -> Non
                 return []
         class Idle(Metric):
             name = "idle"
+        class Odd(Silent):
+            name = "odd"
+            Params = dict
     """
-    entries = {"bdm.metrics": {"silent": "silent:Silent", "idle": "silent:Idle", "absent": "silent:Absent"}}
-    toys.install("bdm-silent", entries, {"silent": source})
+    names = {name: f"silent:{name.capitalize()}" for name in ("silent", "idle", "absent", "odd")}
+    toys.install("bdm-silent", {"bdm.metrics": names}, {"silent": source})
+    toys.install("bdm-exits", {"bdm.metrics": {"exits": "exits:X"}}, {"exits": "raise SystemExit(0)"})
+    toys.install("bdm-dies", {"bdm.metrics": {"dies": "dies:X"}}, {"dies": "import os; os._exit(0)"})
     good = bdm(toys, "plugins", "check", "toyword", "toylook")
     assert good.returncode == 0 and [line.split()[0] for line in good.stdout.splitlines()] == ["ok", "ok"]
-    bad = bdm(toys, "plugins", "check", "toyword", "silent", "idle", "absent")
+    names = ("toyword", "silent", "idle", "absent", "odd", "exits", "dies", "toylook")
+    bad = bdm_process(toys, "plugins", "check", *names)
     assert bad.returncode == 1
     lines = bad.stdout.splitlines()
-    assert [line.split()[:2] for line in lines] == [
-        ["ok", "attack:toyword"], ["broken", "metric:silent"], ["broken", "metric:idle"], ["broken", "metric:absent"]
-    ]  # fmt: skip
-    assert "'strength' has no description" in lines[1]
-    assert "implements none of score" in lines[2]
-    assert "cannot be imported" in lines[3]
+    assert [line.split()[0] for line in lines] == ["ok", *["broken"] * 6, "ok"]
+    for line, expected in zip(
+        lines[1:-1],
+        (
+            "'strength' has no description",
+            "implements none of score",
+            "cannot be imported",
+            "Params is no subclass",
+            "cannot be imported from exits:X: SystemExit: 0",
+            "it ended the process while it was loaded (exit status 0)",
+        ),
+        strict=True,
+    ):
+        assert expected in line
+
+
+def test_one_name_for_two_tasks_is_no_clash(toys: FakeSite) -> None:
+    source = """
+        from cli_toys import ToyAttack
+        class Other(ToyAttack):
+            tasks = frozenset({"other-task"})
+    """
+    entries = {"bdm.attacks": {"toyword": "other:Other"}, "bdm.tasks": {"other-task": "other:Other"}}
+    toys.install("bdm-other", entries, {"other": source})
+    listed = bdm(toys, "plugins", "list", "attack", COLUMNS="110")
+    assert listed.stderr == "" and "bdm-other:toyword" not in listed.stdout
+    assert {line.split()[3] for line in listed.stdout.splitlines() if " toyword " in line} == {"toy-task", "other-task"}
+    only = json.loads(bdm(toys, "plugins", "list", "attack", "--task", "other-task", "--json").stdout)
+    assert [item["distribution"] for item in only if item["tasks"]] == ["bdm-other"]
+    message = error_line(bdm(toys, "plugins", "show", "toyword"))
+    assert "choose --task other-task or --task toy-task" in message
+    page = json.loads(bdm(toys, "plugins", "show", "toyword", "--task", "other-task", "--json").stdout)
+    assert page["distribution"] == "bdm-other"
+    assert json.loads(bdm(toys, "plugins", "show", "bdm-toys:toyword", "--json").stdout)["tasks"] == ["toy-task"]
+
+
+def test_show_says_what_a_defense_needs_and_what_its_parameters_count_for(toys: FakeSite) -> None:
+    text = bdm(toys, "plugins", "show", "toylook").stdout
+    assert "access   clean-data, weights" in text and "judges   model" in text
+    assert "word = backdoor  (text, calibrated)" in text
+    assert "patience = 3  (integer, >= 1, counts in detect)" in text
+
+
+def test_built_in_models_and_data_are_listed(toys: FakeSite) -> None:
+    text = bdm(toys, "models", "--task", "toy-task").stdout.splitlines()
+    assert text[0].split() == ["name", "task", "size", "quality", "summary"]
+    assert text[2].split()[:5] == ["*", "honest", "toy-task", "5", "letters"] and text[3].split()[0] == "spoilt"
+    (item,) = json.loads(bdm(toys, "data", "--task", "toy-task", "--json").stdout)
+    assert item == {
+        "name": "words",
+        "task": "toy-task",
+        "summary": "Some words",
+        "size": "4 words",
+        "quality": "",
+        "kit": "toytask",
+        "default": True,
+    }
+    assert "no installed kit has any for task nothing" in bdm(toys, "models", "--task", "nothing").stdout
+
+
+def test_calibrate_opens_clean_models_and_writes_the_file(toys: FakeSite, tmp_path: Path) -> None:
+    command = ("calibrate", "toylook", "--device", "cpu", "--set", "defense:toylook.word=x")
+    done = bdm(toys, *command)
+    assert done.stdout == "wrote calibration-toylook.json from 2 clean models: honest, spoilt\n"
+    assert "calibrating" in done.stderr
+    written = json.loads((tmp_path / "calibration-toylook.json").read_text())
+    assert written == {"word": "x", "seed": True, "models": {"honest": 5, "spoilt": 8}}
+    bdm(toys, *command, "--model", "honest", "--out", "made/here.json")
+    assert json.loads((tmp_path / "made/here.json").read_text())["models"] == {"honest": 5}
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["here.json"]
+    assert "has no calibration" in error_line(bdm(toys, "calibrate", "toyshrug", "--device", "cpu"))
+    assert "cannot write" in error_line(bdm(toys, *command, "--out", "calibration-toylook.json/x"))
 
 
 def test_install_hands_its_arguments_to_pip_and_says_so(toys: FakeSite) -> None:

@@ -1,12 +1,10 @@
 """``bdm run``, ``scan``, ``results`` and ``report`` with toy plugins, from the command line to what is printed."""
 
-import csv
-import io
 import json
 from pathlib import Path
 
 import pytest
-from cli_process import bdm, bdm_process, error_line, install_toys, python
+from cli_process import bdm, bdm_process, install_toys, python
 from fake_site import FakeSite
 
 RUN = ("run", "--attack", "toyword", "--defense", "toylook", "--out", "runs", "--no-report", "--device", "cpu")
@@ -22,21 +20,11 @@ def test_a_run_prints_verdict_table_stages_and_command_within_80_columns(toys: F
     result = bdm_process(toys, *RUN, "--quiet", "--set", "attack:toyword.word=shoe")
     assert result.returncode == 0, result.stderr
     assert "backdoored model: BACKDOORED  (toylook, score 1.000 > threshold 0.500, p = 0.01)" in result.stdout
-    table = {
-        line.split()[0]: line.split()[2:]
-        for line in result.stdout.splitlines()
-        if line.strip().startswith(("ASR", "leak"))
-    }
-    assert table["ASR"] == [
-        "0.000",
-        "±0.000",
-        "1.000",
-        "±0.000",
-        "0.000",
-        "±0.000",
-    ]  # under trigger, backdoored, repaired
+    rows = (line.split() for line in result.stdout.splitlines() if line.strip().startswith(("ASR", "leak")))
+    table = {row[0]: row[2:] for row in rows}
+    assert table["ASR"] == ["0.000", "±0.000", "1.000", "±0.000", "0.000", "±0.000"]  # under trigger, bad, repaired
     assert table["leak"] == ["0.000", "0.000", "0.000"]
-    assert "ASR ↓" in result.stdout
+    assert "ASR ↓" in result.stdout and "↓ lower is better" in result.stdout
     command = " ".join(["bdm", *RUN, "--quiet", "--set attack:toyword.word=shoe"])
     assert f"command  {command}" in result.stdout
     assert all(len(line) <= 80 for line in result.stdout.splitlines() if not line.startswith(("command", "folder")))
@@ -65,22 +53,10 @@ def test_a_config_file_gives_options_and_the_command_line_wins(toys: FakeSite, t
     (tmp_path / "cell.yaml").write_text(
         "attack: toyword\ndefense: toylook\nseed: 5\nparams:\n  attack:toyword: {preset: strong, word: hat}\n"
     )
-    arguments = (
-        "run",
-        "--config",
-        "cell.yaml",
-        "--seed",
-        "6",
-        "--out",
-        "runs",
-        "--no-report",
-        "--device",
-        "cpu",
-        "--json",
-    )
-    record = json.loads(bdm(toys, *arguments).stdout)["record"]
+    command = "run --config cell.yaml --seed 6 --out runs --no-report --device cpu --json"
+    record = json.loads(bdm(toys, *command.split()).stdout)["record"]
     assert record["seed"] == 6 and record["spec"]["repair"] == "toylook"
-    assert record["plugins"]["attack:toyword"]["params"] == {"strength": 1.0, "word": "hat"}
+    assert record["plugins"]["attack:toyword"]["params"] == {"poison_rate": 1.0, "word": "hat"}
 
 
 def test_scan_clean_adds_the_verdict_on_the_clean_model(toys: FakeSite) -> None:
@@ -97,54 +73,59 @@ def test_credentials_on_the_command_line_reach_no_file(toys: FakeSite, tmp_path:
     assert commands and not any("pass-phrase" in text or "hf_abcdef" in text for text in commands)
 
 
-def model_folder(parent: Path, name: str, text: str) -> Path:
-    folder = parent / name
-    folder.mkdir()
-    (folder / "content.txt").write_text(text)
-    return folder
+def test_purify_has_a_row_and_repair_always_repairs_what_was_found_clean(toys: FakeSite) -> None:
+    plain = ("--set", "defense:toylook.word=nothing")  # so that nothing is found
+    left = json.loads(bdm(toys, *RUN, *plain, "--purify", "toysieve", "--json").stdout)
+    assert "left as it is" in left["record"]["notes"]["repair"]
+    rows = {line["row"]: line["value"] for line in left["results"] if line["metric"] == "metric:toyhit.asr"}
+    assert (rows["backdoored"], rows["purified"], rows["repaired"]) == (1.0, 0.0, 1.0)
+    done = json.loads(bdm(toys, *RUN, *plain, "--repair-always", "--json").stdout)
+    assert {line["row"]: line["value"] for line in done["results"] if line["label"] == "ASR"}["repaired"] == 0.0
 
 
-def test_scan_judges_a_folder(toys: FakeSite, tmp_path: Path) -> None:
-    bad, good = model_folder(tmp_path, "bad", "backdoor"), model_folder(tmp_path, "good", "honest")
-    arguments = ("--defense", "toylook", "--task", "toy-task", "--no-report", "--device", "cpu", "--quiet")
-    found = bdm(toys, "scan", bad, *arguments)
-    assert found.returncode == 0
-    assert found.stdout.startswith(f"{bad}: BACKDOORED  (toylook, score 1.000 > threshold 0.500, p = 0.01)")
-    assert bdm(toys, "scan", bad, *arguments, "--exit-code").returncode == 3
-    assert bdm(toys, "scan", good, *arguments, "--exit-code").returncode == 0
-    document = json.loads(bdm(toys, "scan", good, *arguments, "--json").stdout)
-    assert document["scans"][0]["record"]["detections"]["model"]["verdict"] == "clean"
+def test_a_wrong_verdict_says_so(toys: FakeSite) -> None:
+    missed = bdm(toys, *RUN, "--quiet", "--set", "defense:toylook.word=nothing").stdout
+    assert "backdoored model: MISSED (called clean)" in missed
+    alarmed = bdm(toys, *RUN, "--quiet", "--scan-clean", "--set", "defense:toylook.word=cle").stdout
+    assert "clean model: FALSE ALARM (called backdoored)" in alarmed
 
 
-def test_scan_refuses_an_unknown_defense(toys: FakeSite) -> None:
-    assert "did you mean 'toylook'?" in error_line(bdm(toys, "scan", "x", "--defense", "toylok"))
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_the_result_table_is_legible_at_every_width(toys: FakeSite, columns: int) -> None:
+    result = bdm(toys, *RUN, "--purify", "toysieve", "--quiet", COLUMNS=str(columns))
+    lines = result.stdout.splitlines()
+    start = next(place for place, line in enumerate(lines) if "BACKDOORED" in line)
+    table = lines[start + 1 : next(place for place, line in enumerate(lines) if line.startswith("time "))]
+    assert max(map(len, table)) <= columns
+    text = "\n".join(table)
+    assert text.count("±0.000") == 4 and "…" not in text
+    for word in ("clean", "trigger", "backdoored", "purified", "repaired", "ASR ↓", "leak ↓"):
+        assert word in text
 
 
-def test_results_average_over_seeds(toys: FakeSite) -> None:
-    for seed in (0, 1):
-        assert bdm(toys, *RUN, "--quiet", "--seed", seed).returncode == 0
-    assert bdm(toys, *RUN, "--quiet", "--seed", 1, "--scan-clean").returncode == 0  # the same seed again counts once
-    rows = list(csv.DictReader(io.StringIO(bdm(toys, "results", "runs", "--format", "csv").stdout)))
-    assert [(row["row"], row["seeds"]) for row in rows] == [
-        ("clean", "0 1"), ("clean under trigger", "0 1"), ("backdoored", "0 1"), ("repaired", "0 1")
-    ]  # fmt: skip
-    backdoored = rows[2]
-    assert float(backdoored["metric:toyhit.asr"]) == 1.0 and float(backdoored["metric:toyhit.asr std"]) == 0.0
-    assert backdoored["verdict"] == "backdoored 2/2"
-    by_seed = json.loads(bdm(toys, "results", "runs", "--format", "json", "--by-seed").stdout)
-    assert len(by_seed) == 8 and {tuple(row["seeds"]) for row in by_seed} == {(0,), (1,)}
-    table = bdm(toys, "results", "runs").stdout
-    assert "2 seeds" in table and "1.000 ±0.000" in table and max(map(len, table.splitlines())) <= 80
-
-
-def test_results_leave_out_a_run_that_failed(toys: FakeSite, tmp_path: Path) -> None:
-    bdm(toys, *RUN, "--quiet", "--name", "one")
-    bdm(toys, *RUN, "--quiet", "--name", "two", "--seed", "1")
-    path = tmp_path / "runs/two/run.json"
-    path.write_text(path.read_text().replace('"complete"', '"failed"'))
-    result = bdm(toys, "results", "runs", "--format", "json")
-    assert all(row["seeds"] == [0] for row in json.loads(result.stdout))
-    assert "did not complete: two" in result.stderr
+def test_json_stays_one_document_whatever_plugins_print(toys: FakeSite) -> None:
+    source = """
+        import os, subprocess, sys
+        print("at import")
+        from bdm_core import hookimpl
+        from cli_toys import Look
+        class Loud(Look):
+            name = "loud"
+            @hookimpl
+            def repair(self, model):
+                print("in Python")
+                os.write(1, b"by the system\\n")
+                subprocess.run([sys.executable, "-c", "print('in a child')"])
+                return model
+    """
+    entries = {"bdm.defenses": {"loud": "loud:Loud"}, "bdm.tasks": {"toy-task": "loud:Loud"}}
+    toys.install("bdm-loud", entries, {"loud": source})
+    command = ("run", "--attack", "toyword", "--repair", "loud", "--out", "runs", "--no-report", "--device", "cpu")
+    done = bdm_process(toys, *command, "--json")
+    assert json.loads(done.stdout)["record"]["status"] == "complete"
+    for text in ("at import", "in Python", "by the system", "in a child"):
+        assert text in done.stderr
+    assert json.loads(bdm_process(toys, "plugins", "show", "loud", "--json").stdout)["name"] == "loud"
 
 
 def test_ctrl_c_is_one_line_that_says_how_to_continue(toys: FakeSite) -> None:
@@ -194,18 +175,22 @@ app(["run", "--attack", "toyword"])
 
 def test_a_failing_plugin_is_one_line_with_exit_code_1_and_its_traceback_on_request(toys: FakeSite) -> None:
     source = """
-        from cli_toys import Attack
-        class Failing(Attack):
+        from bdm_core import hookimpl
+        from cli_toys import ToyAttack
+        class Failing(ToyAttack):
             name = "failing"
+            @hookimpl
             def poison_data(self, data):
                 return {}["no such key"]
-            poison_data.bdm_impl = Attack.poison_data.bdm_impl
     """
-    toys.install("bdm-failing", {"bdm.attacks": {"failing": "failing_attack:Failing"}}, {"failing_attack": source})
+    target = "failing_attack:Failing"
+    entries = {"bdm.attacks": {"failing": target}, "bdm.tasks": {"toy-task": target}}
+    toys.install("bdm-failing", entries, {"failing_attack": source})
     arguments = ("run", "--attack", "failing", "--out", "runs", "--device", "cpu", "--quiet")
     result = bdm(toys, *arguments)
     assert result.returncode == 1
     reason = "attack:failing failed while making 'poisoned data': KeyError: 'no such key'"
-    assert result.stderr.splitlines() == [f"error: {reason} (BDM_TRACEBACK=1 shows where)"]
-    result = bdm_process(toys, *arguments, BDM_TRACEBACK="1")
-    assert result.returncode == 1 and 'return {}["no such key"]' in result.stderr
+    assert result.stderr.splitlines() == [f"error: {reason} (--debug shows where)"]
+    for done in (bdm_process(toys, *arguments, BDM_TRACEBACK="1"), bdm_process(toys, *arguments, "--debug")):
+        assert done.returncode == 1 and 'return {}["no such key"]' in done.stderr
+        assert done.stderr.splitlines()[-1] == f"error: {reason}"

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from bdm_core.errors import StoreError
-from bdm_core.run.record import RunFolder, RunView, runs_in
+from bdm_core.run.record import RunFolder, RunView
+from bdm_core.run.results import runs_in
 from bdm_core.run.runner import run
 from bdm_core.run.specification import RunSpec
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
+from typing import Any, Literal
 
 from bdm_core.discovery.candidates import Candidate, find, installed, named
-from bdm_core.errors import BdmError, PluginError, UserError
-from bdm_core.plugin import Kit
+from bdm_core.discovery.recognition import what_is
+from bdm_core.errors import PluginError, UserError
+from bdm_core.plugin import BuiltIn, Kit
 
 
 def kits_by_task() -> dict[str, list[Candidate]]:
     """Task tag -> the kits that serve it, from metadata: nothing is imported."""
-    kits: dict[str, list[Candidate]] = {}
+    found: dict[str, list[Candidate]] = {}
     for candidate in installed("kit"):
         for task in candidate.tasks:
-            kits.setdefault(task, []).append(candidate)
-    return kits
+            found.setdefault(task, []).append(candidate)
+    return found
 
 
 def choose_kit(task: str, wanted: str | None = None) -> Candidate:
@@ -35,10 +38,10 @@ def choose_kit(task: str, wanted: str | None = None) -> Candidate:
             served = ", ".join(sorted(candidate.tasks)) or "no task"
             raise UserError(f"kit {wanted!r} does not serve task {task}; it serves {served}")
         return candidate
-    kits = kits_by_task()
-    if task not in kits:
-        raise UserError(f"no installed kit serves task {task}; kits serve {', '.join(sorted(kits)) or 'no task'}")
-    found = [item for item in kits[task] if item.allowed()] or kits[task]
+    known = kits_by_task()
+    if task not in known:
+        raise UserError(f"no installed kit serves task {task}; kits serve {', '.join(sorted(known)) or 'no task'}")
+    found = [item for item in known[task] if item.allowed()] or known[task]
     if len(found) > 1:
         names = " and ".join(f"{item.name!r} of {item.distribution}" for item in found)
         plain = len({item.name for item in found}) == len(found)
@@ -84,38 +87,93 @@ def choose_task(
     return next(iter(shared)) if len(shared) == 1 else _preferred(shared)
 
 
+def task_to_scan(reference: str, detectors: list[tuple[str, str]], *, kit: str | None = None) -> str:
+    """The task of a model that is to be scanned, from its folder or built-in name.
+
+    Args:
+        reference: built-in name, folder, or ``hf:org/name@commit``, of which nothing is known before the download.
+        detectors: (kind, name) of the defenses that were named.
+        kit: the kit that was asked for, as for :func:`choose_kit`.
+
+    Raises:
+        UserError: the reference is no model that an installed kit knows, and is named as what it is; or kits know it
+            for several tasks.
+    """
+    served = set(kits_by_task()) if kit is None else set(find("kit", kit).tasks)
+    found = [task for task in tasks_of_model(reference) if task in served]
+    if len(found) == 1:
+        return found[0]
+    choices = " or ".join(f"--task {task}" for task in found or sorted(served)) or "(no kit is installed)"
+    if found:
+        raise UserError(f"{reference} may be a model of several tasks: name one, {choices}")
+    if reference.startswith("hf:"):
+        shared = served.intersection(*({tag for item in named(*one) for tag in item.tasks} for one in detectors))
+        if len(shared) == 1:
+            return shared.pop()
+        raise UserError(f"what {reference} is shows only after the download: name its task, {choices}")
+    path = Path(reference).expanduser()
+    if path.exists():
+        raise UserError(f"{reference} is {what_is(path)}; if it is a model all the same, name its task, {choices}")
+    names = [model.name for one in kits() for model in one.models()]
+    near = difflib.get_close_matches(reference, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "give a folder, hf:org/name@commit, or a built-in name"
+    raise UserError(f"no model {reference!r}: {hint} (bdm models)")
+
+
 def tasks_of_model(reference: str) -> list[str]:
     """The tasks of the installed kits that know a model: by its built-in name or, for a local folder, its content.
 
     A kit that cannot be loaded is passed over.
     """
     found: list[str] = []
-    for kit in _loaded_kits():
-        folder = Path(reference).expanduser()
+    for kit in kits():
         try:
+            folder = Path(reference).expanduser()
             tasks = [model.task for model in kit.models() if model.name == reference]
             if not tasks and folder.is_dir() and (task := kit.task_of(folder)):
                 tasks = [task]
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, BdmError):
-            continue  # what the folder is will be said where it is opened
+        except Exception:  # foreign code: what the folder is will be said where it is opened
+            continue
         found += tasks
     return list(dict.fromkeys(found))
 
 
-def _loaded_kits() -> list[Kit]:
-    kits: list[Kit] = []
-    for candidate in installed("kit"):
+def kits(task: str | None = None) -> list[Kit]:
+    """The installed kits, loaded, all or of one task; one that is broken or not allowed is passed over."""
+    found: list[Kit] = []
+    for candidate in installed("kit", task):
         try:
             plugin = candidate.load() if candidate.allowed() else None
         except PluginError:
             continue
         if isinstance(plugin, Kit):
-            kits.append(plugin)
-    return kits
+            found.append(plugin)
+    return found
+
+
+def built_in(what: Literal["models", "data_sets"], task: str | None = None) -> list[dict[str, Any]]:
+    """What comes with the installed kits.
+
+    Args:
+        what: ``models`` or ``data_sets``.
+        task: only those for this task.
+
+    Returns:
+        Dictionaries with ``name``, ``task``, ``summary``, ``size``, ``quality``, ``kit``, and ``default``: whether the
+        kit takes it for its task if nothing is named.
+    """
+    rows: list[dict[str, Any]] = []
+    for kit in kits(task):
+        items: list[BuiltIn] = getattr(kit, what)()
+        for item in items:
+            first = next(other for other in items if other.task == item.task)
+            if task in (None, item.task):
+                rows.append({**item.model_dump(), "kit": kit.name, "default": item is first})
+    return rows
 
 
 def _preferred(tasks: set[str]) -> str:
-    ranks = {task: max((kit.precedence for kit in _loaded_kits() if task in kit.tasks), default=0) for task in tasks}
+    ranks = {task: max((kit.precedence for kit in kits() if task in kit.tasks), default=0) for task in tasks}
     best = sorted(task for task in tasks if ranks[task] == max(ranks.values()))
     if len(best) > 1:
         raise UserError(f"the chosen plugins work for several tasks: name one, --task {' or --task '.join(best)}")

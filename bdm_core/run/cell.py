@@ -118,18 +118,20 @@ def leave_alone(detection: Detection) -> bool:
 def open_all(cell: Prepared, stages: StageRunner) -> tuple[Model, Data, Data]:
     """The model, the data and the clean evaluation inputs of a run."""
     kit, spec = cell.kit, cell.spec
-    for reference in (spec.model, spec.data, spec.training_data):
+    for reference in (spec.data, spec.training_data):
         verify_if_sealed(reference)
-    model: Model = stages.run(
-        "open_model",
-        [kit],
-        {"reference": spec.model},
-        label="model",
-        identity={"reference": content_of(spec.model)},
-    )
+    model = open_model(cell, stages, spec.model, "model")
     data = open_data(cell, stages, model, spec.data, "data")
     inputs: Data = stages.run("make_inputs", [kit], {"model": model, "data": data}, label="inputs")
     return model, data, inputs
+
+
+def open_model(cell: Prepared, stages: StageRunner, reference: str | None, label: str) -> Model:
+    """One model, verified first if it is a sealed artifact."""
+    verify_if_sealed(reference)
+    given, identity = {"reference": reference}, {"reference": content_of(reference)}
+    model: Model = stages.run("open_model", [cell.kit], given, label=label, identity=identity)
+    return model
 
 
 def open_data(cell: Prepared, stages: StageRunner, model: Model, reference: str | None, label: str) -> Data:

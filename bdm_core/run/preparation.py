@@ -6,6 +6,7 @@ import os
 import sys
 import typing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bdm_core.discovery.candidates import Candidate, find, installed
@@ -89,6 +90,8 @@ def prepare(spec: RunSpec) -> Prepared:
             parameter that defenses would see, or a defense needs training data that the attack does not make.
         UserError: a task that a plugin does not declare, or a parameter that is unknown or out of range.
     """
+    for reference in (spec.model, spec.data, spec.training_data):
+        _check_exists(reference)
     asked = {role: getattr(spec, role) or spec.defense for role in ROLES}
     defenses = [*asked.values(), *(spec.detectors or [])]
     names = dict.fromkeys([("attack", spec.attack), *(("defense", name) for name in defenses)])
@@ -131,6 +134,14 @@ def prepare(spec: RunSpec) -> Prepared:
         metrics=[ready(item) for item in metrics],
         observers=[ready(item) for item in observers],
     )
+
+
+def _check_exists(reference: str | None) -> None:
+    """Raise UserError for what can only be a path, and is none: known before anything is imported for it."""
+    if reference is not None and reference.startswith(("./", "../", "/", "~")):
+        path = Path(reference).expanduser()
+        if not path.exists():
+            raise UserError(f"{reference} does not exist: give a folder, hf:org/name@commit, or a built-in name")
 
 
 class _Loading:

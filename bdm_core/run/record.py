@@ -105,11 +105,12 @@ class RunView:
             stages = folder / paths.STAGES
             text = stages.read_text(encoding="utf-8") if stages.exists() else "[]"
             self.stages: list[dict[str, Any]] = json.loads(text)
-            if not isinstance(self.record, dict) or not isinstance(self.stages, list):
-                raise ValueError(f"{paths.RUN_RECORD} or {paths.STAGES} is not what a run writes")
-        except FileNotFoundError:
-            raise UserError(f"{folder} is no run folder: it has no {paths.RUN_RECORD} (see bdm results)") from None
-        except ValueError as error:
+            _check_form(self.record, self.stages)
+        except FileNotFoundError as error:
+            raise UserError(f"{folder} is no run folder: it has no {Path(error.filename).name}") from None
+        except OSError as error:
+            raise UserError(f"{folder} cannot be read: {error.strerror or error}") from None
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{folder} is damaged: {error}") from None
         self.store = Store(folder.parent)
 
@@ -142,36 +143,16 @@ class RunView:
         return result if isinstance(result, Artifact) else None
 
 
-def runs_in(folder: Path) -> list[RunView]:
-    """Every run in a folder (or the run that the folder is), oldest first.
-
-    Raises:
-        UserError: there is none.
-    """
-    if (folder / paths.RUN_RECORD).is_file():
-        return [RunView(folder)]
-    records = sorted(folder.glob(f"*/{paths.RUN_RECORD}"))
-    found = [RunView(path.parent) for path in records if not path.parent.name.startswith(".")]
-    if not found:
-        raise UserError(f"no runs in {folder}: give the folder that `bdm run --out` wrote to")
-    return sorted(found, key=lambda run: str(run.record.get("started", "")))
-
-
-def rows_in(folder: Path) -> list[dict[str, Any]]:
-    """Every number of every complete run in a folder as one flat dictionary, parameters as ``KIND:NAME.PARAMETER``.
-
-    Raises:
-        UserError: there are no runs.
-    """
-    rows = []
-    for run in runs_in(folder):
-        if run.record.get("status") == "complete":
-            plugins = run.record.get("plugins") or {}
-            params = {
-                f"{key}.{name}": value for key, plugin in plugins.items() for name, value in plugin["params"].items()
-            }
-            rows += [{**line, **params} for line in run.results]
-    return rows
+def _check_form(record: Any, stages: Any) -> None:
+    """Raises ValueError for a record or stages that no run wrote."""
+    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(f"{paths.RUN_RECORD} is no record of this version of bdm (schema_version {SCHEMA_VERSION})")
+    parts = {"status": str, "spec": dict, "plugins": dict, "detections": dict, "seed": int}
+    wrong = next((name for name, form in parts.items() if not isinstance(record.get(name), form)), None)
+    if wrong or not all(isinstance(item, dict) for name in ("plugins", "detections") for item in record[name].values()):
+        raise ValueError(f"{paths.RUN_RECORD} has no valid {wrong or 'plugins and detections'}")
+    if not isinstance(stages, list) or not all(isinstance(entry, dict) and "label" in entry for entry in stages):
+        raise ValueError(f"{paths.STAGES} is not what a run writes")
 
 
 def write_json(path: Path, value: Any) -> None:

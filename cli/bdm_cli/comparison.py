@@ -6,7 +6,6 @@ Rich's tables have no headings within, hence the lines are put together here.
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,28 +13,16 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
+from bdm_cli.grid import Column, blocks, heading, line
 from bdm_cli.numbers import ARROWS, number
 from bdm_cli.summary import Row
-from bdm_cli.tables import wrap_label
+from bdm_cli.tables import ARROWS_MEAN, wrap_label
 
-GAP = 2
 HEADER_WIDTH = 10
 """Metrics' names are wrapped to so many columns, unless the numbers below are wider or a word is longer."""
 MOST_SETTINGS = 6
 """So many settings at most are listed to tell two cells of the same plugins apart."""
 ROW_NAMES = {"clean under trigger": "  under trigger"}
-
-
-@dataclass
-class Column:
-    """One column: its name in lines, and a cell for each row."""
-
-    header: list[str]
-    cells: list[str]
-    width: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.width = max(map(cell_len, [*self.header, *self.cells]))
 
 
 def lines(rows: list[Row], metrics: list[str], width: int, *, everything: bool = False) -> list[Text]:
@@ -53,11 +40,13 @@ def lines(rows: list[Row], metrics: list[str], width: int, *, everything: bool =
     names = Column([""], [f"  {ROW_NAMES.get(row.row, row.row)}" for row in rows])
     titles = _titles(rows)
     found: list[Text] = []
-    for block in _blocks(columns, width - names.width):
+    for block in blocks(columns, width - names.width):
         found += [*_block(names, block, titles, width), Text("")]
     left_out = ", ".join(" ".join(_label(name, rows).split()) for name in metrics if name not in shown)
     if left_out:
-        found += [Text(line, style="dim") for line in textwrap.wrap(f"--all also shows: {left_out}", width)]
+        found += [Text(part, style="dim") for part in textwrap.wrap(f"--all also shows: {left_out}", width)]
+    if any(column.header != ["verdict"] for column in columns):
+        found += [Text(part, style="dim") for part in textwrap.wrap(ARROWS_MEAN, width)]
     return found
 
 
@@ -77,39 +66,16 @@ def _column(metric: str, rows: list[Row]) -> Column:
     return Column(wrap_label(_label(metric, rows), max([HEADER_WIDTH, *map(cell_len, cells)])), cells)
 
 
-def _blocks(columns: list[Column], room: int) -> list[list[Column]]:
-    blocks: list[list[Column]] = [[]]
-    left = room
-    for column in columns:
-        if blocks[-1] and column.width + GAP > left:
-            blocks.append([])
-            left = room
-        blocks[-1].append(column)
-        left -= column.width + GAP
-    return blocks
-
-
 def _block(names: Column, columns: list[Column], titles: list[str], width: int) -> list[Text]:
-    height = max((len(column.header) for column in columns), default=0)
-    found = []
-    for index in range(height):
-        words = [column.header[index] if index < len(column.header) else "" for column in columns]
-        found.append(Text(_line("", names, words, columns), style="bold"))
-    found.append(Text("─" * (names.width + sum(column.width + GAP for column in columns)), style="dim"))
+    found = heading(names, columns)
     for title, group in groupby(range(len(titles)), key=lambda place: titles[place]):
         places = [place for place in group if any(column.cells[place] for column in columns)]
         if places:
-            found += [Text(line, style="bold") for line in textwrap.wrap(title, width, subsequent_indent="    ")]
+            found += [Text(text, style="bold") for text in textwrap.wrap(title, width, subsequent_indent="    ")]
         for place in places:
             cells = [column.cells[place] for column in columns]
-            found.append(Text(_line(names.cells[place], names, cells, columns)))
+            found.append(Text(line(names.cells[place], names, cells, columns)))
     return found
-
-
-def _line(name: str, names: Column, cells: list[str], columns: list[Column]) -> str:
-    parts = [name + " " * (names.width - cell_len(name))]
-    parts += [" " * (GAP + column.width - cell_len(cell)) + cell for column, cell in zip(columns, cells, strict=True)]
-    return "".join(parts).rstrip()
 
 
 def _titles(rows: list[Row]) -> list[str]:
@@ -129,12 +95,13 @@ def _titles(rows: list[Row]) -> list[str]:
 
 def _name(row: Row) -> str:
     cell = row.cell
-    defense = cell["detect"] if cell["detect"] == cell["repair"] else None
+    defenses = {cell["detect"], cell["repair"], cell["purify"] or cell["detect"]}
     parts = [cell["attack"] or "scan"]
-    if defense:
-        parts.append(f"defense {defense}")
+    if len(defenses) == 1 and cell["detect"]:
+        parts.append(f"defense {cell['detect']}")
     else:
-        parts += [f"{word} {cell[key]}" for word, key in (("detection", "detect"), ("repair", "repair")) if cell[key]]
+        words = {"detect": "detection", "purify": "purification", "repair": "repair"}
+        parts += [f"{word} {cell[key]}" for key, word in words.items() if cell[key]]
     parts += [f"{key} {Path(name).name}" for key in ("model", "data") if (name := cell[key])]
     return ", ".join(parts)
 

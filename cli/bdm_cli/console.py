@@ -1,34 +1,73 @@
-"""What every command prints with: tables on standard output, messages on standard error, and expected errors."""
+"""What every command prints with: tables on standard output, messages on standard error; nothing a stranger wrote
+reaches the terminal as a command to it, and no encoding costs a result."""
 
 from __future__ import annotations
 
-import errno
+import codecs
+import contextlib
+import io
 import json
 import os
 import shlex
 import sys
+import traceback
+import unicodedata
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import typer
-from rich.console import Console
-from typer.core import TyperCommand, TyperGroup
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
-from bdm_core.errors import BdmError, StageError
-from bdm_core.machine.interrupts import exit_code
+ASCII = {
+    "±": "+-",
+    "↑": "^",
+    "↓": "v",
+    "─": "-",
+    "━": "-",
+    "…": "...",
+    "–": "-",
+    "—": "-",
+    "“": '"',
+    "”": '"',
+    "’": "'",
+}
+"""What stands for a character where the output cannot show it; others lose their accents, or become ``?``."""
+STEERING = frozenset(range(0x20)) | frozenset(range(0x7F, 0xA0)) | {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+"""Code points that a terminal obeys instead of showing them: control characters, and those that turn text around."""
 
-TRACEBACK = "BDM_TRACEBACK"
-"""Environment variable: if set, expected errors keep their traceback too, for authors of plugins."""
+
+class _Printable(Console):
+    """A console that shows control characters as ``\\x1b`` and the like."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of something to print."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 def out() -> Console:
     """The console for results: standard output, as wide as the terminal (80 columns without one)."""
-    return Console(highlight=False)
+    return _Printable(highlight=False)
+
+
+def printable(text: str) -> str:
+    """A text with every character that a terminal would obey written out; line breaks stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character == "\n" or ord(character) not in STEERING else _escaped(character) for character in text
+    )
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def say(message: str) -> None:
     """One line on standard error. A half-drawn progress line of the terminal is cleared first."""
     clear = "\r\x1b[2K" if sys.stderr.isatty() else ""
-    print(clear + message, file=sys.stderr, flush=True)
+    print(clear + printable(message), file=sys.stderr, flush=True)
 
 
 def warn(message: str) -> None:
@@ -41,67 +80,67 @@ def one_line(message: str) -> str:
     return " ".join(message.split())
 
 
+def show_traceback(error: BaseException) -> None:
+    """Print an error's traceback on standard error."""
+    say("".join(traceback.format_exception(error)).rstrip())
+
+
 def print_json(document: Any) -> None:
     """One JSON document on standard output."""
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    print(json.dumps(document, indent=2))
 
 
 def command_line() -> str:
     """The command as given, quoted for a shell, with what looks like a credential hidden."""
-    from bdm_core.run.record import redact
+    from bdm_core.machine.redaction import redact
 
     return "bdm " + redact(shlex.join(redact(argument) for argument in sys.argv[1:]))
 
 
-class PlainFlags:
-    """Mixed into a command: flags that were not given are False.
+@contextlib.contextmanager
+def foreign_code() -> Iterator[None]:
+    """While this is open, what plugins print goes to standard error, also from libraries and child processes.
 
-    For a flag that is None Typer would import pydantic, which takes longer than ``bdm plugins list`` does.
+    Standard output is kept for the result, so that ``--json`` stays one document.
     """
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # standard output is closed
+        kept = None
+    try:
+        if kept is not None:
+            with contextlib.suppress(OSError):
+                os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.stderr.flush()
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
 
-    def get_params(self, ctx: Any) -> Any:
-        """The command's parameters, every flag with a default."""
-        parameters = super().get_params(ctx)  # type: ignore[misc]
-        for parameter in parameters:
-            if getattr(parameter, "is_flag", False) and parameter.default is None:
-                parameter.default = False
-        return parameters
+
+def prepare_terminal() -> None:
+    """Let nothing about the terminal cost a result: a width of 0 is 80, and what an encoding lacks is replaced."""
+    columns = os.environ.get("COLUMNS")
+    if columns is not None and not (columns.isdecimal() and int(columns) > 0):
+        os.environ["COLUMNS"] = "80"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="bdm-printable")
 
 
-class LightCommand(PlainFlags, TyperCommand):
-    """A command that starts without pydantic, as long as all its parameters are flags."""
+def _replacement(error: UnicodeError) -> tuple[str, int]:
+    """The codec error handler ``bdm-printable``: an ASCII equivalent for what an encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    found = ""
+    for character in error.object[error.start : error.end]:
+        plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+        code = ord(character)
+        found += ASCII.get(character) or plain or (f"\\x{code & 0xFF:02x}" if 0xDC80 <= code <= 0xDCFF else "?")
+    return found, error.end
 
 
-class LightGroup(PlainFlags, TyperGroup):
-    """A group that starts without pydantic."""
-
-
-class Commands(LightGroup):
-    """The top-level group: it turns expected failures into one line and an exit code."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the chosen command.
-
-        A :class:`BdmError` ends with its exit code and a full disk with 2; Ctrl-C with 130 and SIGTERM with 143.
-        Anything else is a defect and passes through with its traceback.
-        """
-        try:
-            return super().invoke(ctx)
-        except BdmError as error:
-            if os.environ.get(TRACEBACK):
-                raise
-            hint = f" ({TRACEBACK}=1 shows where)" if isinstance(error, StageError) and error.__cause__ else ""
-            say(f"error: {one_line(str(error))}{hint}")
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt as error:
-            kept = ": finished stages are kept; the same command continues where this one stopped"
-            say("interrupted" + (kept if ctx.invoked_subcommand in ("run", "scan") else ""))
-            raise typer.Exit(exit_code(error)) from None
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            from bdm_core.store.store import disk_error
-
-            full = disk_error(error)
-            say(f"error: {one_line(str(full))}")
-            raise typer.Exit(full.exit_code) from None
+codecs.register_error("bdm-printable", _replacement)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from bdm_cli.console import out, print_json
+from bdm_cli.console import foreign_code, out, print_json
+from bdm_cli.options import Common, Json, Task, takes
 
 if TYPE_CHECKING:
     from bdm_core.artifacts import Model
@@ -22,36 +24,54 @@ SAFETENSORS_NAME = {"pytorch_model": "model"}
 """Stems that the libraries name differently for safetensors."""
 
 
-def import_checkpoint(
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(Common):
+    """The options of ``bdm import``."""
+
     checkpoint: Annotated[
-        Path, typer.Argument(help="Diffusers folder, archive of one, or state dict (.bin .pt .pth .ckpt).")
-    ],
-    out_folder: Annotated[Path, typer.Option("--out", help="New folder for the sealed model.", metavar="DIR")],
+        Path,
+        typer.Argument(
+            help="Diffusers folder, archive of one, or state dict (.bin .pt .pth .ckpt).", metavar="CHECKPOINT"
+        ),
+    ]
+    out: Annotated[Path, typer.Option("--out", help="New folder for the sealed model.", metavar="DIR")]
     like: Annotated[
-        Path | None, typer.Option(help="Diffusers folder of the same architecture, for a bare state dict.")
-    ] = None,
-    task: Annotated[str, typer.Option(help="Task tag of the model.")] = "unconditional-image-generation",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+        Path | None,
+        typer.Option(help="Diffusers folder of the same architecture, for a bare state dict.", metavar="DIR"),
+    ] = None
+    task: Task = None
+    as_json: Json = False
+
+
+@takes(ImportOptions)
+def import_checkpoint(options: ImportOptions) -> None:
     """Turn a checkpoint into safetensors and JSON that bdm scan and bdm run open.
 
     Pickles are read with weights_only=True: one that needs code to be loaded is refused. Code files are left out.
     """
-    model = convert(checkpoint, out_folder, like=like, task=task)
-    if as_json:
-        print_json({"folder": str(out_folder), "digest": model.digest, "files": sorted(model.files)})
+    with foreign_code():
+        model = convert(options.checkpoint, options.out, like=options.like, task=options.task)
+    if options.as_json:
+        print_json({"folder": str(options.out), "digest": model.digest, "files": sorted(model.files)})
         return
     console = out()
-    console.print(Text(f"sealed {len(model.files)} files in {out_folder}"), soft_wrap=True)
+    console.print(Text(f"sealed {len(model.files)} files in {options.out}"), soft_wrap=True)
     console.print(Text(f"digest {model.digest}"), soft_wrap=True)
-    console.print(Text(f"next   bdm scan {out_folder}"), soft_wrap=True)
+    console.print(Text(f"next   bdm scan {options.out}"), soft_wrap=True)
 
 
-def convert(checkpoint: Path, out_folder: Path, *, like: Path | None, task: str) -> Model:
+def convert(checkpoint: Path, out_folder: Path, *, like: Path | None, task: str | None) -> Model:
     """Convert a checkpoint into a sealed model in a new folder, which appears only when it is complete.
 
+    Args:
+        checkpoint: file, archive or folder.
+        out_folder: the new folder.
+        like: a folder of the same architecture, for a bare state dict.
+        task: the model's task; None for the one that an installed kit sees in the result.
+
     Raises:
-        UserError: the checkpoint is missing, damaged, unsafe, or does not fit; the folder exists.
+        UserError: the checkpoint is missing, damaged, unsafe, or does not fit; the folder exists or cannot be written;
+            no installed kit knows the model, and no task was named.
     """
     from bdm_cli.archive import extract, is_archive
     from bdm_core.artifacts import Model
@@ -61,8 +81,12 @@ def convert(checkpoint: Path, out_folder: Path, *, like: Path | None, task: str)
         raise UserError(f"{checkpoint} does not exist")
     if out_folder.exists():
         raise UserError(f"{out_folder} exists already: choose a new folder with --out")
-    out_folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".bdm-import-", dir=out_folder.parent) as temporary:
+    try:
+        out_folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary_folder = tempfile.TemporaryDirectory(prefix=".bdm-import-", dir=out_folder.parent)
+    except OSError as error:
+        raise UserError(f"cannot write below {out_folder.parent}: {error.strerror or error}") from None
+    with temporary_folder as temporary:
         source = checkpoint
         if checkpoint.is_file() and is_archive(checkpoint):
             source = Path(temporary, "unpacked")
@@ -75,9 +99,20 @@ def convert(checkpoint: Path, out_folder: Path, *, like: Path | None, task: str)
             _convert_folder(source, target)
         else:
             _convert_state_dict(source, target, like)
-        Model.seal(target, format="diffusers", task=task)
+        Model.seal(target, format="diffusers", task=task or _task_of(target, checkpoint))
         target.rename(out_folder)
     return Model.open(out_folder)
+
+
+def _task_of(folder: Path, checkpoint: Path) -> str:
+    from bdm_core.discovery.tasks import kits_by_task, tasks_of_model
+    from bdm_core.errors import UserError
+
+    found = tasks_of_model(str(folder))
+    if len(found) != 1:
+        choices = " or ".join(f"--task {task}" for task in found or sorted(kits_by_task())) or "--task TASK"
+        raise UserError(f"no installed kit says for sure what task {checkpoint} is for: name it, {choices}")
+    return found[0]
 
 
 def _content(folder: Path, archive: Path) -> Path:

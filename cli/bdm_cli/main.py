@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from bdm_cli import import_, plugins, report, results, run, scan
-from bdm_cli.console import Commands
+from bdm_cli import built_in, calibrate, import_, plugins, report, results, run, scan
+from bdm_cli.commands import Command, Commands
+from bdm_cli.options import Debug
 from bdm_core.machine.interrupts import raise_on_sigterm
 
 app = typer.Typer(
@@ -20,11 +21,14 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run.run)
-app.command("scan")(scan.scan)
-app.command("results")(results.results)
-app.command("report")(report.report)
-app.command("import")(import_.import_checkpoint)
+app.command("run", cls=Command)(run.run)
+app.command("scan", cls=Command)(scan.scan)
+app.command("results", cls=Command)(results.results)
+app.command("report", cls=Command)(report.report)
+app.command("models", cls=Command)(built_in.models)
+app.command("data", cls=Command)(built_in.data)
+app.command("calibrate", cls=Command)(calibrate.calibrate)
+app.command("import", cls=Command)(import_.import_checkpoint)
 app.add_typer(plugins.app, name="plugins")
 
 
@@ -41,6 +45,7 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    debug: Debug = False,
 ) -> None:
     """Backdoor learning: attack, defend, score and compare in one command."""
 
@@ -55,4 +60,4 @@ def main() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     raise_on_sigterm()
-    app()
+    app(prog_name="bdm")

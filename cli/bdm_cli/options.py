@@ -1,103 +1,112 @@
-"""The options that ``bdm run`` and ``bdm scan`` share, and what both do around a run."""
+"""The options of the commands, one record for each command; Typer sees a record's fields as options.
+
+An option is a field ``Annotated[TYPE, typer.Option(...)]`` of a frozen dataclass, and a command is a function of one
+such record.
+"""
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from bdm_cli.console import warn
+from bdm_cli.commands import debug
 
-if TYPE_CHECKING:
-    from bdm_core.run.record import RunView
-    from bdm_core.run.specification import RunSpec
+Options = TypeVar("Options")
 
-PROGRESS = "progress"
-"""The observer that is used if it is installed."""
+
+def takes(record: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Let a function of an option record be a command.
+
+    Args:
+        record: a dataclass whose fields are all annotated with ``typer.Option`` or ``typer.Argument``.
+    """
+    hints = typing.get_type_hints(record, include_extras=True)
+    parameters = []
+    bases = record.__mro__
+    fields = dataclasses.fields(record)  # type: ignore[arg-type]
+    for field in sorted(fields, key=lambda field: _first(bases, field.name)):  # a command's own options stand first
+        default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter(field.name, kind, default=default, annotation=hints[field.name]))
+
+    def decorate(command: Callable[[Options], None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def flat(**given: Any) -> None:
+            command(record(**given))
+
+        del flat.__dict__["__wrapped__"]  # Typer reads the signature, not the function within
+        flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        flat.__annotations__ = {name: hints[name] for name in hints}
+        return flat
+
+    return decorate
+
+
+def _first(bases: tuple[type, ...], name: str) -> int:
+    return next(place for place, base in enumerate(bases) if name in vars(base).get("__annotations__", {}))
+
 
 Task = Annotated[str | None, typer.Option(help="Task tag, e.g. unconditional-image-generation.", metavar="TASK")]
-Kit = Annotated[str | None, typer.Option("--kit", help="The task's kit, if several are installed.", metavar="NAME")]
-DataReference = Annotated[
-    str | None, typer.Option("--data", help="Built-in name, folder, or hf:org/name@commit.", metavar="REF")
-]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
+Debug = Annotated[bool, typer.Option("--debug", callback=debug, help="Show the traceback of an error.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder for the store and the run folders.", metavar="DIR")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", metavar="DEVICE")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the whole run (default 0).", metavar="NUMBER")]
+Kit = Annotated[str | None, typer.Option(help="The task's kit, if several are installed.", metavar="NAME")]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", help="A plugin's parameter, e.g. attack:villan.poison_rate=0.2.", metavar="KIND:NAME.P=V"),
 ]
-Config = Annotated[Path | None, typer.Option(help="YAML file with options; the command line wins.", metavar="FILE")]
-Seed = Annotated[int | None, typer.Option(help="Seed of the whole run (default 0).")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-Out = Annotated[Path, typer.Option(help="Folder for the store and the run folders.", metavar="DIR")]
-Name = Annotated[str | None, typer.Option(help="Name of the run's folder below --out.")]
-DataShare = Annotated[float | None, typer.Option(help="Share of the clean data that the defender is allowed, (0, 1].")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.html.")]
 
 
-def with_progress(spec: RunSpec, quiet: bool) -> RunSpec:
-    """The specification with the progress observer, if it is installed, nothing else was chosen, and not ``quiet``."""
-    from bdm_core.discovery.candidates import installed
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What every command has."""
 
-    if quiet or spec.observers or not any(item.name == PROGRESS for item in installed("observer")):
-        return spec
-    return spec.model_copy(update={"observers": [PROGRESS]})
+    debug: Debug = False
 
 
-def write_report(view: RunView) -> Path:
-    """Write ``report.html`` into the run's folder and return its path."""
-    from bdm_cli.html.page import render
-    from bdm_core.store.paths import REPORT
+@dataclass(frozen=True, kw_only=True)
+class Running(Common):
+    """What ``bdm run`` and ``bdm scan`` share."""
 
-    path = view.folder / REPORT
-    path.write_text(render(view), encoding="utf-8")
-    return path
+    data: Annotated[str | None, typer.Option(help="Built-in name, folder, or hf:org/name@commit.", metavar="REF")] = (
+        None
+    )
+    task: Task = None
+    kit: Kit = None
+    sets: Sets = None
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with options; the command line wins.", metavar="FILE")
+    ] = None
+    seed: Seed = None
+    device: Device = None
+    data_share: Annotated[
+        float | None, typer.Option(help="Share of the clean data that the defender is allowed, (0, 1].")
+    ] = None
+    out: Out = Path("runs")
+    name: Annotated[str | None, typer.Option(help="Name of the run's folder below --out.", metavar="NAME")] = None
+    as_json: Json = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.html.")] = False
 
-
-def document(view: RunView, report: Path | None) -> dict[str, Any]:
-    """A run as one JSON document."""
-    return {
-        "folder": str(view.folder),
-        "report": None if report is None else str(report),
-        "record": view.record,
-        "results": view.results,
-        "stages": [{name: value for name, value in stage.items() if name != "figures"} for stage in view.stages],
-    }
-
-
-def leads() -> bool:
-    """Whether this process prints: of those that ``accelerate launch`` started, the first one does."""
-    return int(os.environ.get("RANK") or 0) == 0
-
-
-class _ToTerminal(logging.Handler):
-    """Prints each warning of the run once."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._seen: set[str] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        if message not in self._seen:
-            self._seen.add(message)
-            warn(message)
+    def given(self) -> dict[str, Any]:
+        """The options that are fields of a run's specification."""
+        names = ("data", "task", "kit", "seed", "device", "data_share")
+        return {name: getattr(self, name) for name in names}
 
 
-@contextmanager
-def warnings_on_terminal() -> Iterator[None]:
-    """While this is open, warnings of the core and of plugins go to standard error as one line each."""
-    log = logging.getLogger("bdm")
-    handler = _ToTerminal()
-    log.addHandler(handler)
-    propagate, log.propagate = log.propagate, False
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.propagate = propagate
+@dataclass(frozen=True, kw_only=True)
+class BuiltInOptions(Common):
+    """The options of ``bdm models`` and ``bdm data``."""
+
+    task: Task = None
+    as_json: Json = False

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 HOOKS_OF_KIND = {
     "attack": ("inject_backdoor",),
-    "defense": ("detect", "repair"),
+    "defense": ("detect", "purify_inputs", "repair"),
     "metric": ("score",),
-    "kit": ("open_model", "open_data", "make_inputs", "generate"),
+    "kit": ("open_model", "open_data", "make_inputs", "select_rows", "generate"),
     "observer": ("stage_started", "stage_progress", "stage_finished"),
 }
 """A plugin of a kind implements at least one of these."""
@@ -30,12 +30,15 @@ def describe(candidate: Candidate) -> dict[str, Any]:
         PluginError: it cannot be loaded, implements no hook of its kind, has parameters without a description or a
             default, or a preset that its own parameters refuse.
     """
-    from bdm_core import hooks, hookspecs
+    from bdm_core import hooks
     from bdm_core.errors import PluginError, UserError
+    from bdm_core.plugin import Defense, Params
     from bdm_core.run.specification import build_params
 
     plugin: Plugin = candidate.load()
-    found = [name for name in vars(hookspecs) if hooks.implements(plugin, name)]
+    if not (isinstance(plugin.Params, type) and issubclass(plugin.Params, Params)):
+        raise PluginError(f"plugin {candidate.id}: its Params is no subclass of bdm_core.Params")
+    found = [name for name in hooks.HOOKS if hooks.implements(plugin, name)]
     needed = HOOKS_OF_KIND.get(candidate.kind, ())
     if needed and not set(found) & set(needed):
         raise PluginError(f"plugin {candidate.id} implements none of {', '.join(needed)}: mark them with @hookimpl")
@@ -58,7 +61,8 @@ def describe(candidate: Candidate) -> dict[str, Any]:
         "summary": plugin.summary,
         "tasks": sorted(plugin.tasks),
         "paper": plugin.paper,
-        "level": plugin.level if "detect" in found else None,
+        "level": plugin.level if isinstance(plugin, Defense) and "detect" in found else None,
+        "access": sorted(plugin.access) if isinstance(plugin, Defense) else [],
         "hooks": found,
         "parameters": parameters(plugin.Params),
         "presets": {name: dict(values) for name, values in plugin.presets.items()},
@@ -66,7 +70,9 @@ def describe(candidate: Candidate) -> dict[str, Any]:
 
 
 def parameters(cls: type[Params]) -> list[dict[str, Any]]:
-    """Name, type, default, range and description of each parameter."""
+    """Name, type, default, range and description of each parameter; the stages in which it counts (empty for all), and
+    whether a calibration file holds for one value of it.
+    """
     schema = cls.model_json_schema()
     found = []
     for name, field in cls.model_fields.items():
@@ -78,6 +84,8 @@ def parameters(cls: type[Params]) -> list[dict[str, Any]]:
                 "default": entry.get("default", field.get_default(call_default_factory=True, validated_data={})),
                 "range": _range(entry),
                 "description": field.description,
+                "stages": list(cls.mark(name, "stages") or []),
+                "calibrated": bool(cls.mark(name, "calibrated")),
             }
         )
     return found
@@ -92,13 +100,16 @@ def print_page(console: Console, page: dict[str, Any]) -> None:
         "paper": page["paper"],
         "hooks": ", ".join(page["hooks"]),
         "judges": page["level"] or "",
+        "access": ", ".join(page["access"]),
     }
     for name, value in facts.items():
         if value:
             console.print(Text(f"{name:<8} {value}"))
     console.print("\nparameters" if page["parameters"] else "no parameters")
     for item in page["parameters"]:
-        form = ", ".join(filter(None, (item["type"], item["range"])))
+        stages = f"counts in {', '.join(item['stages'])}" if item["stages"] else ""
+        calibrated = "calibrated" if item["calibrated"] else ""
+        form = ", ".join(filter(None, (item["type"], item["range"], stages, calibrated)))
         console.print(Text.assemble("  ", (item["name"], "bold"), f" = {_default(item['default'])}  ({form})"))
         console.print(Padding(Text(item["description"]), (0, 0, 0, 6)))
     if page["parameters"]:

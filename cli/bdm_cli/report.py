@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from bdm_cli.around import at_work, write_report
 from bdm_cli.console import out
-from bdm_cli.options import write_report
+from bdm_cli.options import Common, takes
 
 
-def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a run, or folder of runs.", metavar="DIR")],
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(Common):
+    """The options of ``bdm report``."""
+
+    folder: Annotated[Path, typer.Argument(help="Folder of a run, or folder of runs.", metavar="DIR")]
+
+
+@takes(ReportOptions)
+def report(options: ReportOptions) -> None:
     """Write report.html for one run, or for every run in a folder."""
-    from bdm_core.run.record import runs_in
+    from bdm_core.run.results import runs_in
 
-    for view in runs_in(folder):
+    with at_work():
+        views = runs_in(options.folder)
+    for view in views:
         out().print(Text(str(write_report(view))), soft_wrap=True)

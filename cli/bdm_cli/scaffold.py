@@ -1,4 +1,8 @@
-"""``bdm plugins new``: a package with a small working plugin, made from the templates."""
+"""``bdm plugins new``: a package with a small working plugin, made from the templates.
+
+A template is the folder ``templates/KIND/TASK``; ``pictures`` stands for all tasks whose outputs are image sets, and
+``any`` is what there is for every other task. ``templates/shared`` is the same for all.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,19 @@ from bdm_core.errors import UserError
 
 SUFFIX = ".tmpl"
 """Template files end so, which keeps linters and test runners off them."""
-TASK = "unconditional-image-generation"
-"""The task that the templates are written for; a kit brings its own."""
-NUMERIC = '"bdm>=0.1,<0.2", "bdm-kit-diffusion>=0.1,<0.2", "torch>=2.7"'
-DEPENDENCIES = {"observer": '"bdm>=0.1,<0.2"', "kit": '"bdm>=0.1,<0.2", "torch>=2.7", "safetensors>=0.5"'}
-"""Dependencies of the kinds that do without the kit ``diffusion``; the others have :data:`NUMERIC`."""
+LONGEST_NAME = 60
+PICTURES = frozenset({"unconditional-image-generation", "text-to-image"})
+BDM = '"bdm>=0.1,<0.2"'
+REQUIRED = {
+    "attack/unconditional-image-generation": ("bdm-diffusers", "bdm-kit-diffusion", "bdm-torch"),
+    "defense/unconditional-image-generation": ("bdm-kit-diffusion", "bdm-torch"),
+    "attack/text-to-image": ("bdm-kit-text-to-image",),
+    "defense/text-to-image": ("bdm-kit-text-to-image",),
+    "metric/pictures": ("bdm-torch",),
+}
+"""Template -> bdm's own distributions that it imports."""
+LIBRARIES = {"metric/pictures": ('"torch>=2.7"',), "kit/any": ('"torch>=2.7"', '"safetensors>=0.5"')}
+"""Template -> other distributions that it imports."""
 SERVES = """
 [project.entry-points."bdm.tasks"]
 @@TASK@@ = "@@PACKAGE@@.plugin:@@CLASS@@"
@@ -30,38 +42,85 @@ def kinds() -> list[str]:
 
 
 def write_package(kind: str, name: str, parent: Path, task: str | None = None) -> Path:
-    """Write ``bdm-KIND-NAME/`` below ``parent`` and return it. A kit's task is called like the kit by default.
+    """Write ``bdm-KIND-NAME/`` below ``parent`` and return it.
 
     The package installs as it is and passes the conformance test that comes with it.
 
+    Args:
+        kind: one of :func:`kinds`.
+        name: of the plugin.
+        parent: an existing folder, or one to be made.
+        task: the task it is for. A kit's is called like the kit by default; an observer has none; for other kinds the
+            default is the task of the installed kit with the highest precedence.
+
     Raises:
-        UserError: there is no template for the kind, for the task; the name has the wrong form, or the folder exists.
+        UserError: there is no template for the kind; no installed kit serves the task; the name has the wrong form; or
+            the folder exists or cannot be written.
     """
     if kind not in kinds():
         raise UserError(f"no template for kind {kind!r}: choose {', '.join(kinds())}")
     if not NAME_PATTERN.fullmatch(name) or name.endswith("-"):
-        raise UserError(f"{name!r} is no plugin name: use a-z, 0-9 and -, starting with a letter")
-    task = task or (name if kind == "kit" else TASK)
-    if kind == "kit" and not NAME_PATTERN.fullmatch(task):
-        raise UserError(f"{task!r} is no task tag: use a-z, 0-9 and -, starting with a letter")
-    if kind != "kit" and task != TASK:
-        raise UserError(f"no template for task {task!r}: leave --task out ({TASK}) and adapt what is written")
+        raise UserError(f"{_short(name)} is no plugin name: use a-z, 0-9 and -, starting with a letter")
+    if len(name) > LONGEST_NAME:
+        raise UserError(f"{_short(name)} is too long for a plugin's name: use at most {LONGEST_NAME} characters")
+    task = _task_for(kind, name, task)
     folder = parent / f"bdm-{kind}-{name}"
-    if folder.exists():
-        raise UserError(f"{folder} exists already: choose another name, or another folder with --out")
+    template = f"{kind}/{_family(kind, task)}"
     values = {
         "KIND": kind,
         "NAME": name,
         "TASK": task,
+        "FOR_TASK": f" for the task `{task}`" if task else "",
         "DISTRIBUTION": folder.name,
         "PACKAGE": folder.name.replace("-", "_"),
         "CLASS": "".join(word.capitalize() for word in (*name.split("-"), kind)),
-        "DEPENDENCIES": DEPENDENCIES.get(kind, NUMERIC),
+        "DEPENDENCIES": ", ".join([BDM, *_own(template, task), *LIBRARIES.get(template, ())]),
     }
-    values["SERVES"] = fill(SERVES, values) if kind == "kit" else ""
-    for template in ("shared", kind):
-        _write(_templates() / template, folder, values)
+    values["SERVES"] = fill(SERVES, values) if task else ""
+    try:
+        if folder.exists():
+            raise UserError(f"{folder} exists already: choose another name, or another folder with --out")
+        for part in ("shared", template):
+            _write(_templates() / part, folder, values)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}; choose a folder with --out") from None
     return folder
+
+
+def _task_for(kind: str, name: str, task: str | None) -> str:
+    from bdm_core.discovery.tasks import choose_task, kits_by_task
+
+    if kind == "observer":
+        if task is not None:
+            raise UserError("an observer works for every task: leave --task out")
+        return ""
+    if kind == "kit":
+        if task is not None and not NAME_PATTERN.fullmatch(task):
+            raise UserError(f"{_short(task)} is no task tag: use a-z, 0-9 and -, starting with a letter")
+        return task or name
+    served = kits_by_task()
+    if task is not None and task not in served:
+        raise UserError(
+            f"no installed kit serves task {_short(task)}; kits serve {', '.join(sorted(served)) or 'none'}"
+        )
+    return choose_task(task, [])
+
+
+def _family(kind: str, task: str) -> str:
+    folders = {item.name for item in (_templates() / kind).iterdir()}
+    wanted = (task, "pictures" if task in PICTURES else "any", "any")
+    return next(name for name in wanted if name in folders)
+
+
+def _own(template: str, task: str) -> list[str]:
+    """The bdm distributions to require; those of a template for any task are the task's kit, which its tests need."""
+    from bdm_core.discovery.tasks import kits_by_task
+
+    if template in REQUIRED:
+        return [f'"{name}>=0.1,<0.2"' for name in REQUIRED[template]]
+    if template.startswith(("kit/", "observer/")):
+        return []
+    return [f'"{item.distribution}"' for item in kits_by_task().get(task, [])[:1]]
 
 
 def _templates() -> Traversable:
@@ -81,3 +140,7 @@ def _write(source: Traversable, target: Path, values: dict[str, str]) -> None:
 def fill(text: str, values: dict[str, str]) -> str:
     """A template with each ``@@NAME@@`` replaced by its value."""
     return _MARK.sub(lambda match: values[match.group(1)], text)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")

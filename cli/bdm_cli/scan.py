@@ -2,113 +2,114 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from bdm_cli import options, tables
-from bdm_cli.console import command_line, out, print_json, warn
+from bdm_cli import around, tables
+from bdm_cli.console import command_line, one_line, out, print_json
+from bdm_cli.options import Running, takes
 
 if TYPE_CHECKING:
-    from bdm_core.plugin import Plugin
+    from pathlib import Path
 
-PREFERRED = "elijah"
-BACKDOORED = 3
-"""Exit code of ``bdm scan --exit-code`` if a defense calls the model backdoored."""
+    from bdm_core.run.record import RunView
+
+EXIT_CODES = {"clean": 0, "backdoored": 3, "not identifiable": 4}
+"""Overall verdict -> exit code of ``bdm scan``."""
+RUN_ONLY = ("attack", "purify", "repair", "metrics", "scan_clean", "repair_always", "triggered_share")
+"""Fields of a configuration file that say nothing to a scan."""
 
 
-def scan(
-    model: Annotated[str, typer.Argument(help="Folder, hf:org/name@commit, or built-in name.", metavar="MODEL")],
-    defense: Annotated[
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions(Running):
+    """The options of ``bdm scan``."""
+
+    model: Annotated[
+        str, typer.Argument(help="Folder, hf:org/name@commit, or built-in name (bdm models).", metavar="MODEL")
+    ]
+    detect: Annotated[
         list[str] | None,
-        typer.Option(help=f"A defense that detects; repeat for more (default: {PREFERRED}).", metavar="NAME"),
-    ] = None,
-    data: options.DataReference = None,
-    task: options.Task = None,
-    kit: options.Kit = None,
-    sets: options.Sets = None,
-    config: options.Config = None,
-    seed: options.Seed = None,
-    device: options.Device = None,
-    data_share: options.DataShare = None,
-    out_folder: Annotated[Path, typer.Option("--out", help="Folder for the store and the run folders.")] = Path("runs"),
-    name: options.Name = None,
-    exit_code: Annotated[
-        bool, typer.Option("--exit-code", help=f"Exit with {BACKDOORED} if a defense says backdoored.")
-    ] = False,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    no_report: options.NoReport = False,
-) -> None:
-    """Judge a model: one verdict of each defense, with score, threshold and p-value."""
-    from bdm_core.errors import UserError
-    from bdm_core.run.runner import scan as scan_model
-    from bdm_core.run.specification import load_spec
-
-    given = {
-        "model": model,
-        "data": data,
-        "task": task,
-        "kit": kit,
-        "seed": seed,
-        "device": device,
-        "data_share": data_share,
-    }
-    base = load_spec(config, given, sets or [])
-    if base.attack is not None:
-        raise UserError(f"{config}: a scan has no attack; use bdm run for attack {base.attack!r}")
-    chosen = defense or ([base.detect] if base.detect else detectors(base.task))
-    if name is not None and len(chosen) > 1:
-        raise UserError("--name names one run folder: give one --defense with it")
-    documents: list[dict[str, Any]] = []
-    for detector in chosen:
-        spec = base.model_copy(update={"detect": detector, "repair": None})
-        with options.warnings_on_terminal():
-            view = scan_model(
-                options.with_progress(spec, quiet or as_json), out_folder, name=name, command=command_line()
-            )
-        if not options.leads():
-            continue
-        report = None if no_report else options.write_report(view)
-        documents.append(options.document(view, report))
-        if not as_json:
-            for detection in view.record["detections"].values():
-                console = out()
-                line = tables.verdict_line(model, detection, detector)
-                console.print(line, soft_wrap=not console.is_terminal)
-            if report is not None:
-                out().print(Text(f"report   {report}"), soft_wrap=True)
-    if as_json:
-        print_json({"model": model, "scans": documents})
-    verdicts = [item["verdict"] for one in documents for item in one["record"]["detections"].values()]
-    if exit_code and "backdoored" in verdicts:
-        raise typer.Exit(BACKDOORED)
+        typer.Option(
+            "--detect",
+            "--defense",
+            help="A defense that detects; repeat for more (default: every one that applies).",
+            metavar="NAME",
+        ),
+    ] = None
+    training_data: Annotated[
+        str | None, typer.Option(help="What the model was trained on, for detectors that judge it.", metavar="REF")
+    ] = None
 
 
-def detectors(task: str | None) -> list[str]:
-    """The defenses to ask by default: Elijah if it is installed, else every installed one that detects for the task.
+@takes(ScanOptions)
+def scan(options: ScanOptions) -> None:
+    """Judge a model: one verdict of each detector, and one of all together.
 
-    Raises:
-        UserError: no installed defense detects.
+    The task follows from the model's folder or built-in name; --task says it otherwise.
+
+    Exit code: 0 clean, 3 backdoored, 4 cannot tell; 2 wrong input, 1 a stage failed, 130 or 143 interrupted.
     """
-    from bdm_core.discovery.candidates import installed
-    from bdm_core.errors import PluginError, UserError
-    from bdm_core.hooks import implements
+    from bdm_core import api
 
-    candidates = installed("defense")
-    if any(item.name == PREFERRED for item in candidates):
-        return [PREFERRED]
-    names: list[str] = []
-    for candidate in candidates:
-        try:
-            plugin: Plugin = candidate.load()
-        except PluginError as error:
-            warn(str(error))
-            continue
-        if implements(plugin, "detect") and (task is None or not plugin.tasks or task in plugin.tasks):
-            names.append(f"{candidate.distribution}:{candidate.name}")
-    if not names:
-        raise UserError(f"no installed defense detects backdoors{f' for {task}' if task else ''} (bdm plugins list)")
-    return names
+    fields = around.specification(options, {"training_data": options.training_data})
+    fields = {**_for_scan(fields, options.config), "model": options.model}
+    if options.detect:
+        fields["detectors"] = list(dict.fromkeys(options.detect))
+    with around.at_work():
+        view = api.scan(out=options.out, name=options.name, command=command_line(), **fields)
+    if not around.leads():
+        return
+    report = None if options.no_report else around.write_report(view)
+    if options.as_json:
+        print_json({"model": options.model, **answer(view), **around.document(view, report)})
+    else:
+        show(view, options.model, report)
+    raise typer.Exit(EXIT_CODES[view.verdict])
+
+
+def _for_scan(fields: dict[str, Any], config: Path | None) -> dict[str, Any]:
+    """The fields of a specification as a scan takes them; ``detect`` or ``defense`` of a file name the detector."""
+    from bdm_core.errors import UserError
+
+    extra = next((name for name in RUN_ONLY if fields.get(name)), None)
+    if extra is not None:
+        raise UserError(f"{config}: a scan has no option {extra!r}; use bdm run, or leave it out")
+    named = fields.pop("detect", None) or fields.pop("defense", None)
+    fields = {name: value for name, value in fields.items() if name not in (*RUN_ONLY, "defense")}
+    return fields if named is None else {"detectors": [named], **fields}
+
+
+def answer(view: RunView) -> dict[str, Any]:
+    """What a scan found, as JSON: the overall verdict, what was checked, and what was not."""
+    times = {entry["label"].removeprefix("detection by "): entry["seconds"] for entry in view.stages}
+    plugins = view.record["plugins"]
+    checked = [
+        {
+            "detector": name,
+            **detection,
+            "access": plugins.get(f"defense:{name}", {}).get("access", []),
+            "seconds": times.get(name),
+        }
+        for name, detection in view.record["detections"].items()
+    ]
+    return {
+        "task": view.record["task"],
+        "verdict": view.verdict,
+        "checked": checked,
+        "not_checked": view.record["not_checked"],
+    }
+
+
+def show(view: RunView, model: str, report: Path | None) -> None:
+    """Print the table of all detectors, the overall verdict, and what was not checked."""
+    console, found = out(), answer(view)
+    tables.print_detectors(console, found["checked"])
+    console.print()
+    console.print(tables.overall(model, found["verdict"], len(found["checked"])), soft_wrap=not console.is_terminal)
+    for name, reason in found["not_checked"].items():
+        console.print(Text(f"not checked: {name}: {one_line(reason)}"), soft_wrap=not console.is_terminal)
+    if report is not None:
+        console.print(Text(f"report   {report}"), soft_wrap=True)

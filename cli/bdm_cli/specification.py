@@ -85,7 +85,8 @@ def parse_set(item: str) -> tuple[str, str, Any]:
     if not (equals and dot and name and ":" in key):
         raise UserError(f"--set {item!r}: write KIND:NAME.PARAMETER=VALUE, e.g. --set attack:villan.poison_rate=0.2")
     try:
-        value = yaml.safe_load(text)
+        plain = not any(isinstance(token, yaml.AnchorToken) for token in yaml.scan(text))  # one may contain itself
+        value = yaml.safe_load(text) if plain else text
     except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that does not exist
         return key, name, text
     return key, name, text if isinstance(value, date | bytes | set) else value

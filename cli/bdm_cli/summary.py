@@ -1,4 +1,4 @@
-"""Bring the runs of a folder together: one row per cell and table row, mean and standard deviation over seeds."""
+"""Bring the rows of many runs together: one row per cell and model, mean and standard deviation over seeds."""
 
 from __future__ import annotations
 
@@ -6,19 +6,14 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bdm_cli.tables import ROWS, metric_label
 from bdm_core.files import canonical_json
 
-if TYPE_CHECKING:
-    from bdm_core.run.record import RunView
-
-ROLE_OF_ROW = {"clean": "clean", "backdoored": "backdoored", "model": "model"}
-"""Rows that may carry a detector's verdict -> the role under which run.json keeps it."""
-
-NO_PART_OF_A_CELL = frozenset({"seed", "observers", "scan_clean"})
-"""What of a run's specification may differ between the runs that one row averages."""
+CELL = ("attack", "detect", "purify", "repair", "task", "model", "data")
+"""What names a cell; the further settings tell cells of the same name apart."""
+OPTIONS = ("data_share", "triggered_share", "repair_always", "device")
 
 
 @dataclass
@@ -26,8 +21,8 @@ class Row:
     """One row of the summary.
 
     Attributes:
-        cell: attack, detect, repair, task, model and data.
-        row: ``clean``, ``clean under trigger``, ``backdoored``, ``repaired``; ``model`` for a scan.
+        cell: attack, detect, purify, repair, task, model and data.
+        row: ``clean``, ``clean under trigger``, ``backdoored``, ``purified``, ``repaired``; ``model`` for a scan.
         runs: names of the runs behind it.
         seeds: their seeds.
         values: metric -> one value per run that has it.
@@ -62,34 +57,41 @@ class Row:
             return self.verdicts[0]
         return ", ".join(f"{name} {count}/{len(self.verdicts)}" for name, count in counts.most_common())
 
+    def parameters(self) -> dict[str, Any]:
+        """The parameters, keyed by owner: ``kind:name.parameter``."""
+        return {key: value for key, value in self.settings.items() if "." in key and " " not in key}
 
-def summarise(views: Iterable[RunView], *, by_seed: bool = False) -> list[Row]:
-    """Rows over all complete runs, in order of appearance.
+    def add(self, line: dict[str, Any]) -> None:
+        """Take in one number."""
+        if line["run"] not in self.runs:
+            self.runs.append(line["run"])
+            self.seeds.append(line["seed"])
+            if line.get("verdict"):
+                self.verdicts.append(line["verdict"])
+        self.labels.setdefault(line["metric"], metric_label(line))
+        if line["value"] is not None:
+            self.values.setdefault(line["metric"], []).append(line["value"])
 
-    Runs belong to the same cell if everything in their specification but :data:`NO_PART_OF_A_CELL` agrees, and so
-    do their plugins' versions and parameters. Of several runs of one cell with the same seed the latest counts.
+
+def summarise(lines: Iterable[dict[str, Any]], *, by_seed: bool = False) -> list[Row]:
+    """Rows over all runs, in order of appearance.
+
+    Runs belong to the same cell if their options, parameters and plugin versions agree. Of several runs of one cell
+    with the same seed the latest counts.
 
     Args:
-        views: runs, oldest first.
+        lines: as from :func:`bdm_core.api.results`, oldest run first.
         by_seed: keep every seed apart.
     """
-    latest: dict[str, RunView] = {}
-    for view in views:
-        latest[_identity(view, with_seed=True)] = view
+    every = [(line, _identity(line), line["run"]) for line in lines]
+    latest = {(identity, line["seed"]): run for line, identity, run in every}
     rows: dict[tuple[str, str], Row] = {}
-    for view in latest.values():
-        key = _identity(view, with_seed=by_seed)
-        for name, lines in _lines_by_row(view).items():
-            row = rows.setdefault((key, name), Row(_cell(view), name, settings=_settings(view)))
-            row.runs.append(view.folder.name)
-            row.seeds.append(view.record["seed"])
-            for line in lines:
-                row.labels.setdefault(line["metric"], metric_label(line))
-                if line["value"] is not None:
-                    row.values.setdefault(line["metric"], []).append(line["value"])
-            detection = view.record["detections"].get(ROLE_OF_ROW.get(name, ""))
-            if detection is not None:
-                row.verdicts.append(detection["verdict"])
+    for line, identity, run in every:
+        if latest[identity, line["seed"]] != run:
+            continue
+        key = canonical_json([identity, line["seed"]]) if by_seed else identity
+        cell = {name: line.get(name) for name in CELL}
+        rows.setdefault((key, line["row"]), Row(cell, line["row"], settings=_settings(line))).add(line)
     cells = list(dict.fromkeys(key for key, _ in rows))
     return [rows[key] for key in sorted(rows, key=lambda key: (cells.index(key[0]), _place(key[1])))]
 
@@ -98,44 +100,10 @@ def _place(row: str) -> int:
     return ROWS.index(row) if row in ROWS else len(ROWS)
 
 
-def _lines_by_row(view: RunView) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for line in view.results:
-        found.setdefault(line["row"], []).append(line)
-    for row, role in ROLE_OF_ROW.items():
-        if role in view.record["detections"]:
-            found.setdefault(row, [])
-    return found
+def _identity(line: dict[str, Any]) -> str:
+    return canonical_json({name: line.get(name) for name in CELL} | _settings(line))
 
 
-def _identity(view: RunView, *, with_seed: bool) -> str:
-    spec = {name: value for name, value in view.record["spec"].items() if name not in NO_PART_OF_A_CELL}
-    versions = {
-        name: (plugin.get("distribution"), plugin.get("version"), plugin.get("params"))
-        for name, plugin in view.record["plugins"].items()
-        if not name.startswith("observer:")
-    }
-    seed = view.record["seed"] if with_seed else None
-    return canonical_json({"spec": spec, "plugins": versions, "task": view.record["task"], "seed": seed})
-
-
-def _cell(view: RunView) -> dict[str, str | None]:
-    spec = view.record["spec"]
-    return {name: spec.get(name) for name in ("attack", "detect", "repair")} | {
-        "task": view.record["task"],
-        "model": spec.get("model"),
-        "data": spec.get("data"),
-    }
-
-
-def _settings(view: RunView) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "data_share": view.record["spec"].get("data_share"),
-        "triggered_share": view.record["spec"].get("triggered_share"),
-        "device": view.record["spec"].get("device"),
-    }
-    for name, plugin in view.record["plugins"].items():
-        if not name.startswith("observer:"):
-            settings[f"{name} version"] = plugin.get("version")
-            settings |= {f"{name}.{key}": value for key, value in (plugin.get("params") or {}).items()}
-    return settings
+def _settings(line: dict[str, Any]) -> dict[str, Any]:
+    options = {name: line.get(name) for name in OPTIONS}
+    return options | {name: value for name, value in line.items() if ":" in name}

@@ -7,19 +7,22 @@ import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.cells import cell_len
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
+from bdm_cli import grid
 from bdm_cli.numbers import ARROWS, memory, number, seconds
 
 if TYPE_CHECKING:
     from bdm_core.run.record import RunView
 
-ROWS = ("clean", "clean under trigger", "backdoored", "repaired")
+ROWS = ("clean", "clean under trigger", "backdoored", "purified", "repaired")
 LABEL_WIDTH = 20
 """Metrics' names are wrapped to so many columns: with four models beside them a table then fits 80."""
+NARROW_LABEL = 10
+"""The same where metrics stand across."""
+ARROWS_MEAN = "↑ higher is better, ↓ lower is better, as the defender sees it"
 STYLES = {"backdoored": "bold red", "clean": "bold green", "not identifiable": "bold yellow"}
 
 
@@ -44,38 +47,94 @@ def wrap_label(label: str, width: int) -> list[str]:
     return [line.replace("\u00a0", " ") for line in lines] or [""]
 
 
-def result_table(results: Iterable[dict[str, Any]]) -> Table:
-    """Metrics down, models across; values with their standard errors.
+def print_results(console: Console, results: Iterable[dict[str, Any]]) -> None:
+    """Print the result table: metrics down and models across, or the other way round where that is too wide.
 
     Args:
+        console: where to.
         results: lines of ``results.jsonl`` of one run.
     """
     lines = list(results)
-    rows = [row for row in ROWS if any(line["row"] == row for line in lines)]
-    rows += [row for row in dict.fromkeys(line["row"] for line in lines) if row not in ROWS]
+    for text in wide_results(lines, console.width) or narrow_results(lines, console.width):
+        console.print(text, soft_wrap=True)
+    if any(line.get("higher_is_better") is not None for line in lines):
+        print_arrows(console)
+
+
+def print_arrows(console: Console) -> None:
+    """Print what the arrows after metrics' names mean."""
+    for text in textwrap.wrap(ARROWS_MEAN, console.width):
+        console.print(Text(text, style="dim"), soft_wrap=True)
+
+
+def wide_results(lines: list[dict[str, Any]], width: int) -> list[Text]:
+    """Metrics down, models across, values with their standard errors; no lines if that is too wide."""
+    rows = _rows_of(lines)
     cells = {(line["metric"], line["row"]): line for line in lines}
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    table.add_column("", overflow="fold")
-    for row in rows:
-        table.add_column(Text(row.replace(" under ", "\nunder ")), justify="right", no_wrap=True)
-    for metric in dict.fromkeys(line["metric"] for line in lines):
-        of_metric = [cells.get((metric, row)) for row in rows]
-        label = metric_label(next(cell for cell in of_metric if cell is not None))
-        table.add_row(
-            Text("\n".join(wrap_label(label, LABEL_WIDTH))),
-            *("" if cell is None else number(cell["value"], cell["stderr"]) for cell in of_metric),
-        )
-    return table
+    header = [row.replace(" under ", "\nunder ") for row in rows]
+    found = []
+    for metric, label in _metrics_of(lines).items():
+        values = (Text(_cell(cells.get((metric, row)))) for row in rows)
+        found.append([Text("\n".join(wrap_label(label, LABEL_WIDTH))), *values])
+    return grid.table(["", *header], found, width, header)
 
 
-def verdict_line(subject: str, detection: dict[str, Any], detector: str | None) -> Text:
+def narrow_results(lines: list[dict[str, Any]], width: int) -> list[Text]:
+    """Models down, metrics across, in as many parts as it takes."""
+    rows, metrics = _rows_of(lines), _metrics_of(lines)
+    cells = {(line["metric"], line["row"]): line for line in lines}
+    names = grid.Column([""], rows)
+    columns = []
+    for metric, label in metrics.items():
+        values = [_cell(cells.get((metric, row))) for row in rows]
+        columns.append(grid.Column(wrap_label(label, max([NARROW_LABEL, *map(cell_len, values)])), values))
+    found: list[Text] = []
+    for part in grid.blocks(columns, width - names.width):
+        found += [Text(""), *grid.heading(names, part)] if found else grid.heading(names, part)
+        for place, row in enumerate(rows):
+            values = [column.cells[place] for column in part]
+            if any(values):
+                found.append(Text(grid.line(row, names, values, part)))
+    return found
+
+
+def _rows_of(lines: list[dict[str, Any]]) -> list[str]:
+    found = dict.fromkeys(line["row"] for line in lines)
+    return [row for row in ROWS if row in found] + [row for row in found if row not in ROWS]
+
+
+def _metrics_of(lines: list[dict[str, Any]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in lines:
+        found.setdefault(line["metric"], metric_label(line))
+    return found
+
+
+def _cell(line: dict[str, Any] | None) -> str:
+    return "" if line is None else number(line["value"], line.get("stderr"))
+
+
+def verdict_word(role: str, detection: dict[str, Any]) -> tuple[str, str]:
+    """A verdict in words, with its style. Where the truth is known a wrong one says so.
+
+    Args:
+        role: ``backdoored`` or ``clean`` where the truth is known; anything else for a scan.
+        detection: of ``run.json``.
+    """
+    verdict = str(detection.get("verdict"))
+    if (role, verdict) == ("backdoored", "clean"):
+        return "MISSED (called clean)", STYLES["backdoored"]
+    if (role, verdict) == ("clean", "backdoored") and detection.get("level") == "model":
+        return "FALSE ALARM (called backdoored)", STYLES["backdoored"]
+    return verdict.upper() if verdict == "backdoored" else verdict, STYLES.get(verdict, "")
+
+
+def verdict_line(subject: str, role: str, detection: dict[str, Any], detector: str | None) -> Text:
     """One line: the verdict on a model with score, threshold and p-value, and the detector's note."""
-    verdict = detection["verdict"]
-    text = Text(f"{subject}: ")
-    text.append(verdict.upper() if verdict == "backdoored" else verdict, style=STYLES.get(verdict, ""))
+    text = Text.assemble(f"{subject}: ", verdict_word(role, detection))
     facts = [detector or "detector"]
     score, threshold = detection.get("score"), detection.get("threshold")
-    if score is not None:
+    if score is not None and threshold is not None:
         sign = ">" if score > threshold else "<="
         facts.append(f"score {number(score)} {sign} threshold {number(threshold)}")
     elif threshold is not None:
@@ -89,33 +148,59 @@ def verdict_line(subject: str, detection: dict[str, Any], detector: str | None) 
 
 
 def verdict_lines(view: RunView) -> list[Text]:
-    """The verdict line of every model that the run's detector judged."""
-    detector = view.record["spec"].get("detect")
-    subjects = {"backdoored": "backdoored model", "clean": "clean model", "model": "model"}
-    return [
-        verdict_line(subjects.get(role, role), detection, detector)
-        for role, detection in view.record["detections"].items()
-    ]
+    """The verdict line of every model that the run's detector judged, and what else there is to say."""
+    found = []
+    for role, detection in view.record["detections"].items():
+        found.append(verdict_line(f"{role} model", role, detection, view.record["spec"].get("detect")))
+    return found + [Text(f"{name}: {note}") for name, note in (view.record.get("notes") or {}).items()]
 
 
-def stage_table(stages: Iterable[dict[str, Any]]) -> Table:
-    """Seconds and peak memory of each stage, and whether it came from the store; all scores are one line."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    table.add_column("stage", no_wrap=True, overflow="ellipsis")
-    table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("peak memory", justify="right", no_wrap=True)
-    table.add_column("from store", no_wrap=True)
+def print_detectors(console: Console, checked: list[dict[str, Any]]) -> None:
+    """Print what each detector of a scan said.
+
+    Args:
+        console: where to.
+        checked: as from :func:`bdm_cli.scan.answer`.
+    """
+    rows = []
+    for item in checked:
+        p_value = item.get("p_value")
+        cells = {
+            "detector": Text(item["detector"], style="bold"),
+            "verdict": Text(*verdict_word("", item)),
+            "score": Text("" if item.get("score") is None else number(item["score"])),
+            "threshold": Text("" if item.get("threshold") is None else number(item["threshold"])),
+            "p": Text("" if p_value is None else f"{p_value:.2g}"),
+            "access": Text(", ".join(item["access"])),
+            "time": Text("" if item.get("seconds") is None else seconds(item["seconds"])),
+        }
+        rows.append(cells)
+    grid.print_records(
+        console, list(rows[0]), [list(row.values()) for row in rows], ("score", "threshold", "p", "time")
+    )
+    for item in checked:
+        if item.get("note"):
+            console.print(Text(f"{item['detector']}: {item['note']}", style="dim"), soft_wrap=not console.is_terminal)
+
+
+def overall(model: str, verdict: str, detectors: int) -> Text:
+    """The verdict of all detectors together, in one line."""
+    word = {"not identifiable": "cannot tell"}.get(verdict, verdict)
+    word = word.upper() if verdict == "backdoored" else word
+    count = f"{detectors} detector{'s' if detectors != 1 else ''}"
+    return Text.assemble(f"{model}: ", (word, STYLES.get(verdict, "")), f"  ({count})")
+
+
+def print_stages(console: Console, stages: Iterable[dict[str, Any]]) -> None:
+    """Print seconds and peak memory of each stage, and whether it came from the store; all scores are one line."""
     every = list(stages)
     parts = [[stage] for stage in every if stage["stage"] != "score"]
     scores = [stage for stage in every if stage["stage"] == "score"]
+    rows = []
     for part in [*parts, *([scores] if scores else [])]:
         cached = all(stage["cached"] for stage in part)
         peaks = [stage["peak_memory_bytes"] for stage in part if stage["peak_memory_bytes"] is not None]
-        table.add_row(
-            Text("scores" if part is scores else part[0]["label"]),
-            seconds(sum(stage["seconds"] for stage in part)),
-            memory(max(peaks, default=None)),
-            "yes" if cached else "",
-            style="dim" if cached else "",
-        )
-    return table
+        label = "scores" if part is scores else part[0]["label"]
+        cells = (label, seconds(sum(stage["seconds"] for stage in part)), memory(max(peaks, default=None)))
+        rows.append([Text(cell, style="dim" if cached else "") for cell in (*cells, "yes" if cached else "")])
+    grid.print_records(console, ("stage", "time", "peak memory", "from store"), rows, ("time", "peak memory"))

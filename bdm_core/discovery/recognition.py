@@ -1,0 +1,78 @@
+"""What a file or folder is that no installed kit knows as a model: named for the error, from names and JSON alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from bdm_core.files import MANIFEST
+
+IMAGES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"})
+TEXTS = frozenset({".txt", ".md", ".csv", ".json", ".jsonl", ".yaml", ".yml"})
+SOUNDS = frozenset({".wav", ".flac", ".mp3", ".ogg"})
+PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+MOST_FILES = 1000
+"""So many entries of a folder are looked at."""
+
+
+def what_is(path: Path) -> str:
+    """A file or folder in a few words, with what to do, e.g. ``an image, not a model``.
+
+    Args:
+        path: it exists.
+    """
+    if path.is_file():
+        return _file(path)
+    manifest, adapter, config = (_read(path / name) for name in (MANIFEST, "adapter_config.json", "config.json"))
+    if manifest.get("schema_version") == 1 and manifest.get("kind"):
+        kind = str(manifest["kind"])
+        if kind != "model":
+            return f"a sealed artifact of bdm with {kind}, not with a model"
+        return f"a model sealed by bdm for the task {manifest.get('task')}: install a kit that serves it"
+    if adapter or list(path.glob("adapter_model.*")) or list(path.glob("pytorch_lora_weights.*")):
+        base = adapter.get("base_model_name_or_path")
+        of = f" of {base}" if isinstance(base, str) and base else ""
+        return f"an adapter (LoRA){of}, not a whole model: merge it into its base and give the result"
+    names = config.get("architectures")
+    first = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else config.get("model_type")
+    if "classifi" in str(first).lower():
+        return f"a classifier ({first}), which no installed kit serves"
+    if first:
+        return f"a model of another kind ({first}), which no installed kit serves"
+    if (pipeline := _read(path / "model_index.json").get("_class_name")) is not None:
+        return f"a diffusers folder ({pipeline}), which no installed kit serves"
+    return _folder(path)
+
+
+def _file(path: Path) -> str:
+    name, suffix = path.name.lower(), path.suffix.lower()
+    if suffix == ".safetensors":
+        return "a single file of weights, without their architecture: convert it by bdm import FILE --like FOLDER"
+    if suffix in PICKLES or name.endswith(ARCHIVES):
+        return f"a single {'checkpoint' if suffix in PICKLES else 'archive'}: convert it by bdm import"
+    kinds = ((IMAGES, "an image"), (SOUNDS, "a sound"), (TEXTS, "a text file"))
+    return f"{next((words for suffixes, words in kinds if suffix in suffixes), 'a file')}, not a model"
+
+
+def _folder(path: Path) -> str:
+    entries = [entry for entry, _ in zip(path.iterdir(), range(MOST_FILES), strict=False)]
+    if not entries:
+        return "an empty folder"
+    suffixes = Counter(entry.suffix.lower() for entry in entries if not entry.name.startswith("."))
+    for kinds, words in ((IMAGES, "images"), (SOUNDS, "sounds"), (PICKLES, "pickled checkpoints")):
+        if sum(suffixes[suffix] for suffix in kinds) * 2 > sum(suffixes.values()):
+            return f"a folder of {words}, not a model"
+    if suffixes[".safetensors"]:
+        return "a folder of weights without a configuration (config.json or model_index.json)"
+    return "a folder that no installed kit knows as a model"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,104 @@
+"""The runs of a folder, and all their numbers as flat rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bdm_core.errors import UserError
+from bdm_core.run.record import RunView
+from bdm_core.store import paths
+
+NAMED = 3
+"""So many unfinished runs are named in the warning about them."""
+OPTIONS = ("attack", "detect", "purify", "repair", "model", "data", "data_share", "triggered_share", "repair_always")
+"""Options of a run that are columns of its rows."""
+
+
+def runs_in(folder: Path) -> list[RunView]:
+    """Every run in a folder (or the run that the folder is), oldest first.
+
+    A folder that is no run of this version, or a damaged one, is left out with a warning.
+
+    Raises:
+        UserError: there is none.
+    """
+    if (folder / paths.RUN_RECORD).is_file():
+        return [RunView(folder)]
+    found = []
+    try:
+        records = sorted(folder.glob(f"*/{paths.RUN_RECORD}"))
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror or error}") from None
+    for path in records:
+        if path.parent.name.startswith("."):
+            continue
+        try:
+            found.append(RunView(path.parent))
+        except UserError as error:
+            logging.getLogger("bdm").warning("left out: %s", error)
+    if not found:
+        raise UserError(f"no runs in {folder}: give the folder that `bdm run --out` wrote to")
+    return sorted(found, key=lambda run: str(run.record.get("started", "")))
+
+
+def rows_in(folder: Path) -> list[dict[str, Any]]:
+    """Every number of every complete run in a folder, a flat dictionary each; see :func:`rows_of`.
+
+    Raises:
+        UserError: there are no runs.
+    """
+    views = runs_in(folder)
+    unfinished = [view.folder.name for view in views if view.record["status"] != "complete"]
+    if unfinished:
+        more = f" and {len(unfinished) - NAMED} more" if len(unfinished) > NAMED else ""
+        named = ", ".join(unfinished[:NAMED])
+        logging.getLogger("bdm").warning("left out, because they did not complete: %s%s", named, more)
+    return [row for view in views if view.record["status"] == "complete" for row in rows_of(view)]
+
+
+def rows_of(view: RunView) -> Iterator[dict[str, Any]]:
+    """The numbers of one run.
+
+    Yields:
+        What a line of ``results.jsonl`` has; ``verdict`` where a detector judged that very model; the run's options,
+        device, parameters as ``KIND:NAME.PARAMETER`` and plugin versions as ``KIND:NAME version``. A model that was
+        judged and has no other numbers is a row of its own, with the metric ``defense:NAME.score``; in a scan
+        ``detect`` is then the detector.
+    """
+    facts = facts_of(view)
+    detections = view.record["detections"]
+    scored = set()
+    for line in view.results:
+        if not _is_number(line):
+            logging.getLogger("bdm").warning("%s: a line of %s is damaged and left out", view.folder, paths.RESULTS)
+            continue
+        scored.add(line["row"])
+        yield {**facts, **line, "verdict": detections.get(line["row"], {}).get("verdict")}
+    for role, detection in detections.items():
+        if role not in scored:
+            scan = facts["attack"] is None
+            judged = {"row": "model", "role": "model", "detect": role} if scan else {"row": role, "role": role}
+            name = role if scan else facts["detect"]
+            number = {"metric": f"defense:{name}.score", "value": detection.get("score"), "label": f"{name} score"}
+            yield {**facts, **judged, **number, "verdict": detection.get("verdict")}
+
+
+def facts_of(view: RunView) -> dict[str, Any]:
+    """What tells one run from another: options, parameters and plugin versions."""
+    record, spec = view.record, view.record["spec"]
+    facts = {name: spec.get(name) for name in OPTIONS}
+    facts |= {"run": view.folder.name, "task": record.get("task"), "seed": record["seed"], "device": spec.get("device")}
+    for key, plugin in record["plugins"].items():
+        if not key.startswith("observer:"):
+            facts[f"{key} version"] = f"{plugin.get('distribution')} {plugin.get('version')}"
+            params = plugin.get("params")
+            facts |= {f"{key}.{name}": value for name, value in (params if isinstance(params, dict) else {}).items()}
+    return facts
+
+
+def _is_number(line: dict[str, Any]) -> bool:
+    value = line.get("value")
+    return all(isinstance(line.get(name), str) for name in ("metric", "row")) and isinstance(value, int | float | None)

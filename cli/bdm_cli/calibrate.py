@@ -1,0 +1,49 @@
+"""``bdm calibrate``: the calibration file of a one-class detector, from clean models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from bdm_cli import options as shared
+from bdm_cli.around import at_work, leads
+from bdm_cli.console import out
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOptions(shared.Common):
+    """The options of ``bdm calibrate``."""
+
+    defense: Annotated[str, typer.Argument(help="A defense with a calibration.", metavar="DEFENSE")]
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A clean model; repeat for more (default: all built-in ones).", metavar="REF"),
+    ] = None
+    file: Annotated[
+        Path | None, typer.Option("--out", help="File to write (default: calibration-DEFENSE.json).", metavar="FILE")
+    ] = None
+    store: Annotated[Path, typer.Option(help="Folder of the store, as of bdm run --out.", metavar="DIR")] = Path("runs")
+    task: shared.Task = None
+    kit: shared.Kit = None
+    sets: shared.Sets = None
+    seed: shared.Seed = None
+    device: shared.Device = None
+
+
+@shared.takes(CalibrateOptions)
+def calibrate(options: CalibrateOptions) -> None:
+    """Write the calibration file of a one-class detector from models that are known to be clean."""
+    from bdm_cli.specification import load_specification
+    from bdm_core import api
+
+    given = {name: getattr(options, name) for name in ("task", "kit", "seed", "device")}
+    fields = load_specification(None, given, options.sets or []).model_dump(exclude_unset=True)
+    file = options.file or Path(f"calibration-{options.defense.rpartition(':')[2]}.json")
+    with at_work():
+        models = api.calibrate(options.defense, file, models=options.model or [], out=options.store, **fields)
+    if leads():
+        out().print(Text(f"wrote {file} from {len(models)} clean models: {', '.join(models)}"), soft_wrap=True)
