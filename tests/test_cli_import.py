@@ -249,3 +249,35 @@ def test_a_pickle_that_is_no_state_dict_is_refused_without_other_remarks(tmp_pat
         warnings.simplefilter("error")
         with pytest.raises(UserError, match="is refused"):
             read_weights(path)
+
+
+def test_tensors_without_plain_values_are_refused(fake_site: FakeSite, tmp_path: Path) -> None:
+    like = pipeline(tmp_path / "like", pickled=False)
+    cycle: dict[str, object] = {}
+    cycle["state_dict"] = cycle
+    odd = {
+        "sparse": {name: value.to_sparse() for name, value in WEIGHTS.items()},
+        "meta": {name: value.to("meta") for name, value in WEIGHTS.items()},
+        "quantised": {name: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8) for name, value in WEIGHTS.items()},
+        "no tensors": cycle,
+    }
+    for expected, content in odd.items():
+        torch.save(content, tmp_path / "odd.bin")
+        message = error_line(do_import(fake_site, tmp_path / "odd.bin", "--like", like, "--out", tmp_path / "out"))
+        assert expected in message
+    assert_nothing_left(tmp_path)
+
+
+def test_damaged_archives_and_links_in_circles_are_one_line(fake_site: FakeSite, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "z.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.bin", bytes(range(200)) * 300)
+    content = bytearray((tmp_path / "z.zip").read_bytes())
+    content[60:90] = b"\xff" * 30
+    (tmp_path / "z.zip").write_bytes(content)
+    with tarfile.open(tmp_path / "long.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("a" * 300))
+    pipeline(tmp_path / "loop", pickled=False).joinpath("link").symlink_to("link")
+    for name in ("z.zip", "long.tar", "loop"):
+        message = error_line(do_import(fake_site, tmp_path / name, "--out", tmp_path / "out"))
+        assert name in message
+    assert_nothing_left(tmp_path)

@@ -10,10 +10,11 @@ from bdm_core.discovery.tasks import choose_kit, choose_task, kits_by_task
 from bdm_core.errors import PluginError, UserError
 
 KIT = """
-    from cli_toys import Kit
+    from cli_toys import ToyKit
 
-    class Other(Kit):
+    class Other(ToyKit):
         name = {name!r}
+        tasks = frozenset({{{task!r}}})
 """
 
 
@@ -26,13 +27,13 @@ def toys(fake_site: FakeSite) -> FakeSite:
 def install_kit(site: FakeSite, distribution: str, name: str, task: str = "toy-task") -> None:
     module = distribution.replace("-", "_")
     entries = {"bdm.kits": {name: f"{module}:Other"}, "bdm.tasks": {task: f"{module}:Other"}}
-    site.install(distribution, entries, {module: KIT.format(name=name)})
+    site.install(distribution, entries, {module: KIT.format(name=name, task=task)})
 
 
 def test_the_only_kit_of_a_task_needs_no_choice(toys: FakeSite) -> None:
     assert [item.id for item in kits_by_task()["toy-task"]] == ["kit:toytask"]
     assert choose_kit("toy-task").id == "kit:toytask"
-    assert choose_task(None, [], "toytask") == "toy-task"
+    assert choose_task(None, [], kit="toytask") == "toy-task"
 
 
 def test_two_kits_of_one_task_are_an_error_that_says_what_to_do(toys: FakeSite) -> None:
@@ -41,13 +42,13 @@ def test_two_kits_of_one_task_are_an_error_that_says_what_to_do(toys: FakeSite) 
     assert "several installed kits serve task toy-task" in message
     assert "'second' of other-kit and 'toytask' of bdm-toys" in message
     assert "choose --kit second or --kit toytask, or uninstall the rest" in message
-    assert message == error_line(bdm(toys, "scan", "clean", "--defense", "toylook", "--device", "cpu"))
+    assert message == error_line(bdm(toys, "scan", "honest", "--defense", "toylook", "--device", "cpu"))
     assert not (toys.root.parent / "runs").exists()
 
 
 def test_a_chosen_kit_runs(toys: FakeSite) -> None:
     install_kit(toys, "other-kit", "second")
-    done = bdm(toys, "run", "--attack", "toyword", "--kit", "second", "--device", "cpu", "--json")
+    done = bdm(toys, "run", "--attack", "toyword", "--kit", "second", "--device", "cpu", "--json", "--no-report")
     assert done.returncode == 0, done.stderr
     assert '"kit:second"' in done.stdout and '"kit:toytask"' not in done.stdout
 

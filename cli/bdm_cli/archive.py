@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -15,6 +17,8 @@ from bdm_core.errors import UserError
 MAX_BYTES = 64 * 2**30
 MAX_FILES = 20_000
 _BLOCK = 2**20
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
+"""What the libraries raise for a damaged or unusual archive."""
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -50,10 +54,12 @@ def extract(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES, max_file
                     if left < 0:
                         raise UserError(f"{archive} unpacks to more than {max_bytes / 2**30:.3g} GiB: refused")
                     out.write(block)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except DAMAGED as error:
         raise UserError(f"{archive} is no readable archive: {error}") from None
     except FileExistsError as error:
         raise UserError(f"{archive} holds {Path(str(error.filename)).name} twice: refused") from None
+    except OSError as error:
+        raise UserError(f"{archive} cannot be unpacked: {error.strerror or error}") from None
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:

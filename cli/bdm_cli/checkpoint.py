@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt"})
 WRAPPERS = ("ema_state_dict", "model_ema", "ema", "state_dict", "model_state_dict", "model", "module", "unet", "params")
 """Keys under which training scripts keep weights; averaged weights are preferred, because they are what is sampled."""
+DEEPEST = 8
 PREFIXES = ("module.", "model.", "_orig_mod.", "unet.", "ema_model.", "online_model.")
 
 Shapes = dict[str, tuple[int, ...]]
@@ -55,19 +56,30 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     weights = find_weights(loaded)
     if not weights:
         raise UserError(f"{path} holds no tensors by name: expected a state dict")
+    for name, value in weights.items():
+        if value.layout is not torch.strided or value.is_quantized or value.device.type != "cpu":
+            kind = "quantised" if value.is_quantized else value.device.type if value.device.type != "cpu" else "sparse"
+            raise UserError(f"{path}: tensor {name!r} is {kind}: save it as an ordinary tensor with its values")
     return weights
 
 
-def find_weights(loaded: Any) -> dict[str, Tensor]:
-    """The state dict in what a checkpoint holds: itself, under one of :data:`WRAPPERS`, or first in a list."""
+def find_weights(loaded: Any, depth: int = 0) -> dict[str, Tensor]:
+    """The state dict in what a checkpoint holds: itself, under one of :data:`WRAPPERS`, or first in a list.
+
+    Args:
+        loaded: what the file holds.
+        depth: how deep within it that is; what lies deeper than :data:`DEEPEST` is not looked at.
+    """
     from torch import Tensor
 
+    if depth > DEEPEST:  # it may contain itself
+        return {}
     if isinstance(loaded, list | tuple):
-        return next((found for item in loaded if (found := find_weights(item))), {})
+        return next((found for item in loaded if (found := find_weights(item, depth + 1))), {})
     if not isinstance(loaded, Mapping):
         return {}
     for name in WRAPPERS:
-        if isinstance(loaded.get(name), Mapping) and (found := find_weights(loaded[name])):
+        if isinstance(loaded.get(name), Mapping) and (found := find_weights(loaded[name], depth + 1)):
             return found
     return {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
 

@@ -140,8 +140,8 @@ def _convert_folder(source: Path, target: Path) -> None:
         )
     for path in sorted(source.rglob("*")):
         inside = path.relative_to(source)
-        if path.is_symlink() and not path.resolve().is_relative_to(source.resolve()):
-            raise UserError(f"{path} is a link that leaves {source}: refused")
+        if path.is_symlink() and not _leads_inside(path, source):
+            raise UserError(f"{path} is a link that leaves {source} or leads nowhere: refused")
         if any(part.startswith(".") for part in inside.parts) or not path.is_file() or path.name == "manifest.json":
             continue
         if path.suffix in PICKLED:
@@ -157,6 +157,13 @@ def _convert_folder(source: Path, target: Path) -> None:
             shutil.copyfile(path, target / inside)
     if not any(target.rglob("*.safetensors")):
         raise UserError(f"{source} holds no weights: expected .safetensors or .bin files beside the configurations")
+
+
+def _leads_inside(link: Path, folder: Path) -> bool:
+    try:
+        return link.resolve(strict=True).is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # it leads nowhere, or to itself
+        return False
 
 
 def _is_weights(path: Path) -> bool:
