@@ -128,7 +128,7 @@ def backdoor(ctx: Context, params: InviParams, model: Model, data: Data) -> Back
     learnt = TriggeredModel(opened.unet, trigger)
     inner: list[float] = []
     loss = bilevel_loss(learnt, poisoned, opened.scheduler, schedule, params, inner.append)
-    options = replace(params.options(), mixed_precision=kit_params(ctx).mixed_precision)
+    options = replace(params.options(), mixed_precision=kit_params(ctx).mixed_precision, label="backdoor")
     result = train(
         learnt,
         loss,
@@ -136,7 +136,6 @@ def backdoor(ctx: Context, params: InviParams, model: Model, data: Data) -> Back
         seed=ctx.seed,
         device=ctx.device,
         work=ctx.work,
-        label="backdoor",
         progress=ctx.progress,
     )
     ctx.curve("loss", result.losses)

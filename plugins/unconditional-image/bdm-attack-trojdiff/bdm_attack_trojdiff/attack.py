@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
+from bdm_attack_trojdiff.trojan_sampling import TrojanNoise
 from bdm_core.artifacts import Data, Model
 from bdm_core.errors import UserError
 from bdm_core.records import Backdoored
@@ -45,14 +45,6 @@ STEPS = {"d2i": 1000, "in-d2d": 1500, "out-d2d": 1500}
 """Default optimiser steps: with 1000 the clean images suffer from so many poisoned ones."""
 PATCH_VALUES = 27
 """A patch has about so many values at least."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrojanNoise:
-    """N(mean, deviation^2), each (C, H, W): the noise that sets the backdoor off."""
-
-    mean: Tensor
-    deviation: Tensor
 
 
 def trojan_noise(params: TrojDiffParams, shape: tuple[int, int, int]) -> TrojanNoise:

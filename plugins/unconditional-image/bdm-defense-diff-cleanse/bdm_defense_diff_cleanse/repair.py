@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -80,11 +81,10 @@ def repair(ctx: Context, params: DiffCleanseParams, model: Model, data: Data, de
     result = train(
         opened.unet,
         loss,
-        params.options(),
+        replace(params.options(), label="fine-tune"),
         seed=ctx.seed,
         device=ctx.device,
         work=ctx.work,
-        label="fine-tune",
         progress=ctx.progress,
     )
     ctx.curve("repair loss", result.losses)

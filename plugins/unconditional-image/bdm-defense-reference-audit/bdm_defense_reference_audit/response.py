@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bdm_diffusers.coefficients import Solver
 from bdm_diffusers.samplers import build_scheduler, plain_sampler
-from bdm_diffusers.sampling import differentiable_sample, draw_noise, sample
+from bdm_diffusers.sampling import SamplingOptions, differentiable_sample, draw_noise, sample
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_torch.diversity import pixel_distances
 
@@ -116,7 +116,13 @@ def respond(
     for model in (suspect, reference):
         scheduler = build_scheduler(plain_sampler(model.scheduler, solver), model.scheduler, corrector_steps=0)
         images = sample(
-            model.unet, scheduler, inputs.to(device), steps=steps, seed=seed, batch_size=BATCH, on_step=on_step
+            model.unet,
+            scheduler,
+            inputs.to(device),
+            steps=steps,
+            seed=seed,
+            options=SamplingOptions(BATCH),
+            on_step=on_step,
         )
         sets.append(images.cpu().unflatten(0, (-1, samples)))
     mine, theirs = ([spread(images) for images in part] for part in sets)

@@ -15,8 +15,8 @@ from bdm_defense_terd.detection import not_identifiable, paint, seal_evidence
 from bdm_defense_terd.params import TerdInputParams
 from bdm_defense_terd.search import Search, chosen_starts, search
 from bdm_kit_diffusion.inversion.baselines import input_baselines, likelihood_ratio, mean_pixel, mean_pixel_threshold
-from bdm_kit_diffusion.models.pipeline_folder import shape_of
 from bdm_kit_diffusion.models.diffusion_model import load_model
+from bdm_kit_diffusion.models.pipeline_folder import shape_of
 from bdm_kit_diffusion.noise.initial_noise import load_noise
 
 
