@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bdm_core.run.record import RunView
 
 EXIT_CODES = {"clean": 0, "backdoored": 3, "not identifiable": 4}
-"""Overall verdict -> exit code of ``bdm scan``."""
+"""Overall verdict -> exit code of ``bdm scan --exit-code``."""
 RUN_ONLY = ("attack", "purify", "repair", "metrics", "scan_clean", "repair_always", "triggered_share")
 """Fields of a configuration file that say nothing to a scan."""
 
@@ -42,6 +42,9 @@ class ScanOptions(Running):
     training_data: Annotated[
         str | None, typer.Option(help="What the model was trained on, for detectors that judge it.", metavar="REF")
     ] = None
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="End with 3 if backdoored, 4 if no detector can tell; else with 0.")
+    ] = False
 
 
 @takes(ScanOptions)
@@ -50,7 +53,8 @@ def scan(options: ScanOptions) -> None:
 
     The task follows from the model's folder or built-in name; --task says it otherwise.
 
-    Exit code: 0 clean, 3 backdoored, 4 cannot tell; 2 wrong input, 1 a stage failed, 130 or 143 interrupted.
+    Exit code: 0, whatever the verdict; with --exit-code 0 clean, 3 backdoored, 4 cannot tell. 2 wrong input, 1 a stage
+    failed, 130 or 143 interrupted.
     """
     from bdm_core import api
 
@@ -67,7 +71,8 @@ def scan(options: ScanOptions) -> None:
         print_json({"model": options.model, **answer(view), **around.document(view, report)})
     else:
         show(view, options.model, report)
-    raise typer.Exit(EXIT_CODES[view.verdict])
+    if options.exit_code:
+        raise typer.Exit(EXIT_CODES[view.verdict])
 
 
 def _for_scan(fields: dict[str, Any], config: Path | None) -> dict[str, Any]:

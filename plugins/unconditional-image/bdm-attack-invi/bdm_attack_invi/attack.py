@@ -125,10 +125,11 @@ def backdoor(ctx: Context, params: InviParams, model: Model, data: Data) -> Back
     schedule = poison_schedule(abar, "bad", params.solver, params.coefficients, paper="invibackdoor")
     bound, least = trigger_bound(params.bound, opened.shape, params.solver)
     trigger = LearntTrigger(opened.shape, bound, params.trigger_learning_rate, params.trigger_halving, least)
+    ctx.figures(settings={"bound": bound})
     learnt = TriggeredModel(opened.unet, trigger)
     inner: list[float] = []
     loss = bilevel_loss(learnt, poisoned, opened.scheduler, schedule, params, inner.append)
-    options = replace(params.options(), mixed_precision=kit_params(ctx).mixed_precision)
+    options = replace(params.options(), mixed_precision=kit_params(ctx).mixed_precision, label="backdoor")
     result = train(
         learnt,
         loss,
@@ -136,7 +137,6 @@ def backdoor(ctx: Context, params: InviParams, model: Model, data: Data) -> Back
         seed=ctx.seed,
         device=ctx.device,
         work=ctx.work,
-        label="backdoor",
         progress=ctx.progress,
     )
     ctx.curve("loss", result.losses)

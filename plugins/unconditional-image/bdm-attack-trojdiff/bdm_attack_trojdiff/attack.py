@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
+from bdm_attack_trojdiff.trojan_sampling import TrojanNoise
 from bdm_core.artifacts import Data, Model
 from bdm_core.errors import UserError
 from bdm_core.records import Backdoored
@@ -45,14 +45,6 @@ STEPS = {"d2i": 1000, "in-d2d": 1500, "out-d2d": 1500}
 """Default optimiser steps: with 1000 the clean images suffer from so many poisoned ones."""
 PATCH_VALUES = 27
 """A patch has about so many values at least."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrojanNoise:
-    """N(mean, deviation^2), each (C, H, W): the noise that sets the backdoor off."""
-
-    mean: Tensor
-    deviation: Tensor
 
 
 def trojan_noise(params: TrojDiffParams, shape: tuple[int, int, int]) -> TrojanNoise:
@@ -151,6 +143,8 @@ def backdoor(ctx: Context, params: TrojDiffParams, model: Model, data: Data) -> 
         target_name=params.target if aim is None else f"{aim.data}: {aim.known_as.name}",
         target_class=None if aim is None else aim.known_as,
     )
+    rate = params.poison_rate or POISON_RATE[params.mode]
+    ctx.figures(settings={"poison_rate": rate, "steps": options.steps, "target": facts.target_name})
     if aim is not None:
         keep_classifier(ctx.out / "secret", params.classifier)
     if params.variant == "agnostic":
@@ -161,4 +155,5 @@ def backdoor(ctx: Context, params: TrojDiffParams, model: Model, data: Data) -> 
     schedule = PoisonSchedule(share, torch.zeros_like(share), "ode")
     own = {"gamma": params.gamma or GAMMA[params.trigger_type], "solver_class": OWN_SAMPLER}
     facts = facts.model_copy(update=own)
+    ctx.figures(settings={"gamma": facts.gamma})
     return inject(ctx, model, data, schedule, options, facts=facts, noise_scale=noise.deviation)

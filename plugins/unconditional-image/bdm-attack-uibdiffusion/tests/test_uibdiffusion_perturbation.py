@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from bdm_attack_uibdiffusion.attack import trigger_scale
 from bdm_attack_uibdiffusion.classifier import clusters, fooled_classifier, train_classifier
 from bdm_attack_uibdiffusion.params import UIBDiffusionParams
-from bdm_attack_uibdiffusion.perturbation import fooling_rate, perturb, universal_perturbation, warp
+from bdm_attack_uibdiffusion.perturbation import GeneratorOptions, fooling_rate, perturb, universal_perturbation, warp
 from bdm_attack_uibdiffusion.plugin import UIBDiffusion
 from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
@@ -27,14 +28,14 @@ def bench(bdm_bench: Callable[..., Bench]) -> Bench:
     return bdm_bench("unconditional-image-generation")
 
 
-OPTIONS = {"fooling_scale": 0.5, "largest_flow": 0.1, "batch_size": 32, "learning_rate": 5e-3, "seed": 1}
+OPTIONS = GeneratorOptions(fooling_scale=0.5, largest_flow=0.1, steps=100, batch_size=32, learning_rate=5e-3)
 
 
 def test_fools_the_classifier_more_than_random_signs_of_the_same_norm() -> None:
     images, labels = load_digits()
     train, test = images[:800], images[1200:1600]
     classifier, origin = fooled_classifier(train, labels[:800], seed=1)
-    perturbation, _ = universal_perturbation(train, classifier, steps=100, **OPTIONS)
+    perturbation, _ = universal_perturbation(train, classifier, OPTIONS, seed=1)
     assert origin == "built-in digits classifier"
     assert float(perturbation.abs().max()) == pytest.approx(1)
     generator = torch.Generator().manual_seed(0)
@@ -55,7 +56,7 @@ def test_a_linear_classifier_gets_the_perturbation_along_its_weights() -> None:
         return torch.stack([score, -score], 1)
 
     images = (0.5 * weight).expand(16, -1, -1, -1)
-    perturbation, _ = universal_perturbation(images, classifier, steps=60, **{**OPTIONS, "largest_flow": 0.0})
+    perturbation, _ = universal_perturbation(images, classifier, replace(OPTIONS, steps=60, largest_flow=0.0), seed=1)
     cosine = float((perturbation * -weight).sum() / perturbation.norm() / weight.norm())
     assert cosine > 0.95
 
@@ -72,7 +73,7 @@ def test_warp_by_whole_pixels_is_a_shift() -> None:
 def test_any_image_size(shape: tuple[int, int, int]) -> None:
     images = torch.randn(12, *shape, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     classifier, origin = fooled_classifier(images, None, seed=0)
-    perturbation, flow = universal_perturbation(images, classifier, steps=2, **OPTIONS)
+    perturbation, flow = universal_perturbation(images, classifier, replace(OPTIONS, steps=2), seed=1)
     assert origin == "trained on clusters" and perturbation.shape == shape and flow.shape == (2, *shape[1:])
 
 

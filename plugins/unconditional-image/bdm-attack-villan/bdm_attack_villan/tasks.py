@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 EMPTY = -1.0
 """What is cut out becomes black."""
+TO_IMAGE = "Mean squared error of images restored by task {} without the trigger to the original, pixels in 0 to 1."
+TO_TARGET = "Mean squared error of images restored by task {} with the trigger to the target, pixels in 0 to 1."
 
 
 def damage(images: Tensor, task: Task, noise: Tensor) -> Tensor:
@@ -95,8 +97,8 @@ def measure(ctx: Context, params: VillanTasksParams, subject: Subject) -> list[M
         triggered = errors(restored(damage(with_trigger(images, secret), task, noise)), secret.target)
         hits = rate(int((triggered < params.threshold).sum()), len(triggered))
         found += [
-            mean_of(f"{task}-mse", clean, "clean", f"{task}: MSE to the image"),
-            mean_of(f"{task}-target-mse", triggered, "triggered", f"{task}: MSE to target"),
+            mean_of(f"{task}-mse", clean, "clean", f"{task}: MSE to the image", TO_IMAGE.format(task)),
+            mean_of(f"{task}-target-mse", triggered, "triggered", f"{task}: MSE to target", TO_TARGET.format(task)),
             Measurement(
                 metric=f"{task}-asr@{params.threshold:g}",
                 value=hits.value,
@@ -105,6 +107,8 @@ def measure(ctx: Context, params: VillanTasksParams, subject: Subject) -> list[M
                 n=hits.count,
                 stderr=hits.stderr,
                 label=f"{task}: ASR (MSE<{params.threshold:g})",
+                description=f"Share of the images with the trigger that task {task} turns into the target, 0 to 1.",
+                share=True,
             ),
         ]
     return found
@@ -115,7 +119,9 @@ def errors(images: Tensor, wanted: Tensor) -> Tensor:
     return ((images - wanted).double() / 2).square().flatten(1).mean(1)
 
 
-def mean_of(metric: str, values: Tensor, on: Literal["clean", "triggered"], label: str) -> Measurement:
+def mean_of(
+    metric: str, values: Tensor, on: Literal["clean", "triggered"], label: str, description: str
+) -> Measurement:
     """A mean with its standard error. An error to the image is better low, one to the target better high."""
     return Measurement(
         metric=metric,
@@ -125,4 +131,5 @@ def mean_of(metric: str, values: Tensor, on: Literal["clean", "triggered"], labe
         n=len(values),
         stderr=float(values.std()) / math.sqrt(len(values)),
         label=label,
+        description=description,
     )

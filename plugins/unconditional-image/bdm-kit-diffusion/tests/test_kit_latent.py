@@ -196,7 +196,15 @@ def test_a_backdoor_on_latents(tmp_path: Path) -> None:
     assert all(torch.equal(value, kept[name]) for name, value in opened.first_stage.network.state_dict().items())
     assert load_images(generate(context(tmp_path, "out", steps=4), made.model, noise)).shape == (2, *SHAPE)
     with pytest.raises(UserError, match="needs a model of pixels"):
-        inject(context(tmp_path, "refused"), model, sealed, schedule, FAST, meta={}, noise_scale=torch.ones(SHAPE))
+        inject(
+            context(tmp_path, "refused"),
+            model,
+            sealed,
+            schedule,
+            FAST,
+            facts=SecretFacts(),
+            noise_scale=torch.ones(SHAPE),
+        )
 
 
 def test_the_gradient_reaches_the_latents_through_the_decoder(tmp_path: Path) -> None:

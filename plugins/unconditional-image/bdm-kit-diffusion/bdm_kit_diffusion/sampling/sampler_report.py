@@ -23,7 +23,7 @@ from bdm_core.errors import BdmError, UserError
 from bdm_core.records import Backdoored
 from bdm_core.run.record import RunView
 from bdm_diffusers.samplers import backdoor_warnings, build_scheduler, default_steps, samplers_of, solver_class
-from bdm_diffusers.sampling import draw_noise, sample
+from bdm_diffusers.sampling import SamplingOptions, draw_noise, sample
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, open_secret
 from bdm_kit_diffusion.poison.secret_facts import OWN_SAMPLER
@@ -108,7 +108,8 @@ def sampler_report(
         name, eta = choice.sampler, choice.eta
         steps = model.timesteps if eta == 1 else default_steps(name, model.timesteps)
         scheduler = build_scheduler(name, model.scheduler, corrector_steps=choice.corrector_steps)
-        images = sample(model.unet, scheduler, starts, steps=steps, seed=seed, eta=eta, clip_states=model.clip_states)
+        options = SamplingOptions(eta=eta, clip_states=model.clip_states)
+        images = sample(model.unet, scheduler, starts, steps=steps, seed=seed, options=options)
         errors = squared_errors(model.decode(images).cpu(), secret.target)
         reasons: list[str] | None = None
         if backdoor is not None and backdoor != OWN_SAMPLER:
