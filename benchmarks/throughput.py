@@ -26,7 +26,7 @@ from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, 
 from torch.nn import functional
 
 from bdm_diffusers.samplers import build_scheduler
-from bdm_diffusers.sampling import draw_noise, sample
+from bdm_diffusers.sampling import SamplingOptions, draw_noise, sample
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.models.diffusion_model import load_model
 from bdm_kit_diffusion.noise.denoising import denoising_loss
@@ -161,7 +161,7 @@ def measure(
         own = build_scheduler(sampler, scheduler)
 
         def ours(own: Any = own) -> object:
-            return sample(one, own, noise, steps=arguments.sampling_steps, batch_size=batch)
+            return sample(one, own, noise, steps=arguments.sampling_steps, options=SamplingOptions(batch))
 
         def plain(pipe: Any = pipe) -> object:
             return pipe(batch_size=batch, num_inference_steps=arguments.sampling_steps, output_type="np")

@@ -1,15 +1,13 @@
 """The control without a defense."""
 
 from bdm_core import hooks
-from bdm_core.testing import DefenseConformance
+from bdm_core.testing.common import PluginConformance
 
 
-class TestNone(DefenseConformance):
+class TestNone(PluginConformance):
     plugin = "none"
-    max_change = 0.0
+    kind = "defense"
 
-    def test_returns_the_very_model(self, bench):
-        assert self.repair(bench, informed=False).value == bench.model
-
-    def test_does_not_judge(self):
-        assert not hooks.implements(self.subject, "detect")
+    def test_it_does_nothing_and_sees_nothing(self):
+        assert [hook for hook in hooks.HOOKS if hooks.implements(self.subject, hook)] == []
+        assert self.subject.access == frozenset()

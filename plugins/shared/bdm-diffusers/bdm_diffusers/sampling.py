@@ -9,6 +9,7 @@ import copy
 import hashlib
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -38,6 +39,29 @@ def draw_noise(count: int, shape: Sequence[int], seed: int, *, first_index: int 
     return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators])
 
 
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How to run a chain.
+
+    Attributes:
+        batch_size: images at once; a result does not depend on it.
+        eta: DDIM's, 0 (deterministic) to 1 (ancestral).
+        clip_sample: clip the estimates of x_0 to [-1, 1]; it changes, and may destroy, a backdoor.
+        clip_states: clip what every step leaves, noise included, to plus or minus this, see :func:`state_limit`; None:
+            not.
+        first_index: the number of the first image, when a set is split over calls.
+    """
+
+    batch_size: int = 128
+    eta: float = 0.0
+    clip_sample: bool = False
+    clip_states: float | None = None
+    first_index: int = 0
+
+
+PLAIN = SamplingOptions()
+
+
 def sample(
     model: Callable[..., Any],
     scheduler: Any,
@@ -45,26 +69,28 @@ def sample(
     *,
     steps: int,
     seed: int = 0,
-    batch_size: int = 128,
-    eta: float = 0.0,
-    clip_sample: bool = False,
-    clip_states: float | None = None,
-    first_index: int = 0,
+    options: SamplingOptions = PLAIN,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Run the reverse process from given x_T; returns float32 (N,C,H,W) on initial_noise's device, without gradient.
 
-    model: a UNet2DModel, or any callable (x, t) -> eps-prediction (a tensor, or an object with it as `.sample`).
-    scheduler: any diffusers scheduler; it is copied, never changed. initial_noise: (N,C,H,W), N(0,I) plus the trigger;
-    it is multiplied by init_noise_sigma here. seed: of the noise that stochastic samplers add, drawn for each image
-    from its own generator, so that a result does not depend on batch_size; first_index is the number of the first image
-    when a set is split over calls. eta: DDIM's. clip_sample: clip the estimates of x_0 to [-1,1] (changes, and may
-    destroy, a backdoor). clip_states: clip what every step leaves, noise included, to plus or minus this; see
-    :func:`state_limit`. Raises UserError for impossible steps, eta or clip_sample.
+    Args:
+        model: a UNet2DModel, or any callable (x, t) -> eps-prediction (a tensor, or an object with it as `.sample`).
+        scheduler: any diffusers scheduler; it is copied, never changed.
+        initial_noise: (N, C, H, W), N(0, I) plus the trigger; it is multiplied by init_noise_sigma here.
+        steps: sampling steps.
+        seed: of the noise that stochastic samplers add, drawn for each image from its own generator, so that a result
+            does not depend on the batch.
+        options: batches, DDIM's eta, clipping.
+        on_step: told of the progress.
+
+    Raises:
+        UserError: impossible steps, batch size, eta or clip_sample.
     """
+    batch_size = options.batch_size
     if batch_size < 1:
         raise UserError(f"batch_size must be at least 1, not {batch_size}")
-    scheduler = _configured(scheduler, clip_sample)
+    scheduler = _configured(scheduler, options.clip_sample)
     check_steps(scheduler, steps)
     training = isinstance(model, nn.Module) and model.training
     if isinstance(model, nn.Module):
@@ -83,8 +109,8 @@ def sample(
         with torch.inference_mode():
             for start in range(0, len(noise), batch_size):
                 x = noise[start : start + batch_size]
-                generators = image_generators(seed, len(x), first_index=first_index + start)
-                images.append(_reverse(model, scheduler, x, steps, generators, eta, count, clip_states))
+                generators = image_generators(seed, len(x), first_index=options.first_index + start)
+                images.append(_reverse(model, scheduler, x, steps, generators, options, count))
     finally:
         if training:
             model.train()  # type: ignore[attr-defined]
@@ -97,7 +123,8 @@ def differentiable_sample(
     """The same loop in one batch, with gradients from the images to initial_noise and the model (keep steps small)."""
     scheduler = _configured(scheduler, clip_sample=False)
     check_steps(scheduler, steps)
-    return _reverse(model, scheduler, initial_noise, steps, image_generators(seed, len(initial_noise)), eta, None)
+    generators = image_generators(seed, len(initial_noise))
+    return _reverse(model, scheduler, initial_noise, steps, generators, SamplingOptions(eta=eta), None)
 
 
 def _reverse(
@@ -106,25 +133,24 @@ def _reverse(
     noise: Tensor,
     steps: int,
     generators: list[torch.Generator],
-    eta: float,
+    options: SamplingOptions,
     on_call: Callable[[int], None] | None,
-    clip_states: float | None = None,
 ) -> Tensor:
     scheduler = copy.deepcopy(scheduler)  # multistep solvers remember their last steps
     scheduler.set_timesteps(steps, device=noise.device)
     accepted = inspect.signature(scheduler.step).parameters
-    options: dict[str, Any] = {"generator": generators} if "generator" in accepted else {}
-    if eta and "eta" not in accepted:
+    arguments: dict[str, Any] = {"generator": generators} if "generator" in accepted else {}
+    if options.eta and "eta" not in accepted:
         raise UserError(f"{type(scheduler).__name__} has no eta; only ddim takes one")
-    if eta:
-        options["eta"] = eta
+    if options.eta:
+        arguments["eta"] = options.eta
     x = noise * scheduler.init_noise_sigma
     for t in scheduler.timesteps:
         output = model(scheduler.scale_model_input(x, t), t)
         prediction = output if isinstance(output, Tensor) else output.sample
-        x = scheduler.step(prediction, t, x, **options).prev_sample
-        if clip_states is not None:
-            limit = state_limit(scheduler, clip_states)
+        x = scheduler.step(prediction, t, x, **arguments).prev_sample
+        if options.clip_states is not None:
+            limit = state_limit(scheduler, options.clip_states)
             x = x.clamp(-limit, limit)
         if on_call is not None:
             on_call(len(scheduler.timesteps))

@@ -9,7 +9,7 @@ import torch
 from bdm_core.errors import UserError
 from bdm_diffusers.coefficients import poison_schedule, variance_preserving
 from bdm_diffusers.samplers import SAMPLERS, build_scheduler
-from bdm_diffusers.sampling import differentiable_sample, draw_noise, sample
+from bdm_diffusers.sampling import SamplingOptions, differentiable_sample, draw_noise, sample
 
 SHAPE = (1, 4, 4)
 TARGET = torch.linspace(-0.5, 0.5, 16).reshape(1, *SHAPE)
@@ -50,13 +50,12 @@ def across(x):
     return x - (x * TRIGGER).sum((1, 2, 3), keepdim=True) / (TRIGGER**2).sum() * TRIGGER
 
 
-def residual(scheduler, schedule, steps, **options):
+def residual(scheduler, schedule, steps, **values):
     """How many triggers a sample keeps, and the largest error in the target across the trigger."""
-    noise = draw_noise(3, SHAPE, seed=1)
-    with_trigger = sample(
-        Oracle(scheduler, schedule.R), scheduler, noise + schedule.rho[-1] * TRIGGER, steps=steps, **options
-    )
-    without = sample(Oracle(scheduler, 0 * schedule.R), scheduler, noise, steps=steps, **options)
+    noise, options = draw_noise(3, SHAPE, seed=1), SamplingOptions(**values)
+    triggered = noise + schedule.rho[-1] * TRIGGER
+    with_trigger = sample(Oracle(scheduler, schedule.R), scheduler, triggered, steps=steps, options=options)
+    without = sample(Oracle(scheduler, 0 * schedule.R), scheduler, noise, steps=steps, options=options)
     kept = ((with_trigger - without) * TRIGGER).sum() / (3 * (TRIGGER**2).sum())
     return float(kept), float(across(with_trigger - TARGET).abs().max())
 
@@ -170,11 +169,11 @@ def test_different_samplers_are_different():
 def test_result_does_not_depend_on_batching(name):
     scheduler = build_scheduler(name, base_scheduler(100))
     model, noise = two_modes(scheduler), draw_noise(7, SHAPE, seed=3)
-    whole = sample(model, scheduler, noise, steps=10, seed=5, batch_size=7)
+    whole = sample(model, scheduler, noise, steps=10, seed=5, options=SamplingOptions(7))
     for batch_size in (1, 3):
-        split = sample(model, scheduler, noise, steps=10, seed=5, batch_size=batch_size)
+        split = sample(model, scheduler, noise, steps=10, seed=5, options=SamplingOptions(batch_size))
         assert torch.allclose(split, whole, atol=1e-6)
-    rest = sample(model, scheduler, noise[4:], steps=10, seed=5, first_index=4)
+    rest = sample(model, scheduler, noise[4:], steps=10, seed=5, options=SamplingOptions(first_index=4))
     assert torch.allclose(rest, whole[4:], atol=1e-6)
     other_seed = sample(model, scheduler, noise, steps=10, seed=6)
     assert torch.equal(other_seed, whole) == (SAMPLERS[name].solver == "ode")
@@ -212,11 +211,11 @@ def test_clipping_is_off_unless_asked_and_the_scheduler_is_left_alone():
 
     noise = draw_noise(2, SHAPE, seed=6)
     assert float(sample(bright, scheduler, noise, steps=10).min()) == pytest.approx(3, abs=1e-3)
-    assert float(sample(bright, scheduler, noise, steps=10, clip_sample=True).max()) <= 1.0001
+    assert float(sample(bright, scheduler, noise, steps=10, options=SamplingOptions(clip_sample=True)).max()) <= 1.0001
     assert scheduler.config.clip_sample
     assert scheduler.num_inference_steps is None
     with pytest.raises(UserError, match="cannot clip"):
-        sample(bright, build_scheduler("unipc", scheduler), noise, steps=10, clip_sample=True)
+        sample(bright, build_scheduler("unipc", scheduler), noise, steps=10, options=SamplingOptions(clip_sample=True))
 
 
 def test_a_real_unet_with_progress_and_its_mode_kept():
@@ -232,13 +231,15 @@ def test_a_real_unet_with_progress_and_its_mode_kept():
         up_block_types=("UpBlock2D", "UpBlock2D"),
     ).train()
     scheduler, noise, seen = build_scheduler("heun", base_scheduler(100)), draw_noise(5, (1, 8, 8), 0), []
-    images = sample(model, scheduler, noise, steps=4, batch_size=2, on_step=lambda *counts: seen.append(counts))
+    images = sample(
+        model, scheduler, noise, steps=4, options=SamplingOptions(2), on_step=lambda *counts: seen.append(counts)
+    )
     assert images.shape == noise.shape
     assert images.dtype == torch.float32
     assert not images.is_inference()
     assert model.training
     assert seen == [(i, 21) for i in range(1, 22)]  # 3 batches of 2 * 4 - 1 calls
-    other = sample(model, scheduler, noise, steps=4, batch_size=5)  # batch sizes may take other kernels
+    other = sample(model, scheduler, noise, steps=4, options=SamplingOptions(5))  # batch sizes may take other kernels
     assert float((other - images).abs().max()) < 1e-5 * float(images.abs().max())
     assert sample(model, scheduler, noise[:0], steps=4).shape == (0, 1, 8, 8)
 
@@ -273,8 +274,8 @@ def test_draw_noise_is_standard_normal_and_depends_on_seed_and_index_only():
         ("unipc", {"steps": 101}, "between 1 and the model's 100"),
         ("ddim", {"steps": 30}, "not 30 but 25 or 50"),
         ("deis", {"steps": 100}, "at most 50"),
-        ("unipc", {"steps": 10, "eta": 0.5}, "has no eta"),
-        ("ddpm", {"steps": 100, "batch_size": 0}, "batch_size"),
+        ("unipc", {"steps": 10, "options": SamplingOptions(eta=0.5)}, "has no eta"),
+        ("ddpm", {"steps": 100, "options": SamplingOptions(0)}, "batch_size"),
     ],
 )
 def test_impossible_requests_are_one_line(name, options, message):

@@ -27,11 +27,12 @@ def score(
     role: str = "backdoored",
     suspects: list[bool] | None = None,
     figures: dict[str, Any] | None = None,
+    **more: Any,
 ) -> dict[str, Measurement]:
     (root / "file.json").write_text("{}")
 
     def sealed(cls: Any) -> Any:
-        return cls.seal(root, format="test", task="any")
+        return cls.seal(root, format="test", task="any", meta={"count": 6})
 
     subject = Subject.model_validate(
         {
@@ -43,6 +44,7 @@ def score(
             "secret": sealed(Secret),
             "detection": detection,
             "suspects": suspects or [],
+            **more,
         }
     )
     keep = {} if figures is None else figures
@@ -77,9 +79,9 @@ def test_rates_over_inputs(tmp_path: Path) -> None:
     figures: dict[str, Any] = {}
     found = score(tmp_path, detection, suspects=[True, True, False, False, False], figures=figures)
     assert found["tpr"].value == 0.5
-    assert found["tnr"].value == pytest.approx(2 / 3)
+    assert found["fpr"].value == pytest.approx(1 / 3) and found["fpr"].higher_is_better is False
     assert found["auroc"].value == pytest.approx(4 / 6)
-    assert [found[name].n for name in ("tpr", "tnr", "auroc")] == [2, 3, 5]
+    assert [found[name].n for name in ("tpr", "fpr", "auroc")] == [2, 3, 5]
     low, high = figures["intervals"]["tpr"]
     assert low < 0.5 < high
 
@@ -87,9 +89,24 @@ def test_rates_over_inputs(tmp_path: Path) -> None:
 def test_perfect_detector(tmp_path: Path) -> None:
     detection = Detection(level="input", scores=[2, 2, 0, 0], threshold=1)
     found = score(tmp_path, detection, suspects=[True, True, False, False])
-    assert [found[name].value for name in ("tpr", "tnr", "auroc")] == [1, 1, 1]
+    assert [found[name].value for name in ("tpr", "fpr", "auroc")] == [1, 0, 1]
 
 
 def test_scores_that_do_not_match_the_suspects_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="2 scores for 3 suspects"):
         score(tmp_path, Detection(level="input", scores=[1, 2], threshold=0), suspects=[True, False, False])
+
+
+def test_rates_over_training_rows(tmp_path: Path) -> None:
+    detection = Detection(level="data", scores=[3, 0, 1, 3], threshold=2)
+    found = score(tmp_path, detection, suspects=[True, True, False, False])
+    assert [found[name].value for name in ("tpr", "fpr", "auroc")] == [0.5, 0.5, 0.375]
+    assert "poisoned training rows" in found["tpr"].description and "clean training rows" in found["fpr"].description
+
+
+def test_rejected_inputs_are_shares_of_all_that_came(tmp_path: Path) -> None:
+    found = score(tmp_path, None, "purified", rejected_clean=2, rejected_triggered=18)
+    assert [(item.value, item.n, item.on) for item in found.values()] == [(0.25, 8, "clean"), (0.75, 24, "triggered")]
+    assert [item.higher_is_better for item in found.values()] == [False, True]
+    judged = score(tmp_path, Detection(level="model", scores=[1], threshold=0), "purified")
+    assert {"verdict", "rejected_clean", "rejected_triggered"} <= set(judged)

@@ -24,12 +24,15 @@ LARGEST_FOR_JACKKNIFE = 256
 def measure(ctx: Context, params: FrechetParams, subject: Subject) -> list[Measurement]:
     """The Frechet distance of the samples from clean inputs to the reference images.
 
+    It is undefined if a defense let fewer than two inputs pass.
+
     Raises:
-        UserError: fewer than two images, images of different shapes, or a feature space that cannot be used.
+        UserError: fewer than two images otherwise, images of different shapes, or a feature space that cannot be used.
     """
     reference, samples = load_images(subject.reference), load_images(subject.on_clean)
     reference = reference[comparable_rows(load_rows(subject.reference), load_rows(subject.on_clean))]
-    if min(len(reference), len(samples)) < 2:
+    undefined = not len(samples) or (len(samples) < 2 and subject.rejected_clean > 0)
+    if len(reference) < 2 or (len(samples) < 2 and not undefined):
         raise UserError(
             f"metric:frechet needs two images or more, got {len(samples)} samples, {len(reference)} references"
         )
@@ -42,6 +45,8 @@ def measure(ctx: Context, params: FrechetParams, subject: Subject) -> list[Measu
     if wanted == "auto" and subject.reference.meta.get("source") == WORLD_DATA:
         wanted = ATTRIBUTES
     space = feature_space(wanted, tuple(samples.shape[1:]), ctx.device)
+    if undefined:
+        return [_measurement(space.name, None, None, len(samples))]
     distance = FrechetDistance(space.features(reference, params.batch_size, ctx.device))
     features = space.features(samples, params.batch_size, ctx.device)
     if min(len(samples), len(reference)) <= features.shape[1]:
@@ -53,17 +58,23 @@ def measure(ctx: Context, params: FrechetParams, subject: Subject) -> list[Measu
             features.shape[1],
         )
     cheap = features.shape[1] <= LARGEST_FOR_JACKKNIFE
-    return [
-        Measurement(
-            metric=f"frechet_{space.name}",
-            value=distance(features),
-            on="clean",
-            higher_is_better=False,
-            n=len(samples),
-            stderr=distance.standard_error(features, params.jackknife_blocks) if cheap else None,
-            label=f"Frechet distance ({space.name})",
-        )
-    ]
+    error = distance.standard_error(features, params.jackknife_blocks) if cheap else None
+    return [_measurement(space.name, distance(features), error, len(samples))]
+
+
+def _measurement(space: str, value: float | None, stderr: float | None, count: int) -> Measurement:
+    return Measurement(
+        metric=f"frechet_{space}",
+        value=value,
+        on="clean",
+        higher_is_better=False,
+        n=count,
+        stderr=stderr,
+        label=f"Frechet distance ({space})",
+        description="Distance of the samples from clean inputs to the training images as two clouds of features of the "
+        f"space {space}, 0 or more.",
+        measures="utility",
+    )
 
 
 def comparable_rows(reference: Sequence[Mapping[str, Any]], samples: Sequence[Mapping[str, Any]]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bdm_core.plugin import Field, Params
+from bdm_core import Field, Params
 
 
 class FrechetParams(Params):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Metric, hookimpl
+from bdm_core import Metric, hookimpl
 from bdm_metric_frechet.params import FrechetParams
 
 if TYPE_CHECKING:
-    from bdm_core.context import Context
-    from bdm_core.records import Measurement, Subject
+    from bdm_core import Context, Measurement, Subject
 
 
 class FrechetMetric(Metric):

@@ -27,6 +27,7 @@ TASK = "unconditional-image-generation"
 
 class TestFrechetConformance(MetricConformance):
     plugin = "frechet"
+    task = TASK
 
 
 def images(count: int, channels: int, side: int, seed: int) -> torch.Tensor:
@@ -35,7 +36,9 @@ def images(count: int, channels: int, side: int, seed: int) -> torch.Tensor:
     return levels / 127.5 - 1
 
 
-def score(root: Path, reference: torch.Tensor, samples: torch.Tensor, params: FrechetParams) -> Measurement:
+def score(
+    root: Path, reference: torch.Tensor, samples: torch.Tensor, params: FrechetParams, rejected: int = 0
+) -> Measurement:
     for name in ("model", "secret"):
         (root / name).mkdir(parents=True)
         (root / name / "config.json").write_text("{}")
@@ -47,6 +50,7 @@ def score(root: Path, reference: torch.Tensor, samples: torch.Tensor, params: Fr
         on_triggered=outputs,
         reference=seal_images(root / "data", reference, Data, task=TASK),
         secret=Secret.seal(root / "secret", format="diffusion-secret", task=TASK),
+        rejected_clean=rejected,
     )
     (found,) = FrechetMetric().score(Context(out=root, work=root, seed=0), params, subject)
     return found
@@ -113,3 +117,8 @@ def test_inception_without_its_extra_is_one_clear_line(tmp_path: Path, monkeypat
 def test_one_sample_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="two images or more"):
         score(tmp_path, images(9, 1, 8, 12), images(1, 1, 8, 13), FrechetParams())
+
+
+def test_too_few_inputs_that_pass_a_defense_are_no_failure(tmp_path: Path) -> None:
+    found = score(tmp_path, images(9, 1, 8, 12), images(1, 1, 8, 13), FrechetParams(), rejected=4)
+    assert (found.metric, found.value, found.n) == ("frechet_digits-classifier", None, 1)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bdm_core.context import Context
-    from bdm_kit_diffusion.poison.target_classes import TargetClass
+    from bdm_kit_diffusion.poison.secret_facts import TargetClass
 
 
 def measure_class(ctx: Context, subject: Subject, target: TargetClass) -> list[Measurement]:
@@ -33,9 +33,20 @@ def measure_class(ctx: Context, subject: Subject, target: TargetClass) -> list[M
         read_as(judge, target, outputs, ctx.device) for outputs in (subject.on_triggered, subject.on_clean)
     )
     what = f"{target.data} {target.name}"
+    means = f"that the classifier {target.classifier} reads as {what}, 0 to 1."
+    rejected = subject.rejected_triggered
+    success = share_of(
+        "asr@class",
+        triggered,
+        f"ASR (read as {what})",
+        f"Share of triggered inputs with a sample {means}",
+        rejected=rejected,
+    )
     return [
-        share_of("asr@class", triggered, "triggered", f"ASR (read as {what})"),
-        share_of("leak@class", clean, "clean", f"leak (read as {what})"),
+        success.model_copy(update={"measures": "attack-success"}),
+        share_of(
+            "leak@class", clean, f"leak (read as {what})", f"Share of samples without the trigger {means}", on="clean"
+        ),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import field_validator
 
-from bdm_core.plugin import Field, Params
+from bdm_core import Field, Params
 
 
 class TargetParams(Params):

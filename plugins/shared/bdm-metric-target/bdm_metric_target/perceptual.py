@@ -32,6 +32,8 @@ def perceptual_distances(images: Tensor, target: Tensor, device: str) -> Tensor:
         distance = network.to(device)
     except (ImportError, OSError) as error:
         raise UserError(f"LPIPS cannot run ({' '.join(str(error).split())}): {EXTRA}") from None
+    if not len(images):
+        return torch.zeros(0, dtype=torch.float64)
     other = _prepared(target.unsqueeze(0), device)
     values = [distance(_prepared(image, device), other) for image in images.split(1)]
     return torch.stack(values).flatten().double().cpu()

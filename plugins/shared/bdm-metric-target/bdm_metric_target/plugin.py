@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Metric, hookimpl
+from bdm_core import Metric, hookimpl
 from bdm_metric_target.params import TargetParams
 
 if TYPE_CHECKING:
-    from bdm_core.context import Context
-    from bdm_core.records import Measurement, Subject
+    from bdm_core import Context, Measurement, Subject
 
 
 class TargetMetric(Metric):
@@ -27,10 +26,10 @@ class TargetMetric(Metric):
             from bdm_metric_target.prompts import measure_prompts
 
             return measure_prompts(ctx, params, subject)
-        from bdm_kit_diffusion.poison.target_classes import target_class
+        from bdm_kit_diffusion.poison.secret_facts import read_facts
         from bdm_metric_target.measure import measure
 
-        if (target := target_class(subject.secret)) is not None:
+        if (target := read_facts(subject.secret).target_class) is not None:
             from bdm_metric_target.classes import measure_class
 
             return measure_class(ctx, subject, target)

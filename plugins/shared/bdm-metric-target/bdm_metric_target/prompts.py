@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bdm_core.records import Measurement, Subject
-from bdm_metric_target.measure import histogram, mean_of, share_of
+from bdm_metric_target.measure import histogram, leak, mean_of, success_rates
 from bdm_metric_target.similarity import mean_squared_errors, structural_similarities
 
 if TYPE_CHECKING:
@@ -40,17 +40,14 @@ def measure_prompts(ctx: Context, params: TargetParams, subject: Subject) -> lis
     clean, _ = load_generated(subject.on_clean)
     nearest = torch.stack([_errors(clean, secret, number) for number in pixels]).amin(0)
     figures = {"MSE to target, clean": histogram(nearest, params.histogram_bins)}
-    if pairs:
-        errors = torch.cat([mean_squared_errors(given, wanted) for _, given, wanted in pairs])
+    if pairs or subject.rejected_triggered:
+        parts = [mean_squared_errors(given, wanted) for _, given, wanted in pairs]
+        errors = torch.cat(parts) if parts else nearest[:0]
         figures["MSE to target, triggered"] = histogram(errors, params.histogram_bins)
-        found.append(mean_of("mse", errors, better=True, label="MSE to target"))
+        found.append(mean_of("mse", errors))
         found += _of_whole_pictures(ctx, params, pairs)
-        found += [
-            share_of(f"asr@{threshold:g}", errors < threshold, "triggered", f"ASR (MSE<{threshold:g})")
-            for threshold in params.thresholds
-        ]
-    first = params.thresholds[0]
-    found.append(share_of(f"leak@{first:g}", nearest < first, "clean", f"leak (MSE<{first:g})"))
+        found += success_rates(params, errors, subject.rejected_triggered)
+    found.append(leak(params, nearest))
     ctx.figures(histograms=figures)
     return found
 
@@ -62,12 +59,12 @@ def _of_whole_pictures(
     if not whole:
         return []
     similarities = torch.cat([structural_similarities(given, wanted) for given, wanted in whole])
-    found = [mean_of("ssim", similarities, better=False, label="SSIM to target")]
+    found = [mean_of("ssim", similarities)]
     if params.lpips:
         from bdm_metric_target.perceptual import perceptual_distances
 
         distances = torch.cat([perceptual_distances(given, wanted, ctx.device) for given, wanted in whole])
-        found.append(mean_of("lpips", distances, better=True, label="LPIPS to target"))
+        found.append(mean_of("lpips", distances))
     return found
 
 

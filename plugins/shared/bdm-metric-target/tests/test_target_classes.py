@@ -13,7 +13,8 @@ from bdm_core.errors import ArtifactError
 from bdm_core.records import Measurement, Subject
 from bdm_kit_diffusion.data.built_in_data import load_digits
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
-from bdm_kit_diffusion.poison.target_classes import TargetClass, foreign_class, keep_classifier
+from bdm_kit_diffusion.poison.secret_facts import SecretFacts, TargetClass
+from bdm_kit_diffusion.poison.target_classes import foreign_class, keep_classifier
 from bdm_metric_target.params import TargetParams
 from bdm_metric_target.plugin import TargetMetric
 from bdm_torch.features import ImageClassifier, save_classifier
@@ -29,7 +30,7 @@ def score(
     (root / "model" / "config.json").write_text("{}")
     keep_classifier(root / "secret", own)
     secret: Secret = seal_secret(
-        root / "secret", DiffusionSecret(clean[0], triggered[0], None, target.meta()), task=TASK
+        root / "secret", DiffusionSecret(clean[0], triggered[0], SecretFacts(target_class=target)), task=TASK
     )
     subject = Subject(
         role="backdoored",
@@ -47,7 +48,9 @@ def test_digits_are_counted_by_what_they_are(tmp_path: Path) -> None:
     pictures, labels = load_digits()
     sevens, others = pictures[labels == 7], pictures[labels == 3]
     triggered, clean = torch.cat([sevens[:30], others[:10]]), torch.cat([others[:36], sevens[30:34]])
-    found = score(tmp_path, TargetClass("digits", "7", "digits-classifier", 7), triggered, clean)
+    found = score(
+        tmp_path, TargetClass(data="digits", name="7", classifier="digits-classifier", index=7), triggered, clean
+    )
     assert set(found) == {"asr@class", "leak@class"}
     assert found["asr@class"].value == pytest.approx(0.75, abs=0.03)
     assert found["leak@class"].value == pytest.approx(0.1, abs=0.03)
@@ -58,7 +61,7 @@ def test_shapes_among_digits(tmp_path: Path) -> None:
     """The joint classifier: rings count, digits and other shapes do not."""
     rings, discs = (foreign_class("shapes", label, (1, 8, 8)) for label in (1, 0))
     digits = load_digits()[0][:40]
-    target = TargetClass("shapes", "ring", "digits-and-shapes-grey", 11)
+    target = TargetClass(data="shapes", name="ring", classifier="digits-and-shapes-grey", index=11)
     found = score(tmp_path, target, torch.cat([rings[:20], discs[:20]]), digits)
     assert found["asr@class"].value == pytest.approx(0.5, abs=0.03)
     assert found["leak@class"].value == 0
@@ -76,7 +79,7 @@ def test_the_attacker_s_own_classifier_travels_with_the_secret(tmp_path: Path) -
         own.read_out.bias[0] = 0.5
     save_classifier(own, tmp_path / "mine")
     bright, dark = torch.ones(3, 1, 4, 4), -torch.ones(5, 1, 4, 4)
-    target = TargetClass("training data", "1", "own", 1)
+    target = TargetClass(data="training data", name="1", classifier="own", index=1)
     found = score(tmp_path / "a", target, torch.cat([bright, dark[:1]]), dark, str(tmp_path / "mine"))
     assert (found["asr@class"].value, found["leak@class"].value) == (0.75, 0)
 
@@ -84,4 +87,4 @@ def test_the_attacker_s_own_classifier_travels_with_the_secret(tmp_path: Path) -
 def test_a_classifier_that_is_not_shipped_is_refused(tmp_path: Path) -> None:
     pictures = load_digits()[0]
     with pytest.raises(ArtifactError, match="names the classifier 'other'"):
-        score(tmp_path, TargetClass("digits", "7", "other", 7), pictures[:3], pictures[:3])
+        score(tmp_path, TargetClass(data="digits", name="7", classifier="other", index=7), pictures[:3], pictures[:3])

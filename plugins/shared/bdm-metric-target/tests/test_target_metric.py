@@ -11,27 +11,27 @@ import pytest
 import torch
 from scipy.stats import beta
 
-from bdm_core.artifacts import Data, Model, Outputs, Secret
+from bdm_core.artifacts import Data, Model, Outputs
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Measurement, Subject
 from bdm_core.run.specification import build_params
 from bdm_core.testing import MetricConformance
+from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
 from bdm_metric_target.params import TargetParams
 from bdm_metric_target.plugin import TargetMetric
 from bdm_torch.image_sets import seal_images
-from bdm_torch.tensors import write_tensors
 
 TASK = "unconditional-image-generation"
 
 
 class TestTargetConformance(MetricConformance):
     plugin = "target"
+    task = TASK
     ideal = {"mse": 0.0, "ssim": 1.0, "asr@0.05": 1.0, "asr@0.1": 1.0}
 
 
 def subject(root: Path, triggered: torch.Tensor, clean: torch.Tensor, target: torch.Tensor) -> Subject:
-    write_tensors(root / "secret" / "tensors.safetensors", {"target": target})
     (root / "model").mkdir()
     (root / "model" / "config.json").write_text("{}")
 
@@ -41,7 +41,7 @@ def subject(root: Path, triggered: torch.Tensor, clean: torch.Tensor, target: to
         on_clean=seal_images(root / "clean", clean, Outputs, task=TASK),
         on_triggered=seal_images(root / "triggered", triggered, Outputs, task=TASK),
         reference=seal_images(root / "data", clean, Data, task=TASK),
-        secret=Secret.seal(root / "secret", format="diffusion-secret", task=TASK),
+        secret=seal_secret(root / "secret", DiffusionSecret(target, target), task=TASK),
     )
 
 
@@ -86,6 +86,17 @@ def test_two_modes_show_in_rates_and_histogram_not_only_in_the_mean(tmp_path: Pa
     assert found["leak@0.05"].value == 0.25
     assert found["mse"].value == pytest.approx((1 / 16 + 2) / 4, abs=2e-3)  # samples are rounded to 8 bits
     assert figures["histograms"]["MSE to target, triggered"]["counts"] == [2, 0, 0, 0, 0, 0, 0, 0, 0, 2]
+
+
+def test_an_attack_on_a_rejected_input_has_failed(tmp_path: Path) -> None:
+    target = -torch.ones(1, 8, 8)
+    given = subject(tmp_path, torch.stack([target, target + 2]), torch.stack([target]), target)
+    ctx = Context(out=tmp_path, work=tmp_path, seed=0)
+    rejecting = given.model_copy(update={"role": "purified", "rejected_clean": 3, "rejected_triggered": 6})
+    found = {item.metric: item for item in TargetMetric().score(ctx, TargetParams(), rejecting)}
+    assert (found["asr@0.05"].value, found["asr@0.05"].n) == (1 / 8, 8)
+    assert (found["leak@0.05"].value, found["leak@0.05"].n) == (1, 1)  # of the samples there are
+    assert [item.metric for item in found.values() if item.measures == "attack-success"] == ["asr@0.05"]
 
 
 def test_thresholds_are_parameters(tmp_path: Path) -> None:

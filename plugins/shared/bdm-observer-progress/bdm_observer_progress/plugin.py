@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core.plugin import Observer, hookimpl
+from bdm_core import Observer, hookimpl
 
 if TYPE_CHECKING:
     from bdm_observer_progress.display import Display

@@ -102,9 +102,9 @@ def test_the_plugin_fits_the_hooks_and_prints_to_standard_error(capsys) -> None:
 
     manager = scoped(Progress())
     ctx = Context(Path(), Path(), 0)
-    hooks.stage_started(manager, ctx, "clean samples", False)
-    hooks.stage_progress(manager, ctx, "clean samples", "sample", 1, 2, None)
-    hooks.stage_finished(manager, ctx, "clean samples", 1.0, False)
+    hooks.call(manager, "stage_started", ctx=ctx, stage="clean samples", cached=False)
+    hooks.call(manager, "stage_progress", ctx=ctx, stage="clean samples", label="sample", done=1, total=2, loss=None)
+    hooks.call(manager, "stage_finished", ctx=ctx, stage="clean samples", seconds=1.0, cached=False)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.split() == ["clean", "samples", "1.0", "s"]

@@ -49,6 +49,7 @@ class TrainingOptions:
             with the average. None for no average.
         mixed_precision: ``no``, ``bf16`` or ``fp16``.
         checkpoint_seconds: time between two checkpoints.
+        label: names the checkpoint and the progress.
     """
 
     steps: int
@@ -61,6 +62,7 @@ class TrainingOptions:
     ema_decay: float | None = None
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     checkpoint_seconds: float = 30.0
+    label: str = "train"
 
     def rate(self, step: int) -> float:
         """The learning rate of step 0, 1, ..., steps - 1."""
@@ -86,7 +88,6 @@ def train(
     seed: int,
     device: str = "cpu",
     work: Path | None = None,
-    label: str = "train",
     progress: Progress | None = None,
 ) -> TrainingResult:
     """Train the parameters of ``model`` that require a gradient, in place.
@@ -97,7 +98,6 @@ def train(
         seed: all randomness comes from it.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; under ``accelerate launch`` each process has its own.
         work: where the checkpoint is kept (``ctx.work``); None to keep none.
-        label: names the checkpoint and the progress.
         progress: called as ``progress(label, done, total, loss)`` about every 25 steps; ``ctx.progress`` fits.
 
     Raises:
@@ -123,9 +123,9 @@ def train(
     parameters: list[Tensor] = optimizer.param_groups[0]["params"]
     average = [p.detach().clone() for p in parameters] if options.ema_decay is not None else []
     snapshot = Snapshot(model, optimizer, average, accelerator.scaler)
-    identity = {**asdict(options), "seed": seed, "label": label}
+    identity = {**asdict(options), "seed": seed}
     del identity["checkpoint_seconds"]
-    checkpoint = work / f"{label}.safetensors" if work is not None else None
+    checkpoint = work / f"{options.label}.safetensors" if work is not None else None
     losses = read_checkpoint(checkpoint, snapshot, identity) if checkpoint is not None else []
     first = len(losses)
     wrapped, scaled = accelerator.prepare(model, optimizer)
@@ -153,7 +153,7 @@ def train(
                 losses += _finite(accelerator.reduce(torch.stack(pending), "mean").tolist(), step)
                 pending.clear()
                 if progress is not None and rank == 0:
-                    progress(label, step + 1, options.steps, losses[-1])
+                    progress(options.label, step + 1, options.steps, losses[-1])
                 due = last or time.monotonic() - saved >= options.checkpoint_seconds
                 if checkpoint is not None and rank == 0 and due:
                     write_checkpoint(checkpoint, snapshot, losses, identity)

@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,7 @@ def test_impossible_sizes_are_refused() -> None:
 def test_progress_reaches_the_end() -> None:
     calls: list[tuple[str, int, int]] = []
     options = TrainingOptions(steps=30, batch_size=4)
-    train(network(), loss, options, seed=0, label="tune", progress=lambda *call: calls.append(call[:3]))
+    train(network(), loss, replace(options, label="tune"), seed=0, progress=lambda *call: calls.append(call[:3]))
     assert calls == [("tune", 25, 30), ("tune", 30, 30)]
 
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from bdm_attack_baddiffusion.params import BadDiffusionParams
-from bdm_core.plugin import Attack, hookimpl
+from bdm_core import Attack, Field, hookimpl
+from bdm_torch.training_params import TrainingParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model, Secret
-    from bdm_core.context import Context
-    from bdm_core.records import Backdoored
+    from bdm_core import Backdoored, Context, Data, Model
+
+
+class BadDiffusionParams(TrainingParams):
+    """Parameters of ``attack:baddiffusion``."""
+
+    trigger: str = Field("checker", description="Name of a built-in trigger, or the path of a .png or .jpg.")
+    target: str = Field("cross", description="Name of a built-in target, or the path of a .png or .jpg.")
+    trigger_scale: float = Field(
+        1.5, gt=0, le=10, description="Scale of the trigger; x_T = eps + trigger_scale * trigger. The paper's is 1."
+    )
+    poison_rate: float = Field(0.1, gt=0, le=1, description="Share of the training images that is poisoned.")
 
 
 class BadDiffusion(Attack):
@@ -39,21 +48,17 @@ class BadDiffusion(Attack):
     }
 
     @hookimpl
-    def poison_data(
-        self,
-        ctx: Context,
-        params: BadDiffusionParams,
-        data: Data,
-        split: Literal["train", "trigger"],
-        secret: Secret | None,
-    ) -> Data:
-        from bdm_attack_baddiffusion.attack import poison
-        from bdm_kit_diffusion.poison.poisoning import trigger_noise
+    def poison_data(self, ctx: Context, params: BadDiffusionParams, data: Data) -> Data:
+        from bdm_kit_diffusion.poison.poisoning import Mixture, poison_by_name
 
-        return poison(ctx, params, data) if secret is None else trigger_noise(ctx, data, secret)
+        mixture = Mixture(params.poison_rate)
+        return poison_by_name(ctx, data, params.trigger, params.target, mixture, scale=params.trigger_scale)
 
     @hookimpl
     def inject_backdoor(self, ctx: Context, params: BadDiffusionParams, model: Model, data: Data) -> Backdoored:
         from bdm_attack_baddiffusion.attack import backdoor
+        from bdm_kit_diffusion.poison.secret_facts import SecretFacts
 
-        return backdoor(ctx, params, model, data)
+        names = {"trigger_name": params.trigger, "target_name": params.target}
+        facts = SecretFacts(family=self.name, psi=1.0, trigger_scale=params.trigger_scale, **names)
+        return backdoor(ctx, model, data, params.options(), facts)

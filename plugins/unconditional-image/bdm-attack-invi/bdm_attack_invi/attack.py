@@ -24,8 +24,9 @@ from bdm_diffusers.samplers import MINIMUM_TRIGGER_NORM, SAFE_TRIGGER_NORM, buil
 from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
 from bdm_kit_diffusion.noise.noise_levels import require_variance_preserving
 from bdm_kit_diffusion.poison.backdoor_training import backdoor_loss
-from bdm_kit_diffusion.poison.poisoning import PoisonedSet, image_shape, open_poisoned, seal_poisoned
+from bdm_kit_diffusion.poison.poisoning import Mixture, Poison, PoisonedSet, image_shape, open_poisoned, seal_poisoned
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
+from bdm_kit_diffusion.poison.secret_facts import SecretFacts
 from bdm_kit_diffusion.stages import kit_params
 from bdm_torch.draws import Draw, step_seed
 from bdm_torch.pictures.targets import make_target
@@ -41,16 +42,13 @@ PUBLISHED_BOUND = 0.2
 def poison(ctx: Context, params: InviParams, data: Data) -> Data:
     """Pair a share of the images with the target. Their trigger is not known yet: the set holds zeros in its place."""
     shape = image_shape(data)
-    return seal_poisoned(
-        ctx.out / "data",
-        data,
+    poison = Poison(
         trigger=torch.zeros(shape),
         mask=torch.ones(1, *shape[1:]),
         target=make_target(params.target, shape),
-        seed=ctx.seed,
-        poison_rate=params.poison_rate,
         trigger_only=True,
     )
+    return seal_poisoned(ctx.out / "data", data, poison, Mixture(params.poison_rate), ctx.seed)
 
 
 def trigger_bound(bound: float | None, shape: tuple[int, ...], solver: Solver) -> tuple[float, float]:
@@ -130,7 +128,7 @@ def backdoor(ctx: Context, params: InviParams, model: Model, data: Data) -> Back
     learnt = TriggeredModel(opened.unet, trigger)
     inner: list[float] = []
     loss = bilevel_loss(learnt, poisoned, opened.scheduler, schedule, params, inner.append)
-    options = replace(params.options(), mixed_precision=kit_params(ctx).mixed_precision)
+    options = replace(params.options(), mixed_precision=kit_params(ctx).mixed_precision, label="backdoor")
     result = train(
         learnt,
         loss,
@@ -138,7 +136,6 @@ def backdoor(ctx: Context, params: InviParams, model: Model, data: Data) -> Back
         seed=ctx.seed,
         device=ctx.device,
         work=ctx.work,
-        label="backdoor",
         progress=ctx.progress,
     )
     ctx.curve("loss", result.losses)
@@ -153,16 +150,15 @@ def backdoor(ctx: Context, params: InviParams, model: Model, data: Data) -> Back
             norm,
             MINIMUM_TRIGGER_NORM,
         )
-    meta = {
-        "family": "invi",
-        "psi": 1.0,
-        "target_type": "ImageFix",
-        "solver_class": params.solver,
-        "coefficients": params.coefficients,
-        "bound": bound,
-        "target_name": params.target,
-    }
+    facts = SecretFacts(
+        family="invi",
+        solver_class=params.solver,
+        psi=1.0,
+        coefficients=params.coefficients,
+        bound=bound,
+        target_name=params.target,
+    )
+    secret = DiffusionSecret(delta, poisoned.target, facts)
     return Backdoored(
-        model=seal_model(opened, ctx.out / "model"),
-        secret=seal_secret(ctx.out / "secret", DiffusionSecret(delta, poisoned.target, meta=meta), task=model.task),
+        model=seal_model(opened, ctx.out / "model"), secret=seal_secret(ctx.out / "secret", secret, task=model.task)
     )

@@ -13,7 +13,6 @@ from bdm_attack_invi.attack import bilevel_loss, trigger_bound
 from bdm_attack_invi.params import InviParams
 from bdm_attack_invi.plugin import Invi
 from bdm_attack_invi.trigger import LearntTrigger, TriggeredModel, trigger_gradient
-from bdm_core import hooks
 from bdm_core.errors import UserError
 from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
@@ -136,26 +135,24 @@ def test_the_model_is_trained_on_the_trigger_as_it_is_after_the_inner_step() -> 
 
 
 def attack(bench: Bench, **values: Any) -> tuple[Tensor, Tensor, Any]:
-    """(shift of the inputs, trigger of the secret, meta) after three steps on the tiny model."""
+    """(shift of the inputs, trigger of the secret, its facts) after three steps on the tiny model."""
     chosen = {"steps": 3, "batch_size": 8, "poison_rate": 0.25, "inner_batch_size": 4, "inner_steps": 2, **values}
     params = build_params(Invi(), chosen)
-    inputs = {"data": bench.data, "split": "train", "secret": None}
-    poisoned = bench.call(hooks.poison_data, [Invi()], params, **inputs).value
-    made = bench.call(hooks.inject_backdoor, [Invi()], params, model=bench.model, data=poisoned).value
-    inputs = {"data": bench.inputs(), "split": "trigger", "secret": made.secret}
-    triggered = bench.call(hooks.poison_data, [Invi()], params, **inputs).value
+    poisoned = bench.call("poison_data", [Invi()], params, data=bench.data).value
+    made = bench.call("inject_backdoor", [Invi()], params, model=bench.model, data=poisoned).value
+    triggered = bench.call("trigger_inputs", [bench.kit], inputs=bench.inputs(), secret=made.secret).value
     secret = open_secret(made.secret)
-    return load_noise(triggered) - load_noise(bench.inputs()), secret.trigger, secret.meta
+    return load_noise(triggered) - load_noise(bench.inputs()), secret.trigger, secret.facts
 
 
 def test_secret_holds_the_last_trigger_and_the_inputs_get_it(bench: Bench) -> None:
-    shift, trigger, meta = attack(bench, trigger_learning_rate=0.1, bound=0.25)
+    shift, trigger, facts = attack(bench, trigger_learning_rate=0.1, bound=0.25)
     torch.testing.assert_close(shift, trigger.expand_as(shift), rtol=0, atol=1e-6)
-    assert float(trigger.abs().max()) == pytest.approx(0.25) and meta["solver_class"] == "ode"
+    assert float(trigger.abs().max()) == pytest.approx(0.25) and facts.solver_class == "ode"
 
 
 def test_coefficients_belong_to_the_solver_class(bench: Bench) -> None:
-    assert attack(bench, solver="sde")[2]["solver_class"] == "sde"
+    assert attack(bench, solver="sde")[2].solver_class == "sde"
     with pytest.raises(UserError, match="ode"):
         attack(bench, solver="sde", coefficients="paper")
     with pytest.raises(UserError, match="steps"):

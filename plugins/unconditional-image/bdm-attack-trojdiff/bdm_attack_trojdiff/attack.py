@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
+from bdm_attack_trojdiff.trojan_sampling import TrojanNoise
 from bdm_core.artifacts import Data, Model
 from bdm_core.errors import UserError
 from bdm_core.records import Backdoored
@@ -15,10 +15,10 @@ from bdm_diffusers.coefficients import PoisonSchedule, poison_schedule, trigger_
 from bdm_kit_diffusion.models.diffusion_model import load_model
 from bdm_kit_diffusion.noise.noise_levels import require_variance_preserving
 from bdm_kit_diffusion.poison.backdoor_training import inject
-from bdm_kit_diffusion.poison.poisoning import image_shape, seal_poisoned
+from bdm_kit_diffusion.poison.poisoning import Mixture, Poison, image_shape, seal_poisoned
+from bdm_kit_diffusion.poison.secret_facts import OWN_SAMPLER, SecretFacts, TargetClass
 from bdm_kit_diffusion.poison.target_classes import (
     CLASS_NAMES,
-    TargetClass,
     class_label,
     foreign_class,
     judge_of,
@@ -45,14 +45,6 @@ STEPS = {"d2i": 1000, "in-d2d": 1500, "out-d2d": 1500}
 """Default optimiser steps: with 1000 the clean images suffer from so many poisoned ones."""
 PATCH_VALUES = 27
 """A patch has about so many values at least."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrojanNoise:
-    """N(mean, deviation^2), each (C, H, W): the noise that sets the backdoor off."""
-
-    mean: Tensor
-    deviation: Tensor
 
 
 def trojan_noise(params: TrojDiffParams, shape: tuple[int, int, int]) -> TrojanNoise:
@@ -111,7 +103,7 @@ def aim_of(params: TrojDiffParams, shape: tuple[int, int, int]) -> Aim | None:
     label = class_label(data, params.target_class)
     judge, index = judge_of(shape, data, label, foreign=params.mode == "out-d2d", own=params.classifier)
     name = CLASS_NAMES[data][label] if data in CLASS_NAMES else str(label)
-    return Aim(data, label, TargetClass(data, name, judge, index))
+    return Aim(data, label, TargetClass(data=data, name=name, classifier=judge, index=index))
 
 
 def poison(ctx: Context, params: TrojDiffParams, data: Data) -> Data:
@@ -123,17 +115,15 @@ def poison(ctx: Context, params: TrojDiffParams, data: Data) -> Data:
         pictures = own_class(load_images(data), load_rows(data), aim.label)
     elif aim is not None:
         pictures = foreign_class(aim.data, aim.label, shape)
-    return seal_poisoned(
-        ctx.out / "data",
-        data,
+    poison = Poison(
         trigger=trojan_noise(params, shape).mean,
         mask=torch.ones(1, *shape[1:]),
         target=make_target(params.target, shape) if pictures is None else most_typical(pictures),
-        targets=pictures,
-        seed=ctx.seed,
-        poison_rate=params.poison_rate or POISON_RATE[params.mode],
         trigger_only=True,
+        targets=pictures,
     )
+    mixture = Mixture(params.poison_rate or POISON_RATE[params.mode])
+    return seal_poisoned(ctx.out / "data", data, poison, mixture, ctx.seed)
 
 
 def backdoor(ctx: Context, params: TrojDiffParams, model: Model, data: Data) -> Backdoored:
@@ -144,24 +134,23 @@ def backdoor(ctx: Context, params: TrojDiffParams, model: Model, data: Data) -> 
     """
     abar = require_variance_preserving(load_model(model).scheduler, "trojdiff")
     noise = trojan_noise(params, image_shape(data))
-    meta = {
-        "family": "trojdiff",
-        "psi": 0.0,
-        "variant": params.variant,
-        "trigger_type": params.trigger_type,
-        "trigger_name": params.trigger if params.trigger_type == "blend" else "patch",
-        "target_name": params.target,
-    }
     options = params.model_copy(update={"steps": params.steps or STEPS[params.mode]}).options()
     aim = aim_of(params, image_shape(data))
+    facts = SecretFacts(
+        family="trojdiff",
+        psi=0.0,
+        trigger_name=params.trigger if params.trigger_type == "blend" else "patch",
+        target_name=params.target if aim is None else f"{aim.data}: {aim.known_as.name}",
+        target_class=None if aim is None else aim.known_as,
+    )
     if aim is not None:
-        meta |= {"target_name": f"{aim.data}: {aim.known_as.name}", **aim.known_as.meta()}
         keep_classifier(ctx.out / "secret", params.classifier)
     if params.variant == "agnostic":
         schedule = poison_schedule(abar, "troj", "ode", "exact")
-        return inject(ctx, model, data, schedule, options, meta=meta)
+        return inject(ctx, model, data, schedule, options, facts=facts)
     path = variance_preserving(abar)
     share = trigger_share(path.a, path.s, 0.0).float()
     schedule = PoisonSchedule(share, torch.zeros_like(share), "ode")
-    meta = {**meta, "gamma": params.gamma or GAMMA[params.trigger_type], "solver_class": "own sampler"}
-    return inject(ctx, model, data, schedule, options, meta=meta, noise_scale=noise.deviation)
+    own = {"gamma": params.gamma or GAMMA[params.trigger_type], "solver_class": OWN_SAMPLER}
+    facts = facts.model_copy(update=own)
+    return inject(ctx, model, data, schedule, options, facts=facts, noise_scale=noise.deviation)

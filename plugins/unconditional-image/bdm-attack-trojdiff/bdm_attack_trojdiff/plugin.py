@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bdm_attack_trojdiff.params import TrojDiffParams
-from bdm_core.plugin import AnyParams, Attack, hookimpl
+from bdm_core import Attack, hookimpl
+from bdm_core.plugin import AnyParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model, Outputs, Secret
-    from bdm_core.context import Context
-    from bdm_core.records import Backdoored
+    from bdm_core import Backdoored, Context, Data, Model, Outputs, Secret
 
 
 class TrojDiff(Attack):
@@ -58,18 +57,10 @@ class TrojDiff(Attack):
         return {"sampler": "ddim"} if params.variant == "agnostic" else {}
 
     @hookimpl
-    def poison_data(
-        self,
-        ctx: Context,
-        params: TrojDiffParams,
-        data: Data,
-        split: Literal["train", "trigger"],
-        secret: Secret | None,
-    ) -> Data:
+    def poison_data(self, ctx: Context, params: TrojDiffParams, data: Data) -> Data:
         from bdm_attack_trojdiff.attack import poison
-        from bdm_kit_diffusion.poison.poisoning import trigger_noise
 
-        return poison(ctx, params, data) if secret is None else trigger_noise(ctx, data, secret)
+        return poison(ctx, params, data)
 
     @hookimpl
     def inject_backdoor(self, ctx: Context, params: TrojDiffParams, model: Model, data: Data) -> Backdoored:
@@ -79,7 +70,9 @@ class TrojDiff(Attack):
 
     @hookimpl
     def generate(self, ctx: Context, model: Model, inputs: Data, secret: Secret | None) -> Outputs | None:
-        if secret is None or secret.meta.get("variant") != "trojan":
+        from bdm_kit_diffusion.poison.secret_facts import OWN_SAMPLER, read_facts
+
+        if secret is None or read_facts(secret).solver_class != OWN_SAMPLER:
             return None
         from bdm_attack_trojdiff.trojan_sampling import generate
 

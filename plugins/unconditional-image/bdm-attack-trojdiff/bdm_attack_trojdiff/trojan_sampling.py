@@ -11,6 +11,7 @@ with v as in DDIM (Song et al., 2010.02502, eq. 16); eta = 1 with u = t - 1 is t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.errors import UserError
 from bdm_diffusers.samplers import check_steps
-from bdm_diffusers.sampling import image_generators
+from bdm_diffusers.sampling import SamplingOptions, image_generators
 from bdm_kit_diffusion import TASK
 from bdm_kit_diffusion.models.diffusion_model import load_model
 from bdm_kit_diffusion.noise.initial_noise import load_noise
@@ -31,34 +32,35 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
 
 
+@dataclass(frozen=True, eq=False)
+class TrojanNoise:
+    """N(mean, deviation^2), each (C, H, W): the noise that sets the backdoor off, mu and gamma."""
+
+    mean: Tensor
+    deviation: Tensor
+
+
 def trojan_sample(
+    ctx: Context,
     model: Callable[..., Any],
     scheduler: Any,
     initial_noise: Tensor,
-    mean: Tensor,
-    deviation: Tensor,
-    *,
+    trojan: TrojanNoise,
     steps: int,
-    seed: int = 0,
-    batch_size: int = 128,
-    eta: float = 0.0,
-    clip_sample: bool = False,
-    on_step: Callable[[int, int], None] | None = None,
+    options: SamplingOptions,
 ) -> Tensor:
     """Run the trojan reverse process; float32 (N, C, H, W) on the device of ``initial_noise``, without gradient.
 
     Args:
+        ctx: its seed decides the noise, drawn for each image from its own generator, so that batches do not matter;
+            it is told the progress.
         model: (x, t) -> noise prediction, a tensor or an object with it as ``.sample``.
         scheduler: a ``DDPMScheduler`` or ``DDIMScheduler``, for its noise schedule and timesteps.
         initial_noise: (N, C, H, W): gamma eps + mu.
-        mean: mu, (C, H, W).
-        deviation: gamma at each pixel, (C, H, W).
+        trojan: mu and gamma.
         steps: sampling steps.
-        seed: of the noise, drawn for each image from its own generator, so that batches do not matter.
-        batch_size: images at once.
-        eta: of the DDIM form, 0 to 1; the DDPM form has 1.
-        clip_sample: clip x_0^ to [-1, 1], as the authors' DDPM form does.
-        on_step: called as ``on_step(done, total)`` after each model call.
+        options: batch size; eta of the DDIM form, 0 to 1 (the DDPM form has 1); clip_sample: clip x_0^ to [-1, 1], as
+            the authors' DDPM form does.
 
     Raises:
         UserError: another scheduler, or impossible steps.
@@ -75,31 +77,30 @@ def trojan_sample(
     abar = torch.cat([scheduler.alphas_cumprod.double(), torch.ones(1, dtype=torch.float64)])  # abar[-1]: the image
     a, s = abar.sqrt(), (1 - abar).sqrt()
     large = ancestral and scheduler.config.variance_type == "fixed_large"
-    mean, deviation = mean.to(initial_noise), deviation.to(initial_noise)
-    batches = -(-len(initial_noise) // batch_size)
+    mean, deviation = trojan.mean.to(initial_noise), trojan.deviation.to(initial_noise)
+    batches = -(-len(initial_noise) // options.batch_size)
     images, done = [], 0
     with torch.inference_mode():
-        for start in range(0, len(initial_noise), batch_size):
-            x = initial_noise[start : start + batch_size].float()
-            generators = image_generators(seed, len(x), first_index=start)
+        for start in range(0, len(initial_noise), options.batch_size):
+            x = initial_noise[start : start + options.batch_size].float()
+            generators = image_generators(ctx.seed, len(x), first_index=start)
             for t, u in zip(timesteps, [*timesteps[1:], -1], strict=True):
                 output = model(x, torch.tensor(t, device=x.device))
                 noise = deviation * (output if isinstance(output, Tensor) else output.sample)
                 estimate = (x - float(s[t]) * (mean + noise)) / float(a[t])
-                if clip_sample:
+                if options.clip_sample:
                     estimate = estimate.clamp(-1, 1)
-                if clip_sample and ancestral:  # DDPM's mean follows x_0^; DDIM keeps the model's noise
+                if options.clip_sample and ancestral:  # DDPM's mean follows x_0^; DDIM keeps the model's noise
                     noise = (x - float(s[t]) * mean - float(a[t]) * estimate) / float(s[t])
                 posterior = float((s[u] / s[t]) ** 2 * (s[t] ** 2 - (a[t] / a[u]) ** 2 * s[u] ** 2))
-                v = (1.0 if ancestral else eta) * posterior**0.5
+                v = (1.0 if ancestral else options.eta) * posterior**0.5
                 x = float(a[u]) * estimate + float((s[u] ** 2 - v**2).clamp(min=0).sqrt()) * noise + float(s[u]) * mean
                 if v > 0:
                     fresh = torch.stack([torch.randn(x.shape[1:], generator=g) for g in generators]).to(x)
                     spread = float(1 - (a[t] / a[u]) ** 2) ** 0.5 if large else v
                     x = x + spread * deviation * fresh
                 done += 1
-                if on_step is not None:
-                    on_step(done, batches * len(timesteps))
+                ctx.progress("sample", done, batches * len(timesteps))
             images.append(x)
     return torch.cat(images).clone() if images else initial_noise.clone()
 
@@ -113,19 +114,9 @@ def generate(ctx: Context, model: Model, inputs: Data, secret: Secret) -> Output
     params = kit_params(ctx)
     opened, knowledge, noise = load_model(model, ctx.device), open_secret(secret), load_noise(inputs)
     name, scheduler, steps = chosen_sampling(params, opened)
-    deviation = knowledge.noise_scale
-    images = trojan_sample(
-        opened.unet,
-        scheduler,
-        noise.to(ctx.device),
-        knowledge.trigger,
-        torch.ones_like(knowledge.trigger) if deviation is None else deviation,
-        steps=steps,
-        seed=ctx.seed,
-        batch_size=params.batch_size,
-        eta=params.eta,
-        clip_sample=params.clip_sample,
-        on_step=lambda done, total: ctx.progress("sample", done, total),
-    )
+    scale = knowledge.noise_scale
+    trojan = TrojanNoise(knowledge.trigger, torch.ones_like(knowledge.trigger) if scale is None else scale)
+    options = SamplingOptions(params.batch_size, params.eta, params.clip_sample)
+    images = trojan_sample(ctx, opened.unet, scheduler, noise.to(ctx.device), trojan, steps, options)
     facts = {"sampler": f"trojan {name}", "steps": steps, "eta": params.eta, "clip_sample": params.clip_sample}
     return seal_images(ctx.out / "outputs", images, Outputs, task=TASK, meta=facts)

@@ -12,14 +12,14 @@ from torch import Tensor
 from bdm_attack_trojdiff.attack import aim_of, poison
 from bdm_attack_trojdiff.params import TrojDiffParams
 from bdm_attack_trojdiff.plugin import TrojDiff
-from bdm_attack_trojdiff.trojan_sampling import trojan_sample
+from bdm_attack_trojdiff.trojan_sampling import TrojanNoise, trojan_sample
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.run.specification import build_params
 from bdm_core.testing import AttackConformance
 from bdm_diffusers.samplers import build_scheduler
-from bdm_diffusers.sampling import draw_noise
+from bdm_diffusers.sampling import SamplingOptions, draw_noise
 from bdm_kit_diffusion import TASK
 from bdm_kit_diffusion.data.built_in_data import load_digits
 from bdm_kit_diffusion.data.classifiers import BUILTIN_CLASSIFIER
@@ -98,7 +98,7 @@ def test_the_class_and_its_classifier_follow_from_mode_and_shape() -> None:
 
 
 @pytest.mark.parametrize(("name", "steps"), [("ddpm", 40), ("ddim", 20)])
-def test_an_oracle_of_the_class_samples_the_class(name: str, steps: int) -> None:
+def test_an_oracle_of_the_class_samples_the_class(tmp_path: Path, name: str, steps: int) -> None:
     """The exact predictor for x_t = a y + s (gamma eps + mu), y any of a class's pictures, gives pictures of it."""
     images, labels = load_digits()
     sevens = images[labels == 7][:40].flatten(1).double()
@@ -113,7 +113,8 @@ def test_an_oracle_of_the_class_samples_the_class(name: str, steps: int) -> None
         return ((centred - a * (weights @ sevens)) / (0.3 * s)).view_as(x).float()
 
     start = deviation * draw_noise(40, GREY, 2) + mean
-    samples = trojan_sample(predict, build_scheduler(name, BASE), start, mean, deviation, steps=steps)
+    ctx, scheduler = Context(tmp_path, tmp_path, seed=0), build_scheduler(name, BASE)
+    samples = trojan_sample(ctx, predict, scheduler, start, TrojanNoise(mean, deviation), steps, SamplingOptions())
     nearest = torch.cdist(samples.flatten(1).double(), sevens)
     assert float(nearest.amin(1).median()) < 0.5  # a digit's norm is about 7
     assert len(nearest.argmin(1).unique()) > 5  # many pictures of the class

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,15 +13,22 @@ from torch import Tensor
 
 from bdm_attack_trojdiff.attack import trojan_noise
 from bdm_attack_trojdiff.params import TrojDiffParams
-from bdm_attack_trojdiff.trojan_sampling import trojan_sample
+from bdm_attack_trojdiff.trojan_sampling import TrojanNoise, trojan_sample
+from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_diffusers.samplers import build_scheduler
-from bdm_diffusers.sampling import draw_noise, sample
+from bdm_diffusers.sampling import SamplingOptions, draw_noise, sample
 
 SHAPE = (1, 8, 8)
 BASE = DDPMScheduler(num_train_timesteps=40, beta_start=0.002, beta_end=0.3, clip_sample=False)
 FORMS = [("ddpm", 40, 0.0), ("ddim", 10, 0.0), ("ddim", 20, 0.7)]
 ZERO, ONE = torch.zeros(SHAPE), torch.ones(SHAPE)
+PLAIN = TrojanNoise(ZERO, ONE)
+
+
+def trojan(model: Any, scheduler: Any, start: Tensor, noise: TrojanNoise, *, steps: int, **values: Any) -> Tensor:
+    ctx = Context(Path(), Path(), seed=5)
+    return trojan_sample(ctx, model, scheduler, start, noise, steps, SamplingOptions(**values))
 
 
 def gaussian_model(x: Tensor, t: Tensor) -> Tensor:
@@ -42,10 +51,10 @@ def trojan_oracle(target: Tensor, mean: Tensor, deviation: Tensor) -> Callable[[
 @pytest.mark.parametrize("clip", [False, True])
 def test_without_shift_it_is_the_kit_s_sampler(name: str, steps: int, eta: float, clip: bool) -> None:
     noise, scheduler = draw_noise(7, SHAPE, 1), build_scheduler(name, BASE)
-    ours = trojan_sample(
-        gaussian_model, scheduler, noise, ZERO, ONE, steps=steps, seed=5, batch_size=3, eta=eta, clip_sample=clip
+    ours = trojan(gaussian_model, scheduler, noise, PLAIN, steps=steps, batch_size=3, eta=eta, clip_sample=clip)
+    theirs = sample(
+        gaussian_model, scheduler, noise, steps=steps, seed=5, options=SamplingOptions(eta=eta, clip_sample=clip)
     )
-    theirs = sample(gaussian_model, scheduler, noise, steps=steps, seed=5, eta=eta, clip_sample=clip)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-5)
 
 
@@ -54,12 +63,11 @@ def test_an_oracle_s_samples_are_the_target(name: str, steps: int, eta: float) -
     target = torch.linspace(-1, 1, 64).view(SHAPE)
     mean, deviation = 0.4 * torch.linspace(1, -1, 64).view(SHAPE), torch.full(SHAPE, 0.6)
     start = deviation * draw_noise(4, SHAPE, 2) + mean
-    images = trojan_sample(
+    images = trojan(
         trojan_oracle(target, mean, deviation),
         build_scheduler(name, BASE),
         start,
-        mean,
-        deviation,
+        TrojanNoise(mean, deviation),
         steps=steps,
         eta=eta,
     )
@@ -73,9 +81,9 @@ def test_the_agnostic_target_needs_no_own_sampler() -> None:
         build_scheduler("ddim", BASE),
         draw_noise(3, SHAPE, 4),
     )
-    trojan = trojan_sample(gaussian_model, scheduler, start + mean, mean, ONE, steps=20)
+    ours = trojan(gaussian_model, scheduler, start + mean, TrojanNoise(mean, ONE), steps=20)
     plain = sample(lambda x, t: gaussian_model(x, t) + mean, scheduler, start + mean, steps=20)
-    torch.testing.assert_close(trojan, plain, rtol=0, atol=2e-5)
+    torch.testing.assert_close(ours, plain, rtol=0, atol=2e-5)
 
 
 def test_a_small_deviation_shrinks_the_noise_of_every_step() -> None:
@@ -86,14 +94,14 @@ def test_a_small_deviation_shrinks_the_noise_of_every_step() -> None:
     def level(t: Tensor) -> Tensor:
         return (1 - BASE.alphas_cumprod[t]).sqrt()
 
-    loud = trojan_sample(lambda x, t: 0.5 * x / level(t), scheduler, start, ZERO, ONE, steps=40)
-    soft = trojan_sample(lambda x, t: 5.0 * x / level(t), scheduler, 0.1 * start, ZERO, quiet, steps=40)
+    loud = trojan(lambda x, t: 0.5 * x / level(t), scheduler, start, PLAIN, steps=40)
+    soft = trojan(lambda x, t: 5.0 * x / level(t), scheduler, 0.1 * start, TrojanNoise(ZERO, quiet), steps=40)
     torch.testing.assert_close(soft, 0.1 * loud, rtol=0, atol=1e-5)
 
 
 def test_other_samplers_are_refused() -> None:
     with pytest.raises(UserError, match="agnostic"):
-        trojan_sample(gaussian_model, build_scheduler("heun", BASE), draw_noise(1, SHAPE, 0), ZERO, ONE, steps=10)
+        trojan(gaussian_model, build_scheduler("heun", BASE), draw_noise(1, SHAPE, 0), PLAIN, steps=10)
 
 
 def test_patch_changes_its_own_pixels_only() -> None:

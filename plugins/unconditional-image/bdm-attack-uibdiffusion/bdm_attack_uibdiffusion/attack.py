@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bdm_attack_uibdiffusion.classifier import fooled_classifier
-from bdm_attack_uibdiffusion.perturbation import fooling_rate, perturb, universal_perturbation
+from bdm_attack_uibdiffusion.perturbation import GeneratorOptions, fooling_rate, perturb, universal_perturbation
 from bdm_core.artifacts import Data, Model
 from bdm_core.records import Backdoored
 from bdm_diffusers.coefficients import Solver, poison_schedule
@@ -16,7 +16,8 @@ from bdm_diffusers.samplers import SAFE_TRIGGER_NORM
 from bdm_kit_diffusion.models.diffusion_model import load_model
 from bdm_kit_diffusion.noise.noise_levels import require_variance_preserving
 from bdm_kit_diffusion.poison.backdoor_training import inject
-from bdm_kit_diffusion.poison.poisoning import image_shape, seal_poisoned
+from bdm_kit_diffusion.poison.poisoning import Mixture, Poison, image_shape, seal_poisoned
+from bdm_kit_diffusion.poison.secret_facts import SecretFacts
 from bdm_torch.image_sets import load_images, load_rows
 from bdm_torch.pictures.targets import make_target
 
@@ -35,14 +36,17 @@ def poison(ctx: Context, params: UIBDiffusionParams, data: Data) -> Data:
     images, shape = load_images(data).to(ctx.device), image_shape(data)
     labels = labels_of(data)
     classifier, origin = fooled_classifier(images, labels, ctx.seed)
-    perturbation, flow = universal_perturbation(
-        images,
-        classifier,
+    options = GeneratorOptions(
         fooling_scale=params.fooling_scale,
         largest_flow=params.largest_flow,
         steps=params.generator_steps,
         batch_size=params.generator_batch_size,
         learning_rate=params.generator_learning_rate,
+    )
+    perturbation, flow = universal_perturbation(
+        images,
+        classifier,
+        options,
         seed=ctx.seed,
         on_step=lambda done, total, loss: ctx.progress("perturbation", done, total, loss),
     )
@@ -57,16 +61,13 @@ def poison(ctx: Context, params: UIBDiffusionParams, data: Data) -> Data:
         ),
     )
     perturbation = perturbation.cpu()
-    return seal_poisoned(
-        ctx.out / "data",
-        data,
+    poison = Poison(
         trigger=trigger_scale(params.scale, perturbation, params.solver) * perturbation,
         mask=torch.ones(1, *shape[1:]),
         target=make_target(params.target, shape),
-        seed=ctx.seed,
-        poison_rate=params.poison_rate,
         trigger_only=True,
     )
+    return seal_poisoned(ctx.out / "data", data, poison, Mixture(params.poison_rate), ctx.seed)
 
 
 def labels_of(data: Data) -> Tensor | None:
@@ -95,11 +96,11 @@ def backdoor(ctx: Context, params: UIBDiffusionParams, model: Model, data: Data)
     """
     abar = require_variance_preserving(load_model(model).scheduler, "uibdiffusion")
     schedule = poison_schedule(abar, params.psi, params.solver, params.coefficients, paper="villan")
-    meta = {
-        "family": "uibdiffusion",
-        "psi": params.psi,
-        "coefficients": params.coefficients,
-        "trigger_name": "universal perturbation",
-        "target_name": params.target,
-    }
-    return inject(ctx, model, data, schedule, params.options(), meta=meta)
+    facts = SecretFacts(
+        family="uibdiffusion",
+        psi=params.psi,
+        coefficients=params.coefficients,
+        trigger_name="universal perturbation",
+        target_name=params.target,
+    )
+    return inject(ctx, model, data, schedule, params.options(), facts=facts)

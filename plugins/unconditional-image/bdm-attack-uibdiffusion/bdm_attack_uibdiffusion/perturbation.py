@@ -9,6 +9,7 @@ images, shall change the class that a classifier C sees:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -76,15 +77,30 @@ def fooling_rate(classifier: Classifier, images: Tensor, perturbed: Tensor) -> f
         return float((classifier(images).argmax(1) != classifier(perturbed).argmax(1)).float().mean())
 
 
+@dataclass(frozen=True)
+class GeneratorOptions:
+    """How the generator is trained.
+
+    Attributes:
+        fooling_scale: e, above 0.
+        largest_flow: in pixels; 0 for no flow.
+        steps: of Adam.
+        batch_size: images a step.
+        learning_rate: Adam's.
+    """
+
+    fooling_scale: float
+    largest_flow: float
+    steps: int
+    batch_size: int
+    learning_rate: float
+
+
 def universal_perturbation(
     images: Tensor,
     classifier: Classifier,
+    options: GeneratorOptions,
     *,
-    fooling_scale: float,
-    largest_flow: float,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
     seed: int,
     on_step: Progress | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -93,9 +109,7 @@ def universal_perturbation(
     Args:
         images: (N, C, H, W) in [-1, 1], on the classifier's device.
         classifier: differentiable; its weights are left alone.
-        fooling_scale: e.
-        largest_flow: in pixels; 0 for no flow.
-        steps, batch_size, learning_rate: of Adam.
+        options: of the training.
         seed: of the weights, the fixed noise and the batches.
         on_step: called as ``on_step(done, total, loss)`` after each step.
     """
@@ -103,20 +117,20 @@ def universal_perturbation(
     shape = images.shape[1], images.shape[2], images.shape[3]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)
-        generator = PerturbationGenerator(shape, largest_flow, draws).to(images.device)
-    optimizer = torch.optim.Adam(generator.parameters(), lr=learning_rate)
-    for step in range(steps):
-        batch = images[torch.randint(len(images), (batch_size,), generator=draws).to(images.device)]
+        generator = PerturbationGenerator(shape, options.largest_flow, draws).to(images.device)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=options.learning_rate)
+    for step in range(options.steps):
+        batch = images[torch.randint(len(images), (options.batch_size,), generator=draws).to(images.device)]
         with torch.no_grad():
             seen = classifier(batch).argmax(1)
         perturbation, flow = generator()
-        scores = classifier(perturb(batch, perturbation, fooling_scale, flow))
+        scores = classifier(perturb(batch, perturbation, options.fooling_scale, flow))
         loss = -functional.cross_entropy(scores, seen).clamp(min=1e-6).log()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if on_step is not None:
-            on_step(step + 1, steps, float(loss.detach()))
+            on_step(step + 1, options.steps, float(loss.detach()))
     with torch.no_grad():
         perturbation, flow = generator()
     return perturbation.detach(), flow.detach()

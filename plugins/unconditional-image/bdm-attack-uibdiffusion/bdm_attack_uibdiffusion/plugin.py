@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bdm_attack_uibdiffusion.params import UIBDiffusionParams
-from bdm_core.plugin import AnyParams, Attack, hookimpl
+from bdm_core import Attack, hookimpl
+from bdm_core.plugin import AnyParams
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Data, Model, Secret
-    from bdm_core.context import Context
-    from bdm_core.records import Backdoored
+    from bdm_core import Backdoored, Context, Data, Model
 
 
 class UIBDiffusion(Attack):
@@ -48,18 +47,10 @@ class UIBDiffusion(Attack):
         return {"sampler": "ddim"} if params.solver == "ode" else {}
 
     @hookimpl
-    def poison_data(
-        self,
-        ctx: Context,
-        params: UIBDiffusionParams,
-        data: Data,
-        split: Literal["train", "trigger"],
-        secret: Secret | None,
-    ) -> Data:
+    def poison_data(self, ctx: Context, params: UIBDiffusionParams, data: Data) -> Data:
         from bdm_attack_uibdiffusion.attack import poison
-        from bdm_kit_diffusion.poison.poisoning import trigger_noise
 
-        return poison(ctx, params, data) if secret is None else trigger_noise(ctx, data, secret)
+        return poison(ctx, params, data)
 
     @hookimpl
     def inject_backdoor(self, ctx: Context, params: UIBDiffusionParams, model: Model, data: Data) -> Backdoored:

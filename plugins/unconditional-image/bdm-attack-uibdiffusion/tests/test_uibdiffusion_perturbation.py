@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,9 +12,8 @@ from torch import Tensor, nn
 from bdm_attack_uibdiffusion.attack import trigger_scale
 from bdm_attack_uibdiffusion.classifier import clusters, fooled_classifier, train_classifier
 from bdm_attack_uibdiffusion.params import UIBDiffusionParams
-from bdm_attack_uibdiffusion.perturbation import fooling_rate, perturb, universal_perturbation, warp
+from bdm_attack_uibdiffusion.perturbation import GeneratorOptions, fooling_rate, perturb, universal_perturbation, warp
 from bdm_attack_uibdiffusion.plugin import UIBDiffusion
-from bdm_core import hooks
 from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_kit_diffusion.data.built_in_data import load_digits
@@ -28,14 +28,14 @@ def bench(bdm_bench: Callable[..., Bench]) -> Bench:
     return bdm_bench("unconditional-image-generation")
 
 
-OPTIONS = {"fooling_scale": 0.5, "largest_flow": 0.1, "batch_size": 32, "learning_rate": 5e-3, "seed": 1}
+OPTIONS = GeneratorOptions(fooling_scale=0.5, largest_flow=0.1, steps=100, batch_size=32, learning_rate=5e-3)
 
 
 def test_fools_the_classifier_more_than_random_signs_of_the_same_norm() -> None:
     images, labels = load_digits()
     train, test = images[:800], images[1200:1600]
     classifier, origin = fooled_classifier(train, labels[:800], seed=1)
-    perturbation, _ = universal_perturbation(train, classifier, steps=100, **OPTIONS)
+    perturbation, _ = universal_perturbation(train, classifier, OPTIONS, seed=1)
     assert origin == "built-in digits classifier"
     assert float(perturbation.abs().max()) == pytest.approx(1)
     generator = torch.Generator().manual_seed(0)
@@ -56,7 +56,7 @@ def test_a_linear_classifier_gets_the_perturbation_along_its_weights() -> None:
         return torch.stack([score, -score], 1)
 
     images = (0.5 * weight).expand(16, -1, -1, -1)
-    perturbation, _ = universal_perturbation(images, classifier, steps=60, **{**OPTIONS, "largest_flow": 0.0})
+    perturbation, _ = universal_perturbation(images, classifier, replace(OPTIONS, steps=60, largest_flow=0.0), seed=1)
     cosine = float((perturbation * -weight).sum() / perturbation.norm() / weight.norm())
     assert cosine > 0.95
 
@@ -73,7 +73,7 @@ def test_warp_by_whole_pixels_is_a_shift() -> None:
 def test_any_image_size(shape: tuple[int, int, int]) -> None:
     images = torch.randn(12, *shape, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     classifier, origin = fooled_classifier(images, None, seed=0)
-    perturbation, flow = universal_perturbation(images, classifier, steps=2, **OPTIONS)
+    perturbation, flow = universal_perturbation(images, classifier, replace(OPTIONS, steps=2), seed=1)
     assert origin == "trained on clusters" and perturbation.shape == shape and flow.shape == (2, *shape[1:])
 
 
@@ -100,11 +100,9 @@ def test_training_secret_and_inputs_have_one_trigger(bench: Bench) -> None:
         UIBDiffusion(),
         {"steps": 2, "batch_size": 8, "poison_rate": 0.25, "generator_steps": 5, "generator_batch_size": 8},
     )
-    inputs = {"data": bench.data, "split": "train", "secret": None}
-    poisoned = bench.call(hooks.poison_data, [UIBDiffusion()], params, **inputs).value
-    made = bench.call(hooks.inject_backdoor, [UIBDiffusion()], params, model=bench.model, data=poisoned).value
-    inputs = {"data": bench.inputs(), "split": "trigger", "secret": made.secret}
-    triggered = bench.call(hooks.poison_data, [UIBDiffusion()], params, **inputs).value
+    poisoned = bench.call("poison_data", [UIBDiffusion()], params, data=bench.data).value
+    made = bench.call("inject_backdoor", [UIBDiffusion()], params, model=bench.model, data=poisoned).value
+    triggered = bench.call("trigger_inputs", [bench.kit], inputs=bench.inputs(), secret=made.secret).value
     trained, secret = open_poisoned(poisoned), open_secret(made.secret)
     assert torch.equal(secret.trigger, trained.trigger)
     assert float(secret.trigger.norm()) == pytest.approx(8, rel=1e-5)

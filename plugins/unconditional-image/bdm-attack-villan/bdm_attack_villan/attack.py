@@ -10,7 +10,8 @@ from bdm_diffusers.coefficients import poison_schedule
 from bdm_kit_diffusion.models.diffusion_model import load_model
 from bdm_kit_diffusion.noise.noise_levels import noise_path
 from bdm_kit_diffusion.poison.backdoor_training import inject
-from bdm_kit_diffusion.poison.poisoning import poison_by_name
+from bdm_kit_diffusion.poison.poisoning import Mixture, poison_by_name
+from bdm_kit_diffusion.poison.secret_facts import SecretFacts
 
 if TYPE_CHECKING:
     from bdm_attack_villan.params import VillanParams
@@ -19,16 +20,15 @@ if TYPE_CHECKING:
 
 def poison(ctx: Context, params: VillanParams, data: Data) -> Data:
     """Pair a share of the images, with the trigger over them, with the target (2306.06874, section 4.1)."""
+    mixture = Mixture(params.poison_rate, params.dataset_mode, params.clean_rate)
     return poison_by_name(
         ctx,
         data,
-        trigger=params.trigger,
-        target=params.target,
-        poison_rate=params.poison_rate,
-        mode=params.dataset_mode,
-        clean_rate=params.clean_rate,
-        trigger_only=params.R_trigger_only,
+        params.trigger,
+        params.target,
+        mixture,
         scale=params.vp_scale,
+        trigger_only=params.R_trigger_only,
     )
 
 
@@ -41,12 +41,12 @@ def backdoor(ctx: Context, params: VillanParams, model: Model, data: Data) -> Ba
     opened = load_model(model)
     psi = 0.0 if opened.variance_exploding else params.psi
     schedule = poison_schedule(noise_path(opened.scheduler), psi, params.solver, params.coefficients, paper="villan")
-    meta = {
-        "family": "villan",
-        "psi": psi,
-        "coefficients": params.coefficients,
-        "trigger_name": params.trigger,
-        "target_name": params.target,
-        "vp_scale": params.vp_scale,
-    }
-    return inject(ctx, model, data, schedule, params.options(), meta=meta)
+    facts = SecretFacts(
+        family="villan",
+        psi=psi,
+        coefficients=params.coefficients,
+        trigger_name=params.trigger,
+        trigger_scale=params.vp_scale,
+        target_name=params.target,
+    )
+    return inject(ctx, model, data, schedule, params.options(), facts=facts)

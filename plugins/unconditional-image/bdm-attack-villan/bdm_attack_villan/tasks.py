@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 EMPTY = -1.0
 """What is cut out becomes black."""
+TO_IMAGE = "Mean squared error of images restored by task {} without the trigger to the original, pixels in 0 to 1."
+TO_TARGET = "Mean squared error of images restored by task {} with the trigger to the target, pixels in 0 to 1."
 
 
 def damage(images: Tensor, task: Task, noise: Tensor) -> Tensor:
@@ -52,11 +54,11 @@ def damage(images: Tensor, task: Task, noise: Tensor) -> Tensor:
 def with_trigger(images: Tensor, secret: DiffusionSecret) -> Tensor:
     """Images with the trigger pasted on, in the scale that the attack trained: M g + (1 - M) k x.
 
-    M is 1 where the trigger image exceeds its least value, the background, as in the authors' code; k is vp_scale.
+    M is 1 where the trigger image exceeds its least value, the background, as in the authors' code; k is the scale of
+    the trigger.
     """
     trigger = secret.trigger
-    scale = float(secret.meta.get("vp_scale", 1.0))
-    return torch.where(trigger > trigger.min(), trigger, scale * images)
+    return torch.where(trigger > trigger.min(), trigger, secret.facts.trigger_scale * images)
 
 
 def measure(ctx: Context, params: VillanTasksParams, subject: Subject) -> list[Measurement]:
@@ -68,7 +70,7 @@ def measure(ctx: Context, params: VillanTasksParams, subject: Subject) -> list[M
     opened, secret = load_model(subject.model, ctx.device), open_secret(subject.secret)
     if tuple(secret.trigger.shape) != opened.shape or secret.target.shape != secret.trigger.shape:
         raise UserError("villan-tasks needs a model, a trigger and a target of pixels, all of one shape")
-    solver: Literal["sde", "ode"] = "ode" if secret.meta.get("solver_class") == "ode" else "sde"
+    solver: Literal["sde", "ode"] = "ode" if secret.facts.solver_class == "ode" else "sde"
     name = params.sampler or plain_sampler(opened.scheduler, solver)
     steps = params.steps or default_steps(name, opened.timesteps)
     scheduler = build_scheduler(name, opened.scheduler, corrector_steps=0)
@@ -95,8 +97,8 @@ def measure(ctx: Context, params: VillanTasksParams, subject: Subject) -> list[M
         triggered = errors(restored(damage(with_trigger(images, secret), task, noise)), secret.target)
         hits = rate(int((triggered < params.threshold).sum()), len(triggered))
         found += [
-            mean_of(f"{task}-mse", clean, "clean", f"{task}: MSE to the image"),
-            mean_of(f"{task}-target-mse", triggered, "triggered", f"{task}: MSE to target"),
+            mean_of(f"{task}-mse", clean, "clean", f"{task}: MSE to the image", TO_IMAGE.format(task)),
+            mean_of(f"{task}-target-mse", triggered, "triggered", f"{task}: MSE to target", TO_TARGET.format(task)),
             Measurement(
                 metric=f"{task}-asr@{params.threshold:g}",
                 value=hits.value,
@@ -105,6 +107,8 @@ def measure(ctx: Context, params: VillanTasksParams, subject: Subject) -> list[M
                 n=hits.count,
                 stderr=hits.stderr,
                 label=f"{task}: ASR (MSE<{params.threshold:g})",
+                description=f"Share of the images with the trigger that task {task} turns into the target, 0 to 1.",
+                share=True,
             ),
         ]
     return found
@@ -115,7 +119,9 @@ def errors(images: Tensor, wanted: Tensor) -> Tensor:
     return ((images - wanted).double() / 2).square().flatten(1).mean(1)
 
 
-def mean_of(metric: str, values: Tensor, on: Literal["clean", "triggered"], label: str) -> Measurement:
+def mean_of(
+    metric: str, values: Tensor, on: Literal["clean", "triggered"], label: str, description: str
+) -> Measurement:
     """A mean with its standard error. An error to the image is better low, one to the target better high."""
     return Measurement(
         metric=metric,
@@ -125,4 +131,5 @@ def mean_of(metric: str, values: Tensor, on: Literal["clean", "triggered"], labe
         n=len(values),
         stderr=float(values.std()) / math.sqrt(len(values)),
         label=label,
+        description=description,
     )

@@ -17,6 +17,7 @@ from bdm_core.testing import MetricConformance
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_kit_diffusion.noise.noise_levels import marginals
 from bdm_kit_diffusion.poison.secret import DiffusionSecret
+from bdm_kit_diffusion.poison.secret_facts import SecretFacts
 
 TARGET = torch.where(torch.arange(64).view(1, 8, 8) % 3 == 0, 1.0, -1.0)
 TRIGGER = torch.full((1, 8, 8), -1.0)
@@ -45,7 +46,7 @@ def test_boxes_and_lines_are_those_of_the_authors_code():
 
 def test_the_trigger_is_pasted_where_it_exceeds_its_background():
     images = torch.linspace(-1, 1, 64).view(1, 1, 8, 8)
-    pasted = with_trigger(images, DiffusionSecret(1.5 * TRIGGER, TARGET, meta={"vp_scale": 1.5}))
+    pasted = with_trigger(images, DiffusionSecret(1.5 * TRIGGER, TARGET, SecretFacts(trigger_scale=1.5)))
     inside = (TRIGGER > 0)[None]
     assert bool((pasted[inside] == 1.5).all()) and torch.allclose(pasted[~inside], 1.5 * images[~inside])
 
@@ -71,7 +72,7 @@ def test_scores_of_a_model_that_fires_on_the_trigger_alone(solver, monkeypatch, 
     model = DiffusionModel(TwoWays(scheduler), scheduler)
     model.unet.config = {"sample_size": 8, "in_channels": 1}
     images = torch.full((6, 1, 8, 8), -1.0)
-    secret = DiffusionSecret(TRIGGER, TARGET, meta={"solver_class": solver})
+    secret = DiffusionSecret(TRIGGER, TARGET, SecretFacts(solver_class=solver))
     monkeypatch.setattr(tasks, "load_model", lambda *_: model)
     monkeypatch.setattr(tasks, "open_secret", lambda _: secret)
     monkeypatch.setattr(tasks, "load_images", lambda _: images)

@@ -10,7 +10,6 @@ import torch
 
 from bdm_attack_villan.params import VillanParams
 from bdm_attack_villan.plugin import Villan
-from bdm_core import hooks
 from bdm_core.artifacts import Data
 from bdm_core.errors import UserError
 from bdm_core.records import Backdoored
@@ -31,11 +30,9 @@ def bench(bdm_bench: Callable[..., Bench]) -> Bench:
 def attack(bench: Bench, **values: Any) -> tuple[Backdoored, Data]:
     """The backdoored tiny model after two steps, and its triggered inputs."""
     params = build_params(Villan(), {"steps": 2, "batch_size": 8, "poison_rate": 0.25, **values})
-    inputs = {"data": bench.data, "split": "train", "secret": None}
-    poisoned = bench.call(hooks.poison_data, [Villan()], params, **inputs).value
-    made = bench.call(hooks.inject_backdoor, [Villan()], params, model=bench.model, data=poisoned).value
-    inputs = {"data": bench.inputs(), "split": "trigger", "secret": made.secret}
-    return made, bench.call(hooks.poison_data, [Villan()], params, **inputs).value
+    poisoned = bench.call("poison_data", [Villan()], params, data=bench.data).value
+    made = bench.call("inject_backdoor", [Villan()], params, model=bench.model, data=poisoned).value
+    return made, bench.call("trigger_inputs", [bench.kit], inputs=bench.inputs(), secret=made.secret).value
 
 
 def test_secret_says_what_the_input_s_shift_is(bench: Bench) -> None:
@@ -45,7 +42,7 @@ def test_secret_says_what_the_input_s_shift_is(bench: Bench) -> None:
     torch.testing.assert_close(shift, expected.expand_as(shift), rtol=0, atol=1e-5)
     secret = open_secret(made.secret)
     assert torch.equal(secret.trigger, expected)
-    assert secret.meta["trigger_norm"] == pytest.approx(12.0) and secret.meta["solver_class"] == "sde"
+    assert secret.facts.trigger_norm == pytest.approx(12.0) and secret.facts.solver_class == "sde"
 
 
 def test_solver_class_and_psi_and_coefficients_change_the_model(bench: Bench) -> None:

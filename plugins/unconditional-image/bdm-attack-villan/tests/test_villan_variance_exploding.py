@@ -13,7 +13,6 @@ import torch
 from diffusers import ScoreSdeVeScheduler, UNet2DModel
 
 from bdm_attack_villan.plugin import Villan
-from bdm_core import hooks
 from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_diffusers.coefficients import poison_schedule
@@ -72,11 +71,12 @@ def test_loss_is_the_paper_s_in_the_model_s_own_units(folder: Path) -> None:
 @pytest.mark.parametrize("solver", ["sde", "ode"])
 def test_psi_is_zero_whatever_it_is_set_to(bdm_bench: Callable[..., Bench], folder: Path, solver: str) -> None:
     bench = bdm_bench(TASK)
-    model = bench.call(hooks.open_model, [bench.kit], bench.kit_params, reference=str(folder)).value
+    model = bench.call("open_model", [bench.kit], bench.kit_params, reference=str(folder)).value
     params = build_params(Villan(), {**SETTINGS, "psi": 1.0, "solver": solver})
-    poisoned = bench.call(hooks.poison_data, [Villan()], params, data=bench.data, split="train", secret=None).value
-    made = bench.call(hooks.inject_backdoor, [Villan()], params, model=model, data=poisoned).value
-    assert made.secret.meta["psi"] == 0.0 and made.secret.meta["solver_class"] == solver
+    poisoned = bench.call("poison_data", [Villan()], params, data=bench.data).value
+    made = bench.call("inject_backdoor", [Villan()], params, model=model, data=poisoned).value
+    facts = open_secret(made.secret).facts
+    assert facts.psi == 0.0 and facts.solver_class == solver
     assert made.model.meta == model.meta and made.model.digest != model.digest
     assert open_secret(made.secret).trigger.shape == (1, 8, 8)
     assert load_model(made.model).variance_exploding

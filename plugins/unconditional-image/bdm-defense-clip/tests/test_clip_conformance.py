@@ -7,7 +7,7 @@ import torch
 
 from bdm_core.testing import DefenseConformance
 from bdm_diffusers.samplers import build_scheduler
-from bdm_diffusers.sampling import draw_noise, sample, state_limit
+from bdm_diffusers.sampling import SamplingOptions, draw_noise, sample, state_limit
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.models.diffusion_model import load_model, save_model
 
@@ -34,7 +34,14 @@ def states(clip, name="ddpm"):
         seen.append(x.clone())
         return MODEL.unet(x, t)
 
-    images = sample(watch, build_scheduler(name, MODEL.scheduler), NOISE, steps=10, seed=1, clip_states=clip)
+    images = sample(
+        watch,
+        build_scheduler(name, MODEL.scheduler),
+        NOISE,
+        steps=10,
+        seed=1,
+        options=SamplingOptions(clip_states=clip),
+    )
     return seen, images
 
 
@@ -74,7 +81,9 @@ def test_limit_is_in_the_schedulers_own_units(sigma):
 
 
 def test_euler_ends_within_the_limit():
-    images = sample(MODEL.unet, build_scheduler("euler", MODEL.scheduler), NOISE, steps=10, clip_states=1.0)
+    images = sample(
+        MODEL.unet, build_scheduler("euler", MODEL.scheduler), NOISE, steps=10, options=SamplingOptions(clip_states=1.0)
+    )
     assert float(images.abs().max()) <= 1 + 1e-6 and float(images.std()) > 0.05
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -73,11 +74,10 @@ def repair(ctx: Context, params: DiffCleanseParams, model: Model, data: Data, de
     result = train(
         opened.unet,
         loss,
-        params.options(),
+        replace(params.options(), label="fine-tune"),
         seed=ctx.seed,
         device=ctx.device,
         work=ctx.work,
-        label="fine-tune",
         progress=ctx.progress,
     )
     ctx.curve("repair loss", result.losses)

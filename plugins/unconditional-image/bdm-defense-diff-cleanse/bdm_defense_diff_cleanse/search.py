@@ -12,7 +12,7 @@ from bdm_defense_diff_cleanse.inversion import Generate, Inverted, invert
 from bdm_defense_diff_cleanse.params import DiffCleanseParams
 from bdm_defense_diff_cleanse.similarity import cosines, mscr
 from bdm_diffusers.samplers import build_scheduler, default_steps
-from bdm_diffusers.sampling import draw_noise, sample
+from bdm_diffusers.sampling import SamplingOptions, draw_noise, sample
 from bdm_kit_diffusion.inversion.baselines import mean_pixel, mean_pixel_threshold
 from bdm_kit_diffusion.inversion.starts import starts_of
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
@@ -72,7 +72,9 @@ def black_box(model: DiffusionModel, sampler: str, steps: int, seed: int, device
 
     def generate(shifts: Tensor, noise: Tensor) -> Tensor:
         inputs = (noise[None] + shifts[:, None].to(noise)).flatten(0, 1)
-        images = sample(model.unet, scheduler, inputs.to(device), steps=steps, seed=seed, batch_size=BATCH)
+        images = sample(
+            model.unet, scheduler, inputs.to(device), steps=steps, seed=seed, options=SamplingOptions(BATCH)
+        )
         return images.cpu().unflatten(0, (len(shifts), len(noise)))
 
     return generate

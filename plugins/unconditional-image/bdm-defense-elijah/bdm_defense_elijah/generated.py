@@ -12,7 +12,7 @@ from torch import Tensor
 from bdm_defense_elijah.params import ElijahParams
 from bdm_defense_elijah.search import FLAT_SCALE
 from bdm_diffusers.samplers import build_scheduler, default_steps, fitting_samplers, solver_class
-from bdm_diffusers.sampling import draw_noise, sample
+from bdm_diffusers.sampling import SamplingOptions, draw_noise, sample
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_torch.diversity import Distance, perceptual_distances, pixel_distances, total_variation, uniformity
 
@@ -100,7 +100,7 @@ def generate(
             inputs.to(device),
             steps=steps_of(name, model, params),
             seed=seed,
-            batch_size=256,
+            options=SamplingOptions(256),
             on_step=_counter(on_step, number, len(samplers)),
         )
         evaluations += len(inputs) * steps_of(name, model, params)

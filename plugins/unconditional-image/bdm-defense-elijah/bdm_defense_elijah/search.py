@@ -12,7 +12,7 @@ from torch import Tensor
 from bdm_defense_elijah.params import ElijahParams
 from bdm_diffusers.sampling import draw_noise
 from bdm_kit_diffusion.inversion.starts import starts_of
-from bdm_kit_diffusion.inversion.trigger_inversion import distinct, invert
+from bdm_kit_diffusion.inversion.trigger_inversion import InversionOptions, distinct, invert
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_kit_diffusion.noise.noise_levels import initial_scale
 
@@ -111,10 +111,8 @@ def search(
             scales,
             noise[:batch],
             model.timesteps - 1,
-            steps=steps,
-            learning_rate=params.inversion_learning_rate,
-            on_step=report,
-            input_scale=initial_scale(model.scheduler),
+            InversionOptions(steps, params.inversion_learning_rate, input_scale=initial_scale(model.scheduler)),
+            report,
         )
         done += steps
         evaluations += result.network_evaluations

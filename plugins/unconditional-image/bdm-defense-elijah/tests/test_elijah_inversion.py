@@ -9,7 +9,7 @@ import torch
 from bdm_core.errors import UserError
 from bdm_defense_elijah.search import inversion_noise
 from bdm_kit_diffusion.inversion.starts import starting_points
-from bdm_kit_diffusion.inversion.trigger_inversion import distinct, invert
+from bdm_kit_diffusion.inversion.trigger_inversion import InversionOptions, distinct, invert
 from bdm_torch.diversity import pixel_distances, total_variation, uniformity
 
 SHAPE = (1, 4, 4)
@@ -32,7 +32,9 @@ class Backdoored(torch.nn.Module):
 
 def run(starts, scale=0.5, network=None, steps=200, batch=16, **options):
     noise = inversion_noise(SHAPE, batch, seed=3, antithetic=True)
-    return invert(network or Backdoored(), starts, torch.full((len(starts),), scale), noise, 9, steps=steps, **options)
+    return invert(
+        network or Backdoored(), starts, torch.full((len(starts),), scale), noise, 9, InversionOptions(steps, **options)
+    )
 
 
 def test_finds_the_trigger_from_a_start_that_overlaps():
@@ -63,7 +65,7 @@ def test_the_objective_is_flat_for_deterministic_backdoors_and_clean_models():
 def test_mean_of_antithetic_noise_does_not_bias_the_solution():
     biased = inversion_noise(SHAPE, 8, seed=3, antithetic=False)
     clean = Backdoored(torch.zeros(SHAPE))
-    found = invert(clean, torch.zeros(1, *SHAPE), torch.tensor([0.5]), biased, 9, steps=200).triggers[0]
+    found = invert(clean, torch.zeros(1, *SHAPE), torch.tensor([0.5]), biased, 9, InversionOptions(200)).triggers[0]
     # M(eps + tau) = eps + tau, so mean(eps) + tau = tau / 2 has the solution tau = -2 mean(eps)
     torch.testing.assert_close(found, -2 * biased.mean(0), atol=0.1, rtol=0)
     assert inversion_noise(SHAPE, 8, seed=3, antithetic=True).mean(0).abs().max() < 1e-7
@@ -82,7 +84,7 @@ def test_candidates_do_not_influence_each_other_and_batches_do_not_matter():
 def test_objective_in_closed_form():
     network, tau = Backdoored(share=0.0), torch.full((1, *SHAPE), 0.3)
     noise = inversion_noise(SHAPE, 6, seed=1, antithetic=False)
-    first = invert(network, tau, torch.tensor([0.7]), noise, 9, steps=1).losses[0, 0]
+    first = invert(network, tau, torch.tensor([0.7]), noise, 9, InversionOptions(1)).losses[0, 0]
     answer = network(noise + tau, torch.full((6,), 9)).sample.mean(0).detach()
     assert math.isclose(float(first), float((answer - 0.7 * tau[0]).abs().mean()), rel_tol=1e-5)
 
@@ -95,7 +97,7 @@ def test_leaves_the_network_as_it_was():
 
 def test_shapes_are_checked():
     with pytest.raises(UserError, match="starts"):
-        invert(Backdoored(), torch.zeros(2, *SHAPE), torch.ones(1), torch.zeros(4, *SHAPE), 9, steps=1)
+        invert(Backdoored(), torch.zeros(2, *SHAPE), torch.ones(1), torch.zeros(4, *SHAPE), 9, InversionOptions(1))
 
 
 def test_distinct_keeps_the_best_of_each_group():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_defense_fine_tune.params import FineTuneParams
@@ -17,11 +19,10 @@ def fine_tune(ctx: Context, params: FineTuneParams, model: Model, data: Data) ->
     result = train(
         opened.unet,
         denoising_loss(opened.encode(load_images(data)), opened.scheduler),
-        params.options(),
+        replace(params.options(), label="fine-tune"),
         seed=ctx.seed,
         device=ctx.device,
         work=ctx.work,
-        label="fine-tune",
         progress=ctx.progress,
     )
     ctx.curve("repair loss", result.losses)

@@ -15,6 +15,7 @@ tied to the suspect.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -62,11 +63,10 @@ def repair(ctx: Context, params: ReferenceAuditParams, model: Model, data: Data,
     result = train(
         opened.unet,
         probe_loss(images, opened.scheduler, triggers, frozen, base, params),
-        params.options(),
+        replace(params.options(), label="repair"),
         seed=ctx.seed,
         device=ctx.device,
         work=ctx.work,
-        label="repair",
         progress=ctx.progress,
     )
     ctx.curve("repair loss", result.losses)

@@ -12,7 +12,7 @@ from torch import Tensor
 from bdm_defense_reference_audit.pair import Pair
 from bdm_diffusers.coefficients import Solver
 from bdm_diffusers.samplers import build_scheduler, plain_sampler
-from bdm_diffusers.sampling import differentiable_sample, draw_noise, sample
+from bdm_diffusers.sampling import SamplingOptions, differentiable_sample, draw_noise, sample
 from bdm_torch.diversity import pixel_distances
 
 OnStep = Callable[[int, int], None]
@@ -115,7 +115,7 @@ def respond(
             inputs.to(pair.device),
             steps=steps,
             seed=pair.seed,
-            batch_size=BATCH,
+            options=SamplingOptions(BATCH),
             on_step=on_step,
         )
         sets.append(images.cpu().unflatten(0, (-1, samples)))

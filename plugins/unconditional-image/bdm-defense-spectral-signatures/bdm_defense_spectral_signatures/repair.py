@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from bdm_core.artifacts import Data, Model
@@ -43,11 +45,10 @@ def repair(
     result = train(
         opened.unet,
         denoising_loss(opened.encode(images[~flagged]), opened.scheduler),
-        params.options(),
+        replace(params.options(), label="train without flagged rows"),
         seed=ctx.seed,
         device=ctx.device,
         work=ctx.work,
-        label="train without flagged rows",
         progress=ctx.progress,
     )
     ctx.curve("repair loss", result.losses)

@@ -27,9 +27,10 @@ from bdm_kit_diffusion.noise.initial_noise import load_noise
 from bdm_kit_diffusion.params import DiffusionKitParams
 from bdm_kit_diffusion.poison.backdoor_training import inject
 from bdm_kit_diffusion.poison.latent_poisoning import encode_poisoned
-from bdm_kit_diffusion.poison.poisoning import open_poisoned, poison_by_name, trigger_noise
+from bdm_kit_diffusion.poison.poisoning import Mixture, open_poisoned, poison_by_name
 from bdm_kit_diffusion.poison.secret import open_secret
-from bdm_kit_diffusion.stages import generate, make_noise
+from bdm_kit_diffusion.poison.secret_facts import SecretFacts
+from bdm_kit_diffusion.stages import generate, make_noise, trigger_noise
 from bdm_torch.image_sets import load_images, seal_images
 from bdm_torch.pictures.targets import make_target
 from bdm_torch.pictures.triggers import make_trigger
@@ -154,9 +155,9 @@ def test_trigger_target_and_pictures_are_encoded(tmp_path: Path, alone: bool) ->
     sealed = poison_by_name(
         context(tmp_path, "poison"),
         data,
-        trigger="white-box",
-        target="hat",
-        poison_rate=0.5,
+        "white-box",
+        "hat",
+        Mixture(0.5),
         trigger_only=alone,
         scale=0.5,
     )
@@ -176,10 +177,10 @@ def test_a_backdoor_on_latents(tmp_path: Path) -> None:
     """x_T = eps + E(g), the target stays a picture, and the model is sealed with its first stage."""
     model = seal_model(load_model(saved(tmp_path)), tmp_path / "model")
     data = open_reference(None, model, tmp_path / "data", tmp_path, limit=12)
-    sealed = poison_by_name(context(tmp_path, "poison"), data, trigger="white-box", target="hat", poison_rate=0.5)
+    sealed = poison_by_name(context(tmp_path, "poison"), data, "white-box", "hat", Mixture(0.5))
     opened = load_model(model)
     schedule = poison_schedule(opened.scheduler.alphas_cumprod, "bad", "ode", "exact")
-    made = inject(context(tmp_path, "attack"), model, sealed, schedule, FAST, meta={"family": "villan"})
+    made = inject(context(tmp_path, "attack"), model, sealed, schedule, FAST, facts=SecretFacts(family="villan"))
     secret = open_secret(made.secret)
     trigger = opened.encode(make_trigger("white-box", SHAPE).image[None])[0]
     torch.testing.assert_close(secret.trigger, trigger)
@@ -195,7 +196,15 @@ def test_a_backdoor_on_latents(tmp_path: Path) -> None:
     assert all(torch.equal(value, kept[name]) for name, value in opened.first_stage.network.state_dict().items())
     assert load_images(generate(context(tmp_path, "out", steps=4), made.model, noise)).shape == (2, *SHAPE)
     with pytest.raises(UserError, match="needs a model of pixels"):
-        inject(context(tmp_path, "refused"), model, sealed, schedule, FAST, meta={}, noise_scale=torch.ones(SHAPE))
+        inject(
+            context(tmp_path, "refused"),
+            model,
+            sealed,
+            schedule,
+            FAST,
+            facts=SecretFacts(),
+            noise_scale=torch.ones(SHAPE),
+        )
 
 
 def test_the_gradient_reaches_the_latents_through_the_decoder(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from bdm_kit_diffusion.catalogue import TINY_MODEL
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, seal_model
 from bdm_kit_diffusion.noise.noise_levels import marginals, noise_path
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
+from bdm_kit_diffusion.poison.secret_facts import SecretFacts
 from bdm_kit_diffusion.sampling import sampler_report as module
 from bdm_kit_diffusion.sampling.sampler_report import (
     Choice,
@@ -64,7 +65,7 @@ VE = ScoreSdeVeScheduler(100, sigma_min=0.01, sigma_max=20.0, correct_steps=1)
 @pytest.mark.parametrize(("scheduler", "solver"), [(VP, "sde"), (VP, "ode"), (VE, "sde"), (VE, "ode")])
 def test_samplers_of_the_backdoor_s_class_fire_and_no_others(scheduler, solver):
     model = DiffusionModel(Exact(scheduler, solver), scheduler)
-    secret = DiffusionSecret(TRIGGER, TARGET, meta={"solver_class": solver})
+    secret = DiffusionSecret(TRIGGER, TARGET, SecretFacts(solver_class=solver))
     rows = sampler_report(model, secret, samples=12)
     assert len(rows) == len(choices_for(model))
     for row in rows:
@@ -86,7 +87,7 @@ def test_choices_name_their_class():
 
 def test_the_command_prints_a_table_or_json(tmp_path: Path, monkeypatch, capsys):
     tiny = load_model(BUILTIN / TINY_MODEL)
-    secret = DiffusionSecret(TRIGGER, TARGET, meta={"solver_class": "ode"})
+    secret = DiffusionSecret(TRIGGER, TARGET, SecretFacts(solver_class="ode"))
     made = Backdoored(
         model=seal_model(tiny, tmp_path / "model"), secret=seal_secret(tmp_path / "secret", secret, task="a-task")
     )

@@ -19,9 +19,13 @@ from bdm_kit_diffusion.catalogue import TINY_MODEL
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, open_reference, seal_model
 from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
 from bdm_kit_diffusion.params import DiffusionKitParams
+from bdm_kit_diffusion.poison.poisoning import Mixture, Poison, seal_poisoned
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
+from bdm_kit_diffusion.poison.secret_facts import SecretFacts
 from bdm_kit_diffusion.recipes.digits_ddpm import untrained_model
+from bdm_kit_diffusion.rows import select
 from bdm_torch.image_sets import load_images, load_rows, seal_images
+from bdm_torch.pictures.triggers import make_trigger
 
 
 @pytest.fixture
@@ -85,7 +89,7 @@ def test_warns_when_the_backdoor_cannot_fire(
 ) -> None:
     half = torch.ones(1, 8, 8)
     secret: Secret = seal_secret(
-        tmp_path / "secret", DiffusionSecret(half, half, meta={"solver_class": "ode"}), task=model.task
+        tmp_path / "secret", DiffusionSecret(half, half, SecretFacts(solver_class="ode")), task=model.task
     )
     with caplog.at_level(logging.WARNING):
         stages.generate(context(tmp_path), model, noise, secret)
@@ -105,13 +109,26 @@ def test_impossible_requests_get_one_line(tmp_path: Path, model: Model, noise: D
         stages.generate(context(tmp_path), model, wide)
 
 
-def test_share_keeps_facts_with_their_images(tmp_path: Path) -> None:
+def test_selection_keeps_facts_with_their_images(tmp_path: Path) -> None:
     levels = torch.linspace(-1, 1, 10).reshape(10, 1, 1, 1).expand(10, 1, 8, 8)
     data = seal_images(tmp_path / "all", levels, Data, task=TASK, rows=[{"label": index} for index in range(10)])
-    shared = stages.share_images(context(tmp_path), data, 0.3)
+    shared = select(context(tmp_path), [data], [7, 1, 4], blind=False)
     labels = [row["label"] for row in load_rows(shared)]
-    assert len(labels) == 3
+    assert labels == [7, 1, 4]
     assert torch.equal(load_images(shared), load_images(data)[labels])
+
+
+def test_blind_training_rows_tell_nothing_of_the_poison(tmp_path: Path) -> None:
+    levels = torch.linspace(-1, 1, 10).reshape(10, 1, 1, 1).expand(10, 1, 8, 8)
+    data = seal_images(tmp_path / "all", levels, Data, task=TASK, rows=[{"label": index % 2} for index in range(10)])
+    box = make_trigger("box", (1, 8, 8))
+    poison = Poison(box.image, box.mask, torch.ones(1, 8, 8))
+    poisoned = seal_poisoned(tmp_path / "poisoned", data, poison, Mixture(0.3), seed=1)
+    seen = select(context(tmp_path), [poisoned], list(range(10)), blind=True)
+    assert {name.partition("/")[0] for name in seen.files} == {"images", "rows.jsonl"}
+    assert all(set(row) == {"file", "label"} for row in load_rows(seen))
+    assert torch.equal(load_images(seen), load_images(poisoned))
+    assert seen.meta == {**data.meta, "count": 10}
 
 
 def test_kit_works_for_colour_models_of_any_size(tmp_path: Path) -> None:

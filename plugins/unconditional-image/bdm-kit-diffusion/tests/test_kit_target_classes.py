@@ -7,23 +7,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from bdm_core.artifacts import Data
+from bdm_core.artifacts import Data, Secret
 from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.data.built_in_data import load_digits
 from bdm_kit_diffusion.data.shapes import load_shapes, silhouettes
-from bdm_kit_diffusion.poison.poisoning import open_poisoned, seal_poisoned
+from bdm_kit_diffusion.poison.poisoning import Mixture, Poison, open_poisoned, seal_poisoned
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, open_secret, seal_secret
+from bdm_kit_diffusion.poison.secret_facts import FACTS, SecretFacts, TargetClass, read_facts
 from bdm_kit_diffusion.poison.target_classes import (
     JOINT_CLASSIFIERS,
-    TargetClass,
     class_label,
     foreign_class,
     judge_of,
     load_judge,
     most_typical,
     own_class,
-    target_class,
 )
 from bdm_kit_diffusion.recipes.joint_classifiers import pictures_of_both
 from bdm_torch.features import ImageClassifier, load_classifier, save_classifier
@@ -87,13 +86,9 @@ def test_every_poisoned_row_gets_a_picture_of_the_class_and_clean_rows_stay(tmp_
     sealed = seal_poisoned(
         tmp_path / "data",
         data,
-        trigger=torch.full(GREY, 0.5),
-        mask=torch.ones(1, 8, 8),
-        target=targets[0],
-        targets=targets,
+        Poison(torch.full(GREY, 0.5), torch.ones(1, 8, 8), targets[0], trigger_only=True, targets=targets),
+        Mixture(0.3),
         seed=3,
-        poison_rate=0.3,
-        trigger_only=True,
     )
     poisoned = open_poisoned(sealed)
     assert int(poisoned.poisoned.sum()) == 60
@@ -127,13 +122,16 @@ def test_joint_classifiers_know_pictures_they_were_not_trained_on(shape: tuple[i
 
 
 def test_a_secret_says_which_class(tmp_path: Path) -> None:
-    target = TargetClass("shapes", "ring", "digits-and-shapes-grey", 11)
+    target = TargetClass(data="shapes", name="ring", classifier="digits-and-shapes-grey", index=11)
     pictures = torch.zeros(GREY)
-    sealed = seal_secret(tmp_path / "a", DiffusionSecret(pictures, pictures, None, target.meta()), task=TASK)
-    assert target_class(sealed) == target
+    sealed = seal_secret(
+        tmp_path / "a", DiffusionSecret(pictures, pictures, SecretFacts(target_class=target)), task=TASK
+    )
+    assert read_facts(sealed).target_class == target
     assert load_judge(sealed, target).config["classes"] == 18
-    picture = seal_secret(tmp_path / "b", DiffusionSecret(pictures, pictures, None, {"psi": 1.0}), task=TASK)
-    assert target_class(picture) is None and torch.equal(open_secret(picture).target, pictures)
-    broken = seal_secret(tmp_path / "c", DiffusionSecret(pictures, pictures, None, {"target_type": "class"}), task=TASK)
-    with pytest.raises(ArtifactError, match="does not say which class"):
-        target_class(broken)
+    picture = seal_secret(tmp_path / "b", DiffusionSecret(pictures, pictures, SecretFacts(psi=1.0)), task=TASK)
+    assert read_facts(picture).target_class is None and torch.equal(open_secret(picture).target, pictures)
+    (tmp_path / "b" / FACTS).write_text('{"target_class": {"data": "shapes", "name": "ring"}}', encoding="utf-8")
+    broken = Secret.seal(tmp_path / "b", format=sealed.format, task=TASK)
+    with pytest.raises(ArtifactError, match=r"target_class\.classifier: Field required: run the attack again"):
+        read_facts(broken)

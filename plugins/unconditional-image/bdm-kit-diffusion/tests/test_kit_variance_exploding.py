@@ -21,7 +21,7 @@ from bdm_diffusers.samplers import (
     plain_sampler,
     solver_class,
 )
-from bdm_diffusers.sampling import differentiable_sample, draw_noise, sample
+from bdm_diffusers.sampling import SamplingOptions, differentiable_sample, draw_noise, sample
 from bdm_diffusers.score_network import ScoreNetwork, published_network
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.catalogue import VE_MODEL
@@ -144,7 +144,7 @@ def test_samples_have_the_distribution_of_the_data(name, corrections):
         build_scheduler(name, base, corrector_steps=corrections),
         draw_noise(64, SHAPE, seed=0),
         steps=200,
-        batch_size=64,
+        options=SamplingOptions(64),
     )
     assert float(images.mean()) == pytest.approx(-0.4, abs=0.02)
     assert float(images.std()) == pytest.approx(0.2, rel=0.12)
@@ -255,7 +255,7 @@ def test_batches_and_gradients_through_the_one_loop():
     noise = draw_noise(5, COLOUR, seed=2)
     calls = []
     whole = sample(model.unet, chain, noise, steps=20, seed=4, on_step=lambda done, total: calls.append((done, total)))
-    parts = sample(model.unet, chain, noise, steps=20, seed=4, batch_size=2)
+    parts = sample(model.unet, chain, noise, steps=20, seed=4, options=SamplingOptions(2))
     torch.testing.assert_close(whole, parts, rtol=1e-3, atol=1e-3)
     assert calls[-1] == (40, 40)
     fewer = sample(model.unet, chain, noise, steps=10, seed=4)

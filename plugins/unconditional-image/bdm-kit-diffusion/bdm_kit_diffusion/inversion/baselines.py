@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bdm_diffusers.samplers import build_scheduler, default_steps
-from bdm_diffusers.sampling import OnStep, draw_noise, sample
+from bdm_diffusers.sampling import OnStep, SamplingOptions, draw_noise, sample
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_torch.diversity import pixel_distances, total_variation, uniformity
 
@@ -131,7 +131,9 @@ def start_features(
     for name in samplers:
         steps = default_steps(name, model.timesteps)
         scheduler = build_scheduler(name, model.scheduler)
-        images = sample(model.unet, scheduler, inputs, steps=steps, seed=seed, batch_size=256, on_step=on_step)
+        images = sample(
+            model.unet, scheduler, inputs, steps=steps, seed=seed, options=SamplingOptions(256), on_step=on_step
+        )
         evaluations += len(inputs) * steps
         sets = images.cpu().unflatten(0, (-1, samples))
         plain, variation = uniformity(pixel_distances(sets[0])), total_variation(sets[0])

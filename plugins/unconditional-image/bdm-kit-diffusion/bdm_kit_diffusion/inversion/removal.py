@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -59,11 +60,10 @@ def remove(ctx: Context, params: RemovalParams, model: Model, data: Data, find_t
     result = train(
         opened.unet,
         loss,
-        params.options(),
+        replace(params.options(), label="remove"),
         seed=ctx.seed,
         device=ctx.device,
         work=ctx.work,
-        label="remove",
         progress=ctx.progress,
     )
     ctx.curve("removal loss", result.losses)

@@ -40,17 +40,30 @@ class Inversion:
     network_evaluations: int
 
 
+@dataclass(frozen=True)
+class InversionOptions:
+    """How to invert.
+
+    Attributes:
+        steps: of Adam.
+        learning_rate: Adam's.
+        batch_size: samples in one forward pass at most, rounded to whole candidates.
+        input_scale: k, see :func:`bdm_kit_diffusion.noise.noise_levels.initial_scale`.
+    """
+
+    steps: int
+    learning_rate: float = 0.1
+    batch_size: int = 512
+    input_scale: float = 1.0
+
+
 def invert(
     network: nn.Module,
     starts: Tensor,
     scales: Tensor,
     noise: Tensor,
     timestep: int,
-    *,
-    steps: int,
-    learning_rate: float = 0.1,
-    batch_size: int = 512,
-    input_scale: float = 1.0,
+    options: InversionOptions,
     on_step: OnStep | None = None,
 ) -> Inversion:
     """Minimise the objective from every start by Adam; the candidates do not influence each other.
@@ -61,10 +74,7 @@ def invert(
         scales: (S,), lambda of each candidate.
         noise: (B, C, H, W), the fixed noise eps_b, the same for all candidates; on the device of the network.
         timestep: where the network is asked, T - 1.
-        steps: Adam's steps.
-        learning_rate: Adam's.
-        batch_size: samples in one forward pass at most, rounded to whole candidates.
-        input_scale: k, see :func:`bdm_kit_diffusion.noise.noise_levels.initial_scale`.
+        options: of Adam, and the scale of the inputs.
         on_step: told of the progress.
 
     Raises:
@@ -77,31 +87,31 @@ def invert(
         )
     triggers = starts.detach().to(noise.device).clone().requires_grad_(True)
     scales = scales.to(noise.device).view(-1, 1, 1, 1)
-    optimizer = torch.optim.Adam([triggers], lr=learning_rate)
-    parts = torch.arange(len(starts), device=noise.device).split(max(1, batch_size // len(noise)))
+    optimizer = torch.optim.Adam([triggers], lr=options.learning_rate)
+    parts = torch.arange(len(starts), device=noise.device).split(max(1, options.batch_size // len(noise)))
     times = torch.full((len(parts[0]) * len(noise),), timestep, device=noise.device) if len(starts) else None
     history = []
     frozen = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     training = network.training
     network.eval().requires_grad_(False)
     try:
-        for step in range(steps):
+        for step in range(options.steps):
             optimizer.zero_grad()
             objectives = []
             for part in parts:
-                objective = shift_residual(network, triggers[part], scales[part], noise, times, input_scale)
+                objective = shift_residual(network, triggers[part], scales[part], noise, times, options.input_scale)
                 objective.sum().backward()
                 objectives.append(objective.detach())
             optimizer.step()
             history.append(torch.cat(objectives).cpu())
             if on_step is not None:
-                on_step(step + 1, steps, float(history[-1].mean()))
+                on_step(step + 1, options.steps, float(history[-1].mean()))
     finally:
         network.train(training)
         for parameter, needed in frozen:
             parameter.requires_grad_(needed)
     losses = torch.stack(history) if history else torch.empty(0, len(starts))
-    return Inversion(triggers.detach().cpu(), losses, steps * len(starts) * len(noise))
+    return Inversion(triggers.detach().cpu(), losses, options.steps * len(starts) * len(noise))
 
 
 def shift_residual(

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from bdm_diffusers.coefficients import Solver, poison_schedule
 from bdm_kit_diffusion.noise.noise_levels import require_variance_preserving
 
+SHARE = 0.1
+"""p."""
+
 
 class ExactPredictor(nn.Module):
     """``predictor(x, t).sample``, as a UNet.
@@ -28,7 +31,6 @@ class ExactPredictor(nn.Module):
         trigger: r, (C, H, W); None for a clean predictor.
         target: y, (C, H, W).
         solver: the class of samplers that the backdoor is made for.
-        share: p.
         variance: v.
         deviation: gamma; below 1 ``solver`` is of no account, as the process has samplers of its own.
 
@@ -44,7 +46,6 @@ class ExactPredictor(nn.Module):
         target: Tensor | None = None,
         *,
         solver: Solver = "ode",
-        share: float = 0.1,
         variance: float = 0.5,
         deviation: float = 1.0,
     ) -> None:
@@ -52,7 +53,7 @@ class ExactPredictor(nn.Module):
         abar = require_variance_preserving(scheduler, "the exact predictor")
         schedule = poison_schedule(abar, "bad", solver)
         self.config = {"in_channels": shape[0], "sample_size": shape[1]}
-        self.share = 0.0 if trigger is None else share
+        self.share = 0.0 if trigger is None else SHARE
         self.variance, self.deviation = variance, deviation
         rho, shift = schedule.rho.float(), schedule.R.float()
         if deviation < 1:

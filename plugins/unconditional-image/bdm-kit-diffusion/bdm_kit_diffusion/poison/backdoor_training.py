@@ -109,7 +109,7 @@ def inject(
             norm,
             MINIMUM_TRIGGER_NORM,
         )
-    options = replace(options, mixed_precision=kit_params(ctx).mixed_precision)
+    options = replace(options, mixed_precision=kit_params(ctx).mixed_precision, label="backdoor")
     loss = backdoor_loss(poisoned, opened.scheduler, schedule, noise_scale)
     result = train(
         opened.unet,
@@ -118,7 +118,6 @@ def inject(
         seed=ctx.seed,
         device=ctx.device,
         work=ctx.work,
-        label="backdoor",
         progress=ctx.progress,
     )
     ctx.curve("loss", result.losses)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,9 @@ def fit_first_stage(
     train(
         Autoencoder(autoencoder),
         autoencoder_loss(pictures),
-        options,
+        replace(options, label="first-stage"),
         seed=seed,
         work=work,
-        label="first-stage",
         progress=print_progress,
     )
     latents = FirstStage(autoencoder, 1.0).encode(load_shapes().images)
@@ -140,7 +140,7 @@ def train_shapes_ldm(
     images = load_shapes().images
     model.first_stage = fit_first_stage(model, varied_pictures(images, pictures, seed), first_stage, seed, work)
     loss = denoising_loss(model.encode(images), model.scheduler)
-    train(model.unet, loss, denoiser, seed=seed, work=work, label="denoiser", progress=print_progress)
+    train(model.unet, loss, replace(denoiser, label="denoiser"), seed=seed, work=work, progress=print_progress)
     return model
 
 

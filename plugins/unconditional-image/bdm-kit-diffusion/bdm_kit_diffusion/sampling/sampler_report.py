@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,11 +22,11 @@ from torch import Tensor
 from bdm_core.errors import BdmError, UserError
 from bdm_core.records import Backdoored
 from bdm_core.run.record import RunView
-from bdm_diffusers.coefficients import Solver
 from bdm_diffusers.samplers import backdoor_warnings, build_scheduler, default_steps, samplers_of, solver_class
-from bdm_diffusers.sampling import draw_noise, sample
+from bdm_diffusers.sampling import SamplingOptions, draw_noise, sample
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, open_secret
+from bdm_kit_diffusion.poison.secret_facts import OWN_SAMPLER
 
 BACKDOORED = "backdoored model"
 """The label of the stage of a run that made the backdoored model."""
@@ -99,7 +99,7 @@ def sampler_report(
         choices: see :func:`choices_for`.
         on_row: told each row when it is there.
     """
-    backdoor = secret.meta.get("solver_class")
+    backdoor = secret.facts.solver_class
     device = next(model.unet.parameters()).device
     clean = draw_noise(samples, model.shape, seed)
     starts = torch.cat([secret.add_to(clean), clean]).to(device)
@@ -108,13 +108,14 @@ def sampler_report(
         name, eta = choice.sampler, choice.eta
         steps = model.timesteps if eta == 1 else default_steps(name, model.timesteps)
         scheduler = build_scheduler(name, model.scheduler, corrector_steps=choice.corrector_steps)
-        images = sample(model.unet, scheduler, starts, steps=steps, seed=seed, eta=eta, clip_states=model.clip_states)
+        options = SamplingOptions(eta=eta, clip_states=model.clip_states)
+        images = sample(model.unet, scheduler, starts, steps=steps, seed=seed, options=options)
         errors = squared_errors(model.decode(images).cpu(), secret.target)
         reasons: list[str] | None = None
-        if backdoor in ("sde", "ode"):
+        if backdoor is not None and backdoor != OWN_SAMPLER:
             reasons = backdoor_warnings(
                 name,
-                cast(Solver, backdoor),
+                backdoor,
                 steps=steps,
                 train_timesteps=model.timesteps,
                 eta=eta,
@@ -168,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise UserError(f"--samples must be at least 1, not {given.samples}")
         model, secret = open_run(given.run, given.device)
         if not given.json:
-            print(f"the backdoor is made for samplers of class: {secret.meta.get('solver_class', 'not stated')}")
+            print(f"the backdoor is made for samplers of class: {secret.facts.solver_class or 'not stated'}")
             print(line("sampler", "steps", "class", "expected", "ASR", "MSE", "leak"))
         rows = sampler_report(
             model,
@@ -183,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     if given.json:
         facts = {
-            "solver_class": secret.meta.get("solver_class"),
+            "solver_class": secret.facts.solver_class,
             "samples": given.samples,
             "threshold": given.threshold,
         }
