@@ -148,7 +148,9 @@ def input_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
         if line.get("metrics", {}).get("backdoored: tpr") is not None:
             grouped[line["group"], line["defense"]].append(line["metrics"])
     for (group, defense), found in sorted(grouped.items()):
-        means = [statistics.mean(item[f"backdoored: {name}"] for item in found) for name in ("tpr", "tnr", "auroc")]
+        passed = [item.get("backdoored: tnr", 1 - item.get("backdoored: fpr", 0.0)) for item in found]  # older records
+        tpr, auroc = (statistics.mean(item[f"backdoored: {name}"] for item in found) for name in ("tpr", "auroc"))
+        means = [tpr, statistics.mean(passed), auroc]
         rows.append([group, defense, str(len(found)), *(f"{value:.2f}" for value in means)])
     return rows
 

@@ -17,7 +17,7 @@ from bdm_core.errors import ArtifactError, UserError
 from bdm_core.records import Backdoored
 from bdm_diffusers.coefficients import PoisonSchedule, poison_schedule
 from bdm_diffusers.samplers import build_scheduler
-from bdm_diffusers.sampling import SamplingOptions, draw_noise, sample
+from bdm_diffusers.sampling import draw_noise, sample
 from bdm_kit_text_to_image.models.encoding import (
     Conditioning,
     add_noise,
@@ -189,7 +189,9 @@ def generate(ctx: Context, model: Model, inputs: Data, secret: Secret) -> Output
                 noise[part],
                 steps=params.steps,
                 seed=ctx.seed,
-                options=SamplingOptions(params.batch_size, params.eta, first_index=start),
+                batch_size=params.batch_size,
+                eta=params.eta,
+                first_index=start,
                 on_step=lambda done, total, start=start: ctx.progress(
                     "sample", start * params.steps + done * params.batch_size, len(rows) * params.steps
                 ),

@@ -59,6 +59,11 @@ class BadDiffusion(Attack):
         from bdm_attack_baddiffusion.attack import backdoor
         from bdm_kit_diffusion.poison.secret_facts import SecretFacts
 
-        names = {"trigger_name": params.trigger, "target_name": params.target}
-        facts = SecretFacts(family=self.name, psi=1.0, trigger_scale=params.trigger_scale, **names)
+        facts = SecretFacts(
+            family=self.name,
+            psi=1.0,
+            trigger_name=params.trigger,
+            trigger_scale=params.trigger_scale,
+            target_name=params.target,
+        )
         return backdoor(ctx, model, data, params.options(), facts)

@@ -125,6 +125,7 @@ def backdoor(ctx: Context, params: InviParams, model: Model, data: Data) -> Back
     schedule = poison_schedule(abar, "bad", params.solver, params.coefficients, paper="invibackdoor")
     bound, least = trigger_bound(params.bound, opened.shape, params.solver)
     trigger = LearntTrigger(opened.shape, bound, params.trigger_learning_rate, params.trigger_halving, least)
+    ctx.figures(settings={"bound": bound})
     learnt = TriggeredModel(opened.unet, trigger)
     inner: list[float] = []
     loss = bilevel_loss(learnt, poisoned, opened.scheduler, schedule, params, inner.append)

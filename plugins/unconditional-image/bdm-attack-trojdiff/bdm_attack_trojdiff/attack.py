@@ -143,6 +143,8 @@ def backdoor(ctx: Context, params: TrojDiffParams, model: Model, data: Data) -> 
         target_name=params.target if aim is None else f"{aim.data}: {aim.known_as.name}",
         target_class=None if aim is None else aim.known_as,
     )
+    rate = params.poison_rate or POISON_RATE[params.mode]
+    ctx.figures(settings={"poison_rate": rate, "steps": options.steps, "target": facts.target_name})
     if aim is not None:
         keep_classifier(ctx.out / "secret", params.classifier)
     if params.variant == "agnostic":
@@ -153,4 +155,5 @@ def backdoor(ctx: Context, params: TrojDiffParams, model: Model, data: Data) -> 
     schedule = PoisonSchedule(share, torch.zeros_like(share), "ode")
     own = {"gamma": params.gamma or GAMMA[params.trigger_type], "solver_class": OWN_SAMPLER}
     facts = facts.model_copy(update=own)
+    ctx.figures(settings={"gamma": facts.gamma})
     return inject(ctx, model, data, schedule, options, facts=facts, noise_scale=noise.deviation)

@@ -61,8 +61,10 @@ def poison(ctx: Context, params: UIBDiffusionParams, data: Data) -> Data:
         ),
     )
     perturbation = perturbation.cpu()
+    scale = trigger_scale(params.scale, perturbation, params.solver)
+    ctx.figures(settings={"scale": scale})
     poison = Poison(
-        trigger=trigger_scale(params.scale, perturbation, params.solver) * perturbation,
+        trigger=scale * perturbation,
         mask=torch.ones(1, *shape[1:]),
         target=make_target(params.target, shape),
         trigger_only=True,

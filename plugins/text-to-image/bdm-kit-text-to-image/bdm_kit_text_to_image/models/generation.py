@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bdm_core.errors import UserError
 from bdm_diffusers.samplers import build_scheduler
-from bdm_diffusers.sampling import OnStep, SamplingOptions, draw_noise, sample
+from bdm_diffusers.sampling import OnStep, draw_noise, sample
 from bdm_kit_text_to_image.models.encoding import Conditioning, encode_nothing, encode_prompts, predict
 from bdm_kit_text_to_image.models.latents import decode_latents
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
@@ -75,13 +75,7 @@ def generate_images(
 
             noise = torch.cat([draw_noise(1, model.latent_shape, seed) for seed in own]).to(model.device)
             latents = sample(
-                denoise,
-                scheduler,
-                noise,
-                steps=steps,
-                seed=own[0],
-                options=SamplingOptions(len(own), eta),
-                on_step=report,
+                denoise, scheduler, noise, steps=steps, seed=own[0], batch_size=len(own), eta=eta, on_step=report
             )
             images.append(decode_latents(model, latents).float().cpu())
     return torch.cat(images).clone() if images else torch.empty(0, *model.image_shape)

@@ -237,9 +237,11 @@ def flatten(conditioning: Conditioning) -> Tensor:
 
 
 def _train(ctx: Context, module: nn.Module, loss: Loss, options: TrainingOptions, label: str) -> TrainingResult:
-    options = replace(options, mixed_precision=getattr(ctx.kit, "mixed_precision", "no"), label=label)
+    options = replace(options, mixed_precision=getattr(ctx.kit, "mixed_precision", "no"))
     try:
-        result = train(module, loss, options, seed=ctx.seed, device=ctx.device, work=ctx.work, progress=ctx.progress)
+        result = train(
+            module, loss, options, seed=ctx.seed, device=ctx.device, work=ctx.work, label=label, progress=ctx.progress
+        )
     finally:
         module.requires_grad_(False)
     ctx.curve("loss", result.losses)

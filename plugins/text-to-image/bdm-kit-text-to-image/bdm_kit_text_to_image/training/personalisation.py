@@ -147,9 +147,7 @@ def invert(
         output = predict(model.unet, add_noise(model.scheduler, z, noise, t), t, condition)
         return (output.float() - training_target(model.scheduler, z, noise, t)).square().mean()
 
-    result = train(
-        learner, loss, replace(options, label="token"), seed=seed, device=device, work=work, progress=progress
-    )
+    result = train(learner, loss, options, seed=seed, device=device, work=work, label="token", progress=progress)
     return LearntToken(placeholder, learner.row, result)
 
 
