@@ -29,6 +29,7 @@ DETECTS = {"reference-audit", "elijah", "terd", "terd-input", "ufid", "diff-clea
 INPUTS = {"terd-input", "ufid"}
 REPAIRS = {"reference-audit", "elijah", "terd", "diff-cleanse", "fine-tune", "clip"}
 KIT = {"samples": 128}
+TASK = "unconditional-image-generation"
 
 
 def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
@@ -48,11 +49,7 @@ def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
         judged = member.repaired and member.seed == 0 if defense in INPUTS else defense in DETECTS or member.repaired
         if defense in known or not judged:
             continue
-        common: dict[str, Any] = {
-            "detect": defense if defense in DETECTS else None,
-            "seed": member.seed,
-            "device": "cpu",
-        }
+        common: dict[str, Any] = {"seed": member.seed, "device": "cpu"}
         start = time.perf_counter()
         line: dict[str, Any] = {
             "model": name,
@@ -65,12 +62,14 @@ def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
         try:
             if member.attack is None:
                 own: dict[str, Any] = {"kit:diffusion": kit} | (public if defense == "reference-audit" else {})
-                spec = RunSpec(model=str(make_clean(member, work / "models")), params=own, **common)
+                clean = str(make_clean(member, work / "models"))
+                spec = RunSpec(model=clean, detectors=[defense], task=TASK, params=own, **common)
                 view = scan(spec, work / "runs", name=f"{name}-{defense}")
             else:
                 own = {f"attack:{member.attack}": member.settings, "kit:diffusion": kit}
                 spec = RunSpec(
                     attack=member.attack,
+                    detect=defense if defense in DETECTS else None,
                     repair=defense if defense in REPAIRS and member.repaired else None,
                     model=str(base),
                     triggered_share=0.5,
@@ -103,11 +102,12 @@ def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
 def facts_of(view: Any) -> dict[str, Any]:
     """Verdict, recovery of the trigger, and scores before and after the repair."""
     judged = view.record["detections"]
-    found: dict[str, Any] = {"detection": judged.get("backdoored") or judged.get("model")}
+    found: dict[str, Any] = {"detection": judged.get("backdoored") or next(iter(judged.values()), None)}
     found["metrics"] = {
         f"{line['row']}: {line['metric'].partition('.')[2] or line['metric']}": line["value"] for line in view.results
     }
-    found["stages"] = {entry["label"]: round(entry["seconds"], 1) for entry in view.stages}
+    names = {f"detection by {name}": "detection" for name in judged}  # a scan's stage has the detector's name
+    found["stages"] = {names.get(entry["label"], entry["label"]): round(entry["seconds"], 1) for entry in view.stages}
     evidence = evidence_of(view)
     found["recovery"] = recovery(view, evidence)
     found["start_only"] = start_only(evidence)

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+VERDICTS = (3, 4)
+"""Exit codes of ``bdm scan`` for a backdoored model, and for one of which it cannot tell."""
 
 
 def bdm(*arguments: str) -> tuple[dict[str, Any], float]:
@@ -29,7 +31,7 @@ def bdm(*arguments: str) -> tuple[dict[str, Any], float]:
         [sys.executable, "-m", "bdm_cli", *arguments, "--json"], capture_output=True, text=True, check=False
     )
     seconds = time.perf_counter() - start
-    if done.returncode:
+    if done.returncode not in ((0, *VERDICTS) if arguments[0] == "scan" else (0,)):
         raise SystemExit(f"bdm {' '.join(arguments)} failed: {done.stderr.strip()}")
     return json.loads(done.stdout), seconds
 
@@ -52,11 +54,11 @@ def measure(seed: int, work: Path) -> dict[str, Any]:
     attack = ("run", "--attack", "villan", *common)
     _, cold = bdm(*attack, "--defense", "elijah", "--name", "main")
     _, again = bdm(*attack, "--defense", "elijah", "--name", "again")
-    bdm("scan", "digits-ddpm", "--defense", "elijah", *common, "--name", "scan")
+    bdm("scan", "digits-ddpm", "--detect", "elijah", *common, "--name", "scan")
     bdm(*attack, "--detect", "elijah", "--repair", "fine-tune", "--name", "control")
     main, control = run_folder(out, "main"), run_folder(out, "control")
     record = json.loads((out / "main" / "run.json").read_text())
-    scan = json.loads(next((out / name / "run.json").read_text() for name in ("scan",)))
+    scan = json.loads((out / "scan" / "run.json").read_text())
     again_stages = json.loads((out / "again" / "stages.json").read_text())
     frechet = {row: value(main, row, "metric:frechet.") for row in ("clean", "backdoored", "repaired")}
     found: dict[str, Any] = {
@@ -70,7 +72,7 @@ def measure(seed: int, work: Path) -> dict[str, Any]:
         "frechet_clean": frechet["clean"],
         "frechet_ratio_backdoored": ratio(frechet["backdoored"], frechet["clean"]),
         "verdict_backdoored": record["detections"]["backdoored"],
-        "verdict_clean": scan["detections"]["model"],
+        "verdict_clean": scan["detections"]["elijah"],
         "asr_repaired": value(main, "repaired", "metric:target.asr@0.05"),
         "frechet_ratio_repaired": ratio(frechet["repaired"], frechet["clean"]),
         "asr_fine_tuned": value(control, "repaired", "metric:target.asr@0.05"),

@@ -10,6 +10,7 @@ import pytest
 
 from bdm_core.discovery.candidates import find
 from bdm_core.run.specification import build_params
+from bdm_kit_diffusion import TASK
 from bdm_kit_diffusion.catalogue import BUILTIN_MODELS
 
 
@@ -23,7 +24,7 @@ def test_every_case_is_an_attack_on_a_built_in_model_with_valid_settings(attacks
     assert len({case.name for case in attacks.CASES}) == len(attacks.CASES)
     for case in attacks.CASES:
         assert case.model in BUILTIN_MODELS
-        build_params(find("attack", case.attack).load(), case.settings)
+        build_params(find("attack", case.attack, TASK).load(), case.settings)
     assert {case.attack for case in attacks.CASES} >= {"villan", "baddiffusion", "trojdiff", "invi", "uibdiffusion"}
 
 

@@ -92,4 +92,4 @@ def test_the_population_is_half_clean_and_every_setting_is_valid(monkeypatch: py
 
     for member in [*members, *second]:
         if member.attack is not None:
-            build_params(find("attack", member.attack).load(), member.settings)
+            build_params(find("attack", member.attack, "unconditional-image-generation").load(), member.settings)

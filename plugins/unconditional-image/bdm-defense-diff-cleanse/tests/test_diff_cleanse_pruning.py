@@ -140,12 +140,6 @@ def test_distillation_ties_to_the_model_as_it_was() -> None:
     torch.testing.assert_close(other, plain + 3 * (0.5 * noisy).square().mean())
 
 
-def test_a_clean_model_is_left_as_it_is(tmp_path: Any) -> None:
-    model = SimpleNamespace()
-    clean = Detection(level="model", scores=[0.1], threshold=0.5)
-    assert repair(Context(tmp_path, tmp_path, 0), DiffCleanseParams(), model, None, clean) is model
-
-
 def test_a_latent_model_is_repaired_on_latents(tmp_path: Path) -> None:
     model = open_model("shapes-ldm", tmp_path / "model", tmp_path)
     data = open_data(None, model, tmp_path / "data", tmp_path, limit=8)

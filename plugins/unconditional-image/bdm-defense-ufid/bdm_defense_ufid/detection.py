@@ -16,9 +16,10 @@ from torch import Tensor
 from bdm_core.artifacts import Data, Evidence
 from bdm_core.context import Context
 from bdm_core.records import Detection, Purified
-from bdm_defense_ufid.graph import densities, embedding, perturbed
+from bdm_defense_ufid.graph import densities, perturbed
 from bdm_defense_ufid.params import UfidParams
 from bdm_diffusers.sampling import draw_noise
+from bdm_kit_diffusion.data.classifiers import feature_space
 from bdm_kit_diffusion.inversion.baselines import input_baselines
 from bdm_kit_diffusion.inversion.starts import starting_points
 from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
@@ -76,7 +77,7 @@ def graph_densities(ctx: Context, params: UfidParams, queries: Tensor, label: st
     noise = draw_noise(len(queries) * count, shape, seed).unflatten(0, (len(queries), count))
     inputs = perturbed(queries[order], noise, params.strength).flatten(0, 1)
     images = torch.nan_to_num(load_images(ctx.query(seal_noise(ctx.work / label, inputs))))
-    name, embed = embedding(tuple(images.shape[1:]), params.features, ctx.device)
+    name, embed = feature_space(tuple(images.shape[1:]), params.features, ctx.device)
     features = embed(images.to(ctx.device)).cpu().unflatten(0, (len(queries), count + 1))
     found = torch.empty(len(queries), dtype=torch.float64)
     found[order] = densities(features)

@@ -7,18 +7,8 @@ whatever the rest of the noise is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
-
-from bdm_kit_diffusion.built_in import BUILTIN
-from bdm_torch.features import load_classifier
-
-Embed = Callable[[Tensor], Tensor]
-"""Images (N, C, H, W) in [-1, 1] -> features (N, D)."""
-CLASSIFIERS = {(1, 8, 8): "digits-classifier", (3, 16, 16): "shapes-classifier"}
-"""The kit's classifiers by the shape of the images that they take."""
 
 
 def perturbed(queries: Tensor, noise: Tensor, strength: float) -> Tensor:
@@ -39,12 +29,3 @@ def densities(features: Tensor) -> Tensor:
     weights = unit @ unit.transpose(1, 2)
     count = features.shape[1]
     return (weights.sum((1, 2)) - weights.diagonal(dim1=1, dim2=2).sum(1)) / (count * (count - 1))
-
-
-def embedding(shape: tuple[int, int, int], wanted: str, device: str | torch.device) -> tuple[str, Embed]:
-    """Name and function of the features for images of a shape (C, H, W)."""
-    name = CLASSIFIERS.get(shape)
-    if wanted == "pixels" or name is None or not (BUILTIN / name).is_dir():
-        return "pixels", lambda images: images.flatten(1)
-    classifier = load_classifier(BUILTIN / name, device)
-    return name, lambda images: classifier.features(images.clamp(-1, 1))

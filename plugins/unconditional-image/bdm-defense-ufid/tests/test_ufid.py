@@ -12,12 +12,13 @@ from bdm_core.errors import ArtifactError, PluginError
 from bdm_core.testing import DefenseConformance
 from bdm_defense_ufid import detection
 from bdm_defense_ufid.detection import clean_threshold, detect, graph_densities, reject, standardised
-from bdm_defense_ufid.graph import densities, embedding, perturbed
+from bdm_defense_ufid.graph import densities, perturbed
 from bdm_defense_ufid.params import UfidParams
 from bdm_defense_ufid.plugin import Ufid
 from bdm_diffusers.samplers import build_scheduler
 from bdm_diffusers.sampling import draw_noise, sample
 from bdm_kit_diffusion import TASK
+from bdm_kit_diffusion.data.classifiers import feature_space
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
 from bdm_torch.image_sets import seal_images
@@ -146,10 +147,10 @@ def test_density_does_not_depend_on_the_place_of_a_query(tmp_path):
 
 
 def test_the_classifier_is_used_where_there_is_one():
-    name, embed = embedding(SHAPE, "auto", "cpu")
+    name, embed = feature_space(SHAPE, "auto", "cpu")
     assert name == "digits-classifier" and embed(torch.zeros(2, *SHAPE)).shape == (2, 48)
-    assert embedding((3, 12, 12), "auto", "cpu")[0] == "pixels"
-    assert embedding(SHAPE, "pixels", "cpu")[0] == "pixels"
+    assert feature_space((3, 12, 12), "auto", "cpu")[0] == "pixels"
+    assert feature_space(SHAPE, "pixels", "cpu")[0] == "pixels"
 
 
 def test_a_model_that_paints_one_picture_is_not_identifiable(tmp_path, monkeypatch):

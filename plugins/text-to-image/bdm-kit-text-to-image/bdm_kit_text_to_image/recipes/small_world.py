@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -78,9 +77,10 @@ def train_small_world(
     train(
         Autoencoder(model.vae),
         autoencoder_loss(images),
-        replace(autoencoder, label="vae"),
+        autoencoder,
         seed=seed,
         work=work,
+        label="vae",
         progress=_print_progress,
     )
     latents = scale_latents(model, images)
@@ -90,9 +90,10 @@ def train_small_world(
         train(
             denoiser,
             joint_loss(data, model.scheduler, weight),
-            replace(options, label=label),
+            options,
             seed=seed,
             work=work,
+            label=label,
             progress=_print_progress,
         )
     return model

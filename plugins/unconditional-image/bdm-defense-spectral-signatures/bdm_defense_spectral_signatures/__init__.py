@@ -1,0 +1,1 @@
+"""Defense: spectral signatures, which flag poisoned training rows and train without them."""
