@@ -78,7 +78,7 @@ def score(
         on_clean=outputs(root / "clean", clean_rows),
         on_triggered=outputs(root / "triggered", rows, len(clean)),
         reference=seal_images(root / "data", torch.zeros(2, 3, 4, 4), Data, task=TASK, meta={"source": source}),
-        secret=seal_secret(root / "secret", PromptSecret(backdoors, picture)),
+        secret=seal_secret(root / "secret", PromptSecret(backdoors=backdoors, picture=picture)),
     )
     ctx = Context(out=root / "out", work=root / "work", seed=0)
     return {item.metric: item for item in AttributesMetric().score(ctx, AttributesParams(), subject)}
