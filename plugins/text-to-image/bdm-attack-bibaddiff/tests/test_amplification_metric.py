@@ -74,6 +74,13 @@ def test_groups_and_amplification(bench: Bench, tmp_path: Path) -> None:
     }
 
 
+def test_on_rejected_prompts_the_attack_has_failed(bench: Bench, tmp_path: Path) -> None:
+    given = subject(bench, tmp_path, poisoned_share=0.25).model_copy(update={"rejected_triggered": 4})
+    found = {item.metric: (item.value, item.n) for item in measure(bench.context("score"), given)}
+    assert (found["trigger"], found["amplification"]) == ((0.25, 8), (1.0, 8))
+    assert found["trigger_clean"] == (0.0, 2)
+
+
 def test_unknown_share_and_missing_picture(bench: Bench, tmp_path: Path) -> None:
     found = measure(bench.context("score"), subject(bench, tmp_path / "one"))
     assert next(item for item in found if item.metric == "amplification").value is None
