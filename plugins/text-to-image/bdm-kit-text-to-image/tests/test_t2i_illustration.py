@@ -80,12 +80,12 @@ def test_settings_name_characters_that_cannot_be_seen() -> None:
 def test_inputs_and_outputs_are_their_first_rows(tmp_path: Path) -> None:
     rows = [PromptRow(f"a photo of {number} circles", number) for number in range(40)]
     (clean,) = illustrate(seal_prompts(tmp_path / "clean", rows), tmp_path) or []
-    assert isinstance(clean, Texts) and [[span.text] for (span,) in clean.rows] == [[row.prompt] for row in rows[:32]]
+    assert isinstance(clean, Texts) and [[span.text] for (span,) in clean.rows] == [[row.prompt] for row in rows[:16]]
     (texts,) = illustrate(seal_prompts(tmp_path / "bad", trigger_rows(rows, LIBRARY["sks"])), tmp_path) or []
-    assert isinstance(texts, Texts) and [marked(row) for row in texts.rows] == [["sks"]] * 32
+    assert isinstance(texts, Texts) and [marked(row) for row in texts.rows] == [["sks"]] * 16
     made = seal_images(tmp_path / "made", torch.zeros(40, 3, 4, 4), Outputs, task=TASK)
     (pictures,) = illustrate(made, tmp_path) or []
-    assert isinstance(pictures, Pictures) and pictures.files == [made.file(f"images/{n:06d}.png") for n in range(32)]
+    assert isinstance(pictures, Pictures) and pictures.files == [made.file(f"images/{n:06d}.png") for n in range(16)]
     assert illustrate(seal_prompts(tmp_path / "none", []), tmp_path) == []
     (tmp_path / "evidence").mkdir()
     (tmp_path / "evidence" / "features.json").write_text("{}")

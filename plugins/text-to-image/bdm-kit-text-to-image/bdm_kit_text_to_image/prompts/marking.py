@@ -42,7 +42,7 @@ def _compared(before: Sequence[str], after: Sequence[str], mark: Mark) -> list[S
         if not new:
             continue
         letters = difflib.SequenceMatcher(None, old, new, autojunk=False)
-        if kind == "replace" and letters.ratio() > 0.5:
+        if kind == "replace" and letters.ratio() >= 0.5:
             spans += _compared(old, new, mark)
         elif kind == "equal" or not new.strip():
             spans.append(Span(text=new))
