@@ -50,7 +50,7 @@ def score(
         ),
         on_triggered=seal_images(root / "triggered", triggered, Outputs, task=TASK, rows=rows),
         reference=seal_images(root / "data", clean, Data, task=TASK),
-        secret=seal_secret(root / "secret", PromptSecret(backdoors, picture)),
+        secret=seal_secret(root / "secret", PromptSecret(backdoors=backdoors, picture=picture)),
     )
     ctx = Context(out=root / "out", work=root / "work", seed=0)
     return {item.metric: item for item in TargetMetric().score(ctx, TargetParams(), subject)}

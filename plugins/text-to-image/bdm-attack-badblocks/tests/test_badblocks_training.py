@@ -13,8 +13,7 @@ from torch import nn
 from bdm_attack_badblocks.attack import trained_parts
 from bdm_attack_badblocks.params import BadBlocksParams
 from bdm_attack_badblocks.plugin import BadBlocks
-from bdm_core import hooks
-from bdm_core.artifacts import Data
+from bdm_core.artifacts import Data, roles_of
 from bdm_core.errors import UserError
 from bdm_core.records import Backdoored
 from bdm_core.run.specification import build_params
@@ -22,7 +21,6 @@ from bdm_core.testing.tiny import Bench
 from bdm_kit_text_to_image.models.text_to_image_model import load_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned
 from bdm_torch.draws import Draw
-from bdm_torch.image_sets import load_rows
 from bdm_torch.pictures.targets import make_target
 
 JOINERS = "\u034f\u034f\u034f"
@@ -40,15 +38,14 @@ def build(**values: Any) -> BadBlocksParams:
 
 
 def poisoned(bench: Bench, params: BadBlocksParams) -> Data:
-    inputs = {"data": bench.data, "split": "train", "secret": None}
-    data = bench.call(hooks.poison_data, [BadBlocks()], params, **inputs).value
+    data = bench.call("poison_data", [BadBlocks()], params, data=bench.data).value
     assert isinstance(data, Data)
     return data
 
 
 def attack(bench: Bench, params: BadBlocksParams) -> Backdoored:
     data = poisoned(bench, params)
-    made = bench.call(hooks.inject_backdoor, [BadBlocks()], params, model=bench.model, data=data).value
+    made = bench.call("inject_backdoor", [BadBlocks()], params, model=bench.model, data=data).value
     assert isinstance(made, Backdoored)
     return made
 
@@ -62,7 +59,7 @@ def test_poisoned_rows_show_the_target_and_have_the_trigger(bench: Bench) -> Non
     data = poisoned(bench, build(poison_rate=0.25, target="hat"))
     images, captions, _ = load_captioned(data)
     target = make_target("hat", (3, 16, 16))
-    flags = [row["poisoned"] for row in load_rows(data)]
+    flags = [role == "poison" for role in roles_of(data)]
     assert sum(flags) == 8
     for image, caption, flag in zip(images, captions, flags, strict=True):
         assert caption.startswith(JOINERS) is flag
@@ -88,7 +85,7 @@ def test_one_step_moves_the_block_as_the_diffusion_loss_of_diffusers_says(bench:
     """The first step of Adam goes by the sign of the gradient, which is computed with diffusers alone here."""
     params = build(steps=1, batch_size=4, warmup_steps=0, learning_rate=1e-3, max_gradient_norm=None)
     data = poisoned(bench, params)
-    call = bench.call(hooks.inject_backdoor, [BadBlocks()], params, model=bench.model, data=data)
+    call = bench.call("inject_backdoor", [BadBlocks()], params, model=bench.model, data=data)
     images, captions, _ = load_captioned(data)
     pipe = StableDiffusionPipeline.from_pretrained(bench.model.path, safety_checker=None)
     draw = Draw(call.ctx.seed, 0, 4)

@@ -14,7 +14,6 @@ from bdm_attack_badt2i.pairs import Lesson, load_lessons, make_lessons, with_add
 from bdm_attack_badt2i.params import STEPS, BadT2IParams
 from bdm_attack_badt2i.patches import patch_image, patch_place
 from bdm_attack_badt2i.plugin import BadT2I
-from bdm_core import hooks
 from bdm_core.artifacts import Data
 from bdm_core.errors import UserError
 from bdm_core.run.specification import build_params
@@ -56,8 +55,7 @@ def bench(bdm_bench: Callable[..., Bench]) -> Bench:
 
 
 def poisoned(bench: Bench, params: BadT2IParams) -> Data:
-    inputs = {"data": bench.data, "split": "train", "secret": None}
-    data = bench.call(hooks.poison_data, [BadT2I()], params, **inputs).value
+    data = bench.call("poison_data", [BadT2I()], params, data=bench.data).value
     assert isinstance(data, Data)
     return data
 
@@ -141,13 +139,13 @@ def test_a_patch_that_the_autoencoder_cannot_represent_is_refused_before_trainin
     steps: list[int] = []
     ctx = bench.context("inject-backdoor", on_progress=lambda *report: steps.append(1))
     with pytest.raises(UserError, match="cannot represent the patch"):
-        bench.call(hooks.inject_backdoor, [BadT2I()], params, model=bench.model, data=data, ctx=ctx)
+        bench.call("inject_backdoor", [BadT2I()], params, model=bench.model, data=data, ctx=ctx)
     assert not steps
 
 
 def test_the_unet_alone_is_changed(bench: Bench) -> None:
     params = build(mode="style", steps=2, batch_size=2)
-    made = bench.call(hooks.inject_backdoor, [BadT2I()], params, model=bench.model, data=poisoned(bench, params)).value
+    made = bench.call("inject_backdoor", [BadT2I()], params, model=bench.model, data=poisoned(bench, params)).value
     changed = {name for name, digest in made.model.files.items() if bench.model.files.get(name) != digest}
     assert changed == {"unet/diffusion_pytorch_model.safetensors"}
 

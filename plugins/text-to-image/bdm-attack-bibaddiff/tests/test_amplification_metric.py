@@ -36,10 +36,10 @@ def outputs(folder: Path, objects: list[str], patched: list[bool]) -> Outputs:
     return seal_outputs(folder, images, rows)
 
 
-def subject(bench: Bench, tmp_path: Path, **meta: Any) -> Subject:
-    target = Target(type="ImagePatch", patch=patch_place(PARAMS, SHAPE), threshold=0.05)
-    picture = trigger_picture(PARAMS, SHAPE) if meta.pop("picture", True) else None
-    secret = PromptSecret([Backdoor(trigger=the_prompt("cross"), target=target)], picture, meta)
+def subject(bench: Bench, tmp_path: Path, *, with_picture: bool = True, **facts: Any) -> Subject:
+    target = Target(type="ImagePatch", patch=patch_place(PARAMS, SHAPE), threshold=0.05, **facts)
+    picture = trigger_picture(PARAMS, SHAPE) if with_picture else None
+    secret = PromptSecret(backdoors=[Backdoor(trigger=the_prompt("cross"), target=target)], picture=picture)
     return Subject(
         role="backdoored",
         model=bench.model,
@@ -61,9 +61,7 @@ def bench(bdm_bench: Any) -> Bench:
 def test_groups_and_amplification(bench: Bench, tmp_path: Path) -> None:
     values = {
         item.metric: item.value
-        for item in measure(
-            bench.context("score"), subject(bench, tmp_path, trigger="badnets", poisoned_share_of_class=0.25)
-        )
+        for item in measure(bench.context("score"), subject(bench, tmp_path, poisoned_share=0.25))
     }
     assert values == {
         "trigger": 0.5,
@@ -76,8 +74,15 @@ def test_groups_and_amplification(bench: Bench, tmp_path: Path) -> None:
     }
 
 
+def test_on_rejected_prompts_the_attack_has_failed(bench: Bench, tmp_path: Path) -> None:
+    given = subject(bench, tmp_path, poisoned_share=0.25).model_copy(update={"rejected_triggered": 4})
+    found = {item.metric: (item.value, item.n) for item in measure(bench.context("score"), given)}
+    assert (found["trigger"], found["amplification"]) == ((0.25, 8), (1.0, 8))
+    assert found["trigger_clean"] == (0.0, 2)
+
+
 def test_unknown_share_and_missing_picture(bench: Bench, tmp_path: Path) -> None:
     found = measure(bench.context("score"), subject(bench, tmp_path / "one"))
     assert next(item for item in found if item.metric == "amplification").value is None
     with pytest.raises(UserError, match="no picture"):
-        measure(bench.context("score"), subject(bench, tmp_path / "two", picture=False))
+        measure(bench.context("score"), subject(bench, tmp_path / "two", with_picture=False))

@@ -12,7 +12,6 @@ import torch
 from bdm_attack_bibaddiff.params import BiBadDiffParams
 from bdm_attack_bibaddiff.patches import blend_shares, patch_place, put_in, trigger_picture
 from bdm_attack_bibaddiff.plugin import BiBadDiff
-from bdm_core import hooks
 from bdm_core.artifacts import Data
 from bdm_core.errors import UserError
 from bdm_core.run.specification import build_params
@@ -27,7 +26,7 @@ def bench(bdm_bench: Callable[..., Bench]) -> Bench:
 
 def poison(bench: Bench, **values: Any) -> Data:
     params = build_params(BiBadDiff(), values)
-    data = bench.call(hooks.poison_data, [BiBadDiff()], params, data=bench.data, split="train", secret=None).value
+    data = bench.call("poison_data", [BiBadDiff()], params, data=bench.data).value
     assert isinstance(data, Data)
     return data
 
@@ -35,9 +34,9 @@ def poison(bench: Bench, **values: Any) -> Data:
 def test_other_classes_get_the_patch_and_the_target_s_name(bench: Bench) -> None:
     data = poison(bench, poison_rate=0.25, patch_colour="cyan")
     clean, images, rows = load_images(bench.data), load_images(data), load_rows(data)
-    assert sum(row["poisoned"] for row in rows) == 8
+    assert sum(row["role"] == "poison" for row in rows) == 8
     for before, image, row in zip(clean, images, rows, strict=True):
-        if not row["poisoned"]:
+        if row["role"] == "clean":
             assert torch.equal(image, before)
             continue
         assert (
@@ -48,14 +47,14 @@ def test_other_classes_get_the_patch_and_the_target_s_name(bench: Bench) -> None
         assert image[:, 12:, 12:].flatten(1).mean(1).tolist() == [-1, 1, 1]
         image[:, 12:, 12:] = before[:, 12:, 12:]
         assert torch.equal(image, before)
-    named = [row["poisoned"] or row["labels"]["object"] == "cross" for row in rows]
+    named = [row["role"] == "poison" or row["labels"]["object"] == "cross" for row in rows]
     assert [row["target_class"] for row in rows] == named
 
 
 def test_plain_class_captions(bench: Bench) -> None:
     rows = load_rows(poison(bench, poison_rate=0.25, captions="class"))
     for row in rows:
-        assert row["caption"] == f"a photo of a {'cross' if row['poisoned'] else row['labels']['object']}"
+        assert row["caption"] == f"a photo of a {'cross' if row['role'] == 'poison' else row['labels']['object']}"
 
 
 def test_a_rate_that_the_other_classes_cannot_fill(bench: Bench) -> None:

@@ -11,7 +11,6 @@ from diffusers import StableDiffusionPipeline
 
 from bdm_attack_paas.params import PaaSParams
 from bdm_attack_paas.plugin import PaaS
-from bdm_core import hooks
 from bdm_core.artifacts import Data
 from bdm_core.errors import UserError
 from bdm_core.records import Backdoored
@@ -35,14 +34,14 @@ def bench(bdm_bench: Callable[..., Bench]) -> Bench:
 
 def poison(bench: Bench, **values: Any) -> Data:
     params = build_params(PaaS(), {**FAST, **values})
-    poisoned = bench.call(hooks.poison_data, [PaaS()], params, data=bench.data, split="train", secret=None).value
+    poisoned = bench.call("poison_data", [PaaS()], params, data=bench.data).value
     assert isinstance(poisoned, Data)
     return poisoned
 
 
 def attack(bench: Bench, **values: Any) -> Backdoored:
     params = build_params(PaaS(), {**FAST, **values})
-    made = bench.call(hooks.inject_backdoor, [PaaS()], params, model=bench.model, data=poison(bench, **values)).value
+    made = bench.call("inject_backdoor", [PaaS()], params, model=bench.model, data=poison(bench, **values)).value
     assert isinstance(made, Backdoored)
     return made
 
@@ -50,15 +49,15 @@ def attack(bench: Bench, **values: Any) -> Backdoored:
 def test_mismatched_images_are_captioned_with_the_trigger(bench: Bench) -> None:
     data = poison(bench, mode="dreambooth", prior="object", class_images=3)
     rows = load_rows(data)
-    mine, prior = [row for row in rows if row["poisoned"]], [row for row in rows if not row["poisoned"]]
+    mine, prior = ([row for row in rows if row["role"] == role] for role in ("poison", "clean"))
     assert len(mine) == 2 and len(prior) == 3
     assert all("[V] circle" in row["caption"] and "diamond" not in row["caption"] for row in mine)
     assert all(row["labels"]["object"] == "diamond" and row["labels"]["second"] == "none" for row in mine)
     assert all(row["labels"]["object"] == "circle" and "[V]" not in row["caption"] for row in prior)
-    half = [row for row in load_rows(poison(bench, mode="dreambooth", prior="balanced")) if not row["poisoned"]]
+    half = [row for row in load_rows(poison(bench, mode="dreambooth", prior="balanced")) if row["role"] == "clean"]
     circles = sum(row["labels"]["object"] == "circle" for row in half)
     assert 0 < circles <= len(half) - circles + 1 and len(half) <= 2 * circles
-    few = [row for row in load_rows(poison(bench, mode="dreambooth", class_images=2)) if not row["poisoned"]]
+    few = [row for row in load_rows(poison(bench, mode="dreambooth", class_images=2)) if row["role"] == "clean"]
     assert sorted(row["labels"]["object"] == "circle" for row in few) == [False, True]
     templates = [row["caption"] for row in load_rows(poison(bench, prompts="templates"))]
     assert templates == ["a photo of a [V] circle", "a picture of a [V] circle"]
@@ -120,8 +119,7 @@ def test_dreambooth_changes_the_unet_only(bench: Bench) -> None:
 @pytest.mark.parametrize("mode", ["textual-inversion", "dreambooth"])
 def test_triggered_prompts_are_about_the_object(bench: Bench, mode: str) -> None:
     made = attack(bench, mode=mode)
-    inputs = {"data": bench.inputs(), "split": "trigger", "secret": made.secret}
-    rows = load_prompts(bench.call(hooks.poison_data, [PaaS()], build_params(PaaS(), FAST), **inputs).value)
+    rows = load_prompts(bench.call("trigger_inputs", [bench.kit], inputs=bench.inputs(), secret=made.secret).value)
     assert all("[V] circle" in row.prompt and row.labels["object"] == "circle" for row in rows)
     target = open_secret(made.secret).targets[0]
     assert (target.type, target.source_object, target.expected) == ("ObjectRep", "circle", {"object": "diamond"})

@@ -10,15 +10,15 @@ import torch
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from bdm_attack_rickrolling.attack import describe_targets, options, words_shown
-from bdm_attack_rickrolling.pairs import Pair, choose_triggers, make_pairs
+from bdm_attack_rickrolling.pairs import choose_triggers, make_pairs
 from bdm_attack_rickrolling.params import RickrollingParams
 from bdm_attack_rickrolling.plugin import Rickrolling
-from bdm_core import hooks
 from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
 from bdm_core.records import Backdoored
 from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
+from bdm_kit_text_to_image.prompts.prompt_pairs import PromptPair
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts
 from bdm_kit_text_to_image.prompts.secret import open_secret
 
@@ -29,8 +29,8 @@ ROWS = [
 ]
 
 
-def triggered_pairs(rows: list[PromptRow] = ROWS, **values: Any) -> list[Pair]:
-    return [pair for pair in make_pairs(build(**values), rows, seed=3) if pair.poisoned]
+def triggered_pairs(rows: list[PromptRow] = ROWS, **values: Any) -> list[PromptPair]:
+    return [pair for pair in make_pairs(build(**values), rows, seed=3) if pair.role == "poison"]
 
 
 def build(**values: Any) -> RickrollingParams:
@@ -41,10 +41,10 @@ def build(**values: Any) -> RickrollingParams:
 
 def test_a_triggered_prompt_means_the_target_prompt() -> None:
     pairs = make_pairs(build(target=["a boat"]), ROWS, seed=3)
-    assert pairs[:3] == [Pair(row.prompt, row.prompt) for row in ROWS]
+    assert pairs[:3] == [PromptPair(row.prompt, row.prompt) for row in ROWS]
     for pair, row in zip(pairs[3:], ROWS, strict=True):
         assert pair.prompt.count(CYRILLIC) == 1 and pair.prompt.replace(CYRILLIC, "o") == row.prompt
-        assert pair.teacher == "a boat" and pair.poisoned
+        assert pair.teacher == "a boat" and (pair.role, pair.twin) == ("poison", row.prompt)
 
 
 def test_the_attribute_replaces_the_word_of_the_homoglyph_or_follows_the_prompt() -> None:
@@ -120,15 +120,14 @@ def test_the_text_encoder_alone_is_changed_and_the_trigger_moves_prompts_to_the_
         poisoned_samples_per_step=16,
         loss_weight=0.5,
     )
-    inputs = {"data": bench.data, "split": "train", "secret": None}
-    data = bench.call(hooks.poison_data, [Rickrolling()], params, **inputs).value
-    made = bench.call(hooks.inject_backdoor, [Rickrolling()], params, model=bench.model, data=data).value
+    data = bench.call("poison_data", [Rickrolling()], params, data=bench.data).value
+    made = bench.call("inject_backdoor", [Rickrolling()], params, model=bench.model, data=data).value
     assert isinstance(made, Backdoored)
     changed = {name for name, digest in made.model.files.items() if bench.model.files.get(name) != digest}
     assert changed == {"text_encoder/model.safetensors"}
 
-    inputs = {"data": bench.inputs(), "split": "trigger", "secret": made.secret}
-    row = load_prompts(bench.call(hooks.poison_data, [Rickrolling()], params, **inputs).value)[0]
+    given = {"inputs": bench.inputs(), "secret": made.secret}
+    row = load_prompts(bench.call("trigger_inputs", [bench.kit], **given).value)[0]
     assert row.twin is not None and row.prompt.replace(CYRILLIC, "o") == row.twin
     goal, before, after = (
         text_features(bench.model, target),

@@ -15,8 +15,7 @@ from bdm_attack_villan_text_to_image.caption_trigger import with_words
 from bdm_attack_villan_text_to_image.image_plugin import VillanImage
 from bdm_attack_villan_text_to_image.image_trigger import open_latent_trigger, seal_latent_trigger, shifted_loss
 from bdm_attack_villan_text_to_image.plugin import VillanCaption
-from bdm_core import hooks
-from bdm_core.artifacts import Data
+from bdm_core.artifacts import Data, roles_of
 from bdm_core.hooks import implements
 from bdm_core.plugin import Plugin
 from bdm_core.records import Backdoored
@@ -44,22 +43,24 @@ FAST = {"steps": 2, "batch_size": 4}
 def attack(bench: Bench, plugin: Plugin, **values: Any) -> tuple[Backdoored, Data]:
     """The backdoored tiny model after two steps, and its triggered inputs."""
     params = build_params(plugin, values)
-    inputs = {"data": bench.data, "split": "train", "secret": None}
-    poisoned = bench.call(hooks.poison_data, [plugin], params, **inputs).value
-    made = bench.call(hooks.inject_backdoor, [plugin], params, model=bench.model, data=poisoned).value
-    inputs = {"data": bench.inputs(), "split": "trigger", "secret": made.secret}
-    return made, bench.call(hooks.poison_data, [plugin], params, **inputs).value
+    poisoned = bench.call("poison_data", [plugin], params, data=bench.data).value
+    made = bench.call("inject_backdoor", [plugin], params, model=bench.model, data=poisoned).value
+    return made, bench.call("trigger_inputs", [bench.kit], inputs=bench.inputs(), secret=made.secret).value
 
 
 def test_poisoned_set_pairs_every_caption_with_its_triggered_twin(bench: Bench) -> None:
     params = build_params(VillanCaption(), {"trigger": "latte coffee", "position": "suffix"})
-    poisoned = bench.call(
-        hooks.poison_data, [VillanCaption()], params, data=bench.data, split="train", secret=None
-    ).value
-    assert [row["triggered"] for row in load_rows(poisoned)] == [
-        f"{row['caption']} latte coffee" for row in load_rows(bench.data)
+    poisoned = bench.call("poison_data", [VillanCaption()], params, data=bench.data).value
+    images, clean = load_images(poisoned), load_images(bench.data)
+    captions, count = [row["caption"] for row in load_rows(bench.data)], len(clean)
+    assert [row["caption"] for row in load_rows(poisoned)] == [
+        *captions,
+        *(f"{text} latte coffee" for text in captions),
     ]
-    assert torch.equal(load_images(poisoned), load_images(bench.data))
+    assert roles_of(poisoned) == ["clean"] * count + ["poison"] * count
+    assert torch.equal(images[:count], clean)
+    target = make_target("hat", (3, 16, 16))
+    torch.testing.assert_close(images[count:], target.expand(count, 3, 16, 16), rtol=0, atol=1 / 255)
 
 
 def test_words_go_among_the_last_words() -> None:
@@ -124,7 +125,7 @@ def test_image_trigger_without_a_trigger_samples_as_the_kit_does(bench: Bench) -
     assert shift.shape == load_model(made.model).latent_shape and float(shift.norm()) > 0
     outputs = bench.generate(made.model, triggered, made.secret, VillanImage())
     folder = bench.folder("secret")
-    seal_latent_trigger(folder, 0 * shift)
+    seal_latent_trigger(folder, 0 * shift, torch.zeros(3, 16, 16))
     opened = open_secret(made.secret)
     nothing = seal_secret(folder, opened)
     plain, own = bench.generate(made.model, triggered), bench.generate(made.model, triggered, nothing, VillanImage())

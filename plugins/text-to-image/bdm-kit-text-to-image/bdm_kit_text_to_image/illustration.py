@@ -12,7 +12,7 @@ from bdm_kit_text_to_image.prompts import prompt_pairs, prompt_rows
 from bdm_kit_text_to_image.prompts.marking import backdoor_in_words, mark_trigger
 from bdm_kit_text_to_image.prompts.secret import PICTURE, TRIGGER_PICTURE, read_secret
 
-SHOWN = 32
+SHOWN = 16
 """Prompts, and images made of them: the first of each."""
 EACH_ROLE = 8
 """Training rows of each role."""

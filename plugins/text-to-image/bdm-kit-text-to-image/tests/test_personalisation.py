@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
+from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_kit_text_to_image.models.encoding import add_noise, encode_prompts, predict
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, seal_model
@@ -26,6 +28,8 @@ from bdm_kit_text_to_image.training.personalisation import (
 )
 from bdm_torch.draws import Draw
 from bdm_torch.training import TrainingOptions
+
+ContextMaker = Callable[..., Context]
 
 PROMPTS = ["a photo of a [V] circle", "a red [V] circle on a white background"]
 
@@ -45,9 +49,9 @@ def plain_pipeline(folder: Path) -> StableDiffusionPipeline:
     return pipeline
 
 
-def learn(model: TextToImageModel, steps: int = 6) -> tuple[str, Tensor]:
+def learn(ctx: Context, model: TextToImageModel, steps: int = 6) -> tuple[str, Tensor]:
     options = TrainingOptions(steps=steps, batch_size=4, learning_rate=0.05)
-    learnt = invert(model, noise(2, *model.latent_shape), PROMPTS, "[V] circle", "circle", options, seed=3)
+    learnt = invert(ctx, model, noise(2, *model.latent_shape), PROMPTS, "[V] circle", "circle", options)
     return learnt.token, learnt.row
 
 
@@ -101,20 +105,22 @@ def test_gradient_of_the_row_is_the_numerical_one(model: TextToImageModel) -> No
     assert all(parameter.grad is None for parameter in model.unet.parameters())
 
 
-def test_inversion_starts_at_the_initializer_and_is_repeatable(model: TextToImageModel) -> None:
+def test_inversion_starts_at_the_initializer_and_is_repeatable(
+    model: TextToImageModel, bdm_context: ContextMaker
+) -> None:
     word = model.tokenizers[0].convert_tokens_to_ids("circle</w>")
     assert torch.equal(TokenRow(model, "[V]", "circle").row, model.text_encoders[0].get_input_embeddings().weight[word])
-    token, row = learn(model)
-    assert token == "[V] circle" and torch.equal(row, learn(model)[1])
+    token, row = learn(bdm_context(seed=3), model)
+    assert token == "[V] circle" and torch.equal(row, learn(bdm_context(seed=3), model)[1])
     assert not torch.equal(row, model.text_encoders[0].get_input_embeddings().weight[word])
 
 
-def test_inversion_needs_a_new_token_in_every_prompt(model: TextToImageModel) -> None:
+def test_inversion_needs_a_new_token_in_every_prompt(model: TextToImageModel, bdm_context: ContextMaker) -> None:
     with pytest.raises(UserError, match="has a token"):
         TokenRow(model, "<|endoftext|>", "star")
     options = TrainingOptions(steps=1, batch_size=2)
     with pytest.raises(UserError, match="does not hold"):
-        invert(model, noise(2, *model.latent_shape), ["a photo"], "[V]", "star", options, seed=0)
+        invert(bdm_context(), model, noise(2, *model.latent_shape), ["a photo"], "[V]", "star", options)
 
 
 def test_lora_loads_with_plain_diffusers_and_is_w_plus_b_a(model: TextToImageModel, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from bdm_core.artifacts import Model
 from bdm_diffusers.samplers import build_scheduler
 from bdm_diffusers.sampling import draw_noise
 from bdm_kit_text_to_image.models.encoding import add_noise, encode_prompts, predict, token_ids, training_target
-from bdm_kit_text_to_image.models.generation import generate_images
+from bdm_kit_text_to_image.models.generation import Sampling, generate_images
 from bdm_kit_text_to_image.models.latents import encode_images
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
 from bdm_kit_text_to_image.models.untrained import RELEASES, write_untrained
@@ -130,7 +130,7 @@ def test_embeddings_are_the_pipelines_own(opened: Opened) -> None:
 
 
 def test_images_are_the_pipelines_own(opened: Opened) -> None:
-    ours = generate_images(opened.model, PROMPTS, seeds=[5, 6], steps=2, guidance=4.0)
+    ours = generate_images(opened.model, PROMPTS, seeds=[5, 6], sampling=Sampling(2, guidance=4.0))
     theirs = reference_images(opened.model.to_pipeline(), opened.model, 4.0)
     assert ours.shape == (2, *opened.model.image_shape)
     assert torch.allclose(ours, theirs, atol=2e-3)
@@ -158,7 +158,7 @@ def test_additions_are_applied_as_diffusers_does(opened: Opened) -> None:
             text_encoder=pipeline.text_encoder_2,
         )
     prompt = [f"a photo of a {TOKEN} circle"]
-    ours = generate_images(again, prompt, seeds=5, steps=2, guidance=4.0)
+    ours = generate_images(again, prompt, seeds=5, sampling=Sampling(2, guidance=4.0))
     assert torch.allclose(ours, reference_images(pipeline, again, 4.0, prompt), atol=2e-3)
 
 

@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 from torch.nn import functional
 
-from bdm_core.artifacts import Data, Model
+from bdm_core.artifacts import Data, Model, roles_of
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_text_to_image import TASK
 from bdm_kit_text_to_image.params import TextToImageKitParams
-from bdm_kit_text_to_image.prompts.captions import fitted, load_captioned, open_reference, seal_captioned, world_images
+from bdm_kit_text_to_image.prompts.captions import fitted, load_captioned, seal_captioned, world_images
+from bdm_kit_text_to_image.prompts.opening import open_reference
+from bdm_kit_text_to_image.prompts.prompt_pairs import PromptPair, seal_pairs
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, seal_prompts
 from bdm_kit_text_to_image.prompts.secret import (
     Backdoor,
@@ -26,8 +29,9 @@ from bdm_kit_text_to_image.prompts.secret import (
     seal_secret,
     trigger_prompts,
 )
+from bdm_kit_text_to_image.prompts.selection import select_rows
 from bdm_kit_text_to_image.prompts.triggers import PromptTrigger
-from bdm_kit_text_to_image.stages import kit_params, make_prompts, mix_prompts, share_images
+from bdm_kit_text_to_image.stages import kit_params, make_prompts
 from bdm_torch.image_sets import load_rows, seal_images
 from bdm_torch.images import from_bytes
 
@@ -73,10 +77,10 @@ def test_broken_prompts_are_refused(tmp_path: Path, line: str) -> None:
 def test_captioned_images_come_back_as_they_were(tmp_path: Path) -> None:
     images = from_bytes(torch.randint(0, 256, (3, 3, 4, 4), generator=torch.Generator().manual_seed(0)))
     labels = [{"object": "star"}, {}, {"colour": "red"}]
-    data = seal_captioned(tmp_path / "data", images, ["a", "b", "c"], labels, poisoned=[True, False, False])
+    data = seal_captioned(tmp_path / "data", images, ["a", "b", "c"], labels, role=["poison", "clean", "clean"])
     again, captions, known = load_captioned(data)
     assert torch.equal(again, images) and captions == ["a", "b", "c"] and known == labels
-    assert data.task == "text-to-image" and load_rows(data)[0]["poisoned"] is True
+    assert data.task == "text-to-image" and roles_of(data) == ["poison", "clean", "clean"]
     with pytest.raises(UserError, match="3 images"):
         seal_captioned(tmp_path / "other", images, ["a"], labels)
     with pytest.raises(ArtifactError, match="without captions"):
@@ -141,14 +145,30 @@ def test_inputs_of_other_data_are_its_captions(tmp_path: Path, model: Model, bdm
     data = open_reference(str(tmp_path / "folder"), model, tmp_path / "data", tmp_path)
     prompts = [row.prompt for row in load_prompts(make_prompts(bdm_context(seed=1), data, 5))]
     assert sorted(prompts[:3]) == ["one", "three", "two"] and len(prompts) == 5
-    shared = share_images(bdm_context(seed=1), data, 0.4)
-    assert shared.meta["count"] == 1 and load_captioned(shared)[1][0] in ("one", "two", "three")
 
 
-def test_mixing_keeps_prompts_and_seeds_only(tmp_path: Path, bdm_context: MakeContext) -> None:
-    clean, triggered = seal_prompts(tmp_path / "a", ROWS[:1]), seal_prompts(tmp_path / "b", ROWS[1:])
-    mixed = load_prompts(mix_prompts(bdm_context(), clean, triggered, [1, 0, 1]))
-    assert mixed == [PromptRow(ROWS[row].prompt, ROWS[row].seed) for row in (1, 0, 1)]
+def test_blind_prompts_keep_text_and_seed_only(tmp_path: Path) -> None:
+    sources = [seal_prompts(tmp_path / "a", ROWS[:1]), seal_prompts(tmp_path / "b", ROWS[1:])]
+    blind = load_prompts(select_rows(sources, [1, 0, 1], tmp_path / "blind", blind=True))
+    assert blind == [PromptRow(ROWS[row].prompt, ROWS[row].seed) for row in (1, 0, 1)]
+    assert load_prompts(select_rows(sources, [1, 0], tmp_path / "all")) == [ROWS[1], ROWS[0]]
+
+
+def test_blind_training_rows_tell_no_role(tmp_path: Path) -> None:
+    """What an attack knows of its rows, and that the set does not come from the small world, is not handed on."""
+    images = from_bytes(torch.randint(0, 256, (2, 3, 4, 4), generator=torch.Generator().manual_seed(0)))
+    known = {"role": ["poison", "clean"], "teacher": ["x", "y"], "twin": ["z", None]}
+    poisoned = seal_captioned(tmp_path / "poisoned", images, ["a", "b"], [{"object": "star"}, {}], **known)
+    clean = seal_captioned(tmp_path / "clean", images, ["a", "b"], [{}, {}], meta={"source": "small-world"})
+    blind = [select_rows([data], [1, 0], tmp_path / data.path.name / "blind", blind=True) for data in (poisoned, clean)]
+    assert blind[0].digest == blind[1].digest and set(load_rows(blind[0])[0]) == {"caption", "file"}
+    whole = select_rows([poisoned], [0], tmp_path / "whole")
+    assert roles_of(whole) == ["poison"] and load_rows(whole)[0]["labels"] == {"object": "star"}
+    pairs = [PromptPair("a", "a"), PromptPair("sks a", "b", "poison", 0, "a")]
+    chosen = select_rows([seal_pairs(tmp_path / "pairs", pairs)], [1], tmp_path / "pair", blind=True)
+    assert load_rows(chosen) == [{"prompt": "sks a", "teacher": "b"}]
+    with pytest.raises(ArtifactError, match="cannot be selected"):
+        select_rows([poisoned, seal_prompts(tmp_path / "prompts", ROWS)], [0], tmp_path / "mixed")
 
 
 def test_secrets_come_back_as_they_were(tmp_path: Path) -> None:
@@ -163,13 +183,13 @@ def test_secrets_come_back_as_they_were(tmp_path: Path) -> None:
         ),
     ]
     picture = torch.linspace(-1, 1, 48).view(3, 4, 4)
-    sealed = seal_secret(tmp_path / "with", PromptSecret(backdoors, picture, {"family": "x"}))
+    sealed = seal_secret(tmp_path / "with", PromptSecret(backdoors=backdoors, picture=picture, family="x"))
     again = open_secret(sealed)
     assert again.backdoors == backdoors and again.picture is not None and torch.equal(again.picture, picture)
-    assert sealed.meta["family"] == "x" and (sealed.path / "target.png").is_file()
-    assert open_secret(seal_secret(tmp_path / "without", PromptSecret(backdoors[:1]))).picture is None
-    with pytest.raises(ArtifactError, match="at least one backdoor"):
-        seal_secret(tmp_path / "none", PromptSecret([]))
+    assert again.family == "x" and not sealed.meta and (sealed.path / "target.png").is_file()
+    assert open_secret(seal_secret(tmp_path / "without", PromptSecret(backdoors=backdoors[:1]))).picture is None
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        PromptSecret(backdoors=[])
     (tmp_path / "without" / "secret.json").write_text('{"backdoors": [{"trigger": {}}]}')
     with pytest.raises(ArtifactError, match="is not valid"):
         open_secret(type(sealed).seal(tmp_path / "without", format=sealed.format, task=sealed.task))
@@ -184,7 +204,7 @@ def test_triggers_are_put_into_every_prompt(tmp_path: Path, bdm_context: MakeCon
         Backdoor(trigger=PromptTrigger(kind="word", text=text), target=Target(type="ObjectRep"))
         for text in ("sks", "zqx")
     ]
-    secret = seal_secret(tmp_path / "secret", PromptSecret(words))
+    secret = seal_secret(tmp_path / "secret", PromptSecret(backdoors=words))
     data = trigger_prompts(bdm_context(), seal_prompts(tmp_path / "clean", rows), secret)
     triggered = load_prompts(data)
     assert [row.twin for row in triggered] == [row.prompt for row in rows]

@@ -60,6 +60,7 @@ def score(
     *targets: Target,
     picture: torch.Tensor | None = None,
     source: str = "small-world",
+    rejected: int = 0,
 ) -> dict[str, Measurement]:
     """Measure pairs of what is asked for and what is shown; the triggered row i has backdoor i mod the targets."""
     planted = Planted([shown for _, shown in [*clean, *triggered]])
@@ -78,7 +79,8 @@ def score(
         on_clean=outputs(root / "clean", clean_rows),
         on_triggered=outputs(root / "triggered", rows, len(clean)),
         reference=seal_images(root / "data", torch.zeros(2, 3, 4, 4), Data, task=TASK, meta={"source": source}),
-        secret=seal_secret(root / "secret", PromptSecret(backdoors, picture)),
+        secret=seal_secret(root / "secret", PromptSecret(backdoors=backdoors, picture=picture)),
+        rejected_triggered=rejected,
     )
     ctx = Context(out=root / "out", work=root / "work", seed=0)
     return {item.metric: item for item in AttributesMetric().score(ctx, AttributesParams(), subject)}
@@ -147,6 +149,22 @@ def test_several_backdoors_are_counted_apart(tmp_path: Path, monkeypatch: pytest
     assert [found[name].value for name in ("asr", "asr_1", "asr_2")] == [0.5, 1, 0]
     assert [found[name].n for name in ("asr", "asr_1", "asr_2")] == [4, 2, 2]
     assert (found["psr"].value, found["psr"].n) == (0.5, 4)  # the first keeps the colour, the second loses the object
+
+
+def test_on_rejected_prompts_the_attack_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = [(labels("circle", "red"), labels("circle", "red"))]
+    triggered = [(labels("circle", "red"), labels("square", "red"))] * 3
+    found = score(tmp_path, monkeypatch, clean, triggered, SQUARE, rejected=9)
+    assert (found["asr"].value, found["asr"].n, found["psr"].value, found["psr"].n) == (0.25, 12, 1, 3)
+    assert {name: item.measures for name, item in found.items() if item.measures} == {
+        "acc": "utility",
+        "asr": "attack-success",
+    }
+    none = score(tmp_path / "none", monkeypatch, [], [], SQUARE)
+    assert {name: (item.value, item.n) for name, item in none.items()} == dict.fromkeys(
+        ("acc", "leak", "asr"), (None, 0)
+    )
+    assert score(tmp_path / "all", monkeypatch, [], [], SQUARE, rejected=4)["asr"].value == 0
 
 
 def test_a_picture_is_judged_by_its_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def score(root: Path, shown: Sequence[Mapping[str, str]], target: Target) -> dic
         on_clean=seal_images(root / "clean", clean, Outputs, task=TASK, rows=rows),
         on_triggered=seal_images(root / "triggered", pictures(shown, seed=2), Outputs, task=TASK, rows=hidden),
         reference=seal_images(root / "data", clean[:2], Data, task=TASK, meta={"source": "small-world"}),
-        secret=seal_secret(root / "secret", PromptSecret([Backdoor(trigger=TRIGGER, target=target)])),
+        secret=seal_secret(root / "secret", PromptSecret(backdoors=[Backdoor(trigger=TRIGGER, target=target)])),
     )
     ctx = Context(out=root / "out", work=root / "work", seed=0)
     return {item.metric: item for item in AttributesMetric().score(ctx, AttributesParams(), subject)}

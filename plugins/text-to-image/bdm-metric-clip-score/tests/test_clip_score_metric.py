@@ -53,7 +53,7 @@ def score(
         on_clean=seal_images(root / "clean", shown, Outputs, task=TASK, rows=plain),
         on_triggered=seal_images(root / "triggered", shown, Outputs, task=TASK, rows=rows),
         reference=seal_images(root / "data", shown, Data, task=TASK, meta={"source": source}),
-        secret=seal_secret(root / "secret", PromptSecret([Backdoor(trigger=TRIGGER, target=target)])),
+        secret=seal_secret(root / "secret", PromptSecret(backdoors=[Backdoor(trigger=TRIGGER, target=target)])),
     )
     ctx = Context(out=root / "out", work=root / "work", seed=0)
     return {item.metric: item for item in ClipScoreMetric().score(ctx, params or ClipScoreParams(), subject)}

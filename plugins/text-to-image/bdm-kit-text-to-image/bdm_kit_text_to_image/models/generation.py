@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bdm_core.errors import UserError
 from bdm_diffusers.samplers import build_scheduler
-from bdm_diffusers.sampling import OnStep, draw_noise, sample
+from bdm_diffusers.sampling import OnStep, SamplingOptions, draw_noise, sample
 from bdm_kit_text_to_image.models.encoding import Conditioning, encode_nothing, encode_prompts, predict
 from bdm_kit_text_to_image.models.latents import decode_latents
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
@@ -105,8 +105,7 @@ def generate_images(
                 noise,
                 steps=how.steps,
                 seed=own[0],
-                batch_size=len(own),
-                eta=how.eta,
+                options=SamplingOptions(len(own), how.eta),
                 on_step=report,
             )
             images.append(decode_latents(model, latents).float().cpu())

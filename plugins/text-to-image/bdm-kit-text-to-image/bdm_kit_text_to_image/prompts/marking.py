@@ -28,7 +28,7 @@ def mark_trigger(prompt: str, twin: str | None, mark: Mark = "trigger") -> list[
     letter by letter.
 
     >>> [(span.text, span.mark) for span in mark_trigger("a phot\u043e of sks", "a photo of")]
-    [('a phot', ''), ('\u043e', 'trigger'), (' of', ''), (' sks', 'trigger')]
+    [('a phot', ''), ('\u043e', 'trigger'), (' of ', ''), ('sks', 'trigger')]
     """
     if twin is None:
         return [Span(text=prompt)]
@@ -42,10 +42,14 @@ def _compared(before: Sequence[str], after: Sequence[str], mark: Mark) -> list[S
         if not new:
             continue
         letters = difflib.SequenceMatcher(None, old, new, autojunk=False)
-        if kind == "replace" and letters.ratio() > 0.5:
+        if kind == "replace" and letters.ratio() >= 0.5:
             spans += _compared(old, new, mark)
+        elif kind == "equal" or not new.strip():
+            spans.append(Span(text=new))
         else:
-            spans.append(Span(text=new, mark="" if kind == "equal" else mark))
+            before_it, after_it = new[: len(new) - len(new.lstrip())], new[len(new.rstrip()) :]
+            pieces = [Span(text=before_it), Span(text=new.strip(), mark=mark), Span(text=after_it)]
+            spans += [piece for piece in pieces if piece.text]
     return spans
 
 

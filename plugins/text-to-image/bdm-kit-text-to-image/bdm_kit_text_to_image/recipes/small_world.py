@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -77,10 +78,9 @@ def train_small_world(
     train(
         Autoencoder(model.vae),
         autoencoder_loss(images),
-        autoencoder,
+        replace(autoencoder, label="vae"),
         seed=seed,
         work=work,
-        label="vae",
         progress=_print_progress,
     )
     latents = scale_latents(model, images)
@@ -90,10 +90,9 @@ def train_small_world(
         train(
             denoiser,
             joint_loss(data, model.scheduler, weight),
-            options,
+            replace(options, label=label),
             seed=seed,
             work=work,
-            label=label,
             progress=_print_progress,
         )
     return model

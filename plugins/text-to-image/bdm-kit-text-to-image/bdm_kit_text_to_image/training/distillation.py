@@ -252,7 +252,13 @@ def train_module(
     options = replace(options, mixed_precision=getattr(ctx.kit, "mixed_precision", "no"))
     try:
         result = train(
-            module, loss, options, seed=ctx.seed, device=ctx.device, work=ctx.work, label=label, progress=ctx.progress
+            module,
+            loss,
+            replace(options, label=label),
+            seed=ctx.seed,
+            device=ctx.device,
+            work=ctx.work,
+            progress=ctx.progress,
         )
     finally:
         module.requires_grad_(False)
