@@ -15,19 +15,8 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
     from bdm_core.errors import ArtifactError, BdmError, PluginError, StageError, StoreError, UserError
     from bdm_core.figures import Arrays, Audio, Curves, Figure, Pictures, Span, Texts
-    from bdm_core.plugin import (
-        Attack,
-        BuiltIn,
-        Defense,
-        Executor,
-        Field,
-        Kit,
-        Metric,
-        Observer,
-        Params,
-        Plugin,
-        hookimpl,
-    )
+    from bdm_core.plugin import Attack, BuiltIn, Defense, Executor, Field, Kit, Metric, Observer, Params, Plugin
+    from bdm_core.plugin import hookimpl as hookimpl
     from bdm_core.records import Backdoored, Detection, Measurement, Purified, Subject
     from bdm_core.run.record import RunView
     from bdm_core.run.specification import RunSpec
@@ -35,57 +24,24 @@ if TYPE_CHECKING:
 API_VERSION = 2
 """The version of the plugin interface. A plugin states the one it was written for in ``Plugin.api``."""
 
-__all__ = [
-    "API_VERSION",
-    "Arrays",
-    "Artifact",
-    "ArtifactError",
-    "Attack",
-    "Audio",
-    "Backdoored",
-    "BdmError",
-    "BuiltIn",
-    "Context",
-    "Curves",
-    "Data",
-    "Defense",
-    "Detection",
-    "Evidence",
-    "Executor",
-    "Field",
-    "Figure",
-    "Kit",
-    "Measurement",
-    "Metric",
-    "Model",
-    "Observer",
-    "Outputs",
-    "Params",
-    "Pictures",
-    "Plugin",
-    "PluginError",
-    "Purified",
-    "Record",
-    "RunSpec",
-    "RunView",
-    "Secret",
-    "Span",
-    "StageError",
-    "StoreError",
-    "Subject",
-    "Texts",
-    "UserError",
-    "hookimpl",
-]
-_MODULES = ("plugin", "artifacts", "records", "context", "errors", "figures", "run.specification", "run.record")
+_HOMES = {
+    "artifacts": "Artifact Data Evidence Model Outputs Record Secret",
+    "context": "Context",
+    "errors": "ArtifactError BdmError PluginError StageError StoreError UserError",
+    "figures": "Arrays Audio Curves Figure Pictures Span Texts",
+    "plugin": "Attack BuiltIn Defense Executor Field Kit Metric Observer Params Plugin hookimpl",
+    "records": "Backdoored Detection Measurement Purified Subject",
+    "run.record": "RunView",
+    "run.specification": "RunSpec",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = next(path for path in _MODULES if name in vars(importlib.import_module(f"{__name__}.{path}")))
-    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*_HOME, "API_VERSION"])

@@ -15,12 +15,11 @@ what to do. Nothing is printed; warnings go to the logger ``bdm``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bdm_core.discovery.tasks import built_in, task_to_scan
-from bdm_core.run import calibration, runner
+from bdm_core.discovery.tasks import built_in
+from bdm_core.run import runner
 from bdm_core.run.record import RunView
 from bdm_core.run.results import rows_in
 from bdm_core.run.specification import specify
@@ -61,33 +60,7 @@ def scan(
     Raises:
         BdmError: one line that says what was wrong, where, and what to do.
     """
-    spec = specify({**options, "model": str(model)})
-    if spec.task is None:
-        detectors = [("defense", detector) for detector in spec.detectors or []]
-        spec = spec.model_copy(update={"task": task_to_scan(str(model), detectors, kit=spec.kit)})
-    return runner.scan(spec, Path(out), name=name, command=command)
-
-
-def calibrate(
-    defense: str, file: str | Path, *, models: Sequence[str] = (), out: str | Path = OUT, **options: Any
-) -> list[str]:
-    """Write the calibration file of a one-class detector from clean models.
-
-    Args:
-        defense: its name.
-        file: the file to write.
-        models: references of clean models; empty for all built-in ones of the task.
-        out: folder of the store, where the models are opened.
-        options: further fields of :class:`bdm_core.run.specification.RunSpec`: ``task``, ``kit``, ``params``, ``seed``,
-            ``device``.
-
-    Returns:
-        The references of the models.
-
-    Raises:
-        BdmError: one line; e.g. the defense has no calibration.
-    """
-    return calibration.calibrate(specify({**options, "detect": defense}), list(models), Path(file), Path(out))
+    return runner.scan(specify({**options, "model": str(model)}), Path(out), name=name, command=command)
 
 
 def results(folder: str | Path = OUT) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pytest
 from cli_process import Done, bdm, bdm_process, error_line, install_toys
 from fake_site import FakeSite
 
-OPTIONS = ("--no-report", "--device", "cpu", "--quiet")
+OPTIONS = ("--no-report", "--device", "cpu", "--quiet", "--exit-code")
 
 
 @pytest.fixture

@@ -37,13 +37,13 @@ class CalibrateOptions(shared.Common):
 @shared.takes(CalibrateOptions)
 def calibrate(options: CalibrateOptions) -> None:
     """Write the calibration file of a one-class detector from models that are known to be clean."""
+    from bdm_cli.calibration import write_calibration
     from bdm_cli.specification import load_specification
-    from bdm_core import api
 
     given = {name: getattr(options, name) for name in ("task", "kit", "seed", "device")}
-    fields = load_specification(None, given, options.sets or []).model_dump(exclude_unset=True)
+    spec = load_specification(None, {**given, "detect": options.defense}, options.sets or [])
     file = options.file or Path(f"calibration-{options.defense.rpartition(':')[2]}.json")
     with at_work():
-        models = api.calibrate(options.defense, file, models=options.model or [], out=options.store, **fields)
+        models = write_calibration(spec, options.model or [], file, options.store)
     if leads():
         out().print(Text(f"wrote {file} from {len(models)} clean models: {', '.join(models)}"), soft_wrap=True)

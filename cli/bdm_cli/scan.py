@@ -56,12 +56,16 @@ def scan(options: ScanOptions) -> None:
     Exit code: 0, whatever the verdict; with --exit-code 0 clean, 3 backdoored, 4 cannot tell. 2 wrong input, 1 a stage
     failed, 130 or 143 interrupted.
     """
+    from bdm_cli.recognition import task_to_scan
     from bdm_core import api
 
     fields = around.specification(options, {"training_data": options.training_data})
     fields = {**_for_scan(fields, options.config), "model": options.model}
     if options.detect:
         fields["detectors"] = list(dict.fromkeys(options.detect))
+    if fields.get("task") is None:
+        named = [("defense", name) for name in fields.get("detectors") or []]
+        fields["task"] = task_to_scan(options.model, named, kit=fields.get("kit"))
     with around.at_work():
         view = api.scan(out=options.out, name=options.name, command=command_line(), **fields)
     if not around.leads():

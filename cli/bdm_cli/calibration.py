@@ -20,7 +20,7 @@ from bdm_core.store.store import Store
 STAGE = "calibrate"
 
 
-def calibrate(spec: RunSpec, models: list[str], file: Path, out: Path) -> list[str]:
+def write_calibration(spec: RunSpec, models: list[str], file: Path, out: Path) -> list[str]:
     """Write a defense's calibration file, in one step when it is complete.
 
     Args:

@@ -1,12 +1,16 @@
-"""What a file or folder is that no installed kit knows as a model: named for the error, from names and JSON alone."""
+"""The task of a model that is to be scanned; and what a file or folder is that no kit knows as a model."""
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from bdm_core.discovery.candidates import find, named
+from bdm_core.discovery.tasks import kits, kits_by_task, tasks_of_model
+from bdm_core.errors import UserError
 from bdm_core.files import MANIFEST
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"})
@@ -16,6 +20,39 @@ PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 MOST_FILES = 1000
 """So many entries of a folder are looked at."""
+
+
+def task_to_scan(reference: str, detectors: list[tuple[str, str]], *, kit: str | None = None) -> str:
+    """The task of a model that is to be scanned, from its folder or built-in name.
+
+    Args:
+        reference: built-in name, folder, or ``hf:org/name@commit``, of which nothing is known before the download.
+        detectors: (kind, name) of the defenses that were named.
+        kit: the kit that was asked for, as for :func:`choose_kit`.
+
+    Raises:
+        UserError: the reference is no model that an installed kit knows, and is named as what it is; or kits know it
+            for several tasks.
+    """
+    served = set(kits_by_task()) if kit is None else set(find("kit", kit).tasks)
+    found = [task for task in tasks_of_model(reference) if task in served]
+    if len(found) == 1:
+        return found[0]
+    choices = " or ".join(f"--task {task}" for task in found or sorted(served)) or "(no kit is installed)"
+    if found:
+        raise UserError(f"{reference} may be a model of several tasks: name one, {choices}")
+    if reference.startswith("hf:"):
+        shared = served.intersection(*({tag for item in named(*one) for tag in item.tasks} for one in detectors))
+        if len(shared) == 1:
+            return shared.pop()
+        raise UserError(f"what {reference} is shows only after the download: name its task, {choices}")
+    path = Path(reference).expanduser()
+    if path.exists():
+        raise UserError(f"{reference} is {what_is(path)}; if it is a model all the same, name its task, {choices}")
+    names = [model.name for one in kits() for model in one.models()]
+    near = difflib.get_close_matches(reference, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "give a folder, hf:org/name@commit, or a built-in name"
+    raise UserError(f"no model {reference!r}: {hint} (bdm models)")
 
 
 def what_is(path: Path) -> str:
