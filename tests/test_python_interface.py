@@ -33,7 +33,6 @@ def test_the_examples_run(
     assert "backdoored metric:toyhit.asr 1.0 0.0" in lines
     assert "toylook backdoored 1.0 0.5 0.01" in lines
     assert names["asr"] == [1.0] and set(names["by_rate"]) == {0.2}  # type: ignore[call-overload]
-    assert (tmp_path / "calibration.json").is_file()
     assert lines[-1].startswith("no attack 'toywrod' is installed; did you mean 'toyword'?") and lines[-1].endswith(
         " 2"
     )
