@@ -59,8 +59,8 @@ class Context:
     def query(self, inputs: Data) -> Outputs:
         """Ask the model as a black box: its outputs for inputs that the defense sealed below ``ctx.work``.
 
-        The kit runs the model with the parameters that count in this stage. Each call counts as ``len(inputs)``
-        queries in the stage's figures.
+        The kit runs the model as it is in use, with the parameters of the stage ``generate``. The number of inputs asked
+        about is kept in the stage's figures as ``queries``.
 
         Raises:
             PluginError: the defense does not declare the access ``predictions``.

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bdm_core.artifacts import Data, Model, Outputs
 from bdm_core.context import Context
 from bdm_core.discovery.candidates import scoped
 from bdm_core.hooks import call
+from bdm_core.plugin import Params
+
+if TYPE_CHECKING:
+    from bdm_core.run.preparation import Loaded
+
+
+def deployed(params: Params) -> Params:
+    """The kit's parameters with which the model is in use: those that count when it generates."""
+    return params.for_stage("generate")
 
 
 class BlackBox:
@@ -20,10 +29,10 @@ class BlackBox:
         ctx: the context of the stage that asks.
     """
 
-    def __init__(self, kit: Any, model: Model, ctx: Context) -> None:
-        self._manager = scoped(kit)
+    def __init__(self, kit: Loaded, model: Model, ctx: Context) -> None:
+        self._manager = scoped(kit.plugin)
         self._model = model
-        self._ctx = ctx
+        self._ctx = replace(ctx, stage="generate", kit=deployed(kit.params))
         self._calls = self._queries = 0
 
     def __call__(self, inputs: Data) -> Outputs:

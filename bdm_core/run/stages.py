@@ -14,7 +14,7 @@ from bdm_core.artifacts import Model, artifacts_in
 from bdm_core.context import Context
 from bdm_core.errors import BdmError, StageError
 from bdm_core.machine.resources import peak_memory_bytes, reset_peak_memory
-from bdm_core.run.black_box import BlackBox
+from bdm_core.run.black_box import BlackBox, deployed
 from bdm_core.run.inputs import Watch, hand_over_blind
 from bdm_core.run.job import BLIND, DISTRIBUTED, Finished, Job, Kept, WarningsOf
 from bdm_core.run.keys import stage_payload
@@ -90,7 +90,9 @@ class StageRunner:
             BdmError: the store cannot be used, or a plugin reported a clear error of its own.
         """
         together = hook in DISTRIBUTED and plugins[0].plugin.distributed
-        decisive = {**inputs, **(identity or {}), **({} if black_box is None else {"black_box": black_box})}
+        decisive = {**inputs, **(identity or {})}
+        if black_box is not None and self.kit is not None:
+            decisive |= {"black_box": black_box, "deployed": deployed(self.kit.params).model_dump(mode="json")}
         stage = hook.replace("_", "-")
         payload = stage_payload(
             stage,
@@ -245,7 +247,7 @@ class StageRunner:
         quiet = Context(out, work, seed, self.device, job.stage, kit, self.log, self.rank)
         ctx = replace(quiet, on_progress=on_progress, on_figures=(kept or Kept()).add)
         if job.black_box is not None and self.kit is not None:
-            ctx = replace(ctx, on_query=BlackBox(self.kit.plugin, job.black_box, ctx))
+            ctx = replace(ctx, on_query=BlackBox(self.kit, job.black_box, ctx))
         return ctx
 
 
