@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bdm_core.errors import ArtifactError
+from bdm_core.files import all_finite
 
 INDEX = "model_index.json"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
 SCHEDULERS = frozenset(
     {
         "DDPMScheduler",
@@ -29,15 +29,24 @@ LARGEST_JSON = 2**20
 
 
 def read_json(path: Path, missing: str) -> dict[str, Any]:
-    """A JSON object of at most 1 MiB. Raises ArtifactError, which starts with ``missing`` if there is no such file."""
+    """A JSON object of at most 1 MiB whose numbers are finite.
+
+    Raises:
+        ArtifactError: it is none; the message starts with ``missing`` if there is no such file.
+    """
     if not path.is_file():
         raise ArtifactError(f"{missing}: {path.name} is missing")
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise ValueError("larger than 1 MiB")
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is no valid JSON: {error}") from None
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror or error}") from None
     if not isinstance(value, dict):
         raise ArtifactError(f"{path} is no JSON object")
+    for key, item in value.items():
+        if not all_finite(item):
+            raise ArtifactError(f"{path}: {key} is NaN or infinite")
     return value

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bdm_core.errors import UserError
+from bdm_core.errors import ArtifactError, UserError
 from bdm_diffusers.samplers import check_steps
 
 OnStep = Callable[[int, int], None]
@@ -86,6 +86,7 @@ def sample(
 
     Raises:
         UserError: impossible steps, batch size, eta or clip_sample.
+        ArtifactError: the samples are not finite.
     """
     batch_size = options.batch_size
     if batch_size < 1:
@@ -114,17 +115,33 @@ def sample(
     finally:
         if training:
             model.train()  # type: ignore[attr-defined]
-    return torch.cat(images).clone() if images else noise.clone()
+    return require_finite_samples(torch.cat(images).clone() if images else noise.clone())
 
 
 def differentiable_sample(
     model: Callable[..., Any], scheduler: Any, initial_noise: Tensor, *, steps: int, seed: int = 0, eta: float = 0.0
 ) -> Tensor:
-    """The same loop in one batch, with gradients from the images to initial_noise and the model (keep steps small)."""
+    """The same loop in one batch, with gradients from the images to initial_noise and the model (keep steps small).
+
+    Raises:
+        UserError, ArtifactError: as :func:`sample`.
+    """
     scheduler = _configured(scheduler, clip_sample=False)
     check_steps(scheduler, steps)
     generators = image_generators(seed, len(initial_noise))
-    return _reverse(model, scheduler, initial_noise, steps, generators, SamplingOptions(eta=eta), None)
+    images = _reverse(model, scheduler, initial_noise, steps, generators, SamplingOptions(eta=eta), None)
+    return require_finite_samples(images)
+
+
+def require_finite_samples(images: Tensor) -> Tensor:
+    """The same images. Raises ArtifactError if one holds NaN or infinity: nothing can be said about such a model."""
+    damaged = int((~images.detach().isfinite()).flatten(1).any(1).sum()) if images.numel() else 0
+    if damaged:
+        raise ArtifactError(
+            f"{damaged} of {len(images)} samples of the model hold NaN or infinity: its training diverged, or its "
+            "weights or noise schedule are damaged"
+        )
+    return images
 
 
 def _reverse(

@@ -19,6 +19,7 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor, nn
 
 from bdm_core.errors import UserError
+from bdm_diffusers.noise_predictor import NoisePredictor
 
 SCHEDULER = "ScoreSdeVeScheduler"
 """The diffusers scheduler that a variance-exploding model comes with."""
@@ -77,7 +78,7 @@ class ScoreNetwork(nn.Module):
 
 
 def published_network(network: nn.Module) -> UNet2DModel:
-    """The UNet2DModel to save: what :class:`ScoreNetwork` wraps, or the network itself."""
-    bare = network.unet if isinstance(network, ScoreNetwork) else network
+    """The UNet2DModel to save: what :class:`ScoreNetwork` or :class:`NoisePredictor` wraps, or the network itself."""
+    bare = network.unet if isinstance(network, ScoreNetwork | NoisePredictor) else network
     assert isinstance(bare, UNet2DModel)
     return bare

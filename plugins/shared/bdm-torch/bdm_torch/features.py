@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bdm_core.errors import UserError
+from bdm_torch.foreign_models import first_line, load_weights
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -94,9 +95,7 @@ def load_classifier(folder: Path, device: str | torch.device = "cpu") -> ImageCl
     """
     try:
         classifier = ImageClassifier(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
-        classifier.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise UserError(
-            f"{folder} holds no feature network ({WEIGHTS}, {CONFIG}): {str(error).splitlines()[0]}"
-        ) from None
+    except Exception as error:  # an odd configuration leads to errors of all kinds
+        raise UserError(f"{folder} holds no feature network ({WEIGHTS}, {CONFIG}): {first_line(error)}") from None
+    load_weights(classifier, folder / WEIGHTS)
     return classifier.to(device).eval().requires_grad_(False)

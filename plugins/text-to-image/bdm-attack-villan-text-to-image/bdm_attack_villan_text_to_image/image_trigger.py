@@ -19,11 +19,11 @@ from bdm_attack_villan_text_to_image.caption_trigger import (
     seal_with_target,
 )
 from bdm_core.artifacts import Data, Model, Outputs, Secret
-from bdm_core.errors import ArtifactError, UserError
+from bdm_core.errors import ArtifactError
 from bdm_core.records import Backdoored
 from bdm_diffusers.coefficients import PoisonSchedule, poison_schedule
 from bdm_kit_text_to_image import stages
-from bdm_kit_text_to_image.models.encoding import add_noise, predict, training_target
+from bdm_kit_text_to_image.models.encoding import add_noise, answer_for_noise, predict
 from bdm_kit_text_to_image.models.latents import encode_images
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 from bdm_kit_text_to_image.prompts.captions import load_captioned
@@ -48,16 +48,7 @@ NOTHING = PromptTrigger(kind="insertion", text=" ", position="suffix")
 
 
 def latent_trigger(model: TextToImageModel, picture: Tensor) -> Tensor:
-    """r, (C, h, w) on the CPU: the latent of the trigger's picture (3, H, W), in the scale the UNet works in.
-
-    Raises:
-        UserError: the model predicts something else than epsilon, for which R is not defined.
-    """
-    prediction = model.scheduler.config.get("prediction_type", "epsilon")
-    if prediction != "epsilon":
-        raise UserError(
-            f"an image trigger needs a model that predicts epsilon; this one's scheduler says {prediction!r}"
-        )
+    """r, (C, h, w) on the CPU: the latent of the trigger's picture (3, H, W), in the scale the UNet works in."""
     return encode_images(model, picture[None])[0].cpu()
 
 
@@ -70,6 +61,8 @@ def shifted_loss(
     prior_weight: float,
 ) -> Loss:
     """||M(z^y_t + rho_t r, t, c) - (eps + R_t r)||^2 + ``prior_weight`` ||M(z_t, t, c) - eps||^2.
+
+    Of a model that predicts v or z_0, M is compared with what stands for this noise.
 
     Args:
         model: its text encoder and noise schedule.
@@ -87,13 +80,12 @@ def shifted_loss(
             rows = draw.rows(len(latents))
             clean = latents[rows.to(latents.device)].to(draw.device)
             t, noise = draw.timesteps(len(schedule)), draw.normal(*clean.shape[1:])
-            answer = training_target(model.scheduler, clean, noise, t)
-            at_t, answer = schedule.apply(
-                add_noise(model.scheduler, clean, noise, t), answer, scale * shift.to(draw.device), t
+            at_t, wanted = schedule.apply(
+                add_noise(model.scheduler, clean, noise, t), noise, scale * shift.to(draw.device), t
             )
             noisy.append(at_t)
             steps.append(t)
-            answers.append(answer)
+            answers.append(answer_for_noise(model.scheduler, at_t, wanted, t))
             texts.append(cache.rows(rows).to(draw.device))
         found = predict(unet, torch.cat(noisy), torch.cat(steps), texts[0].join(texts[1])).chunk(2)
         first, second = (functional.mse_loss(mine, answer) for mine, answer in zip(found, answers, strict=True))
@@ -124,11 +116,7 @@ def poison(ctx: Context, params: VillanImageParams, data: Data) -> Data:
 
 
 def backdoor(ctx: Context, params: VillanImageParams, model: Model, data: Data) -> Backdoored:
-    """Train :func:`shifted_loss` on LoRA or on all of the UNet, for samplers that follow the ODE.
-
-    Raises:
-        UserError: the model does not predict epsilon.
-    """
+    """Train :func:`shifted_loss` on LoRA or on all of the UNet, for samplers that follow the ODE."""
     opened, target, picture, clean, parts = prepare(ctx, params, model, data)
     trigger = read_tensors(data.file(POISON))["trigger"]
     shift = params.vp_scale * latent_trigger(opened, trigger)

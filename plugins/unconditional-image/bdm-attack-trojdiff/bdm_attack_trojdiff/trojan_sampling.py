@@ -20,7 +20,7 @@ from torch import Tensor
 from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.errors import UserError
 from bdm_diffusers.samplers import check_steps
-from bdm_diffusers.sampling import SamplingOptions, image_generators
+from bdm_diffusers.sampling import SamplingOptions, image_generators, require_finite_samples
 from bdm_kit_diffusion import TASK
 from bdm_kit_diffusion.models.diffusion_model import load_model
 from bdm_kit_diffusion.noise.initial_noise import load_noise
@@ -64,6 +64,7 @@ def trojan_sample(
 
     Raises:
         UserError: another scheduler, or impossible steps.
+        ArtifactError: the samples are not finite.
     """
     ancestral = type(scheduler).__name__ == "DDPMScheduler"
     if not ancestral and type(scheduler).__name__ != "DDIMScheduler":
@@ -102,7 +103,7 @@ def trojan_sample(
                 done += 1
                 ctx.progress("sample", done, batches * len(timesteps))
             images.append(x)
-    return torch.cat(images).clone() if images else initial_noise.clone()
+    return require_finite_samples(torch.cat(images).clone() if images else initial_noise.clone())
 
 
 def generate(ctx: Context, model: Model, inputs: Data, secret: Secret) -> Outputs:

@@ -31,9 +31,9 @@ class DiffusionKit(Kit):
         from bdm_kit_diffusion.models.pipeline_folder import find_model
 
         folder = find_model(reference, ctx.work)  # what is no model is said before torch is imported
-        from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
+        from bdm_kit_diffusion.models.diffusion_model import open_folder, seal_model
 
-        return seal_model(load_model(folder), ctx.out / "model")
+        return seal_model(open_folder(folder), ctx.out / "model")
 
     @hookimpl
     def open_data(self, ctx: Context, params: DiffusionKitParams, model: Model, reference: str | None) -> Data:

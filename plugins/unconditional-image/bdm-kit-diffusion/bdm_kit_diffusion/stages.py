@@ -11,7 +11,7 @@ from bdm_core.artifacts import Data, Model, Outputs, Secret
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
 from bdm_diffusers.samplers import backdoor_warnings, build_scheduler, default_steps, own_sampler
-from bdm_diffusers.sampling import SamplingOptions, draw_noise, sample
+from bdm_diffusers.sampling import SamplingOptions, draw_noise, require_finite_samples, sample
 from bdm_kit_diffusion import TASK
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
 from bdm_kit_diffusion.models.pipeline_folder import image_shape_of, shape_of
@@ -49,7 +49,7 @@ def generate(ctx: Context, model: Model, inputs: Data, secret: Secret | None = N
     With a secret that states its solver class, log a warning if the backdoor cannot fire under this sampler.
 
     Raises:
-        ArtifactError: the noise does not fit the model.
+        ArtifactError: the noise does not fit the model, or its samples are not finite.
         UserError: the sampler does not exist, or cannot take so many steps.
     """
     params = kit_params(ctx)
@@ -81,7 +81,7 @@ def generate(ctx: Context, model: Model, inputs: Data, secret: Secret | None = N
         options=SamplingOptions(params.batch_size, params.eta, params.clip_sample, opened.clip_states),
         on_step=lambda done, total: ctx.progress("sample", done, total),
     )
-    decoded = opened.decode(images) if len(images) else images.new_empty(0, *opened.image_shape)
+    decoded = require_finite_samples(opened.decode(images) if len(images) else images.new_empty(0, *opened.image_shape))
     facts = {"sampler": name, "steps": steps, "eta": params.eta, "clip_sample": params.clip_sample}
     if opened.clip_states is not None:
         facts["clip_states"] = opened.clip_states

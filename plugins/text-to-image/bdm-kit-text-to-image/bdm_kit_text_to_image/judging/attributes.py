@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bdm_core.errors import UserError
 from bdm_kit_text_to_image.built_in import BUILTIN
+from bdm_torch.foreign_models import first_line, load_weights
 
 BUILTIN_ATTRIBUTES = BUILTIN / "attributes"
 WEIGHTS = "model.safetensors"
@@ -141,11 +142,9 @@ def load_attribute_classifier(
     """
     try:
         classifier = AttributeClassifier(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
-        classifier.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, ValueError, TypeError, RuntimeError, AttributeError) as error:
-        raise UserError(
-            f"{folder} holds no attribute classifier ({WEIGHTS}, {CONFIG}): {str(error).splitlines()[0]}"
-        ) from None
+    except Exception as error:  # an odd configuration leads to errors of all kinds
+        raise UserError(f"{folder} holds no attribute classifier ({WEIGHTS}, {CONFIG}): {first_line(error)}") from None
+    load_weights(classifier, folder / WEIGHTS)
     return classifier.to(device).eval().requires_grad_(False)
 
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bdm_core.errors import UserError
+from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_text_to_image.built_in import BUILTIN
+from bdm_torch.foreign_models import first_line, open_network
 
 BUILTIN_CONTRASTIVE = BUILTIN / "contrastive"
 PREPROCESSING = "preprocessor_config.json"
@@ -121,10 +122,12 @@ def load_contrastive(folder: Path | None = None, device: str | torch.device = "c
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        model = CLIPModel.from_pretrained(source, use_safetensors=True, local_files_only=True)
+        model = open_network(CLIPModel, source, "model")
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(f"{source} holds no contrastive model that opens: {str(error).splitlines()[0]}") from None
+    except ArtifactError:
+        raise
+    except Exception as error:  # tokenizers have errors of their own
+        raise UserError(f"{source} holds no contrastive model that opens: {first_line(error)}") from None
     finally:
         if bars:
             logging.enable_progress_bar()

@@ -10,6 +10,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from bdm_core.errors import ArtifactError
+from bdm_core.weights import read_header
+from bdm_torch.foreign_models import require_finite
 from bdm_torch.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -55,16 +57,16 @@ def apply(model: TextToImageModel, folder: Path) -> None:
     """Add what lies beside a pipeline to the opened model, in place.
 
     Raises:
-        ArtifactError: a file is damaged or does not fit the model.
+        ArtifactError: a file is damaged, not finite, or does not fit the model in every tensor.
     """
     lora = folder / LORA / LORA_WEIGHTS
     try:
         if lora.is_file():
-            _merge_lora(model, read_tensors(lora))
+            _merge_lora(model, lora, _read(lora))
         for encoder in range(len(model.text_encoders)):
             number = 0
             while (path := folder / EMBEDDINGS / embedding_file(number, encoder)).is_file():
-                _add_token(model, encoder, read_tensors(path))
+                _add_token(model, encoder, _read(path))
                 number += 1
     except ArtifactError:
         raise
@@ -73,9 +75,21 @@ def apply(model: TextToImageModel, folder: Path) -> None:
         raise ArtifactError(f"{folder} has a LoRA or embeddings that do not fit its pipeline: {reason}") from None
 
 
-def _merge_lora(model: TextToImageModel, weights: dict[str, Tensor]) -> None:
+def _read(path: Path) -> dict[str, Tensor]:
+    read_header(path)
+    tensors = read_tensors(path)
+    require_finite(path, tensors)
+    return tensors
+
+
+def _merge_lora(model: TextToImageModel, path: Path, weights: dict[str, Tensor]) -> None:
     pipeline: Any = model.to_pipeline()
+    given, _ = pipeline.lora_state_dict(dict(weights))
     pipeline.load_lora_weights(weights)
+    parts = [name for network in model.networks.values() for name, _ in network.named_parameters()]
+    found = sum(".lora_A." in name or ".lora_B." in name for name in parts)
+    if found != len(given):
+        raise ArtifactError(f"{path} has {len(given)} tensors, of which the pipeline takes {found}: it is for another")
     pipeline.fuse_lora()
     pipeline.unload_lora_weights()
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from bdm_diffusers.noise_predictor import answer_of
+
 if TYPE_CHECKING:
     from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 
@@ -150,6 +152,15 @@ def training_target(scheduler: Any, latents: Tensor, noise: Tensor, timesteps: T
         signal, sigma = signal_and_noise(scheduler, timesteps)
         return signal * noise - sigma * latents
     return latents if kind == "sample" else noise
+
+
+def answer_for_noise(scheduler: Any, noisy: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """What the UNet should answer to z_t so that it stands for this noise, which may be shifted by a trigger.
+
+    For v and z_0 see :mod:`bdm_diffusers.noise_predictor`. Where z_t is clean, it is :func:`training_target`.
+    """
+    abar = scheduler.alphas_cumprod.to(timesteps.device, torch.float32)[timesteps.reshape(-1)].view(-1, 1, 1, 1)
+    return answer_of(scheduler.config.get("prediction_type", "epsilon"), noise, noisy, abar)
 
 
 def _size_ids(model: TextToImageModel, count: int) -> Tensor:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bdm_core.errors import ArtifactError
-from bdm_diffusers.pipeline_files import INDEX, PICKLES, SCHEDULERS, read_json
+from bdm_diffusers.foreign_configuration import UNetKind, check_scheduler, check_unet
+from bdm_diffusers.pipeline_files import INDEX, SCHEDULERS, read_json
+from bdm_torch.foreign_models import find_weights
 
 TOKENIZERS = frozenset({"CLIPTokenizer", "CLIPTokenizerFast"})
 ALLOWED: dict[str, frozenset[str]] = {
@@ -47,13 +49,11 @@ class Layout:
     Attributes:
         pipeline: the class that its index names.
         classes: part -> class name.
-        variants: part -> ``fp16`` if only such weights are there, else None.
         facts: what else the index says that changes what the pipeline does, e.g. ``force_zeros_for_empty_prompt``.
     """
 
     pipeline: str
     classes: dict[str, str]
-    variants: dict[str, str | None]
     facts: dict[str, Any]
 
 
@@ -62,18 +62,22 @@ def look_through(folder: Path) -> Layout:
 
     Raises:
         ArtifactError: it is no pipeline folder of a known class, a part is missing or of a class that is not allowed,
-            or its weights are not in safetensors.
+            its weights are not in safetensors, cut off or not fetched, or its UNet or noise schedule is of a kind that
+            is not supported.
     """
     index = read_json(folder / INDEX, f"{folder} is no diffusers pipeline folder")
     pipeline = index.get("_class_name")
     if not isinstance(pipeline, str) or pipeline not in PARTS:
         raise ArtifactError(f"{folder / INDEX} names the pipeline {pipeline!r}; supported are {', '.join(PARTS)}")
     classes = {part: _class_of(folder, index, part) for part in PARTS[pipeline]}
-    variants = {part: _variant(folder / part, part, folder) for part in PARTS[pipeline] if part in WEIGHTS}
+    counts = {
+        part: len(find_weights(folder / part, WEIGHTS[part]).tensors) for part in PARTS[pipeline] if part in WEIGHTS
+    }
+    _check_kinds(folder, pipeline, counts["unet"])
     facts = {
         key: value for key, value in index.items() if isinstance(value, bool) and key == "force_zeros_for_empty_prompt"
     }
-    return Layout(pipeline, classes, variants, facts)
+    return Layout(pipeline, classes, facts)
 
 
 def is_pipeline(folder: Path) -> bool:
@@ -109,19 +113,14 @@ def _class_of(folder: Path, index: dict[str, Any], part: str) -> str:
     return name
 
 
-def _variant(place: Path, part: str, folder: Path) -> str | None:
-    stem = WEIGHTS[part]
-    for variant in (None, "fp16"):
-        ending = f".{variant}.safetensors" if variant else ".safetensors"
-        if (place / f"{stem}{ending}").is_file() or (place / f"{stem}.safetensors.index{ending[:-12]}.json").is_file():
-            return variant
-    pickles = sorted(path.name for path in place.iterdir() if path.suffix in PICKLES)
-    if pickles:
-        raise ArtifactError(
-            f"{place} has pickled weights ({pickles[0]}) and no {stem}.safetensors: "
-            f"convert them with `bdm import {folder} --task text-to-image --out NEW`"
-        )
-    raise ArtifactError(f"{place} has no {stem}.safetensors")
+def _check_kinds(folder: Path, pipeline: str, tensors: int) -> None:
+    """Refuse inpainting, upscaling and other UNets with further inputs, and unknown noise schedules."""
+    files = {part: folder / part / CONFIGURATIONS.get(part, "config.json") for part in ("unet", "vae", "scheduler")}
+    unet, vae, scheduler = (read_json(file, f"{folder} has no {part}") for part, file in files.items())
+    addition = "text_time" if pipeline == "StableDiffusionXLPipeline" else None
+    kind = UNetKind(vae.get("latent_channels", 4), halves=False, addition=addition, default=4)
+    check_unet(files["unet"], unet, kind, tensors)
+    check_scheduler(files["scheduler"], scheduler)
 
 
 def _list(names: frozenset[str]) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bdm_core.errors import UserError
 from bdm_diffusers.samplers import build_scheduler
-from bdm_diffusers.sampling import OnStep, SamplingOptions, draw_noise, sample
+from bdm_diffusers.sampling import OnStep, SamplingOptions, draw_noise, require_finite_samples, sample
 from bdm_kit_text_to_image.models.encoding import Conditioning, encode_nothing, encode_prompts, predict
 from bdm_kit_text_to_image.models.latents import decode_latents
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
@@ -67,6 +67,7 @@ def generate_images(
     Raises:
         UserError: there are not as many seeds as prompts, the shift does not fit the model, or the sampler does not
             exist or take so many steps.
+        ArtifactError: the samples are not finite.
     """
     how = sampling or Sampling()
     numbers = [seeds + row for row in range(len(prompts))] if isinstance(seeds, int) else list(seeds)
@@ -108,5 +109,5 @@ def generate_images(
                 options=SamplingOptions(len(own), how.eta),
                 on_step=report,
             )
-            images.append(decode_latents(model, latents).float().cpu())
+            images.append(require_finite_samples(decode_latents(model, latents).float().cpu()))
     return torch.cat(images).clone() if images else torch.empty(0, *model.image_shape)

@@ -42,10 +42,14 @@ def open_reference(reference: str | None, folder: Path, cache: Path) -> Model:
     source = None if name == TINY_MODEL else _source(name, cache)
     if source is not None:
         look_through(source)
+    from bdm_kit_text_to_image.models.fitting import try_out
     from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
     from bdm_kit_text_to_image.models.tiny import tiny_model
 
-    return seal_model(tiny_model() if source is None else load_model(source), folder)
+    model = tiny_model() if source is None else load_model(source)
+    if source is not None and not source.is_relative_to(BUILTIN):
+        try_out(model, source)
+    return seal_model(model, folder)
 
 
 def _source(name: str, cache: Path) -> Path:

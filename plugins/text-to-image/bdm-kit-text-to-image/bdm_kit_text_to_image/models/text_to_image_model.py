@@ -23,7 +23,8 @@ from bdm_core.errors import ArtifactError
 from bdm_diffusers.pipeline_files import INDEX
 from bdm_kit_text_to_image import TASK
 from bdm_kit_text_to_image.models import additions
-from bdm_kit_text_to_image.models.folders import CONFIGURATIONS, Layout, look_through
+from bdm_kit_text_to_image.models.fitting import require_fitting_parts
+from bdm_kit_text_to_image.models.folders import CONFIGURATIONS, WEIGHTS, Layout, look_through
 from bdm_kit_text_to_image.models.quiet import quiet
 from bdm_kit_text_to_image.models.writing import (
     configuration,
@@ -32,6 +33,7 @@ from bdm_kit_text_to_image.models.writing import (
     write_text_encoder,
     write_tokenizer,
 )
+from bdm_torch.foreign_models import first_line, open_network
 
 FORMAT = "diffusers"
 
@@ -116,8 +118,9 @@ def load_model(source: Model | Path, device: str | torch.device = "cpu") -> Text
     encoder, both by diffusers' own loaders.
 
     Raises:
-        ArtifactError: it is no such folder, a part is missing, holds pickled weights or is of a class that is not
-            allowed, or its weights do not fit its configuration.
+        ArtifactError: it is no such folder; a part is missing, of a class that is not allowed or of a kind that is not
+            supported; its weights are pickled, damaged or not exactly what its configuration asks for; or the parts do
+            not fit each other.
     """
     folder = source.path if isinstance(source, Model) else source
     with quiet():
@@ -133,7 +136,7 @@ def _load(folder: Path, device: str | torch.device) -> TextToImageModel:
         except ArtifactError:
             raise
         except Exception as error:  # safetensors, tokenizers and pydantic have classes of their own
-            raise ArtifactError(f"{folder / part} cannot be opened: {_first_line(error)}") from None
+            raise ArtifactError(f"{folder / part} cannot be opened: {first_line(error)}") from None
     model = TextToImageModel(
         tokenizers=[parts[name] for name in ("tokenizer", "tokenizer_2") if name in parts],
         text_encoders=[parts[name] for name in ("text_encoder", "text_encoder_2") if name in parts],
@@ -143,6 +146,7 @@ def _load(folder: Path, device: str | torch.device) -> TextToImageModel:
         pipeline=layout.pipeline,
         facts=layout.facts,
     )
+    require_fitting_parts(model, folder)
     additions.apply(model, folder)
     for network in model.networks.values():
         network.to(device).eval().requires_grad_(False)
@@ -213,22 +217,11 @@ def _load_part(folder: Path, part: str, layout: Layout) -> Any:
     name = layout.classes[part]
     if part == "scheduler":
         return getattr(diffusers, name).from_pretrained(place, local_files_only=True)
-    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "variant": layout.variants[part]}
     if part.startswith("text_encoder"):
-        options |= {"dtype": torch.float32}
-        network, found = getattr(transformers, name).from_pretrained(place, output_loading_info=True, **options)
-    else:
-        options |= {"torch_dtype": torch.float32, "low_cpu_mem_usage": False}
-        network, found = getattr(diffusers, name).from_pretrained(place, output_loading_info=True, **options)
-    missing = sorted(found.get("missing_keys", ()))
-    if missing:
-        raise ArtifactError(f"{place} has no weights for {missing[0]}: they do not fit its configuration")
-    return network
+        return open_network(getattr(transformers, name), place, WEIGHTS[part], dtype=torch.float32)
+    options = {"torch_dtype": torch.float32, "low_cpu_mem_usage": False}
+    return open_network(getattr(diffusers, name), place, WEIGHTS[part], **options)
 
 
 def _number(row: int) -> str:
     return "" if row == 0 else f"_{row + 1}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

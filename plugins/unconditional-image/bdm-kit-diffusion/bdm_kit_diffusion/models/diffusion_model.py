@@ -14,23 +14,27 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import UNet2DModel
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from bdm_core.artifacts import Model
 from bdm_core.errors import ArtifactError
+from bdm_diffusers.noise_predictor import NOISE, NoisePredictor
 from bdm_diffusers.pipeline_files import INDEX
 from bdm_diffusers.score_network import ScoreNetwork, is_variance_exploding, published_network
 from bdm_kit_diffusion import TASK
+from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.models.latent import FirstStage, open_first_stage
 from bdm_kit_diffusion.models.pipeline_folder import (
     PART,
     SCHEDULER_CONFIG,
     UNET_CONFIG,
     WEIGHTS,
+    WEIGHTS_STEM,
     find_model,
     find_parts,
 )
+from bdm_kit_diffusion.noise.noise_levels import noise_path
+from bdm_torch.foreign_models import first_line, open_network, require_room
 from bdm_torch.tensors import write_tensors
 
 FORMAT = "diffusers"
@@ -43,8 +47,10 @@ class DiffusionModel:
     Attributes:
         unet: predicts the noise: ``unet(x, t).sample`` for x (N, C, H, W) float32 and t scalar or (N,). A UNet2DModel;
             for a variance-exploding model the :class:`ScoreNetwork` around it, which takes and answers the same, for
-            images in [-1, 1], although the model's own are in [0, 1].
-        scheduler: the diffusers scheduler that the model comes with; it holds the noise schedule.
+            images in [-1, 1], although the model's own are in [0, 1]; for a network that predicts v or the image the
+            :class:`NoisePredictor` around it.
+        scheduler: the diffusers scheduler that the model comes with; it holds the noise schedule. Its
+            ``prediction_type`` is ``epsilon``, because ``unet`` predicts the noise whatever the published network does.
         pipeline: the name of the diffusers pipeline class for ``model_index.json``.
         first_stage: of a latent model, between images and what the UNet works on; None for a model of pixels.
     """
@@ -104,29 +110,75 @@ def load_model(source: Model | Path, device: str | torch.device = "cpu") -> Diff
     """Open a sealed model, or a folder in diffusers' layout, in evaluation mode.
 
     Raises:
-        ArtifactError: it is no such folder, holds pickled weights, names a class that is not allowed, or its weights do
-            not fit its configuration.
+        ArtifactError: it is no such folder, names a class that is not allowed, or is of a kind that is not supported;
+            its weights are pickled, damaged or not exactly what its configuration asks for; its noise schedule is not
+            finite or holds no image at its last timestep.
     """
     folder = source.path if isinstance(source, Model) else source
     parts = find_parts(folder)
+    unet = open_network(UNet2DModel, parts.unet, WEIGHTS_STEM, low_cpu_mem_usage=False, torch_dtype=torch.float32)
+    first_stage = open_first_stage(*parts.first_stage) if parts.first_stage is not None else None
+    scheduler, prediction = _load_scheduler(getattr(diffusers, parts.scheduler_class), parts.scheduler)
+    model = DiffusionModel(unet.eval(), scheduler, parts.pipeline, first_stage)
+    if model.variance_exploding:
+        model.unet = ScoreNetwork(unet, scheduler)
+    elif prediction != NOISE:
+        model.unet = NoisePredictor(unet, scheduler.alphas_cumprod, prediction)
+    model.unet.to(device)
+    return model
+
+
+def open_folder(folder: Path) -> DiffusionModel:
+    """:func:`load_model` for the folder of a stranger, which is tried out too; a built-in one is not.
+
+    Raises:
+        ArtifactError: see there; or the networks are larger than their weights, do not compute, or not finite numbers.
+    """
+    if folder.is_relative_to(BUILTIN):
+        return load_model(folder)
+    unet = find_parts(folder).unet
+    require_room(unet, WEIGHTS_STEM, lambda: UNet2DModel.from_config(UNet2DModel.load_config(unet)))
+    model = load_model(folder)
+    _try_out(folder, model)
+    return model
+
+
+def _load_scheduler(cls: Any, folder: Path) -> tuple[Any, str]:
+    """A scheduler for a network that predicts the noise, and what its own network predicts."""
     try:
-        unet = UNet2DModel.from_pretrained(
-            parts.unet, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, torch_dtype=torch.float32
+        config = cls.load_config(folder, local_files_only=True)
+        # diffusers would warn of entries that are not its own
+        limit = {"clip_states": config.pop("clip_states")} if "clip_states" in config else {}
+        prediction = config.get("prediction_type", NOISE)
+        scheduler = cls.from_config({**config, "prediction_type": NOISE} if prediction != NOISE else config)
+        scheduler.register_to_config(**limit)
+        levels = noise_path(scheduler)
+    except Exception as error:  # an odd configuration leads to errors of all kinds
+        raise ArtifactError(f"{folder / SCHEDULER_CONFIG} describes no noise schedule: {first_line(error)}") from None
+    if len(levels) != int(scheduler.config.num_train_timesteps):
+        raise ArtifactError(
+            f"{folder / SCHEDULER_CONFIG} has {len(levels)} noise levels for {scheduler.config.num_train_timesteps} "
+            "timesteps"
         )
-        scheduler = _load_scheduler(getattr(diffusers, parts.scheduler_class), parts.scheduler)
-        first_stage = open_first_stage(*parts.first_stage) if parts.first_stage is not None else None
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        raise ArtifactError(f"{folder} cannot be opened as a {parts.pipeline}: {_first_line(error)}") from None
-    network = ScoreNetwork(unet, scheduler) if is_variance_exploding(scheduler) else unet
-    return DiffusionModel(network.to(device).eval(), scheduler, parts.pipeline, first_stage)
+    return scheduler, prediction
 
 
-def _load_scheduler(cls: Any, folder: Path) -> Any:
-    config = cls.load_config(folder, local_files_only=True)
-    limit = {"clip_states": config.pop("clip_states")} if "clip_states" in config else {}  # diffusers would warn of it
-    scheduler = cls.from_config(config)
-    scheduler.register_to_config(**limit)
-    return scheduler
+def _try_out(folder: Path, model: DiffusionModel) -> None:
+    """One small pass through all networks; what fails or is not finite here would fail in every later stage."""
+    config: Any = model.unet.config
+    edge = max(2 ** (len(config["block_out_channels"]) - 1), 8)
+    latents = torch.randn(1, model.shape[0], edge, edge, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            answer = model.unet(latents, torch.tensor([model.timesteps // 2])).sample
+            images = latents if model.first_stage is None else model.decode(latents)
+            again = latents if model.first_stage is None else model.encode(images)
+    except Exception as error:  # an odd configuration leads to errors of all kinds
+        raise ArtifactError(f"{folder} cannot be opened as a {model.pipeline}: {first_line(error)}") from None
+    if answer.shape != latents.shape or again.shape != latents.shape:
+        raise ArtifactError(f"{folder}: noise of shape {tuple(latents.shape)} gives {tuple(answer.shape)}")
+    if not all(bool(part.isfinite().all()) for part in (answer, images, again)):
+        raise ArtifactError(f"{folder}: what its networks compute from noise is not finite")
 
 
 def save_model(model: DiffusionModel, folder: Path) -> None:
@@ -144,7 +196,10 @@ def save_model(model: DiffusionModel, folder: Path) -> None:
     for part, network in networks.items():
         write_tensors(folder / part / WEIGHTS, network.state_dict())
         _write_json(folder / part / UNET_CONFIG, _configuration(network))
-    _write_json(folder / "scheduler" / SCHEDULER_CONFIG, _configuration(model.scheduler))
+    scheduler = _configuration(model.scheduler)
+    if isinstance(model.unet, NoisePredictor):
+        scheduler["prediction_type"] = model.unet.prediction
+    _write_json(folder / "scheduler" / SCHEDULER_CONFIG, scheduler)
     _write_json(folder / INDEX, index)
 
 
@@ -172,9 +227,9 @@ def open_reference(reference: str | None, folder: Path, cache: Path) -> Model:
         cache: where a download may be kept meanwhile.
 
     Raises:
-        ArtifactError: see :func:`load_model`; or the reference is of no known kind.
+        ArtifactError: see :func:`open_folder`; or the reference is of no known kind.
     """
-    return seal_model(load_model(find_model(reference, cache)), folder)
+    return seal_model(open_folder(find_model(reference, cache)), folder)
 
 
 def _configuration(part: Any) -> dict[str, Any]:
@@ -186,7 +241,3 @@ def _configuration(part: Any) -> dict[str, Any]:
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

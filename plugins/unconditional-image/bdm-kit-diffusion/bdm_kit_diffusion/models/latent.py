@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from bdm_core.errors import ArtifactError
-from bdm_kit_diffusion.models.pipeline_folder import FIRST_STAGES
+from bdm_kit_diffusion.models.pipeline_folder import FIRST_STAGES, WEIGHTS_STEM
+from bdm_torch.foreign_models import open_network
 
 BATCH = 16
 
@@ -75,13 +76,13 @@ def open_first_stage(folder: Path, class_name: str, stated: dict[str, Any]) -> F
             original latent diffusion; diffusers' default, Stable Diffusion's, garbles CompVis/ldm-celebahq-256.
 
     Raises:
-        ArtifactError: the class is not allowed.
-        OSError, ValueError, RuntimeError: as diffusers does, if the weights do not fit.
+        ArtifactError: the class is not allowed, or the weights do not fit, see
+            :func:`bdm_torch.foreign_models.open_network`.
     """
     if class_name not in FIRST_STAGES:
         raise ArtifactError(f"{folder} names the class {class_name!r}: a first stage is {' or '.join(FIRST_STAGES)}")
-    network = getattr(diffusers, class_name).from_pretrained(
-        folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, torch_dtype=torch.float32
+    network = open_network(
+        getattr(diffusers, class_name), folder, WEIGHTS_STEM, low_cpu_mem_usage=False, torch_dtype=torch.float32
     )
     if class_name == "VQModel" and "scaling_factor" not in stated:
         network.register_to_config(scaling_factor=1.0)

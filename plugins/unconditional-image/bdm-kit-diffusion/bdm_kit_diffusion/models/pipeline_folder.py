@@ -8,15 +8,19 @@ from typing import Any
 
 from bdm_core.artifacts import Model
 from bdm_core.errors import ArtifactError
-from bdm_diffusers.pipeline_files import INDEX, PICKLES, SCHEDULERS, read_json
+from bdm_diffusers.foreign_configuration import UNetKind, check_scheduler, check_unet, sample_size
+from bdm_diffusers.pipeline_files import INDEX, SCHEDULERS, read_json
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.catalogue import BUILTIN_MODELS, DEFAULT_MODEL
+from bdm_torch.foreign_models import find_weights
 from bdm_torch.references import fetch_snapshot, parse_hub_reference, suggest
 
 UNET_CONFIG = "config.json"
 SCHEDULER_CONFIG = "scheduler_config.json"
-WEIGHTS = "diffusion_pytorch_model.safetensors"
-FIRST_STAGES = frozenset({"VQModel", "AutoencoderKL"})
+WEIGHTS_STEM = "diffusion_pytorch_model"
+WEIGHTS = f"{WEIGHTS_STEM}.safetensors"
+FIRST_STAGES = {"VQModel": 3, "AutoencoderKL": 4}
+"""The classes of first stages, and the latent channels of a configuration that states none."""
 PART = "vqvae"
 """The name of the first stage in diffusers' LDMPipeline."""
 PIPELINES: dict[str, dict[str, frozenset[str]]] = {
@@ -24,7 +28,7 @@ PIPELINES: dict[str, dict[str, frozenset[str]]] = {
     for name in ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline")
 } | {
     "ScoreSdeVePipeline": {"unet": frozenset({"UNet2DModel"}), "scheduler": frozenset({"ScoreSdeVeScheduler"})},
-    "LDMPipeline": {"unet": frozenset({"UNet2DModel"}), "scheduler": SCHEDULERS, PART: FIRST_STAGES},
+    "LDMPipeline": {"unet": frozenset({"UNet2DModel"}), "scheduler": SCHEDULERS, PART: frozenset(FIRST_STAGES)},
 }
 """The pipelines that can be opened: their parts, and the classes each part may have."""
 
@@ -83,7 +87,8 @@ def find_parts(folder: Path) -> Parts:
     """Look at a pipeline folder without loading any weights.
 
     Raises:
-        ArtifactError: it is no such folder, holds pickled weights, or names a class that is not allowed.
+        ArtifactError: it is no such folder, names a class that is not allowed, has a network or noise schedule of a
+            kind that is not supported, or weights that are pickled, cut off or not fetched.
     """
     index = read_json(folder / INDEX, f"{folder} is no diffusers pipeline folder")
     pipeline = str(index.get("_class_name"))
@@ -103,11 +108,14 @@ def find_parts(folder: Path) -> Parts:
         if stated not in PIPELINES[pipeline][part]:
             raise ArtifactError(f"{place / file} names the class {stated!r}: not an allowed diffusers class")
         found[part] = place, name
-    for place in (found[part][0] for part in ("unet", PART) if part in found):
-        if not list(place.glob("*.safetensors")):
-            pickles = sorted(path.name for path in place.iterdir() if path.suffix in PICKLES)
-            hint = f"pickled weights ({pickles[0]}): convert them with `bdm import {folder}`" if pickles else ""
-            raise ArtifactError(f"{place} has {hint or 'no ' + WEIGHTS}")
+    unet = found["unet"][0]
+    check_scheduler(found["scheduler"][0] / SCHEDULER_CONFIG, configs["scheduler"])
+    latents = None
+    if PART in found:
+        find_weights(found[PART][0], WEIGHTS_STEM)
+        latents = configs[PART].get("latent_channels", FIRST_STAGES[configs[PART].get("_class_name", found[PART][1])])
+    tensors = len(find_weights(unet, WEIGHTS_STEM).tensors)
+    check_unet(unet / UNET_CONFIG, configs["unet"], UNetKind(latents), tensors)
     first_stage = (*found[PART], configs[PART]) if PART in found else None
     return Parts(pipeline, found["unet"][0], *found["scheduler"], first_stage)
 
@@ -117,10 +125,9 @@ def shape_of(model: Model) -> tuple[int, int, int]:
     shape: Any = model.meta.get("shape")
     if isinstance(shape, list) and len(shape) == 3:
         return shape[0], shape[1], shape[2]
-    config = read_json(find_parts(model.path).unet / UNET_CONFIG, f"{model.path} has no unet")
-    size = config["sample_size"]
-    height, width = (size, size) if isinstance(size, int) else size
-    return config["in_channels"], height, width
+    file = find_parts(model.path).unet / UNET_CONFIG
+    config = read_json(file, f"{model.path} has no unet")
+    return config["in_channels"], *sample_size(file, config)
 
 
 def image_shape_of(model: Model) -> tuple[int, int, int]:
