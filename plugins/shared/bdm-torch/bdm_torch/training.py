@@ -50,6 +50,10 @@ class TrainingOptions:
         mixed_precision: ``no``, ``bf16`` or ``fp16``.
         checkpoint_seconds: time between two checkpoints.
         label: names the checkpoint and the progress.
+
+    >>> options = TrainingOptions(steps=100, learning_rate=0.1, warmup_steps=10)
+    >>> [round(options.rate(step), 4) for step in (0, 9, 50)]
+    [0.01, 0.098, 0.05]
     """
 
     steps: int
@@ -104,6 +108,15 @@ def train(
         StageError: the loss is no longer finite.
         UserError: the batch cannot be shared equally among the processes.
         PluginError: the plugin does not say ``distributed``, so that other processes of the launch do not train.
+
+    >>> model = nn.Linear(1, 1)
+    >>> x = torch.linspace(-1, 1, 32)[:, None]
+    >>> def loss(model, draw):
+    ...     rows = draw.rows(len(x))
+    ...     return (model(x[rows]) - 3 * x[rows]).square().mean()
+    >>> result = train(model, loss, TrainingOptions(steps=200, batch_size=8, learning_rate=0.1), seed=0)
+    >>> len(result.losses), result.losses[-1] < 0.01, round(model.weight.item(), 1)
+    (200, True, 3.0)
     """
     accelerator = _accelerator(device, options.mixed_precision)
     world, rank = accelerator.num_processes, accelerator.process_index
