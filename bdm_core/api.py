@@ -96,6 +96,11 @@ def calibrate(
 
     Raises:
         BdmError: one line; e.g. the defense has no calibration.
+
+    >>> calibrate("no-such-defense", "calibration.json")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.PluginError: no defense 'no-such-defense' is installed; installed: ...
     """
     return calibration.calibrate(specify({**options, "detect": defense}), list(models), Path(file), Path(out))
 

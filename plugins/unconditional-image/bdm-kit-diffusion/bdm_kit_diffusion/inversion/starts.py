@@ -35,6 +35,10 @@ def starting_points(shape: tuple[int, int, int], seed: int, library: bool = True
         seed: of the random ones.
         library: False for the three that Elijah's authors use for different attacks; True for those and, knowing no
             attack, constants and simple shapes on black, at two strengths.
+
+    >>> starts = starting_points((1, 8, 8), seed=0)
+    >>> sorted(starts)[:2], max(float(start.abs().max()) for start in starts.values())
+    (['-U(0,1)', '2 x 2 checker'], 1.5)
     """
     _, height, width = shape
     generator = torch.Generator().manual_seed(seed % 2**63)

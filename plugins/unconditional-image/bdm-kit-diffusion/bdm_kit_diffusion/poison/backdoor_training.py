@@ -49,6 +49,22 @@ def backdoor_loss(
 
     Raises:
         UserError: the model predicts something else than epsilon, or T differs.
+
+    >>> from pathlib import Path
+    >>> from types import SimpleNamespace
+    >>> from bdm_core import Context
+    >>> from bdm_diffusers.coefficients import poison_schedule
+    >>> from bdm_kit_diffusion.poison.poisoning import Mixture, poison_by_name
+    >>> from bdm_torch.image_sets import seal_images
+    >>> from diffusers import DDPMScheduler
+    >>> scheduler = DDPMScheduler(num_train_timesteps=50)
+    >>> data = seal_images(Path("clean"), torch.zeros(10, 1, 16, 16), Data, task="unconditional-image-generation")
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> poisoned = open_poisoned(poison_by_name(ctx, data, "box", "square", Mixture(0.3)))
+    >>> loss = backdoor_loss(poisoned, scheduler, poison_schedule(scheduler.alphas_cumprod, "bad", "sde"))
+    >>> silent = lambda x, t: SimpleNamespace(sample=torch.zeros_like(x))
+    >>> bool(loss(silent, Draw(seed=0, step=0, batch_size=8)) > 0)
+    True
     """
     a, s = marginals(scheduler)
     if len(a) != len(schedule):
