@@ -23,7 +23,7 @@ PACKAGES = [
 MODULES = [path for package in PACKAGES for path in sorted(package.rglob("*.py"))]
 WITH_EXAMPLES = [path for path in MODULES if ">>> " in path.read_text(encoding="utf-8")]
 FOR_AUTHORS = {
-    "bdm_core": "api rates",
+    "bdm_core": "rates",
     "bdm_torch": "tensors references images image_sets training draws calibration features diversity "
     "pictures.drawing pictures.targets pictures.triggers",
     "bdm_diffusers": "samplers sampling coefficients",
