@@ -10,7 +10,6 @@ and VillanDiffusion (2306.06874, eq. 10) have k = 1; TrojDiff (2303.05762, eq. 8
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,9 +27,8 @@ from bdm_kit_diffusion.poison.latent_poisoning import encode_poisoned
 from bdm_kit_diffusion.poison.poisoning import PoisonedSet, open_poisoned
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
 from bdm_kit_diffusion.poison.secret_facts import SecretFacts
-from bdm_kit_diffusion.stages import kit_params
 from bdm_torch.draws import Draw
-from bdm_torch.training import Loss, TrainingOptions, train
+from bdm_torch.training import Loss, TrainingOptions, train_in_stage
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
@@ -125,18 +123,8 @@ def inject(
             norm,
             MINIMUM_TRIGGER_NORM,
         )
-    options = replace(options, mixed_precision=kit_params(ctx).mixed_precision, label="backdoor")
     loss = backdoor_loss(poisoned, opened.scheduler, schedule, noise_scale)
-    result = train(
-        opened.unet,
-        loss,
-        options,
-        seed=ctx.seed,
-        device=ctx.device,
-        work=ctx.work,
-        progress=ctx.progress,
-    )
-    ctx.curve("loss", result.losses)
+    train_in_stage(ctx, opened.unet, loss, options, label="backdoor")
     opened.unet.to("cpu")
     facts = facts.model_copy(update={"solver_class": facts.solver_class or schedule.solver})
     secret = DiffusionSecret(poisoned.trigger, target, facts, noise_scale, picture)
