@@ -27,11 +27,12 @@ FOR_AUTHORS = {
     "bdm_torch": "tensors references images image_sets training draws calibration features diversity "
     "pictures.drawing pictures.targets pictures.triggers",
     "bdm_diffusers": "samplers sampling coefficients",
-    "bdm_kit_diffusion": "poison.poisoning poison.secret poison.target_classes noise.noise_levels noise.denoising "
-    "noise.initial_noise models.diffusion_model data.built_in_data",
+    "bdm_kit_diffusion": "poison.poisoning poison.backdoor_training poison.secret poison.target_classes "
+    "noise.noise_levels noise.denoising noise.initial_noise models.diffusion_model data.built_in_data "
+    "inversion.starts inversion.evidence",
     "bdm_kit_text_to_image": "prompts.prompt_rows prompts.prompt_pairs prompts.captions prompts.secret "
     "prompts.triggers prompts.marking prompts.selection models.generation models.latents models.encoding "
-    "models.text_to_image_model",
+    "models.text_to_image_model editing.projections",
 }
 """Package -> the modules whose public functions all have an example."""
 CANNOT_RUN_HERE = {"fetch_snapshot", "perceptual_distances"}

@@ -250,6 +250,17 @@ def train_module(
 
     Raises:
         StageError: the loss is no longer finite.
+
+    >>> from pathlib import Path
+    >>> from bdm_core import Context
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> module, x = nn.Linear(1, 1), torch.ones(8, 1)
+    >>> def loss(module, draw):
+    ...     return module(x[draw.rows(len(x))]).square().mean()
+    >>> len(train_module(ctx, module, loss, TrainingOptions(steps=3, batch_size=4)).losses)
+    3
+    >>> module.weight.requires_grad
+    False
     """
     try:
         return train_in_stage(ctx, module, loss, options, label=label)

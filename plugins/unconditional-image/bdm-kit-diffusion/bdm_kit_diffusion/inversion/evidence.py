@@ -91,6 +91,11 @@ def seal_trigger(
 
 
 def write_picture(path: Path, image: Tensor) -> None:
-    """An image (C, H, W) in [-1, 1] as PNG, C 1 or 3 (further channels are left out)."""
+    """An image (C, H, W) in [-1, 1] as PNG, C 1 or 3 (further channels are left out).
+
+    >>> write_picture(Path("white.png"), torch.ones(1, 8, 8))
+    >>> Image.open("white.png").size
+    (8, 8)
+    """
     pixels = to_bytes(image[: 3 if image.shape[0] >= 3 else 1]).permute(1, 2, 0).numpy()
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(path)

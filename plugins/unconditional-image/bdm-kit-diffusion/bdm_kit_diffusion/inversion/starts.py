@@ -18,6 +18,11 @@ def starts_of(model: DiffusionModel, seed: int, library: bool = True) -> dict[st
         model: to be examined.
         seed: of the random starts.
         library: see there.
+
+    >>> from bdm_kit_diffusion.built_in import BUILTIN
+    >>> from bdm_kit_diffusion.models.diffusion_model import load_model
+    >>> sorted(starts_of(load_model(BUILTIN / "digits-tiny"), seed=0, library=False))
+    ['-U(0,1)', 'U(-1,1)', 'U(0,1)']
     """
     if model.first_stage is None:
         return starting_points(model.shape, seed, library)

@@ -105,6 +105,22 @@ def inject(
         options: of the training.
         facts: for the secret; without a solver class it gets the schedule's.
         noise_scale: see :func:`backdoor_loss`.
+
+    >>> from pathlib import Path
+    >>> from bdm_core import Context
+    >>> from bdm_diffusers.coefficients import poison_schedule
+    >>> from bdm_kit_diffusion.models.diffusion_model import open_reference
+    >>> from bdm_kit_diffusion.poison.poisoning import Mixture, poison_by_name
+    >>> from bdm_torch.image_sets import seal_images
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> data = seal_images(Path("clean"), torch.zeros(10, 1, 8, 8), Data, task="unconditional-image-generation")
+    >>> poisoned = poison_by_name(ctx, data, "checker", "cross", Mixture(0.3))
+    >>> model = open_reference("digits-tiny", Path("model"), Path("cache"))
+    >>> schedule = poison_schedule(load_model(model).scheduler.alphas_cumprod, "bad", "sde")
+    >>> options = TrainingOptions(steps=1, batch_size=4)
+    >>> done = inject(ctx, model, poisoned, schedule, options, facts=SecretFacts(family="mine"))
+    >>> done.model.path.name, done.secret.path.name
+    ('model', 'secret')
     """
     opened = load_model(model)
     poisoned = open_poisoned(data)
