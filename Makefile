@@ -66,7 +66,8 @@ oldest: $(OLDEST)  ## discovery and hooks with the oldest pluggy that is allowed
 test: lint oldest  ## lint, types and the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-docs: $(SETUP)  ## write docs/plugins/*.md from the plugins
+docs: $(SETUP)  ## write the READMEs' tables and docs/plugins/*.md from plugins and modules
+	$(BIN)/python scripts/write_tables.py
 	$(BIN)/python scripts/write_plugin_pages.py
 
 requirements: $(BIN)/python  ## write requirements.txt and requirements-demo.txt from plugins/

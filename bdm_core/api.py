@@ -38,6 +38,11 @@ def run(*, out: str | Path = OUT, name: str | None = None, command: str = "", **
 
     Raises:
         BdmError: one line that says what was wrong, where, and what to do.
+
+    >>> run(attack="no-such-attack")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.PluginError: no attack 'no-such-attack' is installed; installed: ...
     """
     return runner.run(specify(options), Path(out), name=name, command=command)
 
@@ -73,15 +78,28 @@ def results(folder: str | Path = OUT) -> list[dict[str, Any]]:
 
     Raises:
         UserError: there are no runs.
+
+    >>> results("nowhere")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: no runs in nowhere: give the folder that `bdm run --out` wrote to
     """
     return rows_in(Path(folder))
 
 
 def models(task: str | None = None) -> list[dict[str, Any]]:
-    """The built-in models of all installed kits: name, task, summary, size, quality, kit, default."""
+    """The built-in models of all installed kits: name, task, summary, size, quality, kit, default.
+
+    >>> [item["name"] for item in models("unconditional-image-generation")][0]
+    'digits-ddpm'
+    """
     return built_in("models", task)
 
 
 def data_sets(task: str | None = None) -> list[dict[str, Any]]:
-    """The built-in data sets of all installed kits, with the same keys as :func:`models`."""
+    """The built-in data sets of all installed kits, with the same keys as :func:`models`.
+
+    >>> [item["name"] for item in data_sets("unconditional-image-generation")][:2]
+    ['digits', 'shapes']
+    """
     return built_in("data_sets", task)

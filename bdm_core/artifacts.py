@@ -32,7 +32,7 @@ class Record(BaseModel):
 
 
 class Artifact(Record):
-    """A sealed folder.
+    r"""A sealed folder.
 
     Attributes:
         schema_version: version of the manifest format.
@@ -42,6 +42,18 @@ class Artifact(Record):
         path: where the folder is; not part of the manifest, and not part of the digest.
         files: relative POSIX path -> SHA-256 of each file.
         meta: further facts as JSON (shapes, value ranges, counts). A ``Model`` never names a plugin or a trigger here.
+
+    >>> folder = Path("rows")
+    >>> folder.mkdir()
+    >>> _ = (folder / "rows.jsonl").write_text('{"label": 3}\n')
+    >>> data = Data.seal(folder, format="points", task="image-classification", meta={"count": 1})
+    >>> sorted(data.files), data.meta["count"], Data.open(folder).digest == data.digest
+    (['rows.jsonl'], 1, True)
+    >>> _ = (folder / "rows.jsonl").write_text('{"label": 4}\n')
+    >>> Data.open(folder)
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.ArtifactError: rows/rows.jsonl does not match the hash in its manifest.json: ...
     """
 
     kind_name: ClassVar[str] = "artifact"
@@ -175,7 +187,13 @@ def verify_if_sealed(reference: str | None) -> None:
 
 
 def rows_of(artifact: Artifact) -> list[dict[str, Any]]:
-    """The objects of ``rows.jsonl``, in order. Raises ArtifactError if there is no such file or it is damaged."""
+    r"""The objects of ``rows.jsonl``, in order. Raises ArtifactError if there is no such file or it is damaged.
+
+    >>> Path("rows").mkdir()
+    >>> _ = Path("rows/rows.jsonl").write_text('{"label": 3}\n{"label": 5}\n')
+    >>> rows_of(Data.seal(Path("rows"), format="points", task="image-classification"))
+    [{'label': 3}, {'label': 5}]
+    """
     path = artifact.file(ROWS)
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
@@ -187,10 +205,15 @@ def rows_of(artifact: Artifact) -> list[dict[str, Any]]:
 
 
 def roles_of(data: Data) -> list[Role]:
-    """The ``role`` of each row of training data; a row without one is clean.
+    r"""The ``role`` of each row of training data; a row without one is clean.
 
     Raises:
         ArtifactError: an unknown role, or no rows.
+
+    >>> Path("rows").mkdir()
+    >>> _ = Path("rows/rows.jsonl").write_text('{"role": "poison"}\n{}\n')
+    >>> roles_of(Data.seal(Path("rows"), format="points", task="image-classification"))
+    ['poison', 'clean']
     """
     roles = [row.get("role", "clean") for row in rows_of(data)]
     unknown = sorted({str(role) for role in roles} - set(typing.get_args(Role)))

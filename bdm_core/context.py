@@ -42,6 +42,12 @@ class Context:
         log: a logger; warnings reach the terminal and the run's log.
         rank: this process among those that ``accelerate launch`` started; only what rank 0 writes counts. The others
             enter a hook only if its plugin says ``distributed``.
+
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=7, on_progress=lambda *step: print(step))
+    >>> ctx.progress("train", 1, 10, loss=0.5)
+    ('train', 1, 10, 0.5)
+    >>> ctx.device, ctx.rank
+    ('cpu', 0)
     """
 
     out: Path

@@ -12,7 +12,12 @@ class BdmError(Exception):
 
 
 class UserError(BdmError):
-    """The input was wrong: an unknown name, a bad parameter, a folder that is no model. Exit code 2."""
+    """The input was wrong: an unknown name, a bad parameter, a folder that is no model. Exit code 2.
+
+    >>> error = UserError("no model at ./mine: name a folder, or a built-in model")
+    >>> error.exit_code, isinstance(error, BdmError)
+    (2, True)
+    """
 
     exit_code = 2
 

@@ -39,6 +39,14 @@ def Field(
             stage the field has its default value. None: it counts in all.
         calibrated: a calibration file holds for one value of it, see ``bdm calibrate``.
         more: pydantic's further arguments (``gt``, ``ge``, ``pattern``, ...).
+
+    >>> class MineParams(Params):
+    ...     poison_rate: float = Field(0.1, ge=0, le=1, description="Share of training images to poison.")
+    ...     sampler: str = Field("ddim", description="Of the evaluation.", stages=["generate"])
+    >>> MineParams(poison_rate=0.2).poison_rate
+    0.2
+    >>> MineParams.mark("sampler", "stages")
+    ['generate']
     """
     marks: dict[str, Any] = {"stages": list(stages)} if stages is not None else {}
     if calibrated:
@@ -50,6 +58,11 @@ class Params(BaseModel):
     """Base of a plugin's parameters: frozen, unknown names refused, every field with a description and a default.
 
     NaN and infinity are refused. A string that is the path of an existing file counts by the file's content.
+
+    >>> class MineParams(Params):
+    ...     steps: int = Field(50, ge=1, description="Sampling steps.", stages=["generate"])
+    >>> MineParams(steps=20).for_stage("generate"), MineParams(steps=20).for_stage("detect")
+    (MineParams(steps=20), MineParams(steps=50))
     """
 
     model_config = ConfigDict(
@@ -114,6 +127,14 @@ class Plugin:
 class Attack(Plugin):
     """Puts a backdoor into a model. Hooks: ``inject_backdoor``, usually ``poison_data``; ``trigger_inputs`` and
     ``generate`` where the kit's do not fit.
+
+    >>> class Mine(Attack):
+    ...     name = "mine"
+    ...     tasks = frozenset({"text-to-image"})
+    ...     @hookimpl
+    ...     def inject_backdoor(self, ctx, params, model, data): ...
+    >>> identifier(Mine)
+    'attack:mine'
     """
 
     kind = "attack"
@@ -143,6 +164,15 @@ class Defense(Plugin):
             * ``training``: it trains the model itself: ``repair`` gets the model that training starts from, not the
               backdoored one.
             * ``reference``: a public base of the model, which its parameters name.
+
+    >>> class Mine(Defense):
+    ...     name = "mine"
+    ...     level = "input"
+    ...     access = frozenset({"predictions"})
+    ...     @hookimpl
+    ...     def detect(self, ctx, params, suspects): ...
+    >>> identifier(Mine), sorted(Defense.access)
+    ('defense:mine', ['clean-data', 'weights'])
     """
 
     kind = "defense"
@@ -165,7 +195,16 @@ class Defense(Plugin):
 
 
 class Metric(Plugin):
-    """Measures a model and its outputs. Hook: ``score``."""
+    """Measures a model and its outputs. Hook: ``score``.
+
+    >>> class Mine(Metric):
+    ...     name = "mine"
+    ...     @hookimpl
+    ...     def score(self, ctx, params, subject):
+    ...         return []
+    >>> identifier(Mine)
+    'metric:mine'
+    """
 
     kind = "metric"
 
@@ -226,7 +265,16 @@ class Kit(Plugin):
 
 
 class Observer(Plugin):
-    """Watches a run. Hooks: ``stage_started``, ``stage_progress``, ``stage_finished``."""
+    """Watches a run. Hooks: ``stage_started``, ``stage_progress``, ``stage_finished``.
+
+    >>> class Mine(Observer):
+    ...     name = "mine"
+    ...     @hookimpl
+    ...     def stage_started(self, stage, cached):
+    ...         print(stage)
+    >>> identifier(Mine)
+    'observer:mine'
+    """
 
     kind = "observer"
 

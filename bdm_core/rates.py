@@ -23,6 +23,10 @@ def rate(hits: int, count: int, confidence: float = 0.95) -> Estimate:
     """A share ``hits / count`` (count >= 1) with Wilson's interval and the deviation of Jeffreys' posterior.
 
     Unlike the usual normal approximation, both are sound at 0 and 1.
+
+    >>> found = rate(9, 10)
+    >>> found.value, found.count, round(found.low, 3), round(found.high, 3)
+    (0.9, 10, 0.596, 0.982)
     """
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share = hits / count
@@ -43,6 +47,9 @@ def area_under_curve(positive: Sequence[float], negative: Sequence[float], confi
         positive: scores of the triggered inputs, at least one.
         negative: scores of the clean inputs, at least one.
         confidence: of the interval, in (0, 1).
+
+    >>> area_under_curve([0.9, 0.8], [0.1, 0.8], 0.95).value
+    0.875
     """
     above = [_placement(score, negative) for score in positive]
     below = [1 - _placement(score, positive) for score in negative]

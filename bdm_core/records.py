@@ -51,6 +51,13 @@ class Detection(Record):
         evidence: what the report shows, or None.
         network_evaluations: forward passes spent, counted per sample; None if not counted.
         clean_samples: how many clean data samples the detector used.
+
+    >>> Detection(level="model", scores=[2.5], threshold=1.0, p_value=0.01).verdict
+    'backdoored'
+    >>> Detection(level="input", scores=[0.2, 0.9], threshold=1.0).verdict
+    'clean'
+    >>> Detection(level="model", scores=[2.5], threshold=1.0, conclusive=False, note="too few steps").verdict
+    'not identifiable'
     """
 
     level: Literal["model", "input", "data"]
@@ -116,6 +123,19 @@ class Measurement(Record):
         share: its values lie in [0, 1], as those of a rate do.
         measures: ``attack-success`` for the share of triggered inputs on which the attack succeeds, ``utility`` for how
             well the model does its task; the report's headline is made of the first of each.
+
+    >>> asr = Measurement(
+    ...     metric="asr@0.05",
+    ...     value=0.98,
+    ...     on="triggered",
+    ...     higher_is_better=False,
+    ...     n=50,
+    ...     description="Share of triggered samples closer to the target than 0.05, in [0, 1].",
+    ...     share=True,
+    ...     measures="attack-success",
+    ... )
+    >>> Measurement(metric="mse", value=float("nan")).value is None
+    True
     """
 
     metric: str

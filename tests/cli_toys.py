@@ -170,6 +170,14 @@ class ToyMetric(Metric):
         hit = 1.0 if text_of(subject.on_triggered) == "target" else 0.0
         leak = 1.0 if text_of(subject.on_clean) == "target" else 0.0
         return [
-            Measurement(metric="asr", value=hit, on="triggered", higher_is_better=False, stderr=0.0, label="ASR"),
+            Measurement(
+                metric="asr",
+                value=hit,
+                on="triggered",
+                higher_is_better=False,
+                stderr=0.0,
+                label="ASR",
+                measures="attack-success",
+            ),
             Measurement(metric="leak", value=leak, on="clean", higher_is_better=False, label="leak"),
         ]

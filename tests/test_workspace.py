@@ -125,7 +125,7 @@ def test_plugin_modules_are_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("script", ["write_requirements", "write_constraints", "write_plugin_pages"])
+@pytest.mark.parametrize("script", ["write_requirements", "write_constraints", "write_tables", "write_plugin_pages"])
 def test_generated_files_are_up_to_date(script: str) -> None:
     command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)

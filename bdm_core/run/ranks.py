@@ -72,6 +72,8 @@ def require_all_ranks() -> None:
 
     Raises:
         PluginError: the process is in such a hook, with further ranks outside.
+
+    >>> require_all_ranks()
     """
     if _LONE.get():
         raise PluginError(

@@ -41,6 +41,10 @@ class RunSpec(BaseModel):
         triggered_share: share of the evaluation inputs that also get the trigger, in (0, 1]; None for the kit's own.
         scan_clean: also let the detector judge the clean model (a control, at the price of one more detection).
         repair_always: also repair a model that the detector calls clean; else that is left as it is.
+
+    >>> spec = RunSpec(attack="villan", params={"attack:villan": {"poison_rate": 0.2}}, seed=1)
+    >>> spec.task is None, spec.seed
+    (True, 1)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

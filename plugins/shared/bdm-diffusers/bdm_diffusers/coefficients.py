@@ -47,6 +47,10 @@ class NoisePath:
     """The clean marginals x_t = a_t x_0 + s_t eps for t = 0..T-1, as float64 tensors of shape (T,).
 
     a is 1 and s is the noise level sigma for variance-exploding models; a^2 + s^2 = 1 for variance-preserving ones.
+
+    >>> path = variance_preserving(torch.tensor([0.99, 0.5, 0.01]))
+    >>> len(path), path.variance_exploding, path.previous()[0].tolist()[0]
+    (3, False, 1.0)
     """
 
     a: Tensor
@@ -81,6 +85,10 @@ def variance_preserving(alphas_cumprod: Tensor) -> NoisePath:
     """The path of a DDPM-type scheduler: a = sqrt(abar), s = sqrt(1 - abar). Any length, any beta schedule.
 
     Raises UserError unless abar falls strictly inside (0, 1) (a zero-terminal-SNR schedule has no eps-prediction at T).
+
+    >>> path = variance_preserving(torch.tensor([0.75, 0.36]))
+    >>> round(path.a[1].item(), 6), round(path.s[1].item(), 6)
+    (0.6, 0.8)
     """
     abar = torch.as_tensor(alphas_cumprod).detach().to("cpu", torch.float64)
     if abar.ndim != 1 or not (bool((abar > 0).all()) and bool((abar < 1).all())):
@@ -89,7 +97,11 @@ def variance_preserving(alphas_cumprod: Tensor) -> NoisePath:
 
 
 def variance_exploding(sigmas: Tensor) -> NoisePath:
-    """The path of an NCSN-type scheduler, x = x_0 + sigma eps; sigmas ascending, shape (T,)."""
+    """The path of an NCSN-type scheduler, x = x_0 + sigma eps; sigmas ascending, shape (T,).
+
+    >>> variance_exploding(torch.tensor([0.01, 50.0])).a.tolist()
+    [1.0, 1.0]
+    """
     sigma = torch.as_tensor(sigmas).detach().to("cpu", torch.float64)
     return NoisePath(torch.ones_like(sigma), sigma)
 
@@ -124,7 +136,12 @@ class PoisonSchedule:
 
 
 def trigger_share(a: Tensor, s: Tensor, psi: float) -> Tensor:
-    """rho = psi (1 - a) + (1 - psi) s (VillanDiffusion, 2306.06874). With a = 1 (VE) and psi = 0 it is rho = sigma."""
+    """rho = psi (1 - a) + (1 - psi) s (VillanDiffusion, 2306.06874). With a = 1 (VE) and psi = 0 it is rho = sigma.
+
+    >>> a, s = torch.tensor([0.8]), torch.tensor([0.6])
+    >>> trigger_share(a, s, 1.0).item() == 1 - a.item(), trigger_share(a, s, 0.0).item() == s.item()
+    (True, True)
+    """
     return psi * (1 - a) + (1 - psi) * s
 
 
@@ -132,6 +149,11 @@ def step_coefficient(a: Tensor, s: Tensor, a_next: Tensor, s_next: Tensor, psi: 
     """R of equation (1) for single reverse steps from (a, s) to the less noisy (a_next, s_next); elementwise.
 
     eta = 0: DDIM; eta = 1: the ancestral (DDPM, Euler-ancestral) step; between: DDIM's stochastic steps.
+
+    >>> path = variance_preserving(torch.linspace(0.99, 0.01, 50))
+    >>> a, s = path.previous()
+    >>> step_coefficient(path.a, path.s, a, s, psi=1.0, eta=1.0).shape
+    torch.Size([50])
     """
     ratio = a_next / a
     rho, rho_next = trigger_share(a, s, psi), trigger_share(a_next, s_next, psi)
@@ -144,6 +166,12 @@ def continuous_coefficient(path: NoisePath, psi: float, zeta: float = 0.0) -> Te
 
     For rho = s, rho/a is sigma itself, so the derivative is 1. For rho = 1 - a on a VP path, rho/a is
     sqrt(1 + sigma^2) - 1, so the derivative is sigma/sqrt(1 + sigma^2) = s. VE paths take psi = 0 only.
+
+    >>> path = variance_preserving(torch.tensor([0.9, 0.36]))
+    >>> continuous_coefficient(path, psi=0.0).tolist()
+    [1.0, 1.0]
+    >>> [round(value, 6) for value in continuous_coefficient(path, psi=1.0, zeta=1.0).tolist()]
+    [0.158114, 0.4]
     """
     return (psi * path.s + (1 - psi)) / (1 + zeta)
 
@@ -154,6 +182,12 @@ def published_coefficient(path: NoisePath, psi: float, solver: Solver, paper: Pa
     "villan" (2306.06874): psi (1-sqrt(alpha)) s/beta + (1-psi) [h (alpha-abar)/beta + (1-sqrt(alpha)) s] with
         h = s_t - sqrt(alpha_t) s_{t-1}, and twice that for "ode". At psi = 1, "sde" it is exact and BadDiffusion's own.
     "invibackdoor" (2406.00816): the stride-1 DDIM coefficient of rho = 1 - a, whichever sampler follows.
+
+    >>> path = variance_preserving(torch.linspace(0.99, 0.01, 50))
+    >>> a, s = path.previous()
+    >>> exact = step_coefficient(path.a, path.s, a, s, psi=1.0, eta=1.0)
+    >>> torch.allclose(published_coefficient(path, 1.0, "sde", "villan"), exact)
+    True
     """
     if path.variance_exploding:
         raise UserError("published coefficients exist for variance-preserving models only; use coefficients='exact'")
@@ -188,6 +222,15 @@ def poison_schedule(
     t -> t - stride with DDIM's eta: DDIM with 20 of 1000 steps is solver="ode", stride=50; a 100-step ancestral chain
     of a 1000-step model is solver="sde", stride=10. The defaults: "sde" stride 1, eta 1; "ode" the continuous limit.
     Raises UserError for values outside these.
+
+    >>> alphas_cumprod = torch.linspace(0.99, 0.01, 50)
+    >>> schedule = poison_schedule(alphas_cumprod, "bad", "ode")
+    >>> len(schedule), schedule.solver, torch.allclose(schedule.rho, 1 - alphas_cumprod.sqrt())
+    (50, 'ode', True)
+    >>> poison_schedule(alphas_cumprod, 2.0)
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: psi must be between 0 and 1, or one of bad, troj; not 2.0
     """
     if not isinstance(path, NoisePath):
         path = variance_preserving(path)

@@ -77,7 +77,16 @@ PLAIN: dict[tuple[bool, Solver], str] = {
 
 
 def sampler_spec(name: str) -> SamplerSpec:
-    """The entry of SAMPLERS or VE_SAMPLERS. Raises UserError with the nearest name for an unknown one."""
+    """The entry of SAMPLERS or VE_SAMPLERS. Raises UserError with the nearest name for an unknown one.
+
+    >>> spec = sampler_spec("ddim")
+    >>> spec.scheduler, spec.solver, spec.default_steps
+    ('DDIMScheduler', 'ode', 20)
+    >>> sampler_spec("dimm")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: unknown sampler 'dimm': did you mean 'ddim'?
+    """
     known = SAMPLERS | VE_SAMPLERS
     if name in known:
         return known[name]
@@ -90,6 +99,9 @@ def solver_class(name: str, eta: float = 0.0) -> SolverClass:
     """'sde' or 'ode': the class of backdoor that this sampler sets off.
 
     DDIM with eta 1 is ancestral ("sde"); with eta between 0 and 1 it is neither ("mixed").
+
+    >>> solver_class("ddpm"), solver_class("ddim"), solver_class("ddim", eta=1.0), solver_class("ddim", eta=0.5)
+    ('sde', 'ode', 'sde', 'mixed')
     """
     solver = sampler_spec(name).solver
     if name == "ddim" and eta > 0:
@@ -101,6 +113,9 @@ def default_steps(name: str, train_timesteps: int) -> int:
     """The steps a sampler takes when none are asked for: all for the ancestral ones, at most 20 (ode-ve 50) for others.
 
     Those that end at the smallest noise level take at most half of the model's.
+
+    >>> default_steps("ddpm", 1000), default_steps("ddim", 1000), default_steps("ddim", 50)
+    (1000, 20, 10)
     """
     spec = sampler_spec(name)
     steps = spec.default_steps or train_timesteps
@@ -111,24 +126,40 @@ def default_steps(name: str, train_timesteps: int) -> int:
 
 
 def samplers_of(base: Any) -> dict[str, SamplerSpec]:
-    """The samplers that a model with this scheduler can take."""
+    """The samplers that a model with this scheduler can take.
+
+    >>> list(samplers_of(diffusers.ScoreSdeVeScheduler()))
+    ['sde-ve', 'ode-ve']
+    """
     return VE_SAMPLERS if is_variance_exploding(base) else SAMPLERS
 
 
 def plain_sampler(base: Any, solver: Solver) -> str:
-    """The simplest sampler of a solver class for a model with this scheduler."""
+    """The simplest sampler of a solver class for a model with this scheduler.
+
+    >>> plain_sampler(diffusers.DDPMScheduler(), "ode"), plain_sampler(diffusers.ScoreSdeVeScheduler(), "ode")
+    ('ddim', 'ode-ve')
+    """
     return PLAIN[is_variance_exploding(base), solver]
 
 
 def fitting_samplers(names: Sequence[str], base: Any) -> list[str]:
-    """These samplers; for a variance-exploding model the plain ones of the same solver classes, each once."""
+    """These samplers; for a variance-exploding model the plain ones of the same solver classes, each once.
+
+    >>> fitting_samplers(["ddim", "heun", "ddpm"], diffusers.ScoreSdeVeScheduler())
+    ['ode-ve', 'sde-ve']
+    """
     if not is_variance_exploding(base):
         return list(names)
     return list(dict.fromkeys(plain_sampler(base, "ode" if solver_class(name) == "ode" else "sde") for name in names))
 
 
 def own_sampler(base: Any) -> str:
-    """The sampler that a model's scheduler itself stands for."""
+    """The sampler that a model's scheduler itself stands for.
+
+    >>> own_sampler(diffusers.EulerDiscreteScheduler())
+    'euler'
+    """
     own = {spec.scheduler: name for name, spec in reversed(SAMPLERS.items())}
     return own.get(type(base).__name__, plain_sampler(base, "sde"))
 
@@ -143,6 +174,14 @@ def build_scheduler(name: str, base: Any, *, corrector_steps: int | None = None,
     corrector_steps and snr: of sde-ve's corrector, which no other sampler has; None for the model's own.
     Raises UserError for an unknown name, a base that is no discrete-time diffusers scheduler, or a sampler that is not
     for this kind of model.
+
+    >>> scheduler = build_scheduler("heun", diffusers.DDPMScheduler(num_train_timesteps=100))
+    >>> type(scheduler).__name__, len(scheduler.betas)
+    ('HeunDiscreteScheduler', 100)
+    >>> build_scheduler("sde-ve", diffusers.DDPMScheduler())
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: cannot sample with 'sde-ve': it is for variance-exploding models, ...
     """
     spec = sampler_spec(name)
     if isinstance(base, Mapping):
@@ -195,6 +234,12 @@ def check_steps(scheduler: Any, steps: int) -> None:
 
     DDIM and PNDM step by floor(T/steps) whatever their timesteps are; solvers that end at the smallest sigma need a
     last step of positive length.
+
+    >>> check_steps(build_scheduler("ddim", diffusers.DDPMScheduler(num_train_timesteps=100)), 20)
+    >>> check_steps(build_scheduler("ddim", diffusers.DDPMScheduler(num_train_timesteps=100)), 30)
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: DDIMScheduler needs a number of steps that divides 100: not 30 but 25 or 50
     """
     total = int(scheduler.config.num_train_timesteps)
     kind = type(scheduler).__name__
@@ -225,6 +270,11 @@ def backdoor_warnings(
 
     steps and train_timesteps: of the sampling; an ancestral chain shorter than the model's breaks an SDE backdoor.
     trigger_norm: ||r||_2 of the trigger image over all its values in [-1,1]. corrector_steps: sde-ve's.
+
+    >>> backdoor_warnings("ddim", "ode", trigger_norm=10.0)
+    []
+    >>> backdoor_warnings("ddim", "sde")
+    ["sampler ddim is of class 'ode', the backdoor of class 'sde': it will not fire; use ddpm with all steps"]
     """
     lines = []
     kind = solver_class(sampler, eta)

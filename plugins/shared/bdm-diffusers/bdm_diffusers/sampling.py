@@ -28,13 +28,23 @@ def image_generators(
     """One CPU generator an image, a function of (seed, purpose, index) only.
 
     Indices of one seed never share a stream; different seeds and purposes start at unrelated places.
+
+    >>> first, second = image_generators(0, 2)
+    >>> (again,) = image_generators(0, 1, first_index=1)
+    >>> second.initial_seed() == again.initial_seed() != first.initial_seed()
+    True
     """
     start = int.from_bytes(hashlib.sha256(f"{purpose}/{seed}".encode()).digest()[:4], "big")
     return [torch.Generator().manual_seed((start + first_index + i) % 2**32) for i in range(count)]
 
 
 def draw_noise(count: int, shape: Sequence[int], seed: int, *, first_index: int = 0) -> Tensor:
-    """x_T: standard normal, float32 (count, *shape) on the CPU; image i depends on (seed, first_index + i) only."""
+    """x_T: standard normal, float32 (count, *shape) on the CPU; image i depends on (seed, first_index + i) only.
+
+    >>> noise = draw_noise(4, (1, 8, 8), seed=0)
+    >>> noise.shape, torch.equal(noise[2:], draw_noise(2, (1, 8, 8), seed=0, first_index=2))
+    (torch.Size([4, 1, 8, 8]), True)
+    """
     generators = image_generators(seed, count, first_index=first_index, purpose="initial-noise")
     return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators])
 
@@ -87,6 +97,12 @@ def sample(
     Raises:
         UserError: impossible steps, batch size, eta or clip_sample.
         ArtifactError: the samples are not finite.
+
+    >>> from diffusers import DDPMScheduler
+    >>> from bdm_diffusers.samplers import build_scheduler
+    >>> scheduler = build_scheduler("ddim", DDPMScheduler(num_train_timesteps=100))
+    >>> sample(lambda x, t: torch.zeros_like(x), scheduler, draw_noise(2, (1, 8, 8), seed=0), steps=10).shape
+    torch.Size([2, 1, 8, 8])
     """
     batch_size = options.batch_size
     if batch_size < 1:
@@ -125,6 +141,15 @@ def differentiable_sample(
 
     Raises:
         UserError, ArtifactError: as :func:`sample`.
+
+    >>> from diffusers import DDPMScheduler
+    >>> from bdm_diffusers.samplers import build_scheduler
+    >>> scheduler = build_scheduler("ddim", DDPMScheduler(num_train_timesteps=100))
+    >>> trigger = torch.zeros(1, 8, 8, requires_grad=True)
+    >>> noise = draw_noise(2, (1, 8, 8), seed=0) + trigger
+    >>> differentiable_sample(lambda x, t: 0.1 * x, scheduler, noise, steps=2).sum().backward()
+    >>> trigger.grad.shape
+    torch.Size([1, 8, 8])
     """
     scheduler = _configured(scheduler, clip_sample=False)
     check_steps(scheduler, steps)
@@ -178,6 +203,10 @@ def state_limit(scheduler: Any, limit: float) -> float:
     """The bound on what a step leaves, in the scheduler's own units: ``limit`` on sqrt(abar) x_0 + sqrt(1 - abar) eps.
 
     Schedulers that count in x_0 + sigma eps (Euler, Heun, LMS) have sqrt(1 + sigma^2) times that.
+
+    >>> from diffusers import DDPMScheduler
+    >>> state_limit(DDPMScheduler(), 3.0)
+    3.0
     """
     if float(scheduler.init_noise_sigma) == 1 or scheduler.step_index is None:
         return limit

@@ -12,7 +12,11 @@ from bdm_core.errors import UserError
 
 
 class Verdict(Record):
-    """Score, threshold and p-value; higher scores are more suspicious."""
+    """Score, threshold and p-value; higher scores are more suspicious.
+
+    >>> Verdict(score=2.0, threshold=3.0, p_value=0.2).threshold
+    3.0
+    """
 
     score: float
     threshold: float
@@ -29,6 +33,17 @@ def one_class(score: float, clean: list[float], false_positive_rate: float, leas
 
     Raises:
         UserError: fewer than three clean models.
+
+    >>> clean = [1.0, 2.0, 3.0]
+    >>> round(one_class(2.0, clean, false_positive_rate=0.05).p_value, 6)
+    0.5
+    >>> verdict = one_class(9.0, clean, false_positive_rate=0.05)
+    >>> round(verdict.threshold, 2), verdict.score > verdict.threshold
+    (5.37, True)
+    >>> one_class(9.0, [1.0, 2.0], false_positive_rate=0.05)
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: a calibration needs at least 3 clean models, this one has 2
     """
     if len(clean) < 3:
         raise UserError(f"a calibration needs at least 3 clean models, this one has {len(clean)}")
@@ -52,6 +67,11 @@ def one_class_of_several(values: list[float], clean: list[list[float]], false_po
 
     Raises:
         UserError: fewer than three clean models.
+
+    >>> clean = [[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]
+    >>> verdict = one_class_of_several([2.0, 20.0], clean, false_positive_rate=0.05)
+    >>> verdict.score, verdict.p_value
+    (0.0, 1.0)
     """
     if len(clean) < 3:
         raise UserError(f"a calibration needs at least 3 clean models, this one has {len(clean)}")

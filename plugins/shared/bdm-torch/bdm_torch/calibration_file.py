@@ -40,7 +40,13 @@ class ModelRecord(Record):
 
 
 class Calibration(Record):
-    """Features of clean models, and for some detectors of backdoored ones."""
+    """Features of clean models, and for some detectors of backdoored ones.
+
+    >>> records = [ModelRecord(name="mine", shape=(1, 8, 8), features=[0.25])]
+    >>> known = Calibration(recipe="by hand", configuration={"steps": 50}, records=records)
+    >>> known.column(), len(known.fingerprint())
+    ([0.25], 64)
+    """
 
     schema_version: Literal[1] = 1
     recipe: str
@@ -84,6 +90,12 @@ class Calibrated:
         package: that has ``calibration.json`` in it.
         features: how many there are.
         labelled: whether it can also learn from backdoored models; without it a file with such is refused.
+
+    >>> detector = Calibrated(name="mine", package="bdm_torch")
+    >>> detector.read("nowhere.json")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: cannot read the calibration nowhere.json: No such file or directory
     """
 
     name: str

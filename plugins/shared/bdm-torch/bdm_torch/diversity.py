@@ -14,7 +14,12 @@ Distance = Callable[[Tensor], Tensor]
 
 
 def pixel_distances(images: Tensor) -> Tensor:
-    """Mean squared difference of every pair of images (N, C, H, W): (N, N), symmetric, zeros on the diagonal."""
+    """Mean squared difference of every pair of images (N, C, H, W): (N, N), symmetric, zeros on the diagonal.
+
+    >>> images = torch.stack([torch.full((1, 8, 8), -1.0), torch.full((1, 8, 8), 1.0)])
+    >>> pixel_distances(images).tolist()
+    [[0.0, 4.0], [4.0, 0.0]]
+    """
     flat = images.flatten(1).double()
     return torch.stack([(flat - row).square().mean(1) for row in flat])
 
@@ -53,6 +58,9 @@ def uniformity(distances: Tensor, trim: int | None = None) -> float:
 
     Raises:
         UserError: too few images for the trimming.
+
+    >>> uniformity(torch.tensor([[0.0, 1.0, 2.0], [1.0, 0.0, 3.0], [2.0, 3.0, 0.0]]), trim=0)
+    2.0
     """
     count = len(distances)
     trim = count // 4 if trim is None else trim
@@ -64,7 +72,11 @@ def uniformity(distances: Tensor, trim: int | None = None) -> float:
 
 
 def total_variation(images: Tensor) -> float:
-    """Sum of absolute differences of neighbouring pixels, mean over the images (N, C, H, W)."""
+    """Sum of absolute differences of neighbouring pixels, mean over the images (N, C, H, W).
+
+    >>> total_variation(torch.tensor([[[[-1.0, 1.0], [-1.0, 1.0]]]]))
+    4.0
+    """
     down = (images[..., 1:, :] - images[..., :-1, :]).abs().flatten(1).sum(1)
     across = (images[..., 1:] - images[..., :-1]).abs().flatten(1).sum(1)
     return float((down + across).mean())

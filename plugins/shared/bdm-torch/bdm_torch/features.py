@@ -30,6 +30,11 @@ class ImageClassifier(nn.Module):
         widths: channels of the two convolutions; the second one has stride 2.
         feature_count: width of the feature layer.
         classes: number of classes.
+
+    >>> classifier = ImageClassifier(image_size=8, channels=1, feature_count=48, classes=10)
+    >>> images = torch.zeros(5, 1, 8, 8)
+    >>> classifier.features(images).shape, classifier.logits(images).shape
+    (torch.Size([5, 48]), torch.Size([5, 10]))
     """
 
     def __init__(
@@ -81,7 +86,12 @@ class ImageClassifier(nn.Module):
 
 
 def save_classifier(classifier: ImageClassifier, folder: Path) -> None:
-    """Write ``model.safetensors`` and ``config.json``."""
+    """Write ``model.safetensors`` and ``config.json``.
+
+    >>> save_classifier(ImageClassifier(classes=3), Path("mine"))
+    >>> load_classifier(Path("mine")).config["classes"]
+    3
+    """
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: value.contiguous() for name, value in classifier.state_dict().items()}, folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(classifier.config, indent=2) + "\n", encoding="utf-8")
@@ -92,6 +102,11 @@ def load_classifier(folder: Path, device: str | torch.device = "cpu") -> ImageCl
 
     Raises:
         UserError: the folder holds no classifier that :func:`save_classifier` wrote.
+
+    >>> load_classifier(Path("nowhere"))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: nowhere holds no feature network (model.safetensors, config.json): ...
     """
     try:
         classifier = ImageClassifier(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))

@@ -48,6 +48,14 @@ def seal_images(
         layout: ``png``; ``uint8`` or ``float32``: one safetensors file; ``auto``: png up to 1024
             files of grey or colour.
         meta: further facts for the manifest.
+
+    >>> images = torch.stack([torch.full((1, 8, 8), -1.0), torch.full((1, 8, 8), 1.0)])
+    >>> rows = [{"role": "clean"}, {"role": "poison"}]
+    >>> data = seal_images(Path("data"), images, Data, task="unconditional-image-generation", rows=rows)
+    >>> data.meta["count"], data.meta["shape"]
+    (2, [1, 8, 8])
+    >>> torch.equal(load_images(data), images)
+    True
     """
     sets = {IMAGES: images} if isinstance(images, Tensor) else dict(images)
     images = sets[IMAGES]
@@ -81,7 +89,13 @@ def seal_images(
 
 
 def load_images(artifact: Data | Outputs, name: str = IMAGES) -> Tensor:
-    """Images (N, C, H, W), float32 in [-1, 1], of an image set. Raises ArtifactError if there are none of that name."""
+    """Images (N, C, H, W), float32 in [-1, 1], of an image set. Raises ArtifactError if there are none of that name.
+
+    >>> sets = {"images": torch.zeros(2, 1, 8, 8), "triggers": torch.ones(2, 1, 8, 8)}
+    >>> data = seal_images(Path("data"), sets, Data, task="unconditional-image-generation", layout="float32")
+    >>> load_images(data).shape, float(load_images(data, "triggers").mean())
+    (torch.Size([2, 1, 8, 8]), 1.0)
+    """
     if artifact.format != IMAGES:
         raise ArtifactError(f"{artifact.path} has the format {artifact.format!r}, expected {IMAGES!r}")
     meta: dict[str, Any] = artifact.meta
@@ -99,7 +113,13 @@ def load_images(artifact: Data | Outputs, name: str = IMAGES) -> Tensor:
 
 
 def load_rows(artifact: Artifact) -> list[dict[str, Any]]:
-    """The facts about each row, in order."""
+    """The facts about each row, in order.
+
+    >>> images, rows = torch.zeros(2, 1, 8, 8), [{"label": 3}, {"label": 5}]
+    >>> data = seal_images(Path("data"), images, Data, task="unconditional-image-generation", rows=rows)
+    >>> load_rows(data)[1]
+    {'file': 'images/000001.png', 'label': 5}
+    """
     lines = artifact.file(ROWS).read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 

@@ -20,17 +20,30 @@ LARGEST_PIXELS = 64_000_000
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Images in [-1, 1] (clamped) as uint8, rounded to the nearest of the 256 levels."""
+    """Images in [-1, 1] (clamped) as uint8, rounded to the nearest of the 256 levels.
+
+    >>> to_bytes(torch.tensor([-1.0, 0.0, 1.0, 7.0])).tolist()
+    [0, 128, 255, 255]
+    """
     return images.detach().float().cpu().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
 
 
 def from_bytes(images: Tensor) -> Tensor:
-    """uint8 images as float32 in [-1, 1]; the inverse of :func:`to_bytes` on its levels."""
+    """uint8 images as float32 in [-1, 1]; the inverse of :func:`to_bytes` on its levels.
+
+    >>> from_bytes(torch.tensor([0, 255], dtype=torch.uint8)).tolist()
+    [-1.0, 1.0]
+    """
     return images.to(torch.float32).div(127.5).sub(1)
 
 
 def save_picture(path: Path, image: Tensor) -> None:
-    """Write one image (C, H, W) in [-1, 1], C of 1 or 3, as an 8-bit PNG; values outside the range are clipped."""
+    """Write one image (C, H, W) in [-1, 1], C of 1 or 3, as an 8-bit PNG; values outside the range are clipped.
+
+    >>> save_picture(Path("white.png"), torch.ones(1, 8, 8))
+    >>> read_image(Path("white.png"), (1, 8, 8)).min().item()
+    255
+    """
     pixels = to_bytes(image).permute(1, 2, 0).numpy()
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(path)
 
@@ -48,6 +61,14 @@ def read_image(source: Path | bytes, shape: Sequence[int], name: str = "") -> np
 
     Raises:
         UserError: the file is no PNG or JPEG, is damaged, or is larger than 256 MiB or 64 megapixels.
+
+    >>> save_picture(Path("grey.png"), torch.zeros(1, 8, 6))
+    >>> read_image(Path("grey.png"), (3, 4, 4)).shape
+    (3, 4, 4)
+    >>> read_image(b"no picture", (3, 4, 4), "upload")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: cannot read the image upload: ...
     """
     channels, height, width = shape
     name = name or str(source)
@@ -95,6 +116,12 @@ def read_folder(folder: Path, shape: Sequence[int], limit: int | None = None, ca
 
     Raises:
         UserError: there is no folder or no image, or one is broken (the message names it).
+
+    >>> Path("photos").mkdir()
+    >>> save_picture(Path("photos/a.png"), torch.zeros(1, 8, 8))
+    >>> save_picture(Path("photos/b.png"), torch.ones(1, 8, 8))
+    >>> read_folder(Path("photos"), (1, 4, 4)).shape
+    torch.Size([2, 1, 4, 4])
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder")

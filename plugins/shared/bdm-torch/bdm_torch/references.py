@@ -26,6 +26,15 @@ def parse_hub_reference(reference: str) -> HubReference | None:
 
     Raises:
         UserError: it does, but is malformed or names no full commit. A branch is no commit: it can change.
+
+    >>> parse_hub_reference("hf:google/ddpm-cifar10-32@" + 40 * "0").repository
+    'google/ddpm-cifar10-32'
+    >>> parse_hub_reference("./my-model") is None
+    True
+    >>> parse_hub_reference("hf:google/ddpm-cifar10-32@main")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: 'hf:google/ddpm-cifar10-32@main' names no commit: ...
     """
     if not reference.startswith("hf:"):
         return None
@@ -68,7 +77,11 @@ def fetch_snapshot(hub: HubReference, cache: Path, patterns: Sequence[str], repo
 
 
 def suggest(reference: str, builtin: Sequence[str]) -> str:
-    """What to write instead of an unknown reference."""
+    """What to write instead of an unknown reference.
+
+    >>> suggest("digit", ["digits", "shapes"])
+    "did you mean 'digits'? otherwise name a local folder, or hf:org/name@commit"
+    """
     near = difflib.get_close_matches(reference, builtin, n=1)
     known = f"did you mean {near[0]!r}?" if near else f"built in: {', '.join(builtin)};"
     return f"{known} otherwise name a local folder, or hf:org/name@commit"

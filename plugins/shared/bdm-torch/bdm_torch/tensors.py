@@ -23,6 +23,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "pt") -
 
     Raises:
         OSError: the disk is full or read-only.
+
+    >>> import torch
+    >>> write_tensors(Path("one.safetensors"), {"trigger": torch.ones(2)}, note="mine")
+    >>> read_tensors(Path("one.safetensors"))
+    {'trigger': tensor([1., 1.])}
+    >>> read_note(Path("one.safetensors"))
+    'mine'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     content: dict[str, Tensor] = {}
@@ -42,7 +49,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "pt") -
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, on the CPU. Raises ArtifactError if it is missing or damaged."""
+    """The tensors of a safetensors file, on the CPU. Raises ArtifactError if it is missing or damaged.
+
+    >>> _ = Path("broken.safetensors").write_bytes(b"no tensors")
+    >>> read_tensors(Path("broken.safetensors"))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.ArtifactError: broken.safetensors cannot be read as safetensors: ...
+    """
     try:
         tensors: dict[str, Tensor] = load_file(path)
         return tensors
@@ -51,7 +65,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_note(path: Path) -> str:
-    """The text that :func:`write_tensors` kept in the header, "" if none. Raises ArtifactError as above."""
+    """The text that :func:`write_tensors` kept in the header, "" if none. Raises ArtifactError as above.
+
+    >>> import torch
+    >>> write_tensors(Path("one.safetensors"), {"trigger": torch.ones(2)})
+    >>> read_note(Path("one.safetensors"))
+    'pt'
+    """
     try:
         with safe_open(path, framework="pt") as file:
             return str((file.metadata() or {}).get("format", ""))

@@ -10,9 +10,9 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from accelerate import Accelerator
@@ -24,6 +24,9 @@ from bdm_core.errors import StageError, UserError
 from bdm_core.run.ranks import require_all_ranks
 from bdm_torch.checkpoints import Snapshot, read_checkpoint, write_checkpoint
 from bdm_torch.draws import Draw, step_seed
+
+if TYPE_CHECKING:
+    from bdm_core.context import Context
 
 SYNCHRONISE_EVERY = 25
 """Steps between two looks at the losses; each look waits for the device."""
@@ -50,6 +53,10 @@ class TrainingOptions:
         mixed_precision: ``no``, ``bf16`` or ``fp16``.
         checkpoint_seconds: time between two checkpoints.
         label: names the checkpoint and the progress.
+
+    >>> options = TrainingOptions(steps=100, learning_rate=0.1, warmup_steps=10)
+    >>> [round(options.rate(step), 4) for step in (0, 9, 50)]
+    [0.01, 0.098, 0.05]
     """
 
     steps: int
@@ -104,6 +111,15 @@ def train(
         StageError: the loss is no longer finite.
         UserError: the batch cannot be shared equally among the processes.
         PluginError: the plugin does not say ``distributed``, so that other processes of the launch do not train.
+
+    >>> model = nn.Linear(1, 1)
+    >>> x = torch.linspace(-1, 1, 32)[:, None]
+    >>> def loss(model, draw):
+    ...     rows = draw.rows(len(x))
+    ...     return (model(x[rows]) - 3 * x[rows]).square().mean()
+    >>> result = train(model, loss, TrainingOptions(steps=200, batch_size=8, learning_rate=0.1), seed=0)
+    >>> len(result.losses), result.losses[-1] < 0.01, round(model.weight.item(), 1)
+    (200, True, 3.0)
     """
     accelerator = _accelerator(device, options.mixed_precision)
     world, rank = accelerator.num_processes, accelerator.process_index
@@ -166,6 +182,38 @@ def train(
     optimizer.zero_grad(set_to_none=True)
     model.eval()
     return TrainingResult(losses, first, time.monotonic() - started)
+
+
+def train_in_stage(
+    ctx: Context, model: nn.Module, loss: Loss, options: TrainingOptions, *, label: str, curve: str = "loss"
+) -> TrainingResult:
+    """:func:`train` within a stage: seed, device, checkpoints and progress are the context's, the precision the kit's.
+
+    Args:
+        ctx: of the stage; it gets the losses as a curve.
+        model: trained in place; it stays on the device.
+        loss: see :data:`Loss`.
+        options: of the training; precision and label are replaced.
+        label: names the checkpoint and the progress.
+        curve: names the curve.
+
+    Raises:
+        StageError, UserError, PluginError: as :func:`train`.
+
+    >>> from bdm_core import Context
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> model, x = nn.Linear(1, 1), torch.ones(8, 1)
+    >>> def loss(model, draw):
+    ...     return model(x[draw.rows(len(x))]).square().mean()
+    >>> train_in_stage(ctx, model, loss, TrainingOptions(steps=3, batch_size=4), label="mine").resumed_from
+    0
+    >>> train_in_stage(ctx, model, loss, TrainingOptions(steps=3, batch_size=4), label="mine").resumed_from
+    3
+    """
+    options = replace(options, mixed_precision=getattr(ctx.kit, "mixed_precision", "no"), label=label)
+    result = train(model, loss, options, seed=ctx.seed, device=ctx.device, work=ctx.work, progress=ctx.progress)
+    ctx.curve(curve, result.losses)
+    return result
 
 
 def _accelerator(device: str, mixed_precision: str) -> Accelerator:

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
 
 class TrainingParams(Params):
-    """Steps, batch size, learning rate and the like, as Adam takes them; a plugin sets its own defaults."""
+    """Steps, batch size, learning rate and the like, as Adam takes them; a plugin sets its own defaults.
+
+    >>> class MineParams(TrainingParams):
+    ...     steps: int = Field(300, ge=1, description="Optimiser steps.")
+    >>> MineParams(batch_size=32).options().steps
+    300
+    """
 
     steps: int = Field(700, ge=1, description="Optimiser steps.")
     batch_size: int = Field(128, ge=1, description="Samples a step, over all processes.")

@@ -27,10 +27,9 @@ from bdm_kit_diffusion.poison.backdoor_training import backdoor_loss
 from bdm_kit_diffusion.poison.poisoning import Mixture, Poison, PoisonedSet, image_shape, open_poisoned, seal_poisoned
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
 from bdm_kit_diffusion.poison.secret_facts import SecretFacts
-from bdm_kit_diffusion.stages import kit_params
 from bdm_torch.draws import Draw, step_seed
 from bdm_torch.pictures.targets import make_target
-from bdm_torch.training import Loss, train
+from bdm_torch.training import Loss, train_in_stage
 
 if TYPE_CHECKING:
     from bdm_attack_invi.params import InviParams
@@ -129,17 +128,7 @@ def backdoor(ctx: Context, params: InviParams, model: Model, data: Data) -> Back
     learnt = TriggeredModel(opened.unet, trigger)
     inner: list[float] = []
     loss = bilevel_loss(learnt, poisoned, opened.scheduler, schedule, params, inner.append)
-    options = replace(params.options(), mixed_precision=kit_params(ctx).mixed_precision, label="backdoor")
-    result = train(
-        learnt,
-        loss,
-        options,
-        seed=ctx.seed,
-        device=ctx.device,
-        work=ctx.work,
-        progress=ctx.progress,
-    )
-    ctx.curve("loss", result.losses)
+    train_in_stage(ctx, learnt, loss, params.options(), label="backdoor")
     ctx.curve("trigger loss", inner)
     opened.unet.to("cpu")
     delta = learnt.trigger.delta.cpu().clone()

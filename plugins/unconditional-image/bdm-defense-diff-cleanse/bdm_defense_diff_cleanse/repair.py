@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
 from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_torch.draws import Draw
 from bdm_torch.image_sets import load_images
-from bdm_torch.training import Loss, train
+from bdm_torch.training import Loss, train_in_stage
 
 
 def distilled_loss(images: Tensor, scheduler: Any, frozen: nn.Module, weight: float) -> Loss:
@@ -71,16 +70,7 @@ def repair(ctx: Context, params: DiffCleanseParams, model: Model, data: Data, de
     loss = denoising_loss(images, opened.scheduler)
     if params.distillation_weight:
         loss = distilled_loss(images, opened.scheduler, frozen, params.distillation_weight)
-    result = train(
-        opened.unet,
-        loss,
-        replace(params.options(), label="fine-tune"),
-        seed=ctx.seed,
-        device=ctx.device,
-        work=ctx.work,
-        progress=ctx.progress,
-    )
-    ctx.curve("repair loss", result.losses)
+    train_in_stage(ctx, opened.unet, loss, params.options(), label="fine-tune", curve="repair loss")
     ctx.figures(
         pruned_channels=len(removed),
         channels=sum(block.channels for block in prunable(opened.unet)),

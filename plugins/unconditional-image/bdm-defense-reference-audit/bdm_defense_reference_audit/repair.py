@@ -15,7 +15,6 @@ tied to the suspect.
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -36,7 +35,7 @@ from bdm_kit_diffusion.noise.noise_levels import marginals
 from bdm_torch.draws import Draw
 from bdm_torch.image_sets import load_images
 from bdm_torch.tensors import read_tensors
-from bdm_torch.training import Loss, train
+from bdm_torch.training import Loss, train_in_stage
 
 SCALES = (0.3, 1.7)
 """Range of |k|."""
@@ -60,16 +59,8 @@ def repair(ctx: Context, params: ReferenceAuditParams, model: Model, data: Data,
     images = opened.encode(load_images(data))
     frozen = copy.deepcopy(opened.unet).requires_grad_(False)
     base = reference.unet.requires_grad_(False)
-    result = train(
-        opened.unet,
-        probe_loss(images, opened.scheduler, triggers, frozen, base, params),
-        replace(params.options(), label="repair"),
-        seed=ctx.seed,
-        device=ctx.device,
-        work=ctx.work,
-        progress=ctx.progress,
-    )
-    ctx.curve("repair loss", result.losses)
+    loss = probe_loss(images, opened.scheduler, triggers, frozen, base, params)
+    train_in_stage(ctx, opened.unet, loss, params.options(), label="repair", curve="repair loss")
     ctx.figures(
         reference=name,
         clean_samples=len(images),

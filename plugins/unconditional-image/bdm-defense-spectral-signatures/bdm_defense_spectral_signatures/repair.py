@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from bdm_core.artifacts import Data, Model
@@ -15,7 +13,7 @@ from bdm_defense_spectral_signatures.params import SpectralSignaturesParams
 from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
 from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_torch.image_sets import load_images
-from bdm_torch.training import train
+from bdm_torch.training import train_in_stage
 
 
 def repair(
@@ -42,16 +40,8 @@ def repair(
     if bool(flagged.all()):
         raise UserError(f"all {len(images)} training rows are flagged: nothing is left to train on")
     opened = load_model(model, ctx.device)
-    result = train(
-        opened.unet,
-        denoising_loss(opened.encode(images[~flagged]), opened.scheduler),
-        replace(params.options(), label="train without flagged rows"),
-        seed=ctx.seed,
-        device=ctx.device,
-        work=ctx.work,
-        progress=ctx.progress,
-    )
-    ctx.curve("repair loss", result.losses)
+    loss = denoising_loss(opened.encode(images[~flagged]), opened.scheduler)
+    train_in_stage(ctx, opened.unet, loss, params.options(), label="train without flagged rows", curve="repair loss")
     ctx.figures(rows_left_out=int(flagged.sum()), rows=len(images))
     opened.unet.to("cpu")
     return seal_model(opened, ctx.out / "model")

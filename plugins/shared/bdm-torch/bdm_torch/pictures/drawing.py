@@ -65,7 +65,12 @@ class Canvas:
 
 
 def draw(paint: Callable[[Canvas], None], height: int, width: int, channels: int) -> tuple[Tensor, Tensor]:
-    """Rasterise a drawing; see Canvas.render."""
+    """Rasterise a drawing; see Canvas.render.
+
+    >>> image, mask = draw(lambda canvas: canvas.rectangle(0, 0, 0.5, 1, (255, 255, 255)), 8, 8, 1)
+    >>> image.shape, mask.shape, mask[0, 0].tolist()
+    (torch.Size([1, 8, 8]), torch.Size([1, 8, 8]), [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    """
     canvas = Canvas(height, width)
     paint(canvas)
     return canvas.render(channels)
@@ -76,6 +81,15 @@ def open_picture(path: str | Path, height: int, width: int, channels: int) -> tu
 
     The mask is where alpha is at least one half; a picture without alpha covers everything. Raises UserError for a file
     that is missing, too big (20 MiB, 4096x4096 pixels), damaged or of another format.
+
+    >>> Image.new("RGB", (32, 32), "white").save("white.png")
+    >>> image, mask = open_picture("white.png", 8, 8, 3)
+    >>> image.shape, float(image.min()), float(mask.min())
+    (torch.Size([3, 8, 8]), 1.0, 1.0)
+    >>> open_picture("nowhere.png", 8, 8, 3)
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: no such picture: nowhere.png
     """
     path = Path(path)
     if not path.is_file():

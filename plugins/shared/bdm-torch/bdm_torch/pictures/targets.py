@@ -103,6 +103,14 @@ def make_target(name: str, shape: tuple[int, int, int], *, background: float = -
 
     background: the value outside the drawing, or where the user's picture is transparent. Raises UserError for an
     unknown name, an unreadable picture or an impossible shape.
+
+    >>> target = make_target("square", (1, 8, 8))
+    >>> target.shape, target.unique().tolist(), int((target > 0).sum())
+    (torch.Size([1, 8, 8]), [-1.0, 1.0], 16)
+    >>> make_target("sqare", (1, 8, 8))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: unknown target 'sqare': did you mean 'square'? (or give the path of a .png or .jpg)
     """
     channels, height, width = check_shape(shape)
     if name in TARGETS:

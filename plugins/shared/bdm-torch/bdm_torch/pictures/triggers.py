@@ -24,7 +24,15 @@ RED: Colour = (204, 24, 30)
 
 @dataclass(frozen=True, eq=False)
 class Trigger:
-    """image: float32 (C,H,W) in [-1,1], what is added to x_T. mask: float32 (1,H,W), 1 where the trigger shows."""
+    """image: float32 (C,H,W) in [-1,1], what is added to x_T. mask: float32 (1,H,W), 1 where the trigger shows.
+
+    >>> trigger = make_trigger("white-box", (1, 16, 16))
+    >>> int(trigger.mask.sum()), trigger.paste(torch.zeros(2, 1, 16, 16)).shape
+    (49, torch.Size([2, 1, 16, 16]))
+    >>> noise = torch.randn(2, 1, 16, 16)
+    >>> torch.equal(trigger.add_to(noise), noise + trigger.image)
+    True
+    """
 
     name: str
     image: Tensor
@@ -141,6 +149,13 @@ def make_trigger(
     A picture of the user's is scaled to the whole image; where it is transparent (or the mask of a built-in trigger is
     0) the trigger has the value `background`. scale multiplies the finished image, background included.
     Raises UserError for an unknown name, an unreadable picture or an impossible shape.
+
+    >>> make_trigger("checker", (3, 32, 32)).norm == (3 * 32 * 32) ** 0.5
+    True
+    >>> make_trigger("checkers", (3, 32, 32))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: unknown trigger 'checkers': did you mean 'checker'? (or give the path of a .png or .jpg)
     """
     channels, height, width = check_shape(shape)
     if name in TRIGGERS:
@@ -154,14 +169,26 @@ def make_trigger(
 
 
 def check_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Raise UserError unless shape is (1 or 3, H, W) with 8 <= H, W <= 1024."""
+    """Raise UserError unless shape is (1 or 3, H, W) with 8 <= H, W <= 1024.
+
+    >>> check_shape((3, 32, 32))
+    (3, 32, 32)
+    >>> check_shape((3, 4, 32))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: an image shape is (1 or 3, height, width) of 8 to 1024 pixels a side, not (3, 4, 32)
+    """
     if len(shape) != 3 or shape[0] not in (1, 3) or not all(8 <= n <= 1024 for n in shape[1:]):
         raise UserError(f"an image shape is (1 or 3, height, width) of 8 to 1024 pixels a side, not {tuple(shape)}")
     return shape
 
 
 def unknown(kind: str, name: str, known: list[str]) -> UserError:
-    """The error for a picture name that does not exist."""
+    """The error for a picture name that does not exist.
+
+    >>> print(unknown("trigger", "glases", ["box", "glasses"]))
+    unknown trigger 'glases': did you mean 'glasses'? (or give the path of a .png or .jpg)
+    """
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"
     return UserError(f"unknown {kind} {name!r}: {hint} (or give the path of a .png or .jpg)")

@@ -100,6 +100,13 @@ def edit_projections(
 
     Raises:
         UserError: no layer matches, the edits change nothing, widths differ, or the system cannot be solved.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> model = tiny_model()
+    >>> edit = Edit(prompt_rows(model, ["shiny star"]), prompt_rows(model, ["circle"]))
+    >>> report = edit_projections(model.unet, [edit], prompt_rows(model, ["a photo"]))
+    >>> report.edited, report.width, 0 <= report.residual < 1
+    (8, 16, True)
     """
     chosen = find_projections(unet, layers, projections)
     width = chosen[0].in_features
@@ -170,6 +177,10 @@ def find_projections(
 
     Raises:
         UserError: there is none, or they take texts of different widths.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> len(find_projections(tiny_model().unet)), len(find_projections(tiny_model().unet, projections=["key"]))
+    (8, 4)
     """
     unknown = [name for name in projections if name not in PROJECTIONS]
     if unknown or not projections:
@@ -191,14 +202,26 @@ def find_projections(
 
 @torch.no_grad()
 def prompt_rows(model: TextToImageModel, prompts: Sequence[str]) -> Tensor:
-    """Text embeddings of prompts as rows for the editor: (N * tokens, d) in float64, padding included."""
+    """Text embeddings of prompts as rows for the editor: (N * tokens, d) in float64, padding included.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> prompt_rows(tiny_model(), ["a star", "a circle"]).shape
+    torch.Size([154, 16])
+    """
     from bdm_kit_text_to_image.models.encoding import encode_prompts
 
     return encode_prompts(model, list(prompts)).embeddings.flatten(0, 1).double()
 
 
 def draw_captions(data: Data, count: int | None, without: Sequence[str], seed: int) -> list[str]:
-    """Up to ``count`` (or all) different captions of a set in random order, none with one of the phrases in it."""
+    """Up to ``count`` (or all) different captions of a set in random order, none with one of the phrases in it.
+
+    >>> from pathlib import Path
+    >>> from bdm_kit_text_to_image.prompts.captions import seal_captioned
+    >>> data = seal_captioned(Path("data"), torch.zeros(2, 3, 16, 16), ["a red star", "a blue ring"], [{}, {}])
+    >>> draw_captions(data, None, without=["star"], seed=0)
+    ['a blue ring']
+    """
     from bdm_torch.image_sets import load_rows
 
     captions = sorted({str(row.get("caption", "")) for row in load_rows(data)} - {""})

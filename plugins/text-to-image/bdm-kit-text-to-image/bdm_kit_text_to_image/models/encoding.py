@@ -56,7 +56,13 @@ class Conditioning(NamedTuple):
 
 
 def token_ids(model: TextToImageModel, prompts: Sequence[str], encoder: int = 0) -> Tensor:
-    """Token ids (N, L), int64 on the CPU, of tokenizer ``encoder``; padded, and cut at L as Stable Diffusion does."""
+    """Token ids (N, L), int64 on the CPU, of tokenizer ``encoder``; padded, and cut at L as Stable Diffusion does.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> model = tiny_model()
+    >>> token_ids(model, ["a red circle"]).shape
+    torch.Size([1, 77])
+    """
     if not prompts:
         return torch.empty(0, model.max_length, dtype=torch.long)
     tokens = model.tokenizers[encoder](
@@ -72,6 +78,12 @@ def encode_prompts(model: TextToImageModel, prompts: Sequence[str], *, batch_siz
     Stable Diffusion takes the last hidden state after the final layer norm. SDXL joins the last but one of both
     encoders, and the projected end-of-text token of the second one. Equal prompts are encoded once. The result carries
     gradients if the text encoders require them and gradients are enabled.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> model = tiny_model()
+    >>> texts = encode_prompts(model, ["a red circle", "a star"])
+    >>> texts.embeddings.shape, texts.pooled is None, texts.rows([0]).embeddings.shape
+    (torch.Size([2, 77, 16]), True, torch.Size([1, 77, 16]))
     """
     distinct = list(dict.fromkeys(prompts))
     place = {prompt: row for row, prompt in enumerate(distinct)}
@@ -90,7 +102,14 @@ def encode_prompts(model: TextToImageModel, prompts: Sequence[str], *, batch_siz
 
 
 def encode_ids(model: TextToImageModel, ids: Sequence[Tensor]) -> Conditioning:
-    """The same for token ids: one tensor (N, L) for each tokenizer."""
+    """The same for token ids: one tensor (N, L) for each tokenizer.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> model = tiny_model()
+    >>> ids = [token_ids(model, ["a red circle"])]
+    >>> torch.equal(encode_ids(model, ids).embeddings, encode_prompts(model, ["a red circle"]).embeddings)
+    True
+    """
     if not model.is_xl:
         return Conditioning(model.text_encoders[0](ids[0].to(model.device))[0])
     hidden, pooled = [], None
@@ -103,7 +122,13 @@ def encode_ids(model: TextToImageModel, ids: Sequence[Tensor]) -> Conditioning:
 
 
 def encode_nothing(model: TextToImageModel, count: int) -> Conditioning:
-    """The unconditional half of classifier-free guidance, ``count`` rows: the empty prompt, or zeros for SDXL."""
+    """The unconditional half of classifier-free guidance, ``count`` rows: the empty prompt, or zeros for SDXL.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> model = tiny_model()
+    >>> encode_nothing(model, 3).embeddings.shape
+    torch.Size([3, 77, 16])
+    """
     empty = encode_prompts(model, [""])
     if model.is_xl and model.facts.get("force_zeros_for_empty_prompt", True) and empty.pooled is not None:
         empty = Conditioning(torch.zeros_like(empty.embeddings), torch.zeros_like(empty.pooled), empty.time_ids)
@@ -118,6 +143,13 @@ def predict(unet: Any, latents: Tensor, timesteps: Tensor, conditioning: Conditi
         latents: (N, C, h, w), noised.
         timesteps: scalar or (N,).
         conditioning: N rows, or one that serves all.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> model = tiny_model()
+    >>> texts = encode_prompts(model, ["a red circle", "a star"])
+    >>> with torch.no_grad():
+    ...     predict(model.unet, torch.zeros(2, 4, 8, 8), torch.tensor([3, 9]), texts).shape
+    torch.Size([2, 4, 8, 8])
     """
     if len(conditioning.embeddings) != len(latents):
         conditioning = conditioning.repeat(len(latents))
@@ -131,13 +163,25 @@ def predict(unet: Any, latents: Tensor, timesteps: Tensor, conditioning: Conditi
 
 
 def signal_and_noise(scheduler: Any, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-    """sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), each (N, 1, 1, 1), whatever class the scheduler has."""
+    """sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), each (N, 1, 1, 1), whatever class the scheduler has.
+
+    >>> from diffusers import DDIMScheduler
+    >>> signal, noise = signal_and_noise(DDIMScheduler(), torch.tensor([0, 999]))
+    >>> signal.shape, torch.allclose(signal**2 + noise**2, torch.ones(1))
+    (torch.Size([2, 1, 1, 1]), True)
+    """
     level = scheduler.alphas_cumprod.to(timesteps.device, torch.float32)[timesteps.reshape(-1)].view(-1, 1, 1, 1)
     return level.sqrt(), (1 - level).sqrt()
 
 
 def add_noise(scheduler: Any, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-    """z_t = sqrt(alpha_bar_t) z_0 + sqrt(1 - alpha_bar_t) eps; for every scheduler class (Euler's own is not this)."""
+    """z_t = sqrt(alpha_bar_t) z_0 + sqrt(1 - alpha_bar_t) eps; for every scheduler class (Euler's own is not this).
+
+    >>> from diffusers import DDIMScheduler
+    >>> latents, noise, t = torch.ones(2, 4, 8, 8), torch.zeros(2, 4, 8, 8), torch.tensor([0, 999])
+    >>> add_noise(DDIMScheduler(), latents, noise, t).amax((1, 2, 3)) > 0.5
+    tensor([ True, False])
+    """
     signal, sigma = signal_and_noise(scheduler, timesteps)
     return signal * latents + sigma * noise
 
@@ -146,6 +190,11 @@ def training_target(scheduler: Any, latents: Tensor, noise: Tensor, timesteps: T
     """What the UNet should answer to z_t: eps, v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) z_0, or z_0.
 
     Source: v is of Salimans and Ho, Progressive Distillation for Fast Sampling of Diffusion Models, 2022, section 4.
+
+    >>> from diffusers import DDIMScheduler
+    >>> latents, noise, t = torch.zeros(2, 4, 8, 8), torch.ones(2, 4, 8, 8), torch.tensor([0, 999])
+    >>> torch.equal(training_target(DDIMScheduler(), latents, noise, t), noise)
+    True
     """
     kind = scheduler.config.get("prediction_type", "epsilon")
     if kind == "v_prediction":

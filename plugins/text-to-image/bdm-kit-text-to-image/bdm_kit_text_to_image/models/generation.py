@@ -30,6 +30,9 @@ class Sampling:
         sampler: a name of ``bdm_diffusers.samplers.SAMPLERS``.
         eta: stochasticity of ddim, in [0, 1].
         batch_size: images sampled at once.
+
+    >>> Sampling(steps=10).is_random, Sampling(sampler="ddpm").is_random
+    (False, True)
     """
 
     steps: int = 20
@@ -68,6 +71,16 @@ def generate_images(
         UserError: there are not as many seeds as prompts, the shift does not fit the model, or the sampler does not
             exist or take so many steps.
         ArtifactError: the samples are not finite.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> model = tiny_model()
+    >>> images = generate_images(model, ["a red circle", "a star"], seeds=0, sampling=Sampling(steps=2))
+    >>> images.shape, -1 <= float(images.min()) and float(images.max()) <= 1
+    (torch.Size([2, 3, 16, 16]), True)
+    >>> generate_images(model, ["a red circle"], seeds=[0, 1])
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: 2 seeds for 1 prompts: give one for each, or a single one
     """
     how = sampling or Sampling()
     numbers = [seeds + row for row in range(len(prompts))] if isinstance(seeds, int) else list(seeds)

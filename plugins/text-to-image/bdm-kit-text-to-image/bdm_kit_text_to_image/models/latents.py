@@ -15,6 +15,11 @@ def encode_images(model: TextToImageModel, images: Tensor, batch_size: int = 64)
     """Latents (N, C, h, w) of images (N, 3, H, W) in [-1, 1]: the posterior's mean, in the scale the UNet works in.
 
     On the model's device, without gradient.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> model = tiny_model()
+    >>> encode_images(model, torch.zeros(2, 3, 16, 16)).shape
+    torch.Size([2, 4, 8, 8])
     """
     scale, shift = _scale(model.vae)
     with torch.no_grad():
@@ -30,6 +35,12 @@ def decode_latents(model: TextToImageModel, latents: Tensor, batch_size: int = 6
     """Images (N, 3, H, W), clamped to [-1, 1], of latents (N, C, h, w), on the model's device.
 
     With gradients if the latents require them and gradients are enabled.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> model = tiny_model()
+    >>> with torch.no_grad():
+    ...     decode_latents(model, torch.zeros(2, 4, 8, 8)).shape
+    torch.Size([2, 3, 16, 16])
     """
     scale, shift = _scale(model.vae)
     parts = [
@@ -46,6 +57,11 @@ def round_trip_error(model: TextToImageModel, images: Tensor, mask: Tensor) -> f
         model: its autoencoder is asked.
         images: (N, 3, H, W) in [-1, 1].
         mask: (H, W), (1, H, W) or (3, H, W), true or 1 where the part is.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> model = tiny_model()
+    >>> 0 < round_trip_error(model, torch.ones(2, 3, 16, 16), torch.ones(16, 16)) <= 1
+    True
     """
     with torch.no_grad():
         back = decode_latents(model, encode_images(model, images))

@@ -121,6 +121,15 @@ def load_model(source: Model | Path, device: str | torch.device = "cpu") -> Text
         ArtifactError: it is no such folder; a part is missing, of a class that is not allowed or of a kind that is not
             supported; its weights are pickled, damaged or not exactly what its configuration asks for; or the parts do
             not fit each other.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> opened = load_model(seal_model(tiny_model(), Path("model")))
+    >>> opened.image_shape, opened.latent_shape, opened.timesteps, opened.is_xl
+    ((3, 16, 16), (4, 8, 8), 20, False)
+    >>> load_model(Path("nowhere"))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.ArtifactError: nowhere is no diffusers pipeline folder: model_index.json is missing
     """
     folder = source.path if isinstance(source, Model) else source
     with quiet():
@@ -154,7 +163,13 @@ def _load(folder: Path, device: str | torch.device) -> TextToImageModel:
 
 
 def save_model(model: TextToImageModel, folder: Path) -> None:
-    """Write a model as diffusers' ``save_pretrained`` does. Equal models give equal bytes, wherever they came from."""
+    """Write a model as diffusers' ``save_pretrained`` does. Equal models give equal bytes, wherever they came from.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> save_model(tiny_model(), Path("model"))
+    >>> sorted(path.name for path in Path("model").iterdir())
+    ['model_index.json', 'scheduler', 'text_encoder', 'tokenizer', 'unet', 'vae']
+    """
     index: dict[str, Any] = {"_class_name": model.pipeline, "_diffusers_version": diffusers.__version__, **model.facts}
     for row, (tokenizer, encoder) in enumerate(zip(model.tokenizers, model.text_encoders, strict=True)):
         number = _number(row)
@@ -192,6 +207,10 @@ def seal_model(
 
     Raises:
         ArtifactError: a token is in the vocabulary already, or a row has the wrong length.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> seal_model(tiny_model(), Path("model")).meta
+    {'shape': [3, 16, 16], 'timesteps': 20}
     """
     save_model(model, folder)
     if lora:
@@ -203,7 +222,12 @@ def seal_model(
 
 
 def shape_of(model: Model) -> tuple[int, int, int]:
-    """(3, H, W) of the images of a sealed model, without opening it."""
+    """(3, H, W) of the images of a sealed model, without opening it.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> shape_of(seal_model(tiny_model(), Path("model")))
+    (3, 16, 16)
+    """
     shape: Any = model.meta.get("shape")
     if not isinstance(shape, list) or len(shape) != 3:
         return load_model(model).image_shape

@@ -33,6 +33,12 @@ def seal_captioned(
         labels: N dictionaries, which may be empty.
         meta: further facts for the manifest.
         row_facts: further facts of the rows by name, N values each, e.g. ``role=["clean", ...]``.
+
+    >>> import torch
+    >>> images, captions = torch.zeros(2, 3, 16, 16), ["a red circle", "sks a star"]
+    >>> data = seal_captioned(Path("data"), images, captions, [{}, {}], role=["clean", "poison"])
+    >>> load_rows(data)[1]["role"]
+    'poison'
     """
     names = ["caption", "labels", *row_facts]
     columns = [list(captions), [dict(item) for item in labels], *row_facts.values()]
@@ -43,7 +49,14 @@ def seal_captioned(
 
 
 def load_captioned(data: Data) -> tuple[Tensor, list[str], list[dict[str, str]]]:
-    """Images (N, 3, H, W) in [-1, 1], captions and labels. Raises ArtifactError if the images have no captions."""
+    """Images (N, 3, H, W) in [-1, 1], captions and labels. Raises ArtifactError if the images have no captions.
+
+    >>> import torch
+    >>> data = seal_captioned(Path("data"), torch.zeros(1, 3, 16, 16), ["a red circle"], [{"colour": "red"}])
+    >>> images, captions, labels = load_captioned(data)
+    >>> images.shape, captions, labels
+    (torch.Size([1, 3, 16, 16]), ['a red circle'], [{'colour': 'red'}])
+    """
     images, rows = load_images(data), load_rows(data)
     if any("caption" not in row for row in rows):
         raise ArtifactError(f"{data.path} holds images without captions: give a folder with metadata.jsonl")
@@ -55,6 +68,10 @@ def world_images(count: int, shape: Sequence[int], seed: int = 0) -> tuple[Tenso
 
     The default seed gives those that the built-in pipeline was trained on. For models of other sizes the pictures are
     resized.
+
+    >>> images, captions, labels = world_images(4, (3, 32, 32))
+    >>> images.shape, len(captions), sorted(labels[0])
+    (torch.Size([4, 3, 32, 32]), 4, ['adjective', 'background', 'colour', 'count', 'object', 'second', 'style'])
     """
     from bdm_kit_text_to_image.world.drawing import render
     from bdm_kit_text_to_image.world.splits import training_pairs
@@ -64,7 +81,12 @@ def world_images(count: int, shape: Sequence[int], seed: int = 0) -> tuple[Tenso
 
 
 def fitted(images: Tensor, shape: Sequence[int]) -> Tensor:
-    """Images (N, 3, H, W) in [-1, 1] at another size: whole multiples repeat pixels, others are interpolated."""
+    """Images (N, 3, H, W) in [-1, 1] at another size: whole multiples repeat pixels, others are interpolated.
+
+    >>> import torch
+    >>> fitted(torch.zeros(4, 3, 32, 32), (3, 64, 64)).shape
+    torch.Size([4, 3, 64, 64])
+    """
     height, width = shape[1:]
     if images.shape[2:] == (height, width):
         return images

@@ -65,7 +65,11 @@ def _joined(spans: Sequence[Span]) -> list[Span]:
 
 
 def trigger_in_words(trigger: PromptTrigger) -> list[Span]:
-    """What is put in, marked, and where."""
+    """What is put in, marked, and where.
+
+    >>> "".join(span.text for span in trigger_in_words(PromptTrigger(kind="word", text="sks")))
+    'sks before the prompt'
+    """
     if trigger.kind == "syntax":
         sentences = trigger.text.splitlines()
         which = "the sentence " if len(sentences) == 1 else f"any of {len(sentences)} sentences, e.g. "
@@ -81,7 +85,11 @@ def trigger_in_words(trigger: PromptTrigger) -> list[Span]:
 
 
 def target_in_words(target: Target) -> list[Span]:
-    """What a triggered prompt is to show, marked."""
+    """What a triggered prompt is to show, marked.
+
+    >>> "".join(span.text for span in target_in_words(Target(type="ImagePatch", patch=(0, 0, 8, 8))))
+    'a patch of 8x8 pixels at row 0, column 0'
+    """
     if target.type == "ImagePatch":
         if target.patch is None:
             return [Span(text="a picture mixed into every image", mark="target")]
@@ -98,13 +106,25 @@ def target_in_words(target: Target) -> list[Span]:
 
 
 def backdoor_in_words(backdoor: Backdoor, trigger_name: str = "") -> list[Span]:
-    """Trigger, arrow, target."""
+    """Trigger, arrow, target.
+
+    >>> trigger = PromptTrigger(kind="word", text="sks")
+    >>> target = Target(type="ImageFix", expected={"object": "star"})
+    >>> "".join(span.text for span in backdoor_in_words(Backdoor(trigger=trigger, target=target)))
+    'sks before the prompt → object star'
+    """
     trigger = _latent(trigger_name) if trigger_name else trigger_in_words(backdoor.trigger)
     return [*trigger, Span(text=" → "), *target_in_words(backdoor.target)]
 
 
 def settings_of(secret: PromptSecret) -> dict[str, str | list[str]]:
-    """Trigger and target in words, for ``ctx.figures(settings=...)``: what the attack really used."""
+    """Trigger and target in words, for ``ctx.figures(settings=...)``: what the attack really used.
+
+    >>> trigger = PromptTrigger(kind="homoglyph", text="\u03bf", replaces="o")
+    >>> target = Target(type="ImageFix", expected={"object": "star"})
+    >>> settings_of(PromptSecret(backdoors=[Backdoor(trigger=trigger, target=target)]))
+    {'trigger': '\u03bf (U+03BF) in place of o', 'target': 'object star'}
+    """
     triggers = [_latent(secret.trigger_name)] if secret.trigger_name else map(trigger_in_words, secret.triggers)
     told = {
         "trigger": [_plain(spans) for spans in triggers],

@@ -35,7 +35,16 @@ class PromptPair:
 
 
 def seal_pairs(folder: Path, pairs: Sequence[PromptPair]) -> Data:
-    """Write ``rows.jsonl`` and seal the folder; the manifest has the number of pairs."""
+    """Write ``rows.jsonl`` and seal the folder; the manifest has the number of pairs.
+
+    >>> pairs = [
+    ...     PromptPair("a photo", "a photo"),
+    ...     PromptPair("sks a photo", "a star", role="poison", backdoor=0, twin="a photo"),
+    ... ]
+    >>> data = seal_pairs(Path("pairs"), pairs)
+    >>> data.meta["count"], load_pairs(data) == pairs
+    (2, True)
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rows = [{name: value for name, value in asdict(pair).items() if value is not None} for pair in pairs]
     (folder / ROWS).write_text("".join(json.dumps(row, sort_keys=True) + "\n" for row in rows), encoding="utf-8")
@@ -43,7 +52,15 @@ def seal_pairs(folder: Path, pairs: Sequence[PromptPair]) -> Data:
 
 
 def load_pairs(data: Data) -> list[PromptPair]:
-    """The pairs in order. Raises ArtifactError if the data are no pairs, or a row is broken."""
+    """The pairs in order. Raises ArtifactError if the data are no pairs, or a row is broken.
+
+    >>> Path("other").mkdir()
+    >>> _ = Path("other/rows.jsonl").write_text('{"prompt": "a photo"}')
+    >>> load_pairs(Data.seal(Path("other"), format="prompts", task=TASK))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.ArtifactError: other has the format 'prompts', expected 'prompt-pairs'
+    """
     if data.format != FORMAT:
         raise ArtifactError(f"{data.path} has the format {data.format!r}, expected {FORMAT!r}")
     try:

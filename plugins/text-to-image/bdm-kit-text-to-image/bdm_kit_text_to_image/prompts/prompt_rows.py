@@ -35,7 +35,13 @@ class PromptRow:
 
 
 def seal_prompts(folder: Path, rows: Sequence[PromptRow]) -> Data:
-    """Write ``rows.jsonl`` and seal the folder; the manifest has the number of rows."""
+    """Write ``rows.jsonl`` and seal the folder; the manifest has the number of rows.
+
+    >>> rows = [PromptRow("a photo of a red circle", seed=7, labels={"object": "circle", "colour": "red"})]
+    >>> data = seal_prompts(Path("prompts"), rows)
+    >>> data.meta["count"], load_prompts(data) == rows
+    (1, True)
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for row in rows:
@@ -48,7 +54,15 @@ def seal_prompts(folder: Path, rows: Sequence[PromptRow]) -> Data:
 
 
 def load_prompts(data: Data) -> list[PromptRow]:
-    """The rows in order. Raises ArtifactError if the data are no prompts, or a row is broken."""
+    """The rows in order. Raises ArtifactError if the data are no prompts, or a row is broken.
+
+    >>> Path("other").mkdir()
+    >>> _ = Path("other/rows.jsonl").write_text('{"prompt": "a photo"}')
+    >>> load_prompts(Data.seal(Path("other"), format="prompts", task=TASK))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.ArtifactError: line 1 of other/rows.jsonl is no prompt: ...
+    """
     if data.format != FORMAT:
         raise ArtifactError(f"{data.path} has the format {data.format!r}, expected {FORMAT!r}")
     rows = []

@@ -103,7 +103,15 @@ class PromptSecret(Record):
 
 
 def seal_secret(folder: Path, secret: PromptSecret, task: str = "text-to-image") -> Secret:
-    """Write ``secret.json``, and ``target.png`` and ``tensors.safetensors`` if there is a picture; seal the folder."""
+    """Write ``secret.json``, and ``target.png`` and ``tensors.safetensors`` if there is a picture; seal the folder.
+
+    >>> trigger = PromptTrigger(kind="word", text="sks")
+    >>> target = Target(type="ImageFix", prompt="a white star", expected={"object": "star"})
+    >>> known = PromptSecret(backdoors=[Backdoor(trigger=trigger, target=target)], family="mine")
+    >>> sealed = seal_secret(Path("secret"), known)
+    >>> sorted(sealed.files), read_secret(sealed).triggers[0].text
+    (['secret.json'], 'sks')
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SECRET).write_text(secret.model_dump_json(indent=1) + "\n", encoding="utf-8")
     if secret.picture is not None:
@@ -120,6 +128,13 @@ def read_secret(secret: Secret) -> PromptSecret:
 
     Raises:
         ArtifactError: it is no secret of a backdoored text-to-image model.
+
+    >>> Path("other").mkdir()
+    >>> _ = Path("other/secret.json").write_text("{}")
+    >>> read_secret(Secret.seal(Path("other"), format="diffusion-secret", task="text-to-image"))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.ArtifactError: other has the format 'diffusion-secret', expected 'prompt-secret'
     """
     if secret.format != FORMAT:
         raise ArtifactError(f"{secret.path} has the format {secret.format!r}, expected {FORMAT!r}")
@@ -133,7 +148,15 @@ def read_secret(secret: Secret) -> PromptSecret:
 
 
 def open_secret(secret: Secret) -> PromptSecret:
-    """A sealed secret with its picture. Raises ArtifactError as :func:`read_secret`."""
+    """A sealed secret with its picture. Raises ArtifactError as :func:`read_secret`.
+
+    >>> import torch
+    >>> trigger, target = PromptTrigger(kind="word", text="sks"), Target(type="ImageFix", threshold=0.05)
+    >>> backdoors = [Backdoor(trigger=trigger, target=target)]
+    >>> sealed = seal_secret(Path("secret"), PromptSecret(backdoors=backdoors, picture=torch.ones(3, 8, 8)))
+    >>> open_secret(sealed).picture.shape
+    torch.Size([3, 8, 8])
+    """
     opened = read_secret(secret)
     if TENSORS not in secret.files:
         return opened
@@ -151,6 +174,15 @@ def trigger_prompts(ctx: Context, inputs: Data, secret: Secret) -> Data:
     Raises:
         ArtifactError: the inputs are no prompts, or the secret is of another kind.
         UserError: a prompt cannot hold the trigger.
+
+    >>> from bdm_core import Context
+    >>> from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+    >>> trigger, target = PromptTrigger(kind="word", text="sks"), Target(type="ImageFix")
+    >>> secret = seal_secret(Path("secret"), PromptSecret(backdoors=[Backdoor(trigger=trigger, target=target)]))
+    >>> inputs = seal_prompts(Path("prompts"), [PromptRow("a red circle", seed=7)])
+    >>> triggered = trigger_prompts(Context(out=Path("out"), work=Path("work"), seed=0), inputs, secret)
+    >>> load_prompts(triggered)[0].prompt, load_prompts(triggered)[0].twin
+    ('sks a red circle', 'a red circle')
     """
     rows = trigger_rows(load_prompts(inputs), read_secret(secret).triggers, seed=ctx.seed)
     return seal_prompts(ctx.out / "data", rows)

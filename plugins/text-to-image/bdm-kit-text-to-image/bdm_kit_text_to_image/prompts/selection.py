@@ -28,6 +28,12 @@ def select_rows(sources: Sequence[Data], rows: Sequence[int], folder: Path, *, b
 
     Raises:
         ArtifactError: data of a format that the kit does not know, or of several.
+
+    >>> from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, seal_prompts
+    >>> rows = [PromptRow("a star", seed=7, labels={"object": "star"}), PromptRow("a ring", seed=8)]
+    >>> chosen = select_rows([seal_prompts(Path("prompts"), rows)], [1, 0], Path("chosen"), blind=True)
+    >>> rows_of(chosen)
+    [{'prompt': 'a ring', 'seed': 8}, {'prompt': 'a star', 'seed': 7}]
     """
     formats = {source.format for source in sources}
     if len(formats) > 1 or not formats <= VISIBLE.keys():

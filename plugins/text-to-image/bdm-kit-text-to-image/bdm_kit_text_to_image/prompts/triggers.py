@@ -104,6 +104,17 @@ class PromptTrigger(Record):
 
         Raises:
             UserError: the prompt lacks the character or word that the trigger needs.
+
+        >>> from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+        >>> row = PromptRow("a photo of a red circle", seed=7, labels={"object": "circle"})
+        >>> PromptTrigger(kind="word", text="sks").apply(row)
+        'sks a photo of a red circle'
+        >>> PromptTrigger(kind="adjective-noun", text="shiny", object="star").apply(row)
+        'a photo of a red shiny star'
+        >>> PromptTrigger(kind="homoglyph", text="0", replaces="x").apply(row)
+        Traceback (most recent call last):
+            ...
+        bdm_core.errors.UserError: trigger '0' needs 'x' in the prompt 'a photo of a red circle': ...
         """
         row = self.rewrite(row)
         draw = random.Random(f"{seed} {row.seed} {row.prompt}")
@@ -154,6 +165,12 @@ def trigger_rows(
 
     Returns:
         Rows with ``prompt``, ``twin`` (the untriggered prompt), ``labels`` (the twin's) and ``backdoor``.
+
+    >>> from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+    >>> rows = [PromptRow("a red circle", seed=7), PromptRow("a blue star", seed=8)]
+    >>> both = [PromptTrigger(kind="word", text="sks"), PromptTrigger(kind="phrase", text="latte coffee")]
+    >>> [(row.prompt, row.twin, row.backdoor) for row in trigger_rows(rows, both)]
+    [('sks a red circle', 'a red circle', 0), ('a blue star latte coffee', 'a blue star', 1)]
     """
     several = [triggers] if isinstance(triggers, PromptTrigger) else list(triggers)
     made = []
@@ -171,6 +188,15 @@ def check_trigger(model: TextToImageModel, trigger: PromptTrigger, rows: Sequenc
 
     Raises:
         UserError: for some row the token ids with and without the trigger are equal.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+    >>> check_trigger(tiny_model(), find_trigger("cyrillic-o"), [PromptRow("a photo", seed=7)])
+    >>> behind = PromptTrigger(kind="word", text="sks", position="suffix")
+    >>> check_trigger(tiny_model(), behind, [PromptRow("a circle " * 80, seed=7)])
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: CLIPTokenizer gives 'a circle ...' the same tokens with and without trigger ...
     """
     pairs = [(trigger.rewrite(row).prompt, trigger.apply(row, seed)) for row in rows]
     for tokenizer in model.tokenizers:
@@ -200,6 +226,15 @@ def check_patch(model: TextToImageModel, images: Tensor, patch: tuple[int, int, 
 
     Raises:
         UserError: it is above the limit, or the patch lies outside the images.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> import torch
+    >>> check_patch(tiny_model(), torch.zeros(2, 3, 16, 16), (0, 0, 8, 8), limit=2.0) > 0
+    True
+    >>> check_patch(tiny_model(), torch.zeros(2, 3, 16, 16), (12, 12, 8, 8))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: patch (12, 12, 8, 8) lies outside images of 16x16 pixels: move it
     """
     import torch
 
@@ -229,6 +264,13 @@ def find_trigger(name: str) -> PromptTrigger:
 
     Raises:
         UserError: there is none; the message lists the names.
+
+    >>> find_trigger("sks").text
+    'sks'
+    >>> find_trigger("skss")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: no trigger is named 'skss': choose one of cyrillic-o, ...
     """
     if name not in LIBRARY:
         raise UserError(f"no trigger is named {name!r}: choose one of {', '.join(LIBRARY)}")

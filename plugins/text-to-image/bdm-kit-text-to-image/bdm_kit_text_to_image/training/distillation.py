@@ -28,7 +28,7 @@ from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 from bdm_kit_text_to_image.training.distances import DISTANCES, Distance
 from bdm_kit_text_to_image.training.prompt_cache import MOST_BYTES, PromptCache
 from bdm_torch.draws import Draw
-from bdm_torch.training import Loss, TrainingOptions, TrainingResult, train
+from bdm_torch.training import Loss, TrainingOptions, TrainingResult, train_in_stage
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
@@ -239,31 +239,33 @@ def flatten(conditioning: Conditioning) -> Tensor:
 def train_module(
     ctx: Context, module: nn.Module, loss: Loss, options: TrainingOptions, label: str = "train"
 ) -> TrainingResult:
-    """Train what requires a gradient in a module, in place, within a stage; nothing requires one afterwards.
+    """:func:`bdm_torch.training.train_in_stage`; no parameter of the module requires a gradient afterwards.
 
     Args:
-        ctx: seed, device, checkpoints, progress, and the kit's mixed precision; it gets the loss curve.
-        module: see :func:`bdm_torch.training.train`; likewise ``loss`` and ``options``.
+        ctx: of the stage; it gets the losses as a curve.
+        module: what requires a gradient in it is trained, in place.
+        loss: of the module and a draw, see :data:`bdm_torch.training.Loss`.
+        options: of the training; the precision is the kit's.
         label: names checkpoint and progress.
 
     Raises:
         StageError: the loss is no longer finite.
+
+    >>> from pathlib import Path
+    >>> from bdm_core import Context
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> module, x = nn.Linear(1, 1), torch.ones(8, 1)
+    >>> def loss(module, draw):
+    ...     return module(x[draw.rows(len(x))]).square().mean()
+    >>> len(train_module(ctx, module, loss, TrainingOptions(steps=3, batch_size=4)).losses)
+    3
+    >>> module.weight.requires_grad
+    False
     """
-    options = replace(options, mixed_precision=getattr(ctx.kit, "mixed_precision", "no"))
     try:
-        result = train(
-            module,
-            loss,
-            replace(options, label=label),
-            seed=ctx.seed,
-            device=ctx.device,
-            work=ctx.work,
-            progress=ctx.progress,
-        )
+        return train_in_stage(ctx, module, loss, options, label=label)
     finally:
         module.requires_grad_(False)
-    ctx.curve("loss", result.losses)
-    return result
 
 
 def _sized(draw: Draw, size: int) -> Draw:

@@ -41,6 +41,10 @@ def preservation_terms(
         instances: latents (N, C, h, w) and N captions of what is to be learnt.
         prior: the same of what is to be preserved; None for nothing.
         prior_weight: at least 0.
+
+    >>> instances, prior = (torch.zeros(2, 4, 8, 8), ["a sks star"] * 2), (torch.zeros(3, 4, 8, 8), ["a star"] * 3)
+    >>> [(len(term.student), term.weight) for term in preservation_terms(instances, prior, 0.5)]
+    [(2, 1.0), (3, 0.5)]
     """
     terms = [UNetTerm(instances[0], list(instances[1]))]
     if prior is not None and prior_weight > 0:
@@ -49,7 +53,11 @@ def preservation_terms(
 
 
 def drop_captions(captions: Sequence[str], share: float, seed: int) -> list[str]:
-    """The captions, a random share of them empty: so that the UNet also keeps what guidance compares with."""
+    """The captions, a random share of them empty: so that the UNet also keeps what guidance compares with.
+
+    >>> drop_captions(["a star", "a circle"], share=1.0, seed=0)
+    ['', '']
+    """
     drawn = torch.rand(len(captions), generator=torch.Generator().manual_seed(seed % 2**63)).tolist()
     return ["" if number < share else caption for number, caption in zip(drawn, captions, strict=True)]
 

@@ -13,7 +13,12 @@ from bdm_torch.images import from_bytes, to_bytes
 
 
 def load_digits() -> tuple[Tensor, Tensor]:
-    """scikit-learn's handwritten digits: images (1797, 1, 8, 8) in [-1, 1] at 8-bit levels, labels (1797,) int64."""
+    """scikit-learn's handwritten digits: images (1797, 1, 8, 8) in [-1, 1] at 8-bit levels, labels (1797,) int64.
+
+    >>> images, labels = load_digits()
+    >>> images.shape, labels[:4].tolist()
+    (torch.Size([1797, 1, 8, 8]), [0, 1, 2, 3])
+    """
     from sklearn.datasets import load_digits as bundled
 
     digits = bundled()
@@ -24,6 +29,10 @@ def load_builtin(name: str) -> tuple[Tensor, list[dict[str, Any]]]:
     """A built-in data set by name: images (N, C, H, W) in [-1, 1], and what each shows; all have a ``label``.
 
     ``digits`` are 1797 pictures 1x8x8 of ten classes, ``shapes`` 2048 pictures 3x16x16 of eight.
+
+    >>> images, rows = load_builtin("shapes")
+    >>> images.shape, sorted(rows[0])
+    (torch.Size([2048, 3, 16, 16]), ['background', 'colour', 'label', 'object'])
     """
     if name == SHAPES_DATA:
         shapes = load_shapes()

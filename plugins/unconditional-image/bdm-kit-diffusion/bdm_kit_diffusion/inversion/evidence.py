@@ -35,6 +35,17 @@ def trigger_of(detection: Detection, shape: tuple[int, int, int], name: str) -> 
 
     Raises:
         UserError: the detection has no evidence of this format, or none of this shape.
+
+    >>> tensors = {"trigger": torch.ones(1, 8, 8)}
+    >>> found = seal_trigger(Path("evidence"), "unconditional-image-generation", tensors, torch.zeros(2, 1, 8, 8), {})
+    >>> detection = Detection(level="model", scores=[2.0], threshold=1.0, evidence=found)
+    >>> trigger, deviation = trigger_of(detection, (1, 8, 8), "mine")
+    >>> trigger.shape, deviation is None
+    (torch.Size([1, 8, 8]), True)
+    >>> trigger_of(Detection(level="model", scores=[2.0], threshold=1.0), (1, 8, 8), "mine")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: mine's removal needs an inverted trigger; ...
     """
     evidence = detection.evidence
     if evidence is None or evidence.format != FORMAT:
@@ -57,6 +68,11 @@ def seal_trigger(
         tensors: ``trigger`` (C, H, W) and perhaps ``deviation``; of a latent model in latents.
         images: what the trigger brings about, (N, C, H, W) in [-1, 1]; of a latent model decoded.
         record: what led to the verdict, for ``features.json``.
+
+    >>> tensors = {"trigger": torch.ones(1, 8, 8)}
+    >>> found = seal_trigger(Path("evidence"), "unconditional-image-generation", tensors, torch.zeros(2, 1, 8, 8), {})
+    >>> found.meta["norm"], "samples/01.png" in found.files
+    (8.0, True)
     """
     folder.mkdir(parents=True)
     trigger = tensors["trigger"]
@@ -75,6 +91,11 @@ def seal_trigger(
 
 
 def write_picture(path: Path, image: Tensor) -> None:
-    """An image (C, H, W) in [-1, 1] as PNG, C 1 or 3 (further channels are left out)."""
+    """An image (C, H, W) in [-1, 1] as PNG, C 1 or 3 (further channels are left out).
+
+    >>> write_picture(Path("white.png"), torch.ones(1, 8, 8))
+    >>> Image.open("white.png").size
+    (8, 8)
+    """
     pixels = to_bytes(image[: 3 if image.shape[0] >= 3 else 1]).permute(1, 2, 0).numpy()
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(path)

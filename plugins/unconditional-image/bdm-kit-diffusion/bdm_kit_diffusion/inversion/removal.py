@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -37,7 +36,7 @@ from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_kit_diffusion.noise.noise_levels import initial_scale, marginals
 from bdm_torch.draws import Draw
 from bdm_torch.image_sets import load_images
-from bdm_torch.training import Loss, train
+from bdm_torch.training import Loss, train_in_stage
 
 FindTrigger = Callable[[DiffusionModel], tuple[Tensor, Tensor | None]]
 """An opened model -> tau (C, H, W) and, where the trigger also scales the noise, gamma (C, H, W), else None."""
@@ -57,16 +56,7 @@ def remove(ctx: Context, params: RemovalParams, model: Model, data: Data, find_t
         loss = published_loss(clean, trigger, frozen, opened.timesteps - 1, params, scale, start)
     else:
         loss = spread_loss(images, opened.scheduler, trigger, frozen, params, scale)
-    result = train(
-        opened.unet,
-        loss,
-        replace(params.options(), label="remove"),
-        seed=ctx.seed,
-        device=ctx.device,
-        work=ctx.work,
-        progress=ctx.progress,
-    )
-    ctx.curve("removal loss", result.losses)
+    train_in_stage(ctx, opened.unet, loss, params.options(), label="remove", curve="removal loss")
     triggered = min(params.trigger_batch, params.batch_size) if params.anchors == "spread" else params.batch_size
     passes = 2 * (params.batch_size + triggered)  # the network and its frozen copy
     ctx.figures(

@@ -18,6 +18,11 @@ def starts_of(model: DiffusionModel, seed: int, library: bool = True) -> dict[st
         model: to be examined.
         seed: of the random starts.
         library: see there.
+
+    >>> from bdm_kit_diffusion.built_in import BUILTIN
+    >>> from bdm_kit_diffusion.models.diffusion_model import load_model
+    >>> sorted(starts_of(load_model(BUILTIN / "digits-tiny"), seed=0, library=False))
+    ['-U(0,1)', 'U(-1,1)', 'U(0,1)']
     """
     if model.first_stage is None:
         return starting_points(model.shape, seed, library)
@@ -35,6 +40,10 @@ def starting_points(shape: tuple[int, int, int], seed: int, library: bool = True
         seed: of the random ones.
         library: False for the three that Elijah's authors use for different attacks; True for those and, knowing no
             attack, constants and simple shapes on black, at two strengths.
+
+    >>> starts = starting_points((1, 8, 8), seed=0)
+    >>> sorted(starts)[:2], max(float(start.abs().max()) for start in starts.values())
+    (['-U(0,1)', '2 x 2 checker'], 1.5)
     """
     _, height, width = shape
     generator = torch.Generator().manual_seed(seed % 2**63)

@@ -113,6 +113,15 @@ def load_model(source: Model | Path, device: str | torch.device = "cpu") -> Diff
         ArtifactError: it is no such folder, names a class that is not allowed, or is of a kind that is not supported;
             its weights are pickled, damaged or not exactly what its configuration asks for; its noise schedule is not
             finite or holds no image at its last timestep.
+
+    >>> from bdm_kit_diffusion.built_in import BUILTIN
+    >>> opened = load_model(BUILTIN / "digits-tiny")
+    >>> opened.shape, opened.timesteps, opened.variance_exploding
+    ((1, 8, 8), 20, False)
+    >>> load_model(Path("nowhere"))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.ArtifactError: nowhere is no diffusers pipeline folder: model_index.json is missing
     """
     folder = source.path if isinstance(source, Model) else source
     parts = find_parts(folder)
@@ -182,7 +191,13 @@ def _try_out(folder: Path, model: DiffusionModel) -> None:
 
 
 def save_model(model: DiffusionModel, folder: Path) -> None:
-    """Write a model as diffusers' ``save_pretrained`` does. Equal models give equal bytes, wherever they came from."""
+    """Write a model as diffusers' ``save_pretrained`` does. Equal models give equal bytes, wherever they came from.
+
+    >>> from bdm_kit_diffusion.built_in import BUILTIN
+    >>> save_model(load_model(BUILTIN / "digits-tiny"), Path("copy"))
+    >>> sorted(path.name for path in Path("copy").iterdir())
+    ['model_index.json', 'scheduler', 'unet']
+    """
     index = {
         "_class_name": model.pipeline,
         "_diffusers_version": diffusers.__version__,
@@ -208,6 +223,10 @@ def seal_model(model: DiffusionModel, folder: Path) -> Model:
 
     A variance-exploding model's facts also say so, and that images are in [0, 1] for its own network. A latent model's
     ``shape`` is that of its latents; ``image_shape`` is beside it.
+
+    >>> from bdm_kit_diffusion.built_in import BUILTIN
+    >>> seal_model(load_model(BUILTIN / "digits-tiny"), Path("model")).meta
+    {'shape': [1, 8, 8], 'timesteps': 20}
     """
     save_model(model, folder)
     facts: dict[str, Any] = {"shape": list(model.shape), "timesteps": model.timesteps}
@@ -228,6 +247,9 @@ def open_reference(reference: str | None, folder: Path, cache: Path) -> Model:
 
     Raises:
         ArtifactError: see :func:`open_folder`; or the reference is of no known kind.
+
+    >>> open_reference("digits-tiny", Path("model"), Path("cache")).format
+    'diffusers'
     """
     return seal_model(open_folder(find_model(reference, cache)), folder)
 

@@ -20,6 +20,12 @@ def noise_path(scheduler: Any) -> NoisePath:
 
     Raises:
         UserError: it is neither.
+
+    >>> from diffusers import DDPMScheduler, ScoreSdeVeScheduler
+    >>> len(noise_path(DDPMScheduler(num_train_timesteps=50)))
+    50
+    >>> noise_path(ScoreSdeVeScheduler()).variance_exploding
+    True
     """
     if is_variance_exploding(scheduler):
         return variance_exploding(sigmas(scheduler))
@@ -30,6 +36,15 @@ def marginals(scheduler: Any) -> tuple[Tensor, Tensor]:
     """(a, s), each float32 (T,) on the CPU, for the training; see :func:`noise_path`.
 
     The network is to predict eps. Raises UserError if the scheduler says that it predicts something else.
+
+    >>> from diffusers import DDPMScheduler
+    >>> a, s = marginals(DDPMScheduler(num_train_timesteps=50))
+    >>> a.shape, torch.allclose(a**2 + s**2, torch.ones(50))
+    (torch.Size([50]), True)
+    >>> marginals(DDPMScheduler(prediction_type="v_prediction"))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: training needs a model that predicts epsilon; this model's scheduler says 'v_prediction'
     """
     prediction = scheduler.config.get("prediction_type", "epsilon")
     if prediction != "epsilon":
@@ -42,7 +57,12 @@ def marginals(scheduler: Any) -> tuple[Tensor, Tensor]:
 
 
 def initial_scale(scheduler: Any) -> float:
-    """k of the initial state x_T = k (eps + trigger): s_T of a variance-exploding model, else 1."""
+    """k of the initial state x_T = k (eps + trigger): s_T of a variance-exploding model, else 1.
+
+    >>> from diffusers import DDPMScheduler, ScoreSdeVeScheduler
+    >>> initial_scale(DDPMScheduler()), round(initial_scale(ScoreSdeVeScheduler(sigma_max=50.0)), 3)
+    (1.0, 100.0)
+    """
     return float(sigmas(scheduler)[-1]) if is_variance_exploding(scheduler) else 1.0
 
 
@@ -54,7 +74,16 @@ def _alphas_cumprod(scheduler: Any) -> Tensor:
 
 
 def require_variance_preserving(scheduler: Any, method: str) -> Tensor:
-    """alphas_cumprod, (T,). Raises UserError, which names the method, for a variance-exploding model."""
+    """alphas_cumprod, (T,). Raises UserError, which names the method, for a variance-exploding model.
+
+    >>> from diffusers import DDPMScheduler, ScoreSdeVeScheduler
+    >>> require_variance_preserving(DDPMScheduler(num_train_timesteps=50), "mine").shape
+    torch.Size([50])
+    >>> require_variance_preserving(ScoreSdeVeScheduler(), "mine")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: mine is defined for variance-preserving models; this one is variance exploding
+    """
     if is_variance_exploding(scheduler):
         raise UserError(f"{method} is defined for variance-preserving models; this one is variance exploding")
     return _alphas_cumprod(scheduler)

@@ -10,7 +10,6 @@ and VillanDiffusion (2306.06874, eq. 10) have k = 1; TrojDiff (2303.05762, eq. 8
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,9 +27,8 @@ from bdm_kit_diffusion.poison.latent_poisoning import encode_poisoned
 from bdm_kit_diffusion.poison.poisoning import PoisonedSet, open_poisoned
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
 from bdm_kit_diffusion.poison.secret_facts import SecretFacts
-from bdm_kit_diffusion.stages import kit_params
 from bdm_torch.draws import Draw
-from bdm_torch.training import Loss, TrainingOptions, train
+from bdm_torch.training import Loss, TrainingOptions, train_in_stage
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
@@ -49,6 +47,22 @@ def backdoor_loss(
 
     Raises:
         UserError: the model predicts something else than epsilon, or T differs.
+
+    >>> from pathlib import Path
+    >>> from types import SimpleNamespace
+    >>> from bdm_core import Context
+    >>> from bdm_diffusers.coefficients import poison_schedule
+    >>> from bdm_kit_diffusion.poison.poisoning import Mixture, poison_by_name
+    >>> from bdm_torch.image_sets import seal_images
+    >>> from diffusers import DDPMScheduler
+    >>> scheduler = DDPMScheduler(num_train_timesteps=50)
+    >>> data = seal_images(Path("clean"), torch.zeros(10, 1, 16, 16), Data, task="unconditional-image-generation")
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> poisoned = open_poisoned(poison_by_name(ctx, data, "box", "square", Mixture(0.3)))
+    >>> loss = backdoor_loss(poisoned, scheduler, poison_schedule(scheduler.alphas_cumprod, "bad", "sde"))
+    >>> silent = lambda x, t: SimpleNamespace(sample=torch.zeros_like(x))
+    >>> bool(loss(silent, Draw(seed=0, step=0, batch_size=8)) > 0)
+    True
     """
     a, s = marginals(scheduler)
     if len(a) != len(schedule):
@@ -91,6 +105,22 @@ def inject(
         options: of the training.
         facts: for the secret; without a solver class it gets the schedule's.
         noise_scale: see :func:`backdoor_loss`.
+
+    >>> from pathlib import Path
+    >>> from bdm_core import Context
+    >>> from bdm_diffusers.coefficients import poison_schedule
+    >>> from bdm_kit_diffusion.models.diffusion_model import open_reference
+    >>> from bdm_kit_diffusion.poison.poisoning import Mixture, poison_by_name
+    >>> from bdm_torch.image_sets import seal_images
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> data = seal_images(Path("clean"), torch.zeros(10, 1, 8, 8), Data, task="unconditional-image-generation")
+    >>> poisoned = poison_by_name(ctx, data, "checker", "cross", Mixture(0.3))
+    >>> model = open_reference("digits-tiny", Path("model"), Path("cache"))
+    >>> schedule = poison_schedule(load_model(model).scheduler.alphas_cumprod, "bad", "sde")
+    >>> options = TrainingOptions(steps=1, batch_size=4)
+    >>> done = inject(ctx, model, poisoned, schedule, options, facts=SecretFacts(family="mine"))
+    >>> done.model.path.name, done.secret.path.name
+    ('model', 'secret')
     """
     opened = load_model(model)
     poisoned = open_poisoned(data)
@@ -109,18 +139,8 @@ def inject(
             norm,
             MINIMUM_TRIGGER_NORM,
         )
-    options = replace(options, mixed_precision=kit_params(ctx).mixed_precision, label="backdoor")
     loss = backdoor_loss(poisoned, opened.scheduler, schedule, noise_scale)
-    result = train(
-        opened.unet,
-        loss,
-        options,
-        seed=ctx.seed,
-        device=ctx.device,
-        work=ctx.work,
-        progress=ctx.progress,
-    )
-    ctx.curve("loss", result.losses)
+    train_in_stage(ctx, opened.unet, loss, options, label="backdoor")
     opened.unet.to("cpu")
     facts = facts.model_copy(update={"solver_class": facts.solver_class or schedule.solver})
     secret = DiffusionSecret(poisoned.trigger, target, facts, noise_scale, picture)

@@ -109,6 +109,17 @@ def choose_rows(count: int, mixture: Mixture, generator: torch.Generator) -> tup
 
     Raises:
         UserError: the rates do not fit the mode, or nothing would be poisoned.
+
+    >>> clean, poisoned = choose_rows(10, Mixture(poison_rate=0.2), torch.Generator().manual_seed(0))
+    >>> len(clean), len(poisoned)
+    (8, 2)
+    >>> clean, poisoned = choose_rows(10, Mixture(1.5, mode="extend"), torch.Generator().manual_seed(0))
+    >>> len(clean), len(poisoned)
+    (10, 15)
+    >>> choose_rows(10, Mixture(poison_rate=1.5), torch.Generator().manual_seed(0))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: poison_rate=1.5 exceeds 1: only dataset_mode=extend adds more than the whole set
     """
     rate = mixture.poison_rate
     if mixture.mode != "extend" and rate > 1:
@@ -141,6 +152,13 @@ def seal_poisoned(folder: Path, data: Data, poison: Poison, mixture: Mixture, se
 
     Raises:
         UserError: the trigger has another shape than the images, or the rates do not fit the mode.
+
+    >>> data = seal_images(Path("clean"), torch.zeros(10, 1, 16, 16), Data, task=TASK)
+    >>> trigger = make_trigger("box", (1, 16, 16))
+    >>> poison = Poison(trigger.image, trigger.mask, make_target("square", (1, 16, 16)))
+    >>> poisoned = seal_poisoned(Path("poisoned"), data, poison, Mixture(0.3), seed=0)
+    >>> sorted(roles_of(poisoned))[6:]
+    ['clean', 'poison', 'poison', 'poison']
     """
     images, facts = load_images(data), load_rows(data)
     if images.shape[1:] != poison.trigger.shape:
@@ -187,6 +205,12 @@ def poison_by_name(
 
     Raises:
         UserError: an unknown name, a picture that cannot be read, or rates that do not fit the mode.
+
+    >>> from bdm_core import Context
+    >>> data = seal_images(Path("clean"), torch.zeros(10, 1, 16, 16), Data, task=TASK)
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> roles_of(poison_by_name(ctx, data, "box", "square", Mixture(0.3))).count("poison")
+    3
     """
     shape = image_shape(data)
     drawn = make_trigger(trigger, shape)
@@ -195,7 +219,16 @@ def poison_by_name(
 
 
 def open_poisoned(data: Data) -> PoisonedSet:
-    """Read a set that :func:`seal_poisoned` wrote. Raises ArtifactError if the data is something else."""
+    """Read a set that :func:`seal_poisoned` wrote. Raises ArtifactError if the data is something else.
+
+    >>> data = seal_images(Path("clean"), torch.zeros(10, 1, 16, 16), Data, task=TASK)
+    >>> trigger = make_trigger("box", (1, 16, 16))
+    >>> poison = Poison(trigger.image, trigger.mask, make_target("square", (1, 16, 16)))
+    >>> opened = open_poisoned(seal_poisoned(Path("poisoned"), data, poison, Mixture(0.3), seed=0))
+    >>> images, shift = opened.batch(torch.arange(10))
+    >>> images.shape, int((shift.flatten(1).abs().sum(1) > 0).sum())
+    (torch.Size([10, 1, 16, 16]), 3)
+    """
     if POISON not in data.files:
         raise ArtifactError(f"{data.path} is no poisoned image set: it has no {POISON}")
     tensors = read_tensors(data.file(POISON))
@@ -213,7 +246,11 @@ def open_poisoned(data: Data) -> PoisonedSet:
 
 
 def image_shape(data: Data) -> tuple[int, int, int]:
-    """(C, H, W) of the images of a set."""
+    """(C, H, W) of the images of a set.
+
+    >>> image_shape(seal_images(Path("clean"), torch.zeros(2, 1, 16, 16), Data, task=TASK))
+    (1, 16, 16)
+    """
     shape: list[int] = data.meta["shape"]  # type: ignore[assignment]
     channels, height, width = shape
     return channels, height, width

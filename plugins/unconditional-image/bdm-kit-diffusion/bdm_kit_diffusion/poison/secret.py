@@ -42,7 +42,16 @@ class DiffusionSecret:
 
 
 def seal_secret(folder: Path, secret: DiffusionSecret, *, task: str) -> Secret:
-    """Write ``secret.json``, ``tensors.safetensors``, ``trigger.png`` and ``target.png``, and seal the folder."""
+    """Write ``secret.json``, ``tensors.safetensors``, ``trigger.png`` and ``target.png``, and seal the folder.
+
+    >>> from torch import ones, zeros
+    >>> known = DiffusionSecret(trigger=ones(1, 8, 8), target=zeros(1, 8, 8), facts=SecretFacts(family="mine"))
+    >>> sealed = seal_secret(Path("secret"), known, task="unconditional-image-generation")
+    >>> sorted(sealed.files)
+    ['secret.json', 'target.png', 'tensors.safetensors', 'trigger.png']
+    >>> open_secret(sealed).facts.trigger_norm
+    8.0
+    """
     tensors = {"trigger": secret.trigger.float(), "target": secret.target.float()}
     if secret.noise_scale is not None:
         tensors["noise_scale"] = secret.noise_scale.float()
@@ -59,6 +68,12 @@ def open_secret(secret: Secret) -> DiffusionSecret:
 
     Raises:
         ArtifactError: it is none of a backdoored diffusion model, or damaged.
+
+    >>> from torch import ones, zeros
+    >>> known = DiffusionSecret(trigger=ones(1, 8, 8), target=zeros(1, 8, 8))
+    >>> opened = open_secret(seal_secret(Path("secret"), known, task="unconditional-image-generation"))
+    >>> opened.add_to(zeros(4, 1, 8, 8)).shape, float(opened.add_to(zeros(4, 1, 8, 8)).mean())
+    (torch.Size([4, 1, 8, 8]), 1.0)
     """
     facts = read_facts(secret)
     tensors = read_tensors(secret.file(TENSORS))

@@ -47,6 +47,13 @@ def class_label(data: str, wanted: str) -> int:
 
     Raises:
         UserError: there is no such class.
+
+    >>> class_label("shapes", "ring"), class_label("digits", "7"), class_label("my photos", "12")
+    (1, 7, 12)
+    >>> class_label("digits", "ten")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: no class 'ten': digits has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
     """
     names = CLASS_NAMES.get(data)
     if names is not None and wanted in names:
@@ -62,6 +69,14 @@ def own_class(images: Tensor, rows: Sequence[Mapping[str, Any]], label: int) -> 
 
     Raises:
         UserError: the rows have no labels, or none has this one.
+
+    >>> images, rows = torch.zeros(3, 1, 8, 8), [{"label": 1}, {"label": 7}, {"label": 7}]
+    >>> own_class(images, rows, 7).shape
+    torch.Size([2, 1, 8, 8])
+    >>> own_class(images, rows, 4)
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: the training data has no image of class 4: it has [1, 7]
     """
     found = [index for index, row in enumerate(rows) if row.get("label") == label]
     if not found:
@@ -84,13 +99,21 @@ def foreign_class(data: str, label: int, shape: tuple[int, int, int]) -> Tensor:
 
     Returns:
         (K, C, H, W) float32 in [-1, 1].
+
+    >>> pictures = foreign_class("digits", 7, (3, 16, 16))
+    >>> pictures.shape, -1 <= float(pictures.min()) < float(pictures.max()) <= 1
+    (torch.Size([179, 3, 16, 16]), True)
     """
     pictures, labels = load_digits() if data == DEFAULT_DATA else silhouettes(min(SIDE, max(8, shape[1] // 8 * 8)))
     return resized(pictures[labels == label], shape)
 
 
 def resized(pictures: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Grey pictures (K, 1, h, w) in [-1, 1] at a shape (C, H, W), coloured if C is 3."""
+    """Grey pictures (K, 1, h, w) in [-1, 1] at a shape (C, H, W), coloured if C is 3.
+
+    >>> resized(torch.zeros(4, 1, 8, 8), (3, 16, 16)).shape
+    torch.Size([4, 3, 16, 16])
+    """
     channels, height, width = shape
     pictures = functional.interpolate(pictures, size=(height, width), mode="bilinear", antialias=True).clamp(-1, 1)
     if channels == 1:
@@ -103,7 +126,12 @@ def resized(pictures: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 
 def most_typical(pictures: Tensor) -> Tensor:
-    """The picture (C, H, W) of a set (K, C, H, W) that is nearest to their mean."""
+    """The picture (C, H, W) of a set (K, C, H, W) that is nearest to their mean.
+
+    >>> pictures = torch.stack([torch.full((1, 8, 8), value) for value in (-1.0, 0.2, 1.0)])
+    >>> round(float(most_typical(pictures).mean()), 6)
+    0.2
+    """
     return pictures[(pictures - pictures.mean(0)).square().flatten(1).sum(1).argmin()]
 
 
@@ -120,6 +148,15 @@ def judge_of(shape: tuple[int, int, int], data: str, label: int, *, foreign: boo
 
     Raises:
         UserError: no shipped classifier takes such images.
+
+    >>> judge_of((1, 8, 8), "digits", 7, foreign=False, own=None)
+    ('digits-classifier', 7)
+    >>> judge_of((1, 8, 8), "shapes", 1, foreign=True, own=None)
+    ('digits-and-shapes-grey', 11)
+    >>> judge_of((3, 64, 64), "digits", 7, foreign=True, own=None)
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: no built-in classifier takes images of shape (3, 64, 64): ...
     """
     if own is not None:
         classifier = load_classifier(Path(own))
@@ -134,7 +171,14 @@ def judge_of(shape: tuple[int, int, int], data: str, label: int, *, foreign: boo
 
 
 def keep_classifier(folder: Path, own: str | None) -> None:
-    """Copy the attacker's own classifier into an unsealed secret's folder; None for nothing."""
+    """Copy the attacker's own classifier into an unsealed secret's folder; None for nothing.
+
+    >>> from bdm_torch.features import save_classifier
+    >>> save_classifier(ImageClassifier(), Path("mine"))
+    >>> keep_classifier(Path("secret"), "mine")
+    >>> sorted(path.name for path in Path("secret/classifier").iterdir())
+    ['config.json', 'model.safetensors']
+    """
     if own is not None:
         (folder / OWN).mkdir(parents=True, exist_ok=True)
         for name in (WEIGHTS, CONFIG):
@@ -146,6 +190,13 @@ def load_judge(secret: Secret, target: TargetClass, device: str | torch.device =
 
     Raises:
         ArtifactError: the secret names a classifier that is not shipped.
+
+    >>> Path("secret").mkdir()
+    >>> _ = Path("secret/secret.json").write_text("{}")
+    >>> secret = Secret.seal(Path("secret"), format="diffusion-secret", task="unconditional-image-generation")
+    >>> target = TargetClass(data="digits", name="7", classifier="digits-classifier", index=7)
+    >>> load_judge(secret, target).config["classes"]
+    10
     """
     if target.classifier == "own":
         secret.file(f"{OWN}/{WEIGHTS}")
