@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
 from bdm_core.discovery.candidates import Candidate, find, installed, named
 from bdm_core.discovery.recognition import what_is
-from bdm_core.errors import PluginError, UserError
+from bdm_core.errors import BdmError, PluginError, UserError
+from bdm_core.machine.foreign import asked
 from bdm_core.plugin import BuiltIn, Kit
 
 
@@ -114,7 +116,7 @@ def task_to_scan(reference: str, detectors: list[tuple[str, str]], *, kit: str |
     path = Path(reference).expanduser()
     if path.exists():
         raise UserError(f"{reference} is {what_is(path)}; if it is a model all the same, name its task, {choices}")
-    names = [model.name for one in kits() for model in one.models()]
+    names = [item["name"] for item in built_in("models")]
     near = difflib.get_close_matches(reference, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "give a folder, hf:org/name@commit, or a built-in name"
     raise UserError(f"no model {reference!r}: {hint} (bdm models)")
@@ -128,11 +130,12 @@ def tasks_of_model(reference: str) -> list[str]:
     found: list[str] = []
     for kit in kits():
         try:
-            folder = Path(reference).expanduser()
-            tasks = [model.task for model in kit.models() if model.name == reference]
-            if not tasks and folder.is_dir() and (task := kit.task_of(folder)):
-                tasks = [task]
-        except Exception:  # foreign code: what the folder is will be said where it is opened
+            with asked(f"kit {kit.name!r}"):
+                folder = Path(reference).expanduser()
+                tasks = [model.task for model in kit.models() if model.name == reference]
+                if not tasks and folder.is_dir() and (task := kit.task_of(folder)):
+                    tasks = [task]
+        except BdmError:  # what the folder is will be said where it is opened
             continue
         found += tasks
     return list(dict.fromkeys(found))
@@ -164,7 +167,12 @@ def built_in(what: Literal["models", "data_sets"], task: str | None = None) -> l
     """
     rows: list[dict[str, Any]] = []
     for kit in kits(task):
-        items: list[BuiltIn] = getattr(kit, what)()
+        items: list[BuiltIn] = []
+        try:
+            with asked(f"kit {kit.name!r} cannot list its {what.replace('_', ' ')}"):
+                items += getattr(kit, what)()
+        except BdmError as error:
+            logging.getLogger("bdm").warning("%s", error)
         for item in items:
             first = next(other for other in items if other.task == item.task)
             if task in (None, item.task):

@@ -39,6 +39,7 @@ def calibrate(options: CalibrateOptions) -> None:
     """Write the calibration file of a one-class detector from models that are known to be clean."""
     from bdm_cli.specification import load_specification
     from bdm_core import api
+    from bdm_core.machine.redaction import redact
 
     given = {name: getattr(options, name) for name in ("task", "kit", "seed", "device")}
     fields = load_specification(None, given, options.sets or []).model_dump(exclude_unset=True)
@@ -46,4 +47,4 @@ def calibrate(options: CalibrateOptions) -> None:
     with at_work():
         models = api.calibrate(options.defense, file, models=options.model or [], out=options.store, **fields)
     if leads():
-        out().print(Text(f"wrote {file} from {len(models)} clean models: {', '.join(models)}"), soft_wrap=True)
+        out().print(Text(f"wrote {file} from {len(models)} clean models: {redact(', '.join(models))}"), soft_wrap=True)

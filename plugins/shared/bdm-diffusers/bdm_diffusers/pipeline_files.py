@@ -26,18 +26,39 @@ SCHEDULERS = frozenset(
     }
 )
 LARGEST_JSON = 2**20
+LARGEST = {"layer": 256, "timesteps": 100_000, "channels": 32_768, "size": 1_000_000}
+"""What an entry whose name has such a word in it may be at most: nothing is built that takes all time or memory."""
+LONGEST = 256
+"""Entries of a list of layers, channels or blocks."""
 
 
 def read_json(path: Path, missing: str) -> dict[str, Any]:
-    """A JSON object of at most 1 MiB. Raises ArtifactError, which starts with ``missing`` if there is no such file."""
+    """A JSON object of at most 1 MiB, without sizes beyond :data:`LARGEST`.
+
+    Raises:
+        ArtifactError: something else; it starts with ``missing`` if there is no such file.
+    """
     if not path.is_file():
         raise ArtifactError(f"{missing}: {path.name} is missing")
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise ValueError("larger than 1 MiB")
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is no valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise ArtifactError(f"{path} is no JSON object")
+    for name, entry in value.items():
+        _check_size(path, name, entry)
     return value
+
+
+def _check_size(path: Path, name: str, entry: Any) -> None:
+    limit = next((most for word, most in LARGEST.items() if word in name), None)
+    if isinstance(entry, list):
+        if len(entry) > LONGEST and (limit is not None or "block" in name):
+            raise ArtifactError(f"{path}: {name} has {len(entry)} entries, more than {LONGEST}")
+        for item in entry:
+            _check_size(path, name, item)
+    elif limit is not None and isinstance(entry, int | float) and entry > limit:
+        raise ArtifactError(f"{path}: {name} is {entry:.6g}, more than {limit}")

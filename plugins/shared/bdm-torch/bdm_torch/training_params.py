@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class TrainingParams(Params):
     """Steps, batch size, learning rate and the like, as Adam takes them; a plugin sets its own defaults."""
 
-    steps: int = Field(700, ge=1, description="Optimiser steps.")
-    batch_size: int = Field(128, ge=1, description="Samples a step, over all processes.")
+    steps: int = Field(700, ge=1, le=100_000_000, description="Optimiser steps.")
+    batch_size: int = Field(128, ge=1, le=1_000_000, description="Samples a step, over all processes.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Adam's peak learning rate.")
     learning_rate_schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="After the warm-up: cosine falls to 0 at the last step."
