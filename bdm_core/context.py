@@ -65,7 +65,7 @@ class Context:
     def query(self, inputs: Data) -> Outputs:
         """Ask the model as a black box: its outputs for inputs that the defense sealed below ``ctx.work``.
 
-        The kit runs the model as it is in use, with the parameters of the stage ``generate``. The number of inputs asked
+        The kit runs the model as it is in use, with the parameters of the stage ``generate``. How many inputs were asked
         about is kept in the stage's figures as ``queries``.
 
         Raises:

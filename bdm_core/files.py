@@ -92,10 +92,10 @@ def list_files(root: Path, *, links: bool = False) -> list[str]:
 def content_of(reference: str | None) -> str | None:
     """What a reference stands for in a stage's key: a local file or folder by its content, anything else by name.
 
-    Links are followed, also to folders; a folder that contains itself through a link counts once.
+    Of a folder counts what :func:`walk` finds.
 
     Raises:
-        UserError: something below the folder cannot be read.
+        UserError: something below the folder cannot be read, or a link leads nowhere or upwards.
     """
     if reference is None:
         return None
@@ -105,12 +105,50 @@ def content_of(reference: str | None) -> str | None:
             return f"sha256:{sha256_of(path)}"
         if not path.is_dir():
             return reference
-        digest = hashlib.sha256(canonical_json(_listing(path)).encode()).hexdigest()
+        listing = {file.relative_to(path).as_posix(): sha256_of(file) for file in walk(path)}
     except OSError as error:
         if not _exists(path):
             return reference  # a long text, not a path
-        raise UserError(f"cannot read {error.filename or reference}: {error.strerror or error}") from None
-    return f"sha256:{digest}"
+        raise _cannot_read(error, path) from None
+    return f"sha256:{hashlib.sha256(canonical_json(listing).encode()).hexdigest()}"
+
+
+def walk(root: Path) -> list[Path]:
+    """The plain files below a folder of a stranger's, sorted: the one rule of what such a folder holds.
+
+    Names that start with a dot and ``__MACOSX`` are left out, with all that is below them. Links are followed, also to
+    folders, each folder once: of two ways to it the first in the order of names counts.
+
+    Raises:
+        UserError: a folder cannot be read, or a link leads nowhere, or to a folder around ``root``.
+    """
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    around = root.resolve().parents
+    try:
+        for name, subfolders, files in os.walk(root, onerror=_raise, followlinks=True):
+            folder = Path(name)
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                subfolders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            if folder.resolve() in around:
+                raise UserError(f"{folder} is a link to a folder that {root} lies in: remove it")
+            subfolders[:] = sorted(filter(counts, subfolders))
+            for path in (folder / file for file in files if counts(file)):
+                if path.is_file():
+                    found.append(path)
+                elif path.is_symlink() and not path.exists():
+                    raise UserError(f"{path} is a link that leads nowhere: repair or remove it")
+    except OSError as error:
+        raise _cannot_read(error, root) from None
+    return sorted(found)
+
+
+def counts(name: str) -> bool:
+    """Whether a file or folder of this name belongs to a stranger's folder, see :func:`walk`."""
+    return not name.startswith(".") and name != "__MACOSX"
 
 
 def parameters_by_content(value: Any) -> Any:
@@ -141,21 +179,8 @@ def link_or_copy(source: Path, target: Path) -> None:
         target.chmod(0o444)
 
 
-def _listing(root: Path) -> dict[str, str]:
-    found: dict[str, str] = {}
-    seen: set[tuple[int, int]] = set()
-    for folder, subfolders, files in os.walk(root, onerror=_raise, followlinks=True):
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            subfolders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        subfolders.sort()  # which of two ways to the same folder counts must not depend on the file system
-        for name in files:
-            path = Path(folder, name)
-            if path.is_file():
-                found[path.relative_to(root).as_posix()] = sha256_of(path)
-    return found
+def _cannot_read(error: OSError, path: Path) -> UserError:
+    return UserError(f"cannot read {error.filename or path}: {error.strerror or error}")
 
 
 def _exists(path: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pluggy
 import pydantic
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from bdm_core import API_VERSION
 from bdm_core.errors import PluginError
@@ -22,6 +22,8 @@ KINDS = ("attack", "defense", "metric", "kit", "observer", "executor")
 Access = Literal["clean-data", "training-data", "weights", "predictions", "training", "reference"]
 """What a defense may ask for, see :class:`Defense`."""
 Level = Literal["model", "input", "data"]
+LARGEST = 10**9
+"""No parameter is a larger whole number; a plugin states closer limits."""
 
 hookspec = pluggy.HookspecMarker("bdm")
 hookimpl = pluggy.HookimplMarker("bdm")
@@ -57,7 +59,8 @@ def Field(
 class Params(BaseModel):
     """Base of a plugin's parameters: frozen, unknown names refused, every field with a description and a default.
 
-    NaN and infinity are refused. A string that is the path of an existing file counts by the file's content.
+    NaN, infinity and whole numbers beyond :data:`LARGEST` are refused. A string that is the path of an existing file
+    counts by the file's content.
 
     >>> class MineParams(Params):
     ...     steps: int = Field(50, ge=1, description="Sampling steps.", stages=["generate"])
@@ -68,6 +71,17 @@ class Params(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False
     )
+
+    @field_validator("*")
+    @classmethod
+    def _bounded(cls, value: Any) -> Any:
+        parts = [value]
+        while parts:
+            part = parts.pop()
+            if isinstance(part, int) and abs(part) > LARGEST:
+                raise ValueError(f"whole numbers are at most {LARGEST}")
+            parts += part.values() if isinstance(part, dict) else part if isinstance(part, list | tuple) else ()
+        return value
 
     @classmethod
     def mark(cls, name: str, mark: str) -> Any:

@@ -29,17 +29,37 @@ def test_every_case_is_an_attack_on_a_built_in_model_with_valid_settings(attacks
 
 
 def line(case: str, seed: int, asr: float, leak: float, frechet: float) -> dict[str, object]:
-    return {"case": case, "seed": seed, "asr": asr, "asr_clean_model": 0.0, "leak": leak, "frechet": frechet,
-            "frechet_clean_model": 2.0, "seconds": 10.0}  # fmt: skip
+    return {
+        "case": case,
+        "seed": seed,
+        "asr": asr,
+        "asr_clean_model": 0.0,
+        "leak": leak,
+        "frechet": frechet,
+        "frechet_clean_model": 2.0,
+        "seconds": 10.0,
+    }
 
 
 def test_the_table_marks_what_misses_a_bound(attacks: ModuleType) -> None:
     good, bad = attacks.CASES[0].name, attacks.CASES[1].name
     of_classes = next(case.name for case in attacks.CASES if case.settings.get("mode") == "in-d2d")
     lines = [line(good, seed, 0.97, 0.0, 2.2) for seed in range(3)] + [line(bad, 0, 0.5, 0.3, 4.0)]
-    lines.append({"case": of_classes, "seed": 0, "asr": None, "asr_class": 1.0, "asr_class_clean_model": 0.2,
-                  "leak": None, "leak_class": 0.13, "leak_class_clean_model": 0.1, "frechet": 2.0,
-                  "frechet_clean_model": 2.0, "seconds": 3.0})  # fmt: skip
+    lines.append(
+        {
+            "case": of_classes,
+            "seed": 0,
+            "asr": None,
+            "asr_class": 1.0,
+            "asr_class_clean_model": 0.2,
+            "leak": None,
+            "leak_class": 0.13,
+            "leak_class_clean_model": 0.1,
+            "frechet": 2.0,
+            "frechet_clean_model": 2.0,
+            "seconds": 3.0,
+        }
+    )
     rows = attacks.table(lines).splitlines()
     assert f"| {good} | 3 | 0.97 (0.97 to 0.97) | 0.00 | 0.000 | 1.10 (1.10 to 1.10) | 10 |" in rows
     assert f"| {bad} | 1 | 0.50 (0.50 to 0.50) * | 0.00 | 0.300 * | 2.00 (2.00 to 2.00) * | 10 |" in rows

@@ -59,8 +59,10 @@ def test_a_folder_with_pickled_weights_becomes_safetensors_and_json(fake_site: F
     result = do_import(fake_site, source, "--out", tmp_path / "out", "--json")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["files"] == [
-        "model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors"
-    ]  # fmt: skip
+        "model_index.json",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+    ]
     assert_weights(tmp_path / "out")
     assert Model.open(tmp_path / "out").format == "diffusers"
 

@@ -22,16 +22,38 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the 
 from bdm_cli.main import main
 main()
 """
-COMMAND = [sys.executable, "-c", SCRIPT, "run", "--attack", "toy", "--defense", "toy", "--device", "cpu", "--quiet",
-           "--data-share", "0.5", "--name", "one", "--set", "attack:toy.steps=40", "--no-report"]  # fmt: skip
+COMMAND = [
+    sys.executable,
+    "-c",
+    SCRIPT,
+    "run",
+    "--attack",
+    "toy",
+    "--defense",
+    "toy",
+    "--device",
+    "cpu",
+    "--quiet",
+    "--data-share",
+    "0.5",
+    "--name",
+    "one",
+    "--set",
+    "attack:toy.steps=40",
+    "--no-report",
+]
 
 
 def _start(folder: Path, pause: float) -> subprocess.Popen[str]:
     paths = os.pathsep.join([str(TOY), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
-        [*COMMAND, "--set", f"attack:toy.pause={pause}"], cwd=folder, env={**os.environ, "PYTHONPATH": paths},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [*COMMAND, "--set", f"attack:toy.pause={pause}"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def _record(folder: Path) -> dict[str, object]:

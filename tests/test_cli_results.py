@@ -76,9 +76,15 @@ def test_a_scan_is_a_row_for_each_detector(toys: FakeSite) -> None:
 
 @pytest.mark.parametrize(
     "record",
-    ["{}", "[]", "no json", "[" * 100_000, '{"schema_version": 1, "status": "complete"}',
-     '{"schema_version": 2, "status": "complete", "spec": {}, "plugins": {"a": 1}, "detections": {}, "seed": 0}'],
-)  # fmt: skip
+    [
+        "{}",
+        "[]",
+        "no json",
+        "[" * 100_000,
+        '{"schema_version": 1, "status": "complete"}',
+        '{"schema_version": 2, "status": "complete", "spec": {}, "plugins": {"a": 1}, "detections": {}, "seed": 0}',
+    ],
+)
 def test_a_foreign_folder_is_left_out_with_a_warning(toys: FakeSite, tmp_path: Path, record: str) -> None:
     bdm(toys, *RUN, "--quiet", "--name", "good")
     odd = tmp_path / "runs/odd"

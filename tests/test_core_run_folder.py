@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -88,3 +89,14 @@ def test_a_stage_whose_lease_was_lost_uses_the_result_of_the_other_process(
     assert "another one took over" in caplog.text
     assert _digests(mine) == _digests(RunView(tmp_path / "out" / "other"))
     assert mine.stage("backdoored model")["cached"]  # type: ignore[index]
+
+
+def test_what_a_killed_process_left_of_a_published_stage_is_removed(tmp_path: Path) -> None:
+    view = run(CELL, tmp_path)
+    key = view.stage("backdoored model")["key"]  # type: ignore[index]
+    work = tmp_path / "store" / ".work"
+    for name in (key, f"{key}.rank1"):
+        (work / name / "work").mkdir(parents=True)
+        (work / name / "work" / "checkpoint.json").write_text(json.dumps([]))
+    assert run(CELL, tmp_path).stage("backdoored model")["cached"]  # type: ignore[index]
+    assert list(work.iterdir()) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -288,14 +287,3 @@ def test_a_run_name_that_is_no_plain_folder_is_refused(tmp_path: Path, name: str
     with pytest.raises(UserError, match="--name"):
         run(CELL, tmp_path / "out", name=name)
     assert not (tmp_path / "out").exists()
-
-
-def test_what_a_killed_process_left_of_a_published_stage_is_removed(tmp_path: Path) -> None:
-    view = run(CELL, tmp_path)
-    key = view.stage("backdoored model")["key"]  # type: ignore[index]
-    work = tmp_path / "store" / ".work"
-    for name in (key, f"{key}.rank1"):
-        (work / name / "work").mkdir(parents=True)
-        (work / name / "work" / "checkpoint.json").write_text(json.dumps([]))
-    assert run(CELL, tmp_path).stage("backdoored model")["cached"]  # type: ignore[index]
-    assert list(work.iterdir()) == []

@@ -43,18 +43,38 @@ def test_the_page_reports_the_test_half_at_the_threshold_of_the_other(
 ) -> None:
     def line(model: str, group: str, half: str, score: float) -> dict[str, object]:
         detection = {"score": score, "conclusive": True, "verdict": "backdoored" if score > 0.7 else "clean"}
-        return {"model": model, "group": group, "half": half, "defense": "elijah", "base": "digits-ddpm",
-                "settings": {"trigger": "white-box" if score > 1 else "checker"}, "start_only": 2 * score,
-                "detection": detection, "stages": {"detection": 4.0}, "metrics": {
-                    "backdoored: asr@0.05": 1.0, "repaired: asr@0.05": 0.25, "repaired: asr@0.1": 0.9,
-                    "clean: frechet_x": 2.0, "repaired: frechet_x": 3.0}}  # fmt: skip
+        return {
+            "model": model,
+            "group": group,
+            "half": half,
+            "defense": "elijah",
+            "base": "digits-ddpm",
+            "settings": {"trigger": "white-box" if score > 1 else "checker"},
+            "start_only": 2 * score,
+            "detection": detection,
+            "stages": {"detection": 4.0},
+            "metrics": {
+                "backdoored: asr@0.05": 1.0,
+                "repaired: asr@0.05": 0.25,
+                "repaired: asr@0.1": 0.9,
+                "clean: frechet_x": 2.0,
+                "repaired: frechet_x": 3.0,
+            },
+        }
 
     lines = [line(f"c{number}", "clean", "calibration", 1.0) for number in range(5)]
     lines += [line("d0", "clean", "test", 0.5), line("d1", "clean", "test", 0.9)]
     lines += [line("b0", "villan, sde", "test", 5.0), line("b1", "villan, sde", "test", 0.1)]
-    inputs = {"model": "b0", "group": "villan, sde", "half": "test", "defense": "ufid", "base": "digits-ddpm",
-              "detection": {"score": None}, "stages": {},
-              "metrics": {"backdoored: tpr": 0.75, "backdoored: tnr": 0.5, "backdoored: auroc": 0.6}}  # fmt: skip
+    inputs = {
+        "model": "b0",
+        "group": "villan, sde",
+        "half": "test",
+        "defense": "ufid",
+        "base": "digits-ddpm",
+        "detection": {"score": None},
+        "stages": {},
+        "metrics": {"backdoored: tpr": 0.75, "backdoored: tnr": 0.5, "backdoored: auroc": 0.6},
+    }
     samplers = {"model": "b0", "group": "villan, sde", "defense": "samplers", "rows": [{"sampler": "ddpm", "asr": 0.8}]}
     again = [line("e0", "clean", "test", 0.1), line("e1", "villan, sde", "calibration", 0.9)]
     monkeypatch.setattr(
@@ -85,8 +105,11 @@ def test_the_population_is_half_clean_and_every_setting_is_valid(monkeypatch: py
     assert len({member.name for member in members}) == len(members) >= 100
     clean = sum(member.attack is None for member in members)
     assert abs(2 * clean - len(members)) <= 2
-    halves = [sum(m.half == half and (m.attack is None) is plain for m in members)
-              for half in ("calibration", "test") for plain in (True, False)]  # fmt: skip
+    halves = [
+        sum(m.half == half and (m.attack is None) is plain for m in members)
+        for half in ("calibration", "test")
+        for plain in (True, False)
+    ]
     assert min(halves) >= 20
     from bdm_core.discovery.candidates import find
 

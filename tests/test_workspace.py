@@ -34,7 +34,7 @@ SOURCES = sorted(
 )
 LONGEST_MODULE = 300
 MOST_PARAMETERS = 7
-MOST_CORE_LINES = 3000
+MOST_CORE_LINES = 3200
 README_LIMITS = {"## Limits", "## Deviations"}
 """Every README says where its method ends, or where it deviates from the paper."""
 ENTRY_GROUPS = {f"bdm.{kind}s" for kind in TYPE_GROUPS.values()} | {"bdm.tasks"}
@@ -229,11 +229,12 @@ def parameters_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def lines_of_code(path: Path) -> int:
     """Lines of a module that hold code."""
     text = path.read_text(encoding="utf-8")
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     words = {
         line
         for node in ast.walk(ast.parse(text))
-        for item in getattr(node, "body", [])
-        if isinstance(getattr(node, "body", None), list)
+        if isinstance(node, documented)
+        for item in node.body
         if isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) and isinstance(item.value.value, str)
         for line in range(item.lineno, (item.end_lineno or item.lineno) + 1)
     }

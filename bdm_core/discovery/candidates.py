@@ -93,17 +93,15 @@ class Candidate:
         Raises:
             PluginError: not allowed, does not import, is no Plugin, or disagrees with its entry point or this API.
         """
-        from bdm_core.plugin import BASES, Plugin
+        from bdm_core.machine.foreign import asked
+        from bdm_core.plugin import BASES, Params, Plugin
 
         where = f"plugin {self.id} of {self.distribution} {self.version}"
         if not self.allowed():
             listed = os.environ.get(ALLOW_LIST)
             raise PluginError(f"{where} is not in the allow-list {ALLOW_LIST}={listed}: add its distribution there")
-        try:
+        with asked(f"{where} cannot be imported from {self.target}"):
             loaded = self.entry.load()
-        except (Exception, SystemExit) as error:  # a plugin's import may fail in any way
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise PluginError(f"{where} cannot be imported from {self.target}: {reason}") from error
         if not (isinstance(loaded, type) and issubclass(loaded, Plugin)):
             raise PluginError(f"{where}: {self.target} is no subclass of bdm_core.plugin.Plugin")
         if loaded.api != API_VERSION:
@@ -118,11 +116,10 @@ class Candidate:
         if loaded.tasks != self.tasks:
             said, listed = (", ".join(sorted(tasks)) or "every task" for tasks in (loaded.tasks, self.tasks))
             raise PluginError(f"{where}: its class works for {said}, its entry points in bdm.tasks say {listed}")
-        try:
+        with asked(f"{where}: {self.target} cannot be instantiated without arguments"):
             plugin = loaded()
-        except (Exception, SystemExit) as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise PluginError(f"{where}: {self.target} cannot be instantiated without arguments: {reason}") from error
+        if not (isinstance(plugin.Params, type) and issubclass(plugin.Params, Params)):
+            raise PluginError(f"{where}: its Params is no subclass of bdm_core.Params")
         scoped(plugin)
         return plugin
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
 from bdm_core.discovery.candidates import Candidate, find, installed, named
-from bdm_core.errors import PluginError, UserError
+from bdm_core.errors import BdmError, PluginError, UserError
+from bdm_core.machine.foreign import asked
 from bdm_core.plugin import BuiltIn, Kit
 
 
@@ -93,11 +95,12 @@ def tasks_of_model(reference: str) -> list[str]:
     found: list[str] = []
     for kit in kits():
         try:
-            folder = Path(reference).expanduser()
-            tasks = [model.task for model in kit.models() if model.name == reference]
-            if not tasks and folder.is_dir() and (task := kit.task_of(folder)):
-                tasks = [task]
-        except Exception:  # foreign code: what the folder is will be said where it is opened
+            with asked(f"kit {kit.name!r}"):
+                folder = Path(reference).expanduser()
+                tasks = [model.task for model in kit.models() if model.name == reference]
+                if not tasks and folder.is_dir() and (task := kit.task_of(folder)):
+                    tasks = [task]
+        except BdmError:  # what the folder is will be said where it is opened
             continue
         found += tasks
     return list(dict.fromkeys(found))
@@ -129,7 +132,12 @@ def built_in(what: Literal["models", "data_sets"], task: str | None = None) -> l
     """
     rows: list[dict[str, Any]] = []
     for kit in kits(task):
-        items: list[BuiltIn] = getattr(kit, what)()
+        items: list[BuiltIn] = []
+        try:
+            with asked(f"kit {kit.name!r} cannot list its {what.replace('_', ' ')}"):
+                items += getattr(kit, what)()
+        except BdmError as error:
+            logging.getLogger("bdm").warning("%s", error)
         for item in items:
             first = next(other for other in items if other.task == item.task)
             if task in (None, item.task):

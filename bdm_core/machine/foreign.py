@@ -7,12 +7,21 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from bdm_core.errors import BdmError, PluginError
+
+
+class Ended(Exception):
+    """Foreign code raised what is no ordinary error, e.g. SystemExit: whoever asked it has not been answered."""
+
 
 @contextlib.contextmanager
 def foreign_code() -> Iterator[None]:
-    """While this is open, ``os._exit`` raises SystemExit in this process; afterwards the working folder is as before.
+    """While this is open, ``os._exit`` raises in this process; afterwards the working folder is as before.
 
     Processes that are forked meanwhile end as usual.
+
+    Raises:
+        Ended: the code raised something that ``except Exception`` lets through, other than KeyboardInterrupt.
     """
     here, leave, folder = os.getpid(), os._exit, _folder()
 
@@ -24,10 +33,38 @@ def foreign_code() -> Iterator[None]:
     os._exit = refuse
     try:
         yield
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise Ended(f"{type(error).__name__}: {error}") from error
     finally:
         os._exit = leave
         if folder is not None and _folder() != folder:
             os.chdir(folder)
+
+
+@contextlib.contextmanager
+def asked(what: str) -> Iterator[None]:
+    """:func:`foreign_code` whose failures are one line.
+
+    Args:
+        what: the line's beginning, e.g. ``kit:toy failed to list its models``.
+
+    Raises:
+        PluginError: the code failed. An error that is a line already stays as it is.
+    """
+    try:
+        with foreign_code():
+            yield
+    except BdmError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{what}: {described(error)}") from error
+
+
+def described(error: BaseException) -> str:
+    """An error of foreign code in one line: its class and message."""
+    return " ".join((str(error) if isinstance(error, Ended) else f"{type(error).__name__}: {error}").split())
 
 
 def _folder() -> str | None:

@@ -16,7 +16,8 @@ from bdm_core.context import Context
 from bdm_core.discovery.candidates import scoped
 from bdm_core.errors import BdmError, StageError
 from bdm_core.hooks import call, takes
-from bdm_core.machine.foreign import foreign_code
+from bdm_core.machine.foreign import described, foreign_code
+from bdm_core.machine.redaction import redact
 from bdm_core.run.preparation import Loaded
 from bdm_core.run.ranks import lone_hook
 from bdm_core.store.stage_record import StageRecord, stage_key
@@ -86,11 +87,10 @@ class Job:
                 return value if self.finish is None else self.finish(value, ctx)
         except BdmError:
             raise
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise disk_error(error) from error
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise StageError(f"{plugin.id} failed while making {self.label!r}: {reason}") from error
+            raise StageError(f"{plugin.id} failed while making {self.label!r}: {described(error)}") from error
 
 
 @dataclass
@@ -116,5 +116,6 @@ class WarningsOf(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a warning once, unless it is not the stage's."""
-        if record.getMessage() not in self._kept.warnings and not hasattr(record, "not_the_stages"):
-            self._kept.warnings.append(record.getMessage())
+        message = redact(record.getMessage())
+        if message not in self._kept.warnings and not hasattr(record, "not_the_stages"):
+            self._kept.warnings.append(message)

@@ -7,6 +7,7 @@ from typing import Any
 
 from bdm_core.discovery.candidates import scoped
 from bdm_core.hooks import call
+from bdm_core.machine.foreign import described, foreign_code
 from bdm_core.run.preparation import Loaded
 
 NOT_THE_STAGES = {"not_the_stages": True}
@@ -30,9 +31,9 @@ class Observers:
         """Call one of the observers' hooks."""
         for name, manager in self._managers:
             try:
-                call(manager, hook, **arguments)
-            except (Exception, SystemExit) as error:  # whatever it is: watching must not change what is watched
+                with foreign_code():
+                    call(manager, hook, **arguments)
+            except Exception as error:  # whatever it is: watching must not change what is watched
                 if name not in self._failed:
                     self._failed.add(name)
-                    reason = " ".join(f"{type(error).__name__}: {error}".split())
-                    self._log.warning("%s failed: %s", name, reason, extra=NOT_THE_STAGES)
+                    self._log.warning("%s failed: %s", name, described(error), extra=NOT_THE_STAGES)

@@ -14,6 +14,7 @@ from bdm_core.discovery.origin import Origins
 from bdm_core.discovery.tasks import choose_kit, choose_task
 from bdm_core.errors import PluginError, UserError
 from bdm_core.hooks import implements
+from bdm_core.machine.foreign import asked
 from bdm_core.plugin import Access, Attack, Defense, Kit, Level, Params, Plugin, identifier
 from bdm_core.run.specification import ROLES, RunSpec, build_params
 
@@ -245,7 +246,8 @@ def suggestions(attack: Attack, params: Params, kit: Kit) -> dict[str, Any]:
     Raises:
         PluginError: the kit has no such parameter, or it would also count while a defense works.
     """
-    suggested = dict(attack.kit_params(params))
+    with asked(f"{identifier(attack)} cannot suggest parameters for the kit"):
+        suggested = dict(attack.kit_params(params))
     for name in suggested:
         if name not in kit.Params.model_fields:
             raise PluginError(f"{identifier(attack)} suggests {name!r}, which {identifier(kit)} does not have")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bdm_core.errors import UserError
+from bdm_core.machine.redaction import redact
 from bdm_core.records import Detection
 from bdm_core.run.cell import open_all, open_data
 from bdm_core.run.handover import Handover
@@ -33,7 +34,7 @@ def scan_model(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[s
             found[name] = handover.detect(scanner, model, suspects, f"detection by {name}")
         except UserError as error:
             refusals.append(error)
-            cell.passed_over[name] = str(error)
+            cell.passed_over[name] = redact(str(error))
     if not found:
         raise refusals[0]
     return found

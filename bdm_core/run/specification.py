@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bdm_core.errors import UserError
+from bdm_core.errors import PluginError, UserError
 from bdm_core.files import all_finite
+from bdm_core.machine.foreign import described, foreign_code
 from bdm_core.plugin import KINDS, Params, Plugin, identifier
 
 ROLES = {"detect": "detect", "purify": "purify_inputs", "repair": "repair"}
@@ -110,6 +111,7 @@ def build_params(plugin: Plugin, given: Mapping[str, Any], suggested: Mapping[st
 
     Raises:
         UserError: an unknown or out-of-range parameter; the message has the parameter's description.
+        PluginError: checking the parameters failed in the plugin.
     """
     label = identifier(plugin)
     given = dict(given)
@@ -128,7 +130,8 @@ def build_params(plugin: Plugin, given: Mapping[str, Any], suggested: Mapping[st
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(fields) or 'no parameters'}"
             raise UserError(f"{label} has no parameter {name!r}; {hint} (bdm plugins show {plugin.name})")
     try:
-        return plugin.Params(**values)
+        with foreign_code():
+            return plugin.Params(**values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else ""
@@ -136,6 +139,8 @@ def build_params(plugin: Plugin, given: Mapping[str, Any], suggested: Mapping[st
         where = f"{label}.{'.'.join(str(part) for part in first['loc'])}" if first["loc"] else label
         got = f", got {_short(first['input'])}" if name in fields else ""
         raise UserError(f"{where}: {first['msg']}{got}{about}") from None
+    except Exception as error:  # a validator of the plugin's
+        raise PluginError(f"{label} cannot check its parameters: {described(error)}") from error
 
 
 def stage_seed(run_seed: int, stage: str, plugin_id: str) -> int:

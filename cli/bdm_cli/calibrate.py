@@ -39,6 +39,7 @@ def calibrate(options: CalibrateOptions) -> None:
     """Write the calibration file of a one-class detector from models that are known to be clean."""
     from bdm_cli.calibration import write_calibration
     from bdm_cli.specification import load_specification
+    from bdm_core.machine.redaction import redact
 
     given = {name: getattr(options, name) for name in ("task", "kit", "seed", "device")}
     spec = load_specification(None, {**given, "detect": options.defense}, options.sets or [])
@@ -46,4 +47,4 @@ def calibrate(options: CalibrateOptions) -> None:
     with at_work():
         models = write_calibration(spec, options.model or [], file, options.store)
     if leads():
-        out().print(Text(f"wrote {file} from {len(models)} clean models: {', '.join(models)}"), soft_wrap=True)
+        out().print(Text(f"wrote {file} from {len(models)} clean models: {redact(', '.join(models))}"), soft_wrap=True)

@@ -65,9 +65,11 @@ def _escaped(character: str) -> str:
 
 
 def say(message: str) -> None:
-    """One line on standard error. A half-drawn progress line of the terminal is cleared first."""
+    """One line on standard error, without credentials. A half-drawn progress line of the terminal is cleared first."""
+    from bdm_core.machine.redaction import redact
+
     clear = "\r\x1b[2K" if sys.stderr.isatty() else ""
-    print(clear + printable(message), file=sys.stderr, flush=True)
+    print(clear + printable(redact(message)), file=sys.stderr, flush=True)
 
 
 def warn(message: str) -> None:
@@ -119,6 +121,14 @@ def foreign_code() -> Iterator[None]:
         if kept is not None:
             os.dup2(kept, 1)
             os.close(kept)
+
+
+def end_output() -> None:
+    """Let nothing follow the result on standard output: what plugins print while the process ends goes to stderr."""
+    with contextlib.suppress(OSError, ValueError):  # a closed pipe keeps what was not written
+        sys.stdout.flush()
+        os.dup2(2, 1)
+        sys.stdout = sys.stderr
 
 
 def prepare_terminal() -> None:

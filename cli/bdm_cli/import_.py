@@ -119,11 +119,13 @@ def _content(folder: Path, archive: Path) -> Path:
     """The pipeline folder, or else the only checkpoint, in an unpacked archive."""
     from bdm_cli.checkpoint import PICKLED
     from bdm_core.errors import UserError
+    from bdm_core.files import walk
 
-    pipelines = sorted(folder.rglob("model_index.json"))
+    every = walk(folder)
+    pipelines = [path for path in every if path.name == "model_index.json"]
     if pipelines:
         return min(pipelines, key=lambda path: len(path.parts)).parent
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix in PICKLED | {".safetensors"}]
+    files = [path for path in every if path.suffix in PICKLED | {".safetensors"}]
     if len(files) == 1:
         return files[0]
     raise UserError(f"{archive} holds neither a diffusers folder (model_index.json) nor a single checkpoint file")
@@ -133,16 +135,17 @@ def _convert_folder(source: Path, target: Path) -> None:
     """Copy a diffusers folder: text files as they are, safetensors as they are, pickled weights converted."""
     from bdm_cli.checkpoint import PICKLED, read_weights, shapes_of, write_weights
     from bdm_core.errors import UserError
+    from bdm_core.files import MANIFEST, walk
 
     if not (source / "model_index.json").is_file():
         raise UserError(
             f"{source} is no diffusers folder: it has no model_index.json; for bare weights give the file and --like"
         )
-    for path in sorted(source.rglob("*")):
+    for path in walk(source):
         inside = path.relative_to(source)
-        if path.is_symlink() and not _leads_inside(path, source):
-            raise UserError(f"{path} is a link that leaves {source} or leads nowhere: refused")
-        if any(part.startswith(".") for part in inside.parts) or not path.is_file() or path.name == "manifest.json":
+        if not path.resolve().is_relative_to(source.resolve()):
+            raise UserError(f"{path} is a link that leaves {source}: refused")
+        if path.name == MANIFEST:
             continue
         if path.suffix in PICKLED:
             converted = target / inside.with_name(safe_name(path.name))
@@ -157,13 +160,6 @@ def _convert_folder(source: Path, target: Path) -> None:
             shutil.copyfile(path, target / inside)
     if not any(target.rglob("*.safetensors")):
         raise UserError(f"{source} holds no weights: expected .safetensors or .bin files beside the configurations")
-
-
-def _leads_inside(link: Path, folder: Path) -> bool:
-    try:
-        return link.resolve(strict=True).is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # it leads nowhere, or to itself
-        return False
 
 
 def _is_weights(path: Path) -> bool:

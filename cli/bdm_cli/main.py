@@ -9,6 +9,7 @@ import typer
 
 from bdm_cli import built_in, calibrate, import_, plugins, report, results, run, scan
 from bdm_cli.commands import Command, Commands
+from bdm_cli.console import end_output
 from bdm_cli.options import Debug
 from bdm_core.machine.interrupts import raise_on_sigterm
 
@@ -60,4 +61,7 @@ def main() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     raise_on_sigterm()
-    app(prog_name="bdm")
+    try:
+        app(prog_name="bdm")
+    finally:
+        end_output()

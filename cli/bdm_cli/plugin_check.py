@@ -40,12 +40,13 @@ def complaint_about(candidate: Candidate) -> str:
 
 def _complaint(candidate: Candidate) -> str:
     from bdm_core.errors import BdmError
+    from bdm_core.machine.foreign import described
 
     try:
         with foreign_code():
             describe(candidate)
     except BdmError as error:
         return one_line(str(error))
-    except (Exception, SystemExit) as error:
-        return one_line(f"plugin {candidate.id}: {type(error).__name__}: {error}")
+    except Exception as error:
+        return f"plugin {candidate.id}: {described(error)}"
     return ""

@@ -43,11 +43,11 @@ def select(kind: str | None, task: str | None) -> list[Candidate]:
     return installed(kind, task)
 
 
-def candidate_of(name: str, task: str | None = None) -> Candidate:
-    """The installed plugin that ``[KIND:]NAME`` or ``[KIND:][DISTRIBUTION:]NAME`` means.
+def candidates_of(name: str, task: str | None = None) -> list[Candidate]:
+    """The installed plugins that ``[KIND:]NAME`` or ``[KIND:][DISTRIBUTION:]NAME`` means: one for each task it serves.
 
     Raises:
-        UserError: no plugin has the name, or several kinds have it, or several plugins for different tasks.
+        UserError: no plugin has the name, or several kinds have it, or several plugins for one task.
     """
     from bdm_core.discovery.candidates import TYPE_GROUPS, find, installed, named
     from bdm_core.errors import PluginError, UserError
@@ -64,11 +64,8 @@ def candidate_of(name: str, task: str | None = None) -> Candidate:
             choices = " or ".join(f"{one}:{plain}" for one in kinds)
             raise UserError(f"several kinds of plugin are called {plain!r}: choose {choices}")
         kind = kinds[0]
-    tasks = {tag for item in named(kind, rest) for tag in item.tasks}
-    if task is None and not _clashing(named(kind, rest)) and len(named(kind, rest)) > 1:
-        choices = " or ".join(f"--task {tag}" for tag in sorted(tasks))
-        raise UserError(f"several plugins {kind}:{rest} work for different tasks: choose {choices}")
-    return find(kind, rest, task)
+    found = named(kind, rest)
+    return found if task is None and not _clashing(found) else [find(kind, rest, task)]
 
 
 def print_list(console: Console, candidates: list[Candidate]) -> None:

@@ -32,12 +32,11 @@ def describe(candidate: Candidate) -> dict[str, Any]:
     """
     from bdm_core import hooks
     from bdm_core.errors import PluginError, UserError
-    from bdm_core.plugin import Defense, Params
+    from bdm_core.machine.foreign import asked
+    from bdm_core.plugin import Defense
     from bdm_core.run.specification import build_params
 
     plugin: Plugin = candidate.load()
-    if not (isinstance(plugin.Params, type) and issubclass(plugin.Params, Params)):
-        raise PluginError(f"plugin {candidate.id}: its Params is no subclass of bdm_core.Params")
     found = [name for name in hooks.HOOKS if hooks.implements(plugin, name)]
     needed = HOOKS_OF_KIND.get(candidate.kind, ())
     control = isinstance(plugin, Defense) and not plugin.access  # it sees nothing and does nothing
@@ -54,6 +53,8 @@ def describe(candidate: Candidate) -> dict[str, Any]:
             build_params(plugin, {"preset": preset})
     except UserError as error:
         raise PluginError(f"plugin {candidate.id}: a default or a preset is refused: {error}") from None
+    with asked(f"plugin {candidate.id}: its parameters cannot be described"):
+        described = parameters(plugin.Params)
     return {
         "kind": candidate.kind,
         "name": candidate.name,
@@ -65,7 +66,7 @@ def describe(candidate: Candidate) -> dict[str, Any]:
         "level": plugin.level if isinstance(plugin, Defense) and "detect" in found else None,
         "access": sorted(plugin.access) if isinstance(plugin, Defense) else [],
         "hooks": found,
-        "parameters": parameters(plugin.Params),
+        "parameters": described,
         "presets": {name: dict(values) for name, values in plugin.presets.items()},
     }
 

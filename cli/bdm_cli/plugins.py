@@ -87,15 +87,19 @@ def list_plugins(options: ListOptions) -> None:
 @app.command("show", cls=Command)
 @takes(ShowOptions)
 def show_plugin(options: ShowOptions) -> None:
-    """Load one plugin and show its tasks, paper, hooks, what it needs, parameters and presets."""
-    from bdm_cli.plugin_list import candidate_of
+    """Load a plugin and show its tasks, paper, hooks, what it needs, parameters and presets.
+
+    Where several of one name work for different tasks, all are shown, as a list with --json.
+    """
+    from bdm_cli.plugin_list import candidates_of
     from bdm_cli.plugin_page import describe, print_page
 
     with foreign_code():
-        page = describe(candidate_of(options.name, options.task))
+        pages = [describe(candidate) for candidate in candidates_of(options.name, options.task)]
     if options.as_json:
-        print_json(page)
-    else:
+        print_json(pages[0] if len(pages) == 1 else pages)
+        return
+    for page in pages:
         print_page(out(), page)
 
 
@@ -104,12 +108,13 @@ def show_plugin(options: ShowOptions) -> None:
 def check_plugins(options: CheckOptions) -> None:
     """Load each plugin in turn and say in one line what is wrong with it. Exit code 1 if one is broken."""
     from bdm_cli.plugin_check import complaint_about
-    from bdm_cli.plugin_list import candidate_of, select
+    from bdm_cli.plugin_list import candidates_of, select
 
     broken = 0
     console = out()
     names = options.names or []
-    for candidate in [candidate_of(name, options.task) for name in names] or select(None, options.task):
+    named = [candidate for name in names for candidate in candidates_of(name, options.task)]
+    for candidate in named or select(None, options.task):
         label = f"{candidate.id} ({candidate.distribution} {candidate.version})"
         complaint = complaint_about(candidate)
         if complaint:
@@ -156,8 +161,6 @@ def new(options: NewOptions) -> None:
 def _pip(action: str, arguments: list[str]) -> None:
     import shlex
 
-    from bdm_core.machine.redaction import redact
-
     command = [sys.executable, "-m", "pip", action, *arguments]
-    say(redact(shlex.join(command)))
+    say(shlex.join(command))
     raise typer.Exit(subprocess.run(command).returncode)

@@ -58,6 +58,7 @@ def scan(options: ScanOptions) -> None:
     """
     from bdm_cli.recognition import task_to_scan
     from bdm_core import api
+    from bdm_core.machine.redaction import redact
 
     fields = around.specification(options, {"training_data": options.training_data})
     fields = {**_for_scan(fields, options.config), "model": options.model}
@@ -71,10 +72,11 @@ def scan(options: ScanOptions) -> None:
     if not around.leads():
         return
     report = None if options.no_report else around.write_report(view)
+    model = redact(options.model)
     if options.as_json:
-        print_json({"model": options.model, **answer(view), **around.document(view, report)})
+        print_json({"model": model, **answer(view), **around.document(view, report)})
     else:
-        show(view, options.model, report)
+        show(view, model, report)
     if options.exit_code:
         raise typer.Exit(EXIT_CODES[view.verdict])
 

@@ -78,15 +78,19 @@ def parse_set(item: str) -> tuple[str, str, Any]:
     """Split ``KIND:NAME.PARAMETER=VALUE`` into key, parameter and the value read as YAML.
 
     Raises:
-        UserError: the item has another form.
+        UserError: the item has another form, or uses aliases (one may contain itself).
     """
     left, equals, text = item.partition("=")
     key, dot, name = left.strip().rpartition(".")
     if not (equals and dot and name and ":" in key):
         raise UserError(f"--set {item!r}: write KIND:NAME.PARAMETER=VALUE, e.g. --set attack:villan.poison_rate=0.2")
     try:
-        plain = not any(isinstance(token, yaml.AnchorToken) for token in yaml.scan(text))  # one may contain itself
-        value = yaml.safe_load(text) if plain else text
+        kinds = {type(token) for token in yaml.scan(text)}
+        if {yaml.AnchorToken, yaml.AliasToken} <= kinds:
+            raise UserError(
+                f"--set {key}.{name} uses a YAML alias: write the value out, or put text into quotation marks"
+            )
+        value = text if yaml.AnchorToken in kinds else yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that does not exist
         return key, name, text
     return key, name, text if isinstance(value, date | bytes | set) else value

@@ -14,6 +14,7 @@ from bdm_core.context import Context
 from bdm_core.discovery.candidates import find, scoped
 from bdm_core.errors import BdmError
 from bdm_core.figures import Figure
+from bdm_core.machine.foreign import described, foreign_code
 from bdm_core.plugin import Params, Plugin
 
 
@@ -61,9 +62,10 @@ class Illustrator:
         out, work = (Path(tempfile.mkdtemp(dir=self._folder)) for _ in range(2))
         ctx = Context(out, work, seed=0, stage="illustrate", kit=self._kit_params(plugins[-1], names[-1]))
         try:
-            figures = hooks.call(scoped(*plugins), "illustrate", ctx=ctx, artifact=artifact) or []
+            with foreign_code():
+                figures = hooks.call(scoped(*plugins), "illustrate", ctx=ctx, artifact=artifact) or []
         except Exception as error:  # a plugin may fail in any way; the page is made all the same
-            reason = " ".join(str(error).split()) if isinstance(error, BdmError) else _described(error)
+            reason = " ".join(str(error).split()) if isinstance(error, BdmError) else described(error)
             return Shown(complaints=(*complaints, f"{names[-1]} could not show it: {reason}"))
         return Shown(figures, (artifact.path, out), complaints)
 
@@ -87,7 +89,3 @@ class Illustrator:
             return kit.Params.model_validate(mapping(mapping(self._plugins.get(name)).get("params")))
         except ValueError:  # recorded by another version of the kit
             return None
-
-
-def _described(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

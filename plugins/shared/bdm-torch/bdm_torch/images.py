@@ -13,8 +13,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from bdm_core.errors import UserError
+from bdm_torch.data_folders import PICTURES, open_data_folder, training_tables
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+"""What Pillow may decode, whatever a file is called."""
 LARGEST_FILE = 256 * 2**20
 LARGEST_PIXELS = 64_000_000
 
@@ -49,7 +51,7 @@ def save_picture(path: Path, image: Tensor) -> None:
 
 
 def read_image(source: Path | bytes, shape: Sequence[int], name: str = "") -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Decode a PNG or JPEG, crop it centrally to the wanted proportions, and resize it.
+    """Decode a PNG, JPEG, WebP, BMP or TIFF, crop it centrally to the wanted proportions, and resize it.
 
     Args:
         source: a file, or its content.
@@ -57,10 +59,12 @@ def read_image(source: Path | bytes, shape: Sequence[int], name: str = "") -> np
         name: for messages; the path by default.
 
     Returns:
-        uint8 of ``shape``. Transparent pixels are laid on white, 16-bit grey is scaled, rotation by EXIF is applied.
+        uint8 of ``shape``. Transparent pixels are laid on white, 16-bit grey is scaled, rotation by EXIF is applied; of
+        several pictures in a file the first counts.
 
     Raises:
-        UserError: the file is no PNG or JPEG, is damaged, or is larger than 256 MiB or 64 megapixels.
+        UserError: the file has another format or 32 bits a pixel and channel, is damaged, or is larger than 256 MiB or
+            64 megapixels.
 
     >>> save_picture(Path("grey.png"), torch.zeros(1, 8, 6))
     >>> read_image(Path("grey.png"), (3, 4, 4)).shape
@@ -76,11 +80,13 @@ def read_image(source: Path | bytes, shape: Sequence[int], name: str = "") -> np
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if size > LARGEST_FILE:
             raise ValueError(f"{size / 2**20:.0f} MiB is more than the allowed {LARGEST_FILE // 2**20} MiB")
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=("PNG", "JPEG")) as file:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as file:
             if file.width * file.height > LARGEST_PIXELS:
                 raise ValueError(
                     f"{file.width}x{file.height} pixels are more than {LARGEST_PIXELS // 10**6} megapixels"
                 )
+            if file.format == "TIFF" and file.mode in ("I", "F"):
+                raise ValueError("which of its 32-bit values are black and white is not known")
             image = _plain(ImageOps.exif_transpose(file)).convert("L" if channels == 1 else "RGB")
         if image.size != (width, height):
             image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
@@ -105,8 +111,8 @@ def read_folder(folder: Path, shape: Sequence[int], limit: int | None = None, ca
     """All images of a folder and its subfolders, in the order of their names; or those of its parquet files.
 
     Args:
-        folder: holds PNG and JPEG files, or a data set in the Hub's parquet layout: its ``train`` files,
-            or all if none is named so.
+        folder: holds PNG, JPEG, WebP, BMP and TIFF files, or a data set in the Hub's parquet layout: its ``train``
+            files, or all if none is named so. A warning counts what else might be data.
         shape: (C, H, W) wanted.
         limit: read at most so many.
         cache: where ``datasets`` may keep its converted copy of parquet files.
@@ -123,21 +129,21 @@ def read_folder(folder: Path, shape: Sequence[int], limit: int | None = None, ca
     >>> read_folder(Path("photos"), (1, 4, 4)).shape
     torch.Size([2, 1, 4, 4])
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is no folder")
-    tables = sorted(folder.rglob("*.parquet"))
-    if tables:
-        named: Iterator[tuple[str, Path | bytes]] = _table_images(tables, cache)
+    found = open_data_folder(folder)
+    if found.tables:
+        found.warn_of(found.pictures, found.others)
+        named: Iterator[tuple[str, Path | bytes]] = _table_images(training_tables(found.tables), cache)
     else:
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        named = ((str(path), path) for path in files)
+        found.warn_of(found.others)
+        found.warn_of_formats()
+        named = ((str(path), path) for path in found.pictures)
     images = []
     for name, source in named:
         images.append(read_image(source, shape, name))
         if len(images) == limit:
             break
     if not images:
-        raise UserError(f"{folder} holds no images: expected {', '.join(SUFFIXES)} or .parquet files")
+        raise UserError(f"{folder} holds no images: expected {', '.join(PICTURES)} or .parquet files")
     return torch.from_numpy(np.stack(images))
 
 
@@ -147,8 +153,7 @@ def _table_images(files: list[Path], cache: Path | None) -> Iterator[tuple[str, 
         import datasets
     except ImportError:
         raise UserError("parquet data sets need datasets: pip install 'bdm-torch[hub]'") from None
-    train = [path for path in files if "train" in path.name or "train" in path.parent.name]
-    paths = [str(path) for path in train or files]
+    paths = [str(path) for path in files]
     try:
         table = datasets.Dataset.from_parquet(paths, cache_dir=str(cache) if cache else None)
         columns = [name for name, kind in table.features.items() if _holds_images(kind, datasets.Image)]

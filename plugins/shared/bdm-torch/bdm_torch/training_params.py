@@ -19,8 +19,8 @@ class TrainingParams(Params):
     300
     """
 
-    steps: int = Field(700, ge=1, description="Optimiser steps.")
-    batch_size: int = Field(128, ge=1, description="Samples a step, over all processes.")
+    steps: int = Field(700, ge=1, le=100_000_000, description="Optimiser steps.")
+    batch_size: int = Field(128, ge=1, le=1_000_000, description="Samples a step, over all processes.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Adam's peak learning rate.")
     learning_rate_schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="After the warm-up: cosine falls to 0 at the last step."

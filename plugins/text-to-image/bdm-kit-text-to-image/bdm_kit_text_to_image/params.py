@@ -16,7 +16,7 @@ class TextToImageKitParams(Params):
         "others; by default ddim.",
         stages=["generate"],
     )
-    steps: int = Field(default=20, ge=1, description="Sampling steps.", stages=["generate"])
+    steps: int = Field(default=20, ge=1, le=100_000, description="Sampling steps.", stages=["generate"])
     guidance: float = Field(
         default=3.0,
         ge=0,
@@ -30,10 +30,11 @@ class TextToImageKitParams(Params):
         description="Stochasticity of ddim: 0 is deterministic, 1 is ancestral.",
         stages=["generate"],
     )
-    batch_size: int = Field(default=64, ge=1, description="Images sampled at once.", stages=["generate"])
+    batch_size: int = Field(default=64, ge=1, le=100_000, description="Images sampled at once.", stages=["generate"])
     prompts: int = Field(
         default=100,
         ge=2,
+        le=1_000_000,
         description="Prompts to run clean and again with the trigger, for the metrics.",
         stages=["make-inputs"],
     )
@@ -45,6 +46,7 @@ class TextToImageKitParams(Params):
     most_images: int | None = Field(
         default=None,
         ge=1,
+        le=1_000_000,
         description="Use at most so many training images; by default all, of the small world 4096.",
         stages=["open-data"],
     )

@@ -72,7 +72,7 @@ class ElijahParams(RemovalParams):
     )
     sampling_steps: int = Field(0, ge=0, description="Steps of each sampler; 0 is its usual number.", calibrated=True)
     samples: int = Field(
-        16, ge=8, description="Images generated from each candidate with each sampler.", calibrated=True
+        16, ge=8, le=100_000, description="Images generated from each candidate with each sampler.", calibrated=True
     )
     distance: Literal["pixel", "lpips"] = Field(
         "pixel",

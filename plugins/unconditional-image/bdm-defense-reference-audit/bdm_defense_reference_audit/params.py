@@ -33,7 +33,7 @@ class ReferenceAuditParams(TrainingParams):
         calibrated=True,
     )
     noise_images: int = Field(
-        512, ge=32, description="Noise images for each of dispersions and levels; even.", calibrated=True
+        512, ge=32, le=1_000_000, description="Noise images for each of dispersions and levels; even.", calibrated=True
     )
     tail: float = Field(
         0.0625,
@@ -81,7 +81,9 @@ class ReferenceAuditParams(TrainingParams):
         description="Steps of the ancestral and the deterministic chain that screens the shifts.",
         calibrated=True,
     )
-    screening_samples: int = Field(8, ge=8, description="Images from each shift in the screening.", calibrated=True)
+    screening_samples: int = Field(
+        8, ge=8, le=100_000, description="Images from each shift in the screening.", calibrated=True
+    )
     candidates: int = Field(2, ge=1, description="Shifts of each kind that are refined and judged.", calibrated=True)
     refinement_steps: int = Field(
         30, ge=0, description="Adam steps that make the images of the deterministic chain agree.", calibrated=True
@@ -91,7 +93,11 @@ class ReferenceAuditParams(TrainingParams):
     )
     refinement_learning_rate: float = Field(0.1, gt=0, le=10, description="Adam's rate for the shift.", calibrated=True)
     samples: int = Field(
-        16, ge=8, description="Images from each candidate, from noise that nothing has seen.", calibrated=True
+        16,
+        ge=8,
+        le=100_000,
+        description="Images from each candidate, from noise that nothing has seen.",
+        calibrated=True,
     )
     calibration: str = Field("", description="JSON file of `bdm calibrate reference-audit`; empty: the one shipped.")
     false_positive_rate: float = Field(

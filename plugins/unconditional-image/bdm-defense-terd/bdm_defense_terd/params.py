@@ -75,10 +75,13 @@ class TerdParams(RemovalParams):
     evaluation_pairs: int = Field(
         64,
         ge=8,
+        le=100_000,
         description="Pairs of noise on which the estimates are compared with the start and the zero trigger.",
         calibrated=True,
     )
-    samples: int = Field(16, ge=8, description="Images generated from the trigger and from each start, as evidence.")
+    samples: int = Field(
+        16, ge=8, le=100_000, description="Images generated from the trigger and from each start, as evidence."
+    )
     calibration: str = Field("", description="JSON file of `bdm calibrate terd`; empty: the one shipped.")
     false_positive_rate: float = Field(
         0.01, gt=0, lt=0.5, description="Share of clean models that the threshold may flag."

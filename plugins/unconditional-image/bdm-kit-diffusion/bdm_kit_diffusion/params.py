@@ -19,6 +19,7 @@ class DiffusionKitParams(Params):
     steps: int | None = Field(
         default=None,
         ge=1,
+        le=100_000,
         description="Sampling steps; by default all timesteps for ddpm, 20 for ODE solvers.",
         stages=["generate"],
     )
@@ -37,6 +38,7 @@ class DiffusionKitParams(Params):
     corrector_steps: int | None = Field(
         default=None,
         ge=0,
+        le=1000,
         description="Langevin corrections at each level of sde-ve; 0: none; null: as the model's scheduler says.",
         stages=["generate"],
     )
@@ -47,10 +49,11 @@ class DiffusionKitParams(Params):
         description="Signal-to-noise ratio of these corrections; null: as the model's scheduler says.",
         stages=["generate"],
     )
-    batch_size: int = Field(default=256, ge=1, description="Images sampled at once.", stages=["generate"])
+    batch_size: int = Field(default=256, ge=1, le=100_000, description="Images sampled at once.", stages=["generate"])
     samples: int = Field(
         default=640,
         ge=2,
+        le=1_000_000,
         description="Images to generate from clean noise, for the metrics; a share of the noise also gets the trigger.",
         stages=["make-inputs"],
     )

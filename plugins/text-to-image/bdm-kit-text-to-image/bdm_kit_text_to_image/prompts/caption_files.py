@@ -6,18 +6,20 @@ This module is light until pictures are read.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bdm_core.errors import BdmError, UserError
-from bdm_core.files import check_relative
+from bdm_core.errors import UserError
+from bdm_core.files import check_relative, counts
+from bdm_torch.data_folders import HUB_PATTERNS as PICTURES_AND_TABLES
+from bdm_torch.data_folders import DataFolder, open_data_folder, training_tables
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 METADATA = "metadata.jsonl"
-HUB_PATTERNS = ["*.png", "*.jpg", "*.jpeg", "*.parquet", f"*{METADATA}"]
+HUB_PATTERNS = [*PICTURES_AND_TABLES, f"*{METADATA}"]
 CAPTION_COLUMNS = ("text", "caption", "prompt", "captions")
 """The names under which a caption is looked for, in this order."""
 
@@ -40,50 +42,64 @@ def read_captioned_folder(
     Raises:
         UserError: there is no such folder, no caption, or an image is broken (the message names it).
     """
-    lists, tables = caption_sources(folder)
+    found, lists = caption_sources(folder)
     import numpy as np
     import torch
 
     from bdm_torch.images import read_image
 
     images, captions = [], []
-    rows = _listed(lists) if lists else _tabled(tables, cache)
+    if lists:
+        listed = _listed(lists)
+        named = {image for _, image, _ in listed}
+        found.warn_of([path for path in found.pictures if path not in named], found.tables, found.others)
+        rows: Iterable[tuple[str, Path | bytes, str]] = listed
+    else:
+        found.warn_of(found.pictures, found.others)
+        rows = _tabled(training_tables(found.tables), cache)
     for name, source, caption in rows:
         images.append(read_image(source, shape, name))
         captions.append(caption)
         if len(images) == limit:
             break
     if not images:
-        raise UserError(f"{folder} holds no captioned images: {lists[0] if lists else tables[0]} has no rows")
+        raise UserError(f"{folder} holds no captioned images: {(*lists, *found.tables)[0]} has no rows")
     return torch.from_numpy(np.stack(images)), captions
 
 
-def caption_sources(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The ``metadata.jsonl`` and the parquet files below a folder.
+def caption_sources(folder: Path) -> tuple[DataFolder, list[Path]]:
+    """The files of a folder, and which of them are ``metadata.jsonl``.
 
     Raises:
-        UserError: there is no such folder, or it has neither.
+        UserError: there is no such folder, or it has neither ``metadata.jsonl`` nor parquet files.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is no folder")
-    lists, tables = sorted(folder.rglob(METADATA)), sorted(folder.rglob("*.parquet"))
-    if not lists and not tables:
+    found = open_data_folder(folder)
+    lists = [path for path in found.others if path.name == METADATA]
+    if not lists and not found.tables:
         raise UserError(f"{folder} holds no captioned images: it needs {METADATA} with file_name and text, or .parquet")
-    return lists, tables
+    return found, lists
 
 
-def _listed(lists: list[Path]) -> Iterator[tuple[str, Path, str]]:
+def _listed(lists: list[Path]) -> list[tuple[str, Path, str]]:
+    rows = []
     for path in lists:
-        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except ValueError:
+            raise UserError(f"{path} is no UTF-8 text") from None
+        for number, line in enumerate(text.split("\n"), 1):
             if not line.strip():
                 continue
             try:
                 record = json.loads(line)
                 image = path.parent / check_relative(str(record["file_name"]))
                 caption = next(record[name] for name in CAPTION_COLUMNS if isinstance(record.get(name), str))
-            except (ValueError, TypeError, KeyError, StopIteration, AttributeError, BdmError):
+            except (ValueError, TypeError, KeyError, StopIteration, AttributeError, RecursionError):
                 raise UserError(f"line {number} of {path} needs a file_name below its folder and a text") from None
-            yield str(image), image, caption
+            if not all(map(counts, image.relative_to(path.parent).parts)):
+                raise UserError(f"line {number} of {path} names {image}: hidden files are no data")
+            rows.append((str(image), image, caption))
+    return rows
 
 
 def _tabled(files: list[Path], cache: Path | None) -> Iterator[tuple[str, bytes, str]]:
@@ -91,8 +107,7 @@ def _tabled(files: list[Path], cache: Path | None) -> Iterator[tuple[str, bytes,
         import datasets
     except ImportError:
         raise UserError("parquet data sets need datasets: pip install 'bdm-kit-text-to-image[hub]'") from None
-    train = [path for path in files if "train" in path.name or "train" in path.parent.name]
-    paths = [str(path) for path in train or files]
+    paths = [str(path) for path in files]
     try:
         table = datasets.Dataset.from_parquet(paths, cache_dir=str(cache) if cache else None)
         pictures = [name for name, kind in table.features.items() if _holds_images(kind, datasets.Image)]

@@ -11,6 +11,7 @@ from bdm_kit_diffusion import TASK
 from bdm_kit_diffusion.data.built_in_data import load_builtin
 from bdm_kit_diffusion.data.image_source import ImageSource, find_images
 from bdm_kit_diffusion.models.pipeline_folder import image_shape_of
+from bdm_torch.data_folders import HUB_PATTERNS
 from bdm_torch.image_sets import load_images, load_rows, seal_images
 from bdm_torch.images import from_bytes, read_folder
 from bdm_torch.references import fetch_snapshot
@@ -41,7 +42,7 @@ def read_source(source: ImageSource, model: Model, folder: Path, cache: Path, li
         limit = min(limit or 32, 32) if source.built_in == "tiny" else limit
         return seal_images(folder, images[:limit], Data, task=TASK, rows=rows[:limit])
     if source.hub is not None:
-        place = fetch_snapshot(source.hub, cache, ["*.png", "*.jpg", "*.jpeg", "*.parquet"], repo_type="dataset")
+        place = fetch_snapshot(source.hub, cache, HUB_PATTERNS, repo_type="dataset")
     else:
         assert source.folder is not None
         place = source.folder
