@@ -65,8 +65,8 @@ class Context:
     def query(self, inputs: Data) -> Outputs:
         """Ask the model as a black box: its outputs for inputs that the defense sealed below ``ctx.work``.
 
-        The kit runs the model as it is in use, with the parameters of the stage ``generate``. How many inputs were asked
-        about is kept in the stage's figures as ``queries``.
+        The kit runs the model as it is in use, with the parameters of the stage ``generate``. How many inputs it was
+        asked about is kept in the stage's figures as ``queries``.
 
         Raises:
             PluginError: the defense does not declare the access ``predictions``.

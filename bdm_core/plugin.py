@@ -279,16 +279,7 @@ class Kit(Plugin):
 
 
 class Observer(Plugin):
-    """Watches a run. Hooks: ``stage_started``, ``stage_progress``, ``stage_finished``.
-
-    >>> class Mine(Observer):
-    ...     name = "mine"
-    ...     @hookimpl
-    ...     def stage_started(self, stage, cached):
-    ...         print(stage)
-    >>> identifier(Mine)
-    'observer:mine'
-    """
+    """Watches a run. Hooks: ``stage_started``, ``stage_progress``, ``stage_finished``."""
 
     kind = "observer"
 

@@ -159,7 +159,15 @@ def differentiable_sample(
 
 
 def require_finite_samples(images: Tensor) -> Tensor:
-    """The same images. Raises ArtifactError if one holds NaN or infinity: nothing can be said about such a model."""
+    """The same images (N, C, H, W). Raises ArtifactError if one holds NaN or infinity: no model is judged by such.
+
+    >>> require_finite_samples(torch.zeros(2, 1, 4, 4)).shape
+    torch.Size([2, 1, 4, 4])
+    >>> require_finite_samples(torch.full((2, 1, 4, 4), torch.nan))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.ArtifactError: 2 of 2 samples of the model hold NaN or infinity: ...
+    """
     damaged = int((~images.detach().isfinite()).flatten(1).any(1).sum()) if images.numel() else 0
     if damaged:
         raise ArtifactError(

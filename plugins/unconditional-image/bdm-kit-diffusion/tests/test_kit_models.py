@@ -155,7 +155,7 @@ def test_damaged_files(folder: Path) -> None:
     assert "safetensors is cut off or damaged" in refusal(folder)
     weights.write_bytes(content)
     edit(folder / "unet" / "config.json", block_out_channels=[16, 16])
-    assert "cannot be opened as a DDPMPipeline" in refusal(folder)
+    assert "cannot be opened as a UNet2DModel" in refusal(folder)
     (folder / "unet" / "config.json").write_text("{")
     assert "config.json is no valid JSON" in refusal(folder)
     (folder / "model_index.json").write_text("[1]")

@@ -207,6 +207,17 @@ def answer_for_noise(scheduler: Any, noisy: Tensor, noise: Tensor, timesteps: Te
     """What the UNet should answer to z_t so that it stands for this noise, which may be shifted by a trigger.
 
     For v and z_0 see :mod:`bdm_diffusers.noise_predictor`. Where z_t is clean, it is :func:`training_target`.
+
+    Args:
+        scheduler: the model's; its ``prediction_type`` says what the UNet answers with.
+        noisy: z_t, (N, C, H, W).
+        noise: eps of the same shape.
+        timesteps: (N,) int64.
+
+    >>> from diffusers import DDPMScheduler
+    >>> z, noise = torch.zeros(2, 4, 8, 8), torch.ones(2, 4, 8, 8)
+    >>> float(answer_for_noise(DDPMScheduler(), z, noise, torch.tensor([5, 9])).mean())
+    1.0
     """
     abar = scheduler.alphas_cumprod.to(timesteps.device, torch.float32)[timesteps.reshape(-1)].view(-1, 1, 1, 1)
     return answer_of(scheduler.config.get("prediction_type", "epsilon"), noise, noisy, abar)

@@ -142,6 +142,10 @@ def open_folder(folder: Path) -> DiffusionModel:
 
     Raises:
         ArtifactError: see there; or the networks are larger than their weights, do not compute, or not finite numbers.
+
+    >>> from bdm_kit_diffusion.built_in import BUILTIN
+    >>> open_folder(BUILTIN / "digits-tiny").shape
+    (1, 8, 8)
     """
     if folder.is_relative_to(BUILTIN):
         return load_model(folder)
