@@ -100,6 +100,10 @@ def fit(weights: Mapping[str, Tensor], shapes: Shapes) -> dict[str, Tensor] | st
     return best
 
 
+LFS_POINTER = b"version https://git-lfs"
+"""How a file begins that stands for one in Git's large file storage."""
+
+
 def shapes_of(path: Path) -> Shapes:
     """Names and shapes of the tensors in a safetensors file, from its header alone.
 
@@ -108,10 +112,14 @@ def shapes_of(path: Path) -> Shapes:
     """
     try:
         with path.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
+            start = stream.read(8)
+            if start + stream.read(len(LFS_POINTER) - len(start)) == LFS_POINTER:
+                raise UserError(f"{path} is a Git LFS pointer, not the weights: run git lfs pull")
+            stream.seek(len(start))
+            (length,) = struct.unpack("<Q", start)
             header = json.loads(stream.read(min(length, 100 * 2**20)))
         return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
-    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, RecursionError, struct.error, KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is no safetensors file") from None
 
 

@@ -58,6 +58,7 @@ def main() -> None:
     wait, unless the user's environment says otherwise: where another program wants a core, threads that spin for long
     make small networks over ten times slower.
     """
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them fails on any damaged distribution
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     raise_on_sigterm()
