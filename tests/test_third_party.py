@@ -10,8 +10,9 @@ import pytest
 from wheelhouse import ROOT, Environment, build_wheels, fresh_environment, install
 
 PACKAGE = Path(__file__).parent / "third_party" / "bdm-attack-sample"
-PLUGINS = ("kit-diffusion", "defense-none", "metric-target", "metric-frechet", "metric-detection")
-PROJECTS = [ROOT, *(ROOT / "plugins" / f"bdm-{name}" for name in PLUGINS), PACKAGE]
+METRICS = ("bdm-metric-target", "bdm-metric-frechet", "bdm-metric-detection")
+NAMES = ("bdm-torch", "bdm-diffusers", "bdm-kit-diffusion", "bdm-defense-none", *METRICS)
+PROJECTS = [ROOT, *(folder for name in NAMES for folder in ROOT.glob(f"plugins/*/{name}")), PACKAGE]
 SETTING = ("--set", "attack:sample.trigger_value=3", "--set", "attack:sample.bias_shift=0.25")
 
 
@@ -19,7 +20,7 @@ SETTING = ("--set", "attack:sample.trigger_value=3", "--set", "attack:sample.bia
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     wheels = build_wheels(PROJECTS, tmp_path_factory.mktemp("wheels"))
     made = fresh_environment(tmp_path_factory.mktemp("environment") / "venv", PROJECTS)
-    install(made, wheels, "bdm-attack-sample", "bdm-defense-none")
+    install(made, wheels, "bdm-attack-sample", "bdm-defense-none", *METRICS)
     return made
 
 

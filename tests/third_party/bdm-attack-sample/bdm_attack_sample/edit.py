@@ -9,10 +9,14 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 
-from bdm_core.artifacts import Data, Model, Outputs, Secret
+from bdm_core.artifacts import Data, Model, Outputs
 from bdm_core.files import MANIFEST
 from bdm_core.records import Backdoored
-from bdm_kit_diffusion.data import load_noise, seal_images, seal_noise
+from bdm_kit_diffusion import TASK
+from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
+from bdm_kit_diffusion.poison.secret import DiffusionSecret, seal_secret
+from bdm_kit_diffusion.poison.secret_facts import SecretFacts
+from bdm_torch.image_sets import seal_images
 
 if TYPE_CHECKING:
     from bdm_attack_sample.params import SampleParams
@@ -32,13 +36,10 @@ def inject(ctx: Context, params: SampleParams, model: Model) -> Backdoored:
     weights["conv_out.bias"] = weights["conv_out.bias"] + params.bias_shift
     save_file(weights, copied / WEIGHTS, {"format": "pt"})
     shape: list[int] = model.meta["shape"]  # type: ignore[assignment]
-    hidden = ctx.out / "secret"
-    hidden.mkdir()
-    tensors = {"trigger": torch.full(shape, params.trigger_value), "target": torch.zeros(shape)}
-    save_file(tensors, hidden / "tensors.safetensors")
+    known = DiffusionSecret(torch.full(shape, params.trigger_value), torch.zeros(shape), SecretFacts(family="sample"))
     return Backdoored(
         model=Model.seal(copied, format=model.format, task=model.task, meta=model.meta),
-        secret=Secret.seal(hidden, format="diffusion-secret", task=model.task, meta={"family": "sample"}),
+        secret=seal_secret(ctx.out / "secret", known, task=model.task),
     )
 
 
@@ -49,4 +50,4 @@ def one_step(ctx: Context, model: Model, inputs: Data) -> Outputs:
     schedule = DDPMScheduler.from_pretrained(model.path / "scheduler", local_files_only=True)
     images = -network(load_noise(inputs), schedule.config.num_train_timesteps - 1).sample
     ctx.figures(sampler="one-step of bdm-attack-sample")
-    return seal_images(ctx.out / "outputs", images, Outputs)
+    return seal_images(ctx.out / "outputs", images, Outputs, task=TASK)
