@@ -157,9 +157,11 @@ def train(
             value = loss(wrapped, Draw(seed, step, options.batch_size, accelerator.device, share))
             accelerator.backward(value)
             if options.max_gradient_norm is not None:
-                accelerator.clip_grad_norm_(parameters, options.max_gradient_norm)
+                accelerator.unscale_gradients()
+                nn.utils.clip_grad_norm_(parameters, options.max_gradient_norm)
             stepper.step()
-            stepper.zero_grad()
+            for parameter in parameters:
+                parameter.grad = None
             if options.ema_decay is not None:
                 decay = min(options.ema_decay, (1 + step) / (10 + step))
                 get_ema_multi_avg_fn(decay)(average, parameters, None)
