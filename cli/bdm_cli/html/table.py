@@ -139,16 +139,21 @@ def _head(column: Column) -> Html:
 
 
 def _cell(column: Column, row: str) -> Html:
+    """A value; its column's name goes with it for narrow pages, where the table is a list."""
+    name = f"{column.label} {column.arrow()}".strip()
     line = column.lines.get(row)
     value = numbers.finite(line.get("value")) if line else None
     if line is None:
-        return tag("td", tag("span", numbers.NONE, title="not measured for this row"), class_="number empty")
+        missing = tag("span", numbers.NONE, title="not measured for this row")
+        return tag("td", missing, class_="number empty missing", data_name=name)
     if column.is_verdict() and value in (None, 0.0, 1.0):
         word = {None: "not identifiable", 0.0: "clean", 1.0: "backdoored"}[value]
-        return tag("td", tag("b", word, class_="bad" if (row, word) in WRONG else STYLES[word]), class_="number")
+        style = "bad" if (row, word) in WRONG else STYLES[word]
+        return tag("td", tag("b", word, class_=style), class_="number", data_name=name)
     count = line.get("n")
     if value is None:
-        return tag("td", numbers.NONE, class_="number empty", title=f"undefined; n = {count}" if count else "undefined")
+        title = f"undefined; n = {count}" if count else "undefined"
+        return tag("td", numbers.NONE, class_="number empty", title=title, data_name=name)
     error = numbers.finite(line.get("stderr"))
     places = numbers.decimals(column.values())
     facts = [f"value {numbers.number(value)}"]
@@ -163,4 +168,5 @@ def _cell(column: Column, row: str) -> Html:
         charts.error_bar(value, error, low, high),
         class_="number",
         title="; ".join(facts),
+        data_name=name,
     )
