@@ -64,6 +64,11 @@ def scan(
 
     Raises:
         BdmError: one line that says what was wrong, where, and what to do.
+
+    >>> scan("./nowhere", task="unconditional-image-generation")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: ./nowhere does not exist: give a folder, hf:org/name@commit, or a built-in name
     """
     return runner.scan(specify({**options, "model": str(model)}), Path(out), name=name, command=command)
 

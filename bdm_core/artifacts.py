@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from bdm_core.errors import ArtifactError
-from bdm_core.files import MANIFEST, canonical_json, check_relative, list_files, sha256_of
+from bdm_core.files import MANIFEST, canonical_json, check_relative, existing, list_files, sha256_of
 
 ROWS = "rows.jsonl"
 """Describes the rows of data or outputs: one JSON object a line, in order."""
@@ -176,13 +176,13 @@ def verify_if_sealed(reference: str | None) -> None:
     Raises:
         ArtifactError: a file is missing, extra, changed, a link, or outside the folder; or the manifest is damaged.
     """
-    folder = Path(reference or "")
+    folder = existing(reference)
     try:
-        record = json.loads((folder / MANIFEST).read_text(encoding="utf-8")) if reference else None
+        record = json.loads((folder / MANIFEST).read_text(encoding="utf-8")) if folder else None
     except (OSError, ValueError):
         return  # no folder, or another program's manifest
     kinds = {cls.kind_name: cls for cls in (Data, Model, Secret, Outputs, Evidence)}
-    if isinstance(record, dict) and "schema_version" in record and record.get("kind") in kinds:
+    if folder and isinstance(record, dict) and "schema_version" in record and record.get("kind") in kinds:
         kinds[record["kind"]].open(folder)
 
 

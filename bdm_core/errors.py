@@ -4,6 +4,9 @@ Everything that is expected to go wrong derives from :class:`BdmError`. The CLI 
 exits with :attr:`BdmError.exit_code`; any other exception is a defect and keeps its traceback.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class BdmError(Exception):
     """An expected failure. The message is one line: what was wrong, where, what to do."""
@@ -36,3 +39,21 @@ class StoreError(UserError):
 
 class StageError(BdmError):
     """A stage of a run failed inside a plugin. Exit code 1."""
+
+
+def nearest(wrong: str, known: Iterable[str], otherwise: str, *, cutoff: float = 0.6) -> str:
+    """The question whether the user meant the known name that is most like a wrong one.
+
+    Args:
+        wrong: what was given.
+        known: the names that there are.
+        otherwise: what to say if none is like it.
+        cutoff: how alike, in [0, 1], see :func:`difflib.get_close_matches`.
+
+    >>> nearest("glases", ["box", "glasses"], "choose one of box, glasses")
+    "did you mean 'glasses'?"
+    >>> nearest("sine", ["box", "glasses"], "choose one of box, glasses")
+    'choose one of box, glasses'
+    """
+    near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=cutoff)
+    return f"did you mean {near[0]!r}?" if near else otherwise

@@ -89,6 +89,21 @@ def list_files(root: Path, *, links: bool = False) -> list[str]:
     return sorted(names)
 
 
+def existing(text: str | Path | None) -> Path | None:
+    """The file or folder that a text of the user's names, ``~`` expanded; None if there is none.
+
+    A text that is too long for a path, or that cannot be one, names none.
+
+    >>> existing("nowhere.png"), existing("x" * 300 + ".png"), existing("")
+    (None, None, None)
+    """
+    try:
+        path = Path(text or "").expanduser()
+        return path if text and path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # e.g. a name of 300 letters, or ~ of an unknown user
+        return None
+
+
 def content_of(reference: str | None) -> str | None:
     """What a reference stands for in a stage's key: a local file or folder by its content, anything else by name.
 
@@ -97,18 +112,14 @@ def content_of(reference: str | None) -> str | None:
     Raises:
         UserError: something below the folder cannot be read, or a link leads nowhere or upwards.
     """
-    if reference is None:
-        return None
-    path = Path(reference)
+    path = existing(reference)
+    if path is None:
+        return reference
     try:
         if path.is_file():
             return f"sha256:{sha256_of(path)}"
-        if not path.is_dir():
-            return reference
         listing = {file.relative_to(path).as_posix(): sha256_of(file) for file in walk(path)}
     except OSError as error:
-        if not _exists(path):
-            return reference  # a long text, not a path
         raise _cannot_read(error, path) from None
     return f"sha256:{hashlib.sha256(canonical_json(listing).encode()).hexdigest()}"
 
@@ -162,11 +173,8 @@ def parameters_by_content(value: Any) -> Any:
     if isinstance(value, list):
         return [parameters_by_content(item) for item in value]
     if isinstance(value, str) and ("/" in value or os.sep in value or Path(value).suffix):
-        try:
-            if Path(value).is_file():
-                return content_of(value)
-        except OSError:  # a long text, not a path
-            return value
+        path = existing(value)
+        return content_of(value) if path is not None and path.is_file() else value
     return value
 
 
@@ -181,13 +189,6 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 def _cannot_read(error: OSError, path: Path) -> UserError:
     return UserError(f"cannot read {error.filename or path}: {error.strerror or error}")
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        return False
 
 
 def _raise(error: OSError) -> None:

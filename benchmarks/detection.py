@@ -23,6 +23,12 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results" / "detection.jsonl"
 SECOND = RESULTS.with_name("detection-second.jsonl")
 """Lines of the second population: reference-audit was made with a view to the first."""
+PAPER = RESULTS.with_name("detection-paper.jsonl")
+"""Lines of detectors with their published settings (``--preset paper``): detection only, each line has its preset."""
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "paper": {"elijah": {"preset": "paper", "distance": "pixel"}, "terd": {"preset": "paper"}}
+}
+"""Preset -> detector -> its parameters. The weights of Elijah's published distance, LPIPS, would have to be fetched."""
 DEFENSES = ("reference-audit", "elijah", "terd", "fine-tune", "clip", "diff-cleanse", "terd-input", "ufid")
 """Those that judge models do so on all; repairs are on two backdoored ones of every class, inputs judged on one."""
 DETECTS = {"reference-audit", "elijah", "terd", "terd-input", "ufid", "diff-cleanse"}
@@ -32,7 +38,12 @@ KIT = {"samples": 128}
 TASK = "unconditional-image-generation"
 
 
-def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
+def file_of(second: bool, preset: str | None) -> Path:
+    """Where the lines go."""
+    return PAPER if preset else SECOND if second else RESULTS
+
+
+def judge(name: str, work: Path, defenses: Sequence[str], second: bool, preset: str | None = None) -> None:
     """One model: a process of its own; prints a line for each of ``defenses`` that has none yet."""
     from detection_population import SMALL, make_base, make_clean, population
 
@@ -41,9 +52,12 @@ def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
     from bdm_core.run.specification import RunSpec
 
     member = next(item for item in population(second) if item.name == name)
-    known = {line["defense"] for line in read_lines(SECOND if second else RESULTS) if line["model"] == name}
+    known = {line["defense"] for line in read_lines(file_of(second, preset)) if line["model"] == name}
     base = make_base(member.base, work / "models")
-    public = {"defense:reference-audit": {"reference": str(base) if member.base == SMALL else member.base}}
+    given: dict[str, dict[str, Any]] = {
+        "reference-audit": {"reference": str(base) if member.base == SMALL else member.base}
+    }
+    given |= PRESETS[preset] if preset else {}
     kit = KIT | ({"corrector_steps": 0} if member.base == "digits-ve" else {})  # the corrector leads off the path
     for defense in defenses:
         judged = member.repaired and member.seed == 0 if defense in INPUTS else defense in DETECTS or member.repaired
@@ -58,10 +72,12 @@ def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
             "half": member.half,
             "defense": defense,
             "settings": member.settings,
+            **({"preset": preset} if preset else {}),
         }
+        params = {f"defense:{defense}": given[defense]} if defense in given else {}
         try:
             if member.attack is None:
-                own: dict[str, Any] = {"kit:diffusion": kit} | (public if defense == "reference-audit" else {})
+                own: dict[str, Any] = {"kit:diffusion": kit} | params
                 clean = str(make_clean(member, work / "models"))
                 spec = RunSpec(model=clean, detectors=[defense], task=TASK, params=own, **common)
                 view = scan(spec, work / "runs", name=f"{name}-{defense}")
@@ -70,10 +86,11 @@ def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
                 spec = RunSpec(
                     attack=member.attack,
                     detect=defense if defense in DETECTS else None,
-                    repair=defense if defense in REPAIRS and member.repaired else None,
+                    repair=defense if defense in REPAIRS and member.repaired and not preset else None,
+                    metrics=[] if preset else None,
                     model=str(base),
                     triggered_share=0.5,
-                    params=own | (public if defense == "reference-audit" else {}),
+                    params=own | params,
                     **common,
                 )
                 view = run(spec, work / "runs", name=f"{name}-{defense}")
@@ -82,7 +99,7 @@ def judge(name: str, work: Path, defenses: Sequence[str], second: bool) -> None:
             line["error"] = str(error)
         line["seconds"] = round(time.perf_counter() - start, 1)
         print(json.dumps(line, ensure_ascii=False), flush=True)
-    if member.repaired and member.seed == 0 and "samplers" not in known:
+    if member.repaired and member.seed == 0 and "samplers" not in known and not preset:
         view = next((work / "runs").glob(f"{name}-*/run.json")).parent
         print(
             json.dumps(
@@ -173,22 +190,26 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-detection"))
     parser.add_argument("--defenses", nargs="+", default=DEFENSES, choices=DEFENSES, help="by default all")
     parser.add_argument("--second", action="store_true", help="the second population, see the page")
+    parser.add_argument("--preset", choices=PRESETS, help="detectors with their published settings, detection only")
     parser.add_argument("--judge", default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.preset:
+        arguments.defenses = [name for name in arguments.defenses if name in PRESETS[arguments.preset]]
     if arguments.judge:
-        judge(arguments.judge, arguments.work, arguments.defenses, arguments.second)
+        judge(arguments.judge, arguments.work, arguments.defenses, arguments.second, arguments.preset)
         return
     from detection_population import SMALL, make_base, population
 
     make_base(SMALL, arguments.work / "models")
     names = [item.name for item in population(arguments.second)]
-    results = SECOND if arguments.second else RESULTS
+    results = file_of(arguments.second, arguments.preset)
     if arguments.only:
         names = [name for name in names if name.startswith(tuple(arguments.only))]
 
     def work(name: str) -> None:
         command = [sys.executable, __file__, "--judge", name, "--work", str(arguments.work)]
         command += ["--defenses", *arguments.defenses] + ["--second"] * arguments.second
+        command += ["--preset", arguments.preset] if arguments.preset else []
         done = subprocess.run(
             command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True, check=False
         )

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bdm_core.machine.interrupts import Terminated, exit_code, raise_on_sigterm, undisturbed
+from bdm_cli.interrupts import Terminated, exit_code, raise_on_sigterm
+from bdm_core.machine.interrupts import undisturbed
 
 TOY = Path(__file__).parent / "toy"
 SCRIPT = """

@@ -226,15 +226,15 @@ def test_an_invitation_counts_only_for_the_launch_that_wrote_it(
     store = Store(tmp_path)
     store.prepare()
     store.work_folder("k").mkdir()
-    with Launch(store) as killed:
-        killed.invite("k")
+    with Launch(store) as killed, killed.inviting("k"):
         assert killed.invited("k")
+        (store.work_folder("k") / ranks.INVITATION).rename(tmp_path / "kept")
+    (tmp_path / "kept").rename(store.work_folder("k") / ranks.INVITATION)  # as after kill -9
     assert not killed.invited("k")
     with Launch(store) as leader:
         assert not leader.invited("k")
-        leader.invite("k")
-        assert leader.invited("k")
-        leader.withdraw("k")
+        with leader.inviting("k"):
+            assert leader.invited("k")
         assert not leader.invited("k")
 
 

@@ -23,8 +23,8 @@ PACKAGES = [
 MODULES = [path for package in PACKAGES for path in sorted(package.rglob("*.py"))]
 WITH_EXAMPLES = [path for path in MODULES if ">>> " in path.read_text(encoding="utf-8")]
 FOR_AUTHORS = {
-    "bdm_core": "rates",
-    "bdm_torch": "tensors references images image_sets training draws calibration features diversity "
+    "bdm_core": "errors api",
+    "bdm_torch": "tensors references images image_sets training draws calibration features diversity statistics "
     "pictures.drawing pictures.targets pictures.triggers",
     "bdm_diffusers": "samplers sampling coefficients",
     "bdm_kit_diffusion": "poison.poisoning poison.backdoor_training poison.secret poison.target_classes "

@@ -34,7 +34,7 @@ SOURCES = sorted(
 )
 LONGEST_MODULE = 300
 MOST_PARAMETERS = 7
-MOST_CORE_LINES = 3200
+MOST_CORE_LINES = 3000
 README_LIMITS = {"## Limits", "## Deviations"}
 """Every README says where its method ends, or where it deviates from the paper."""
 ENTRY_GROUPS = {f"bdm.{kind}s" for kind in TYPE_GROUPS.values()} | {"bdm.tasks"}

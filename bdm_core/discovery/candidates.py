@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib.metadata
 import inspect
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from bdm_core import API_VERSION
-from bdm_core.errors import PluginError
+from bdm_core.errors import PluginError, nearest
 
 if TYPE_CHECKING:
     from bdm_core.plugin import Plugin
@@ -199,8 +198,7 @@ def named(kind: str, name: str) -> list[Candidate]:
     if matches:
         return matches
     known = sorted({item.name for item in candidates})
-    near = difflib.get_close_matches(plain, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(known) or 'none'}"
+    hint = nearest(plain, known, f"installed: {', '.join(known) or 'none'}", cutoff=0.5)
     raise PluginError(f"no {kind} {name!r} is installed; {hint} (bdm plugins list)")
 
 

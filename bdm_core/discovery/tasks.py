@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any, Literal
 
 from bdm_core.discovery.candidates import Candidate, find, installed, named
 from bdm_core.errors import BdmError, PluginError, UserError
+from bdm_core.files import existing
 from bdm_core.machine.foreign import asked
 from bdm_core.plugin import BuiltIn, Kit
 
@@ -93,12 +93,12 @@ def tasks_of_model(reference: str) -> list[str]:
     A kit that cannot be loaded is passed over.
     """
     found: list[str] = []
+    folder = existing(reference)
     for kit in kits():
         try:
             with asked(f"kit {kit.name!r}"):
-                folder = Path(reference).expanduser()
                 tasks = [model.task for model in kit.models() if model.name == reference]
-                if not tasks and folder.is_dir() and (task := kit.task_of(folder)):
+                if not tasks and folder is not None and folder.is_dir() and (task := kit.task_of(folder)):
                     tasks = [task]
         except BdmError:  # what the folder is will be said where it is opened
             continue

@@ -37,18 +37,22 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
         {"model": model, "data": poisoned or data},
         label="backdoored model",
     )
-    to_trigger = rows.first(inputs, _triggered_share(cell), "inputs to trigger")
+    share = kit.plugin.triggered_share if cell.spec.triggered_share is None else cell.spec.triggered_share
+    to_trigger = rows.first(inputs, share, "inputs to trigger")
     answering = [attack, kit] if implements(kit.plugin, "trigger_inputs") else [attack]
     given = {"inputs": to_trigger, "secret": made.secret}
     triggered: Data = stages.run("trigger_inputs", answering, given, label="triggered inputs")
     askers = [attack, kit] if implements(attack.plugin, "generate") else [kit]
 
-    def under_trigger(subject: Model, inputs: Data, label: str) -> Outputs:
-        return _generate(stages, askers, subject, inputs, made.secret, label)
+    def under_trigger(subject: Model, inputs: Data, role: str) -> Outputs:
+        return _generate(stages, askers, subject, inputs, made.secret, f"{role} samples under trigger")
 
-    clean_on_triggered = under_trigger(model, triggered, "clean samples under trigger")
-    on_clean = _generate(stages, [kit], made.model, inputs, None, "backdoored samples")
-    on_triggered = under_trigger(made.model, triggered, "backdoored samples under trigger")
+    def samples(subject: Model, clean: Data, bad: Data, role: str) -> dict[str, Any]:
+        on_clean = _generate(stages, [kit], subject, clean, None, f"{role} samples")
+        return {"on_clean": on_clean, "on_triggered": under_trigger(subject, bad, role)}
+
+    clean_on_triggered = under_trigger(model, triggered, "clean")
+    backdoored_samples = samples(made.model, inputs, triggered, "backdoored")
     handover = Handover(cell, stages, rows, start=model, data=data)
     training = made.view or poisoned
     detections: dict[str, Detection] = {}
@@ -70,11 +74,9 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
             on_clean=clean_on_clean,
             on_triggered=clean_on_triggered,
             detection=detections.get("clean"),
-            **(common if _level(cell) == "data" else judged),
+            **(common if found is not None and found.level == "data" else judged),
         ),
-        Subject(
-            role="backdoored", model=made.model, on_clean=on_clean, on_triggered=on_triggered, detection=found, **judged
-        ),
+        Subject(role="backdoored", model=made.model, detection=found, **backdoored_samples, **judged),
     ]
     if cell.purifier is not None:
         clean = purify(handover, cell.purifier, made.model, inputs, found, "purified inputs")
@@ -83,8 +85,7 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
             Subject(
                 role="purified",
                 model=made.model,
-                on_clean=_generate(stages, [kit], made.model, clean.passed, None, "purified samples"),
-                on_triggered=under_trigger(made.model, bad.passed, "purified samples under trigger"),
+                **samples(made.model, clean.passed, bad.passed, "purified"),
                 rejected_clean=clean.rejected,
                 rejected_triggered=bad.rejected,
                 **common,
@@ -96,15 +97,8 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
             folder.note("repair", LEFT_AS_IT_IS)
         else:
             repaired = handover.repair(cell.repairer, made.model, found, training)
-        subjects.append(
-            Subject(
-                role="repaired",
-                model=repaired,
-                on_clean=_generate(stages, [kit], repaired, inputs, None, "repaired samples"),
-                on_triggered=under_trigger(repaired, triggered, "repaired samples under trigger"),
-                **common,
-            )
-        )
+        repaired_samples = samples(repaired, inputs, triggered, "repaired")
+        subjects.append(Subject(role="repaired", model=repaired, **repaired_samples, **common))
     for subject in subjects:
         _score(cell, stages, folder, subject)
     return detections
@@ -142,15 +136,6 @@ def open_data(cell: Prepared, stages: StageRunner, model: Model, reference: str 
     return data
 
 
-def _triggered_share(cell: Prepared) -> float:
-    asked = cell.spec.triggered_share
-    return float(cell.kit.plugin.triggered_share if asked is None else asked)
-
-
-def _level(cell: Prepared) -> str:
-    return cell.detector.plugin.level if cell.detector is not None else ""
-
-
 def _generate(
     stages: StageRunner, plugins: list[Loaded], model: Model, inputs: Data, secret: Any, label: str
 ) -> Outputs:
@@ -168,15 +153,8 @@ def _generate(
 
 def _score(cell: Prepared, stages: StageRunner, folder: RunFolder, subject: Subject) -> None:
     spec, role = cell.spec, subject.role
-    facts = {
-        "run": folder.folder.name,
-        "attack": spec.attack,
-        "detect": spec.detect,
-        "purify": spec.purify,
-        "repair": spec.repair,
-        "task": cell.task,
-        "seed": spec.seed,
-    }
+    options = {name: getattr(spec, name) for name in ("attack", "detect", "purify", "repair", "task", "seed")}
+    facts = {"run": folder.folder.name, **options}
     for metric in cell.metrics:
         found: list[Measurement] = stages.run(
             "score", [metric], {"subject": subject}, label=f"score {role}: {metric.plugin.name}"

@@ -6,13 +6,13 @@ import os
 import sys
 import typing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from bdm_core.discovery.candidates import Candidate, find, installed
 from bdm_core.discovery.origin import Origins
 from bdm_core.discovery.tasks import choose_kit, choose_task
 from bdm_core.errors import PluginError, UserError
+from bdm_core.files import existing
 from bdm_core.hooks import implements
 from bdm_core.machine.foreign import asked
 from bdm_core.plugin import Access, Attack, Defense, Kit, Level, Params, Plugin, identifier
@@ -139,10 +139,8 @@ def prepare(spec: RunSpec) -> Prepared:
 
 def _check_exists(reference: str | None) -> None:
     """Raise UserError for what can only be a path, and is none: known before anything is imported for it."""
-    if reference is not None and reference.startswith(("./", "../", "/", "~")):
-        path = Path(reference).expanduser()
-        if not path.exists():
-            raise UserError(f"{reference} does not exist: give a folder, hf:org/name@commit, or a built-in name")
+    if reference is not None and reference.startswith(("./", "../", "/", "~")) and existing(reference) is None:
+        raise UserError(f"{reference} does not exist: give a folder, hf:org/name@commit, or a built-in name")
 
 
 class _Loading:

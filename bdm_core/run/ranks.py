@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from bdm_core.errors import PluginError, StoreError
@@ -112,22 +111,22 @@ class Launch:
             self.leader_is_gone()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.rank == 0 and self.group:
-            if kind is not None:
+            if error[0] is not None:
                 with contextlib.suppress(OSError):  # without it a rank that begins only now waits START_SECONDS
                     self._ended.write_text(_launcher(), encoding="utf-8")
             self._lease.release()
 
-    def invite(self, key: str) -> None:
-        """Rank 0: ask the others into the hook of a stage; the lease of the stage is held."""
-        (self._store.work_folder(key) / INVITATION).write_text(self._nonce(), encoding="utf-8")
-
-    def withdraw(self, key: str) -> None:
-        """Rank 0: the hook has ended."""
-        (self._store.work_folder(key) / INVITATION).unlink(missing_ok=True)
+    @contextlib.contextmanager
+    def inviting(self, key: str) -> Iterator[None]:
+        """Rank 0: while this is open, the others are asked into the hook of a stage, whose lease is held."""
+        invitation = self._store.work_folder(key) / INVITATION
+        invitation.write_text(self._nonce(), encoding="utf-8")
+        try:
+            yield
+        finally:
+            invitation.unlink(missing_ok=True)
 
     def invited(self, key: str) -> bool:
         """Further ranks: whether rank 0 of this launch is about to enter, or has entered, the hook of a stage."""

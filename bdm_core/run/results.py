@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bdm_core.errors import UserError
+from bdm_core.files import existing
 from bdm_core.run.record import RunView
 from bdm_core.store import paths
 
@@ -25,7 +26,7 @@ def runs_in(folder: Path) -> list[RunView]:
     Raises:
         UserError: there is none.
     """
-    if (folder / paths.RUN_RECORD).is_file():
+    if existing(folder / paths.RUN_RECORD):
         return [RunView(folder)]
     found = []
     try:

@@ -28,12 +28,16 @@ from bdm_core.run.scan import scan_model
 from bdm_core.run.specification import RunSpec
 from bdm_core.run.stages import StageRunner
 from bdm_core.store import paths
+from bdm_core.store.stage_record import references_in
 from bdm_core.store.store import Store
 
 ROWS = ("clean", "clean under trigger", "backdoored", "purified", "repaired")
 """The rows of every result table."""
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*")
-"""What a run may be called; the folder of that name lies beside the store."""
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]{0,199}")
+"""What a run may be called, at most 200 characters; the folder of that name lies beside the store."""
+
+Body = Callable[[Prepared, StageRunner, RunFolder], dict[str, Detection]]
+"""What a run does: its stages, and the detections by role or by detector."""
 
 
 def run(spec: RunSpec, out: Path, *, name: str | None = None, command: str = "") -> RunView:
@@ -56,15 +60,10 @@ def scan(spec: RunSpec, out: Path, *, name: str | None = None, command: str = ""
     return _in_folder(prepare(spec), out, name, command, scan_model)
 
 
-def _in_folder(
-    cell: Prepared,
-    out: Path,
-    name: str | None,
-    command: str,
-    body: Callable[[Prepared, StageRunner, RunFolder], dict[str, Detection]],
-) -> RunView:
+def _in_folder(cell: Prepared, out: Path, name: str | None, command: str, body: Body) -> RunView:
     if name is not None and (not NAME_PATTERN.fullmatch(name) or name == paths.STORE):
-        raise UserError(f"--name {name!r}: use letters, digits, '.', '_' and '-', a letter or digit first, not 'store'")
+        rule = "use at most 200 letters, digits, '.', '_' and '-', a letter or digit first, not 'store'"
+        raise UserError(f"--name {name!r}: {rule}")
     store = Store(out)
     store.prepare()
     stages = StageRunner(store, cell.spec.seed, cell.device, cell.kit, cell.observers)
@@ -86,12 +85,7 @@ def _in_folder(
 
 
 def _keep_record(
-    cell: Prepared,
-    stages: StageRunner,
-    folder: RunFolder,
-    started: datetime,
-    command: str,
-    body: Callable[[Prepared, StageRunner, RunFolder], dict[str, Detection]],
+    cell: Prepared, stages: StageRunner, folder: RunFolder, started: datetime, command: str, body: Body
 ) -> None:
     """Run ``body`` and keep ``run.json`` up to date, also if it fails or is interrupted."""
     stages.on_finished = _keeper(folder)
@@ -167,49 +161,31 @@ def _claim(folder: Path, cell: Prepared) -> RunFolder:
 def _keeper(folder: RunFolder) -> Callable[[str, Finished], None]:
     def keep(label: str, finished: Finished) -> None:
         record = finished.record
-        digests = sorted(_digests(record.result))
-        entry = {
+        facts = {
             "label": label,
             "stage": record.stage,
             "key": record.key,
             "cached": finished.cached,
             "seconds": record.seconds,
             "peak_memory_bytes": record.peak_memory_bytes,
+        }
+        more = {
             "seed": record.payload.get("seed"),
-            "digests": digests,
+            "digests": sorted(item["digest"] for item in references_in(record.result)),
             "figures": record.figures,
             "warnings": record.warnings,
         }
-        folder.stage(entry)
-        facts = {name: entry[name] for name in ("label", "stage", "key", "cached", "seconds", "peak_memory_bytes")}
+        folder.stage({**facts, **more})
         folder.event("stage_finished", **facts)
 
     return keep
 
 
-def _digests(result: Any) -> Iterator[str]:
-    if isinstance(result, dict):
-        if "$artifact" in result:
-            yield result["digest"]
-        for item in result.values():
-            yield from _digests(item)
-    elif isinstance(result, list):
-        for item in result:
-            yield from _digests(item)
-
-
 def _summary(detection: Detection) -> dict[str, Any]:
-    return {
-        "verdict": detection.verdict,
-        "level": detection.level,
-        "score": detection.scores[0] if detection.level == "model" and detection.scores else None,
-        "threshold": detection.threshold,
-        "p_value": detection.p_value,
-        "conclusive": detection.conclusive,
-        "note": detection.note,
-        "clean_samples": detection.clean_samples,
-        "network_evaluations": detection.network_evaluations,
-    }
+    """What ``run.json`` keeps of a detection: all but the scores of single rows and the evidence."""
+    score = detection.scores[0] if detection.level == "model" else None
+    facts = detection.model_dump(exclude={"scores", "evidence"})
+    return {"verdict": detection.verdict, "score": score, **facts}
 
 
 def _run_name(cell: Prepared, started: datetime) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bdm_core.errors import PluginError, UserError
+from bdm_core.errors import PluginError, UserError, nearest
 from bdm_core.files import all_finite
 from bdm_core.machine.foreign import described, foreign_code
 from bdm_core.plugin import KINDS, Params, Plugin, identifier
@@ -100,8 +99,7 @@ def specify(options: Mapping[str, Any], source: str = "run options") -> RunSpec:
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             known = sorted(RunSpec.model_fields)
-            near = difflib.get_close_matches(where, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            hint = nearest(where, known, f"there are {', '.join(known)}")
             raise UserError(f"{source}: no run option {where!r}; {hint}") from None
         raise UserError(f"run option {where or 'params'}: {first['msg']} (got {_short(first['input'])})") from None
 
@@ -126,8 +124,7 @@ def build_params(plugin: Plugin, given: Mapping[str, Any], suggested: Mapping[st
     fields = plugin.Params.model_fields
     for name in values:
         if name not in fields:
-            near = difflib.get_close_matches(str(name), list(fields), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(fields) or 'no parameters'}"
+            hint = nearest(str(name), fields, f"it has {', '.join(fields) or 'no parameters'}")
             raise UserError(f"{label} has no parameter {name!r}; {hint} (bdm plugins show {plugin.name})")
     try:
         with foreign_code():

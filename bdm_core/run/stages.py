@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -175,13 +176,8 @@ class StageRunner:
             watch = Watch(given)
             reset_peak_memory()
             start = time.perf_counter()
-            if job.together:
-                self.launch.invite(job.key)
-            try:
+            with self.launch.inviting(job.key) if job.together else nullcontext():
                 value = job.call(ctx, given)
-            finally:
-                if job.together:
-                    self.launch.withdraw(job.key)
             seconds = time.perf_counter() - start
             watch.check(job.plugins[0].id)
             if not lease.held():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -51,6 +52,15 @@ class StageRecord(BaseModel):
 def stage_key(payload: dict[str, Any]) -> str:
     """The key of a stage: SHA-256 of its payload as canonical JSON, 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json({"salt": FORMAT_SALT, **payload}).encode()).hexdigest()
+
+
+def references_in(result: Any) -> Iterator[dict[str, Any]]:
+    """The artifacts in a stored result: each with its class (``$artifact``), its place in the store and its digest."""
+    if isinstance(result, dict) and "$artifact" in result:
+        yield result
+    elif isinstance(result, dict | list):
+        for item in result.values() if isinstance(result, dict) else result:
+            yield from references_in(item)
 
 
 def input_digests(value: Any) -> Any:

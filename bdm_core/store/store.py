@@ -15,7 +15,7 @@ import functools
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -25,7 +25,7 @@ from bdm_core.files import check_relative
 from bdm_core.records import Backdoored, Detection, Measurement, Purified
 from bdm_core.store import paths
 from bdm_core.store.lease import Lease
-from bdm_core.store.stage_record import StageRecord
+from bdm_core.store.stage_record import StageRecord, references_in
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -94,8 +94,8 @@ class Store:
         except ValueError:
             record = None
         if record is None or (record.stage, record.key) != (stage, key) or record.seal != record.sealed().seal:
-            raise ArtifactError(f"{folder / paths.STAGE_RECORD} is damaged: delete the folder {folder} and run again")
-        gone = [place for place in _places(record.result) if not (self.root / str(place)).exists()]
+            raise _damaged(folder)
+        gone = [item for item in references_in(record.result) if not (self.root / str(item["at"])).exists()]
         return None if gone else record
 
     def result(self, record: StageRecord) -> Any:
@@ -105,10 +105,7 @@ class Store:
         except BdmError:
             raise
         except (LookupError, TypeError, ValueError, AttributeError):
-            folder = self.folder(record.stage, record.key)
-            raise ArtifactError(
-                f"{folder / paths.STAGE_RECORD} is damaged: delete the folder {folder} and run again"
-            ) from None
+            raise _damaged(self.folder(record.stage, record.key)) from None
 
     @report_disk_errors
     def publish(self, record: StageRecord, out: Path) -> StageRecord:
@@ -131,7 +128,7 @@ class Store:
         shutil.rmtree(final, ignore_errors=True)
         final.mkdir()
         home, secrets = self.folder(record.stage, record.key), self._secrets(record.key)
-        for place in sorted(set(_places(record.result))):
+        for place in sorted({item["at"] for item in references_in(record.result)}):
             path = self.root / place
             if path.is_relative_to(home):
                 inside = path.relative_to(home)
@@ -239,15 +236,8 @@ class Store:
         source.rename(destination)
 
 
-def _places(result: Any) -> Iterator[str]:
-    if isinstance(result, dict):
-        if "$artifact" in result:
-            yield result["at"]
-        for item in result.values():
-            yield from _places(item)
-    elif isinstance(result, list):
-        for item in result:
-            yield from _places(item)
+def _damaged(folder: Path) -> ArtifactError:
+    return ArtifactError(f"{folder / paths.STAGE_RECORD} is damaged: delete the folder {folder} and run again")
 
 
 def _read_only(folder: Path) -> None:

@@ -14,8 +14,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from bdm_cli.console import one_line, prepare_terminal, say, show_traceback
+from bdm_cli.interrupts import exit_code
 from bdm_core.errors import BdmError, StageError
-from bdm_core.machine.interrupts import exit_code
 
 TRACEBACK = "BDM_TRACEBACK"
 """Environment variable: if set, expected errors show their traceback too, like ``--debug``."""

@@ -76,10 +76,11 @@ def convert(checkpoint: Path, out_folder: Path, *, like: Path | None, task: str 
     from bdm_cli.archive import extract, is_archive
     from bdm_core.artifacts import Model
     from bdm_core.errors import UserError
+    from bdm_core.files import existing
 
-    if not checkpoint.exists():
+    if existing(checkpoint) is None:
         raise UserError(f"{checkpoint} does not exist")
-    if out_folder.exists():
+    if existing(out_folder):
         raise UserError(f"{out_folder} exists already: choose a new folder with --out")
     try:
         out_folder.parent.mkdir(parents=True, exist_ok=True)

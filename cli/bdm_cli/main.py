@@ -10,8 +10,8 @@ import typer
 from bdm_cli import built_in, calibrate, import_, plugins, report, results, run, scan
 from bdm_cli.commands import Command, Commands
 from bdm_cli.console import end_output
+from bdm_cli.interrupts import raise_on_sigterm
 from bdm_cli.options import Debug
-from bdm_core.machine.interrupts import raise_on_sigterm
 
 app = typer.Typer(
     name="bdm",

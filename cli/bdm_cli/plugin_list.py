@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import textwrap
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -31,14 +30,13 @@ def select(kind: str | None, task: str | None) -> list[Candidate]:
         UserError: there is no such kind, or no installed plugin is for the task.
     """
     from bdm_core.discovery.candidates import TYPE_GROUPS, installed
-    from bdm_core.errors import UserError
+    from bdm_core.errors import UserError, nearest
 
     if kind is not None and kind not in TYPE_GROUPS.values():
         raise UserError(f"no kind {kind!r}: kinds are {', '.join(TYPE_GROUPS.values())}")
     known = sorted({tag for item in installed() for tag in item.tasks})
     if task is not None and task not in known:
-        near = difflib.get_close_matches(task, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"tasks are {', '.join(known) or 'none'}"
+        hint = nearest(task, known, f"tasks are {', '.join(known) or 'none'}")
         raise UserError(f"no installed plugin is for a task {task!r}; {hint}")
     return installed(kind, task)
 
@@ -50,16 +48,15 @@ def candidates_of(name: str, task: str | None = None) -> list[Candidate]:
         UserError: no plugin has the name, or several kinds have it, or several plugins for one task.
     """
     from bdm_core.discovery.candidates import TYPE_GROUPS, find, installed, named
-    from bdm_core.errors import PluginError, UserError
+    from bdm_core.errors import PluginError, UserError, nearest
 
     kind, colon, rest = name.partition(":")
     if not (colon and kind in TYPE_GROUPS.values()):
         rest, plain = name, name.rpartition(":")[2]
         kinds = sorted({item.kind for item in installed() if item.name == plain})
         if not kinds:
-            near = difflib.get_close_matches(plain, [item.name for item in installed()], n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise PluginError(f"no plugin {name!r} is installed; {hint}(bdm plugins list)")
+            hint = nearest(plain, (item.name for item in installed()), "", cutoff=0.5)
+            raise PluginError(f"no plugin {name!r} is installed; {f'{hint} ' * bool(hint)}(bdm plugins list)")
         if len(kinds) > 1:
             choices = " or ".join(f"{one}:{plain}" for one in kinds)
             raise UserError(f"several kinds of plugin are called {plain!r}: choose {choices}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections import Counter
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 
 from bdm_core.discovery.candidates import find, named
 from bdm_core.discovery.tasks import kits, kits_by_task, tasks_of_model
-from bdm_core.errors import UserError
-from bdm_core.files import MANIFEST
+from bdm_core.errors import UserError, nearest
+from bdm_core.files import MANIFEST, existing
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"})
 TEXTS = frozenset({".txt", ".md", ".csv", ".json", ".jsonl", ".yaml", ".yml"})
@@ -46,12 +45,11 @@ def task_to_scan(reference: str, detectors: list[tuple[str, str]], *, kit: str |
         if len(shared) == 1:
             return shared.pop()
         raise UserError(f"what {reference} is shows only after the download: name its task, {choices}")
-    path = Path(reference).expanduser()
-    if path.exists():
+    path = existing(reference)
+    if path is not None:
         raise UserError(f"{reference} is {what_is(path)}; if it is a model all the same, name its task, {choices}")
     names = [model.name for one in kits() for model in one.models()]
-    near = difflib.get_close_matches(reference, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "give a folder, hf:org/name@commit, or a built-in name"
+    hint = nearest(reference, names, "give a folder, hf:org/name@commit, or a built-in name")
     raise UserError(f"no model {reference!r}: {hint} (bdm models)")
 
 

@@ -25,6 +25,7 @@ REQUIRED = {
     "attack/text-to-image": ("bdm-kit-text-to-image",),
     "defense/text-to-image": ("bdm-kit-text-to-image",),
     "metric/pictures": ("bdm-torch",),
+    "metric/any": ("bdm-torch",),
 }
 """Template -> bdm's own distributions that it imports."""
 LIBRARIES = {"metric/pictures": ('"torch>=2.7"',), "kit/any": ('"torch>=2.7"', '"safetensors>=0.5"')}
@@ -116,11 +117,10 @@ def _own(template: str, task: str) -> list[str]:
     """The bdm distributions to require; those of a template for any task are the task's kit, which its tests need."""
     from bdm_core.discovery.tasks import kits_by_task
 
-    if template in REQUIRED:
-        return [f'"{name}>=0.1,<0.2"' for name in REQUIRED[template]]
-    if template.startswith(("kit/", "observer/")):
-        return []
-    return [f'"{item.distribution}"' for item in kits_by_task().get(task, [])[:1]]
+    own = [f'"{name}>=0.1,<0.2"' for name in REQUIRED.get(template, ())]
+    if not template.endswith("/any") or template.startswith(("kit/", "observer/")):
+        return own
+    return [*own, *(f'"{item.distribution}"' for item in kits_by_task().get(task, [])[:1])]
 
 
 def _templates() -> Traversable:

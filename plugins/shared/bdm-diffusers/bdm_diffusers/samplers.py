@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any, Literal
 import diffusers
 import numpy as np
 
-from bdm_core.errors import UserError
+from bdm_core.errors import UserError, nearest
 from bdm_diffusers.coefficients import Solver
 from bdm_diffusers.predictor_corrector import PredictorCorrectorScheduler
 from bdm_diffusers.score_network import is_variance_exploding
@@ -90,8 +89,7 @@ def sampler_spec(name: str) -> SamplerSpec:
     known = SAMPLERS | VE_SAMPLERS
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"
+    hint = nearest(name, known, f"choose one of {', '.join(known)}")
     raise UserError(f"unknown sampler {name!r}: {hint}")
 
 

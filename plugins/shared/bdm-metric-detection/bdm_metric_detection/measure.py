@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bdm_core.artifacts import Outputs
 from bdm_core.errors import UserError
-from bdm_core.rates import Estimate, area_under_curve, rate
 from bdm_core.records import Detection, Measurement, Subject
+from bdm_torch.statistics import Estimate, area_under_curve, rate
 
 if TYPE_CHECKING:
     from bdm_core.context import Context

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bdm_core.errors import UserError
+from bdm_core.files import existing
 
 CLASSIFIERS = {(1, 8, 8): "digits-classifier", (3, 16, 16): "shapes-classifier"}
 """The kit's classifier for the images of its built-in data sets, by their shape (C, H, W)."""
@@ -54,13 +55,14 @@ def feature_space(wanted: str, shape: tuple[int, ...], device: str) -> FeatureSp
         return _inception(device)
     if wanted == ATTRIBUTES:
         return _attributes(ATTRIBUTES, None, shape, device)
-    if Path(wanted).is_dir() and _has_heads(Path(wanted)):
-        return _attributes(Path(wanted).name, Path(wanted), shape, device)
-    if wanted in CLASSIFIERS.values() or Path(wanted).is_dir():
+    own = existing(wanted)
+    if own is not None and _has_heads(own):
+        return _attributes(own.name, own, shape, device)
+    if wanted in CLASSIFIERS.values() or own is not None:
         from bdm_kit_diffusion.built_in import BUILTIN
         from bdm_torch.features import load_classifier
 
-        folder = BUILTIN / wanted if wanted in CLASSIFIERS.values() else Path(wanted)
+        folder = own if own is not None and wanted not in CLASSIFIERS.values() else BUILTIN / wanted
         return FeatureSpace(folder.name, load_classifier(folder, device=device).features)
     known = ", ".join(("auto", *CLASSIFIERS.values(), ATTRIBUTES, INCEPTION, PIXELS))
     raise UserError(

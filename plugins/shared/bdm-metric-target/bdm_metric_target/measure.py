@@ -10,10 +10,10 @@ from torch import Tensor
 
 from bdm_core.artifacts import Outputs, Secret
 from bdm_core.errors import UserError
-from bdm_core.rates import rate
 from bdm_core.records import Measurement, Subject
 from bdm_metric_target.similarity import eight_bit, mean_squared_errors, structural_similarities, unit_range
 from bdm_torch.image_sets import load_images
+from bdm_torch.statistics import rate
 from bdm_torch.tensors import read_tensors
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bdm_core.errors import ArtifactError
-from bdm_core.weights import Entry, is_pointer, read_header
+from bdm_torch.weights import Entry, is_pointer, read_header
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from bdm_core.errors import UserError
@@ -75,7 +75,7 @@ def read_image(source: Path | bytes, shape: Sequence[int], name: str = "") -> np
     bdm_core.errors.UserError: cannot read the image upload: ...
     """
     channels, height, width = shape
-    name = name or str(source)
+    name = name or (f"of {len(source)} bytes" if isinstance(source, bytes) else str(source))
     try:
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if size > LARGEST_FILE:
@@ -90,6 +90,8 @@ def read_image(source: Path | bytes, shape: Sequence[int], name: str = "") -> np
             image = _plain(ImageOps.exif_transpose(file)).convert("L" if channels == 1 else "RGB")
         if image.size != (width, height):
             image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+    except UnidentifiedImageError:  # its own message names an object in memory
+        raise UserError(f"cannot read the image {name}: it is none of {', '.join(FORMATS)}, or damaged") from None
     except Exception as error:  # a damaged file raises nearly anything in a decoder
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"cannot read the image {name}: {reason}; repair or remove it") from None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bdm_core.errors import ArtifactError, UserError
+from bdm_core.errors import ArtifactError, UserError, nearest
 
 _HUB = re.compile(r"hf:(?P<repository>[\w.-]+/[\w.-]+)(@(?P<commit>.*))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -82,6 +81,5 @@ def suggest(reference: str, builtin: Sequence[str]) -> str:
     >>> suggest("digit", ["digits", "shapes"])
     "did you mean 'digits'? otherwise name a local folder, or hf:org/name@commit"
     """
-    near = difflib.get_close_matches(reference, builtin, n=1)
-    known = f"did you mean {near[0]!r}?" if near else f"built in: {', '.join(builtin)};"
+    known = nearest(reference, builtin, f"built in: {', '.join(builtin)};")
     return f"{known} otherwise name a local folder, or hf:org/name@commit"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +9,7 @@ from PIL import ImageColor
 from torch import Tensor
 
 from bdm_core.errors import UserError
+from bdm_core.files import existing
 from bdm_torch.images import from_bytes, read_image
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def patch_place(params: BadT2IParams, shape: Sequence[int]) -> Place:
 def patch_image(params: BadT2IParams, place: Place) -> Tensor:
     """The patch (3, height, width) in [-1, 1]. Raises UserError if it is neither a colour nor a picture's file."""
     shape = (3, place[2], place[3])
-    path = Path(params.patch).expanduser()
-    if path.is_file():
+    path = existing(params.patch)
+    if path is not None and path.is_file():
         return from_bytes(torch.from_numpy(read_image(path, shape).copy()))
     try:
         colour = ImageColor.getrgb(params.patch)[:3]

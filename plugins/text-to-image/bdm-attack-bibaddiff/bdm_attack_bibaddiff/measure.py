@@ -10,11 +10,11 @@ from torch import Tensor
 from bdm_attack_bibaddiff.patches import blend_shares
 from bdm_core.artifacts import Outputs
 from bdm_core.errors import UserError
-from bdm_core.rates import rate
 from bdm_core.records import Measurement, Subject
 from bdm_kit_text_to_image.judging.attributes import load_attribute_classifier
 from bdm_kit_text_to_image.judging.generated import load_generated, picture_errors
 from bdm_kit_text_to_image.prompts.secret import PromptSecret, open_secret
+from bdm_torch.statistics import rate
 
 if TYPE_CHECKING:
     from bdm_core.context import Context

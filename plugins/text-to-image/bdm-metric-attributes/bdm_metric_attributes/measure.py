@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from bdm_core.rates import rate
 from bdm_core.records import Measurement, Subject
 from bdm_kit_text_to_image.judging.attributes import BUILTIN_ATTRIBUTES, AttributeClassifier, load_attribute_classifier
 from bdm_kit_text_to_image.judging.generated import (
@@ -19,6 +18,7 @@ from bdm_kit_text_to_image.judging.generated import (
     target_hits,
 )
 from bdm_kit_text_to_image.prompts.secret import PromptSecret, Target, open_secret
+from bdm_torch.statistics import rate
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from torch import Tensor
 
 from bdm_core.errors import UserError
+from bdm_core.files import existing
 from bdm_core.records import Measurement, Subject
 from bdm_kit_text_to_image.judging.contrastive import ContrastiveModel, load_contrastive
 from bdm_kit_text_to_image.judging.generated import load_generated
@@ -111,8 +111,8 @@ def _open(reference: str | None, ctx: Context) -> ContrastiveModel:
         return load_contrastive(device=ctx.device)
     if (hub := parse_hub_reference(reference)) is not None:
         return load_contrastive(fetch_snapshot(hub, ctx.work, HUB_PATTERNS), ctx.device)
-    folder = Path(reference).expanduser()
-    if not folder.is_dir():
+    folder = existing(reference)
+    if folder is None or not folder.is_dir():
         raise UserError(f"metric:clip-score.model: no folder {reference!r}; it is a folder or hf:org/name@commit")
     return load_contrastive(folder, ctx.device)
 

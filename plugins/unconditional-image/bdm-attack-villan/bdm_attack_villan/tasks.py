@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from bdm_core.errors import UserError
-from bdm_core.rates import rate
 from bdm_core.records import Measurement, Subject
 from bdm_diffusers.samplers import build_scheduler, default_steps, plain_sampler
 from bdm_diffusers.sampling import draw_noise, sample
 from bdm_kit_diffusion.models.diffusion_model import load_model
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, open_secret
 from bdm_torch.image_sets import load_images
+from bdm_torch.statistics import rate
 
 if TYPE_CHECKING:
     from bdm_attack_villan.params import Task, VillanTasksParams

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from bdm_core.errors import UserError
+from bdm_core.files import existing
 
 Colour = tuple[int, int, int]
 Points = list[tuple[float, float]]
@@ -91,9 +92,9 @@ def open_picture(path: str | Path, height: int, width: int, channels: int) -> tu
         ...
     bdm_core.errors.UserError: no such picture: nowhere.png
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no such picture: {path}")
+    wanted, path = path, existing(path)
+    if path is None or not path.is_file():
+        raise UserError(f"no such picture: {wanted}")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise UserError(f"the picture {path} is bigger than {MAX_FILE_BYTES // 2**20} MiB: make it smaller")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bdm_core.errors import UserError
+from bdm_core.errors import UserError, nearest
 from bdm_torch.pictures.drawing import IMAGE_SUFFIXES, Canvas, Colour, draw, open_picture
 
 BACKGROUND = -1.0
@@ -189,6 +188,5 @@ def unknown(kind: str, name: str, known: list[str]) -> UserError:
     >>> print(unknown("trigger", "glases", ["box", "glasses"]))
     unknown trigger 'glases': did you mean 'glasses'? (or give the path of a .png or .jpg)
     """
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"
+    hint = nearest(name, known, f"choose one of {', '.join(known)}")
     return UserError(f"unknown {kind} {name!r}: {hint} (or give the path of a .png or .jpg)")

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bdm_core.errors import ArtifactError, UserError
+from bdm_core.files import existing
 from bdm_kit_text_to_image.built_in import BUILTIN
 from bdm_torch.foreign_models import first_line, open_network
 
@@ -117,7 +118,7 @@ def load_contrastive(folder: Path | None = None, device: str | torch.device = "c
     from transformers.utils import logging
 
     source = folder or BUILTIN_CONTRASTIVE
-    if not (source / "config.json").is_file():
+    if existing(source / "config.json") is None:
         raise UserError(f"{source} holds no contrastive model: name a folder with a CLIPModel in transformers' format")
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

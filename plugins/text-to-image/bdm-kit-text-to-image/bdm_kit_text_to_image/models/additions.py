@@ -10,9 +10,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from bdm_core.errors import ArtifactError
-from bdm_core.weights import read_header
 from bdm_torch.foreign_models import require_finite
 from bdm_torch.tensors import read_tensors, write_tensors
+from bdm_torch.weights import read_header
 
 if TYPE_CHECKING:
     from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bdm_core.artifacts import Model
 from bdm_core.errors import ArtifactError
+from bdm_core.files import existing
 from bdm_diffusers.pipeline_files import INDEX
 from bdm_kit_text_to_image.built_in import BUILTIN
 from bdm_kit_text_to_image.models.folders import look_through
@@ -57,7 +58,7 @@ def _source(name: str, cache: Path) -> Path:
         return BUILTIN / DEFAULT_MODEL
     if (hub := parse_hub_reference(name)) is not None:
         return fetch_snapshot(hub, cache, HUB_PATTERNS)
-    source = Path(name).expanduser()
-    if not source.is_dir():
+    source = existing(name)
+    if source is None or not source.is_dir():
         raise ArtifactError(f"no model {name!r}: {suggest(name, [DEFAULT_MODEL, TINY_MODEL])}")
     return source

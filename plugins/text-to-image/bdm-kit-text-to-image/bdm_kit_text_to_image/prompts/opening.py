@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.errors import ArtifactError, UserError
-from bdm_core.files import MANIFEST
+from bdm_core.files import MANIFEST, existing
 from bdm_kit_text_to_image.prompts.caption_files import HUB_PATTERNS, caption_sources, read_captioned_folder
 from bdm_torch.references import fetch_snapshot, parse_hub_reference, suggest
 
@@ -56,8 +56,8 @@ def open_reference(reference: str | None, model: Model, folder: Path, cache: Pat
 def _source(name: str, cache: Path) -> Path:
     if (hub := parse_hub_reference(name)) is not None:
         return fetch_snapshot(hub, cache, HUB_PATTERNS, repo_type="dataset")
-    source = Path(name).expanduser()
-    if not source.exists():
+    source = existing(name)
+    if source is None:
         raise UserError(f"no data {name!r}: {suggest(name, [DEFAULT_DATA])}")
     if not (source / MANIFEST).is_file():
         caption_sources(source)

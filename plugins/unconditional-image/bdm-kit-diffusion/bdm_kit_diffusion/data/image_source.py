@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
-from bdm_core.files import MANIFEST
+from bdm_core.files import MANIFEST, existing
 from bdm_kit_diffusion.catalogue import BUILTIN_DATA, DEFAULT_DATA, SHAPES_DATA
 from bdm_kit_diffusion.models.pipeline_folder import image_shape_of
 from bdm_torch.references import HubReference, parse_hub_reference, suggest
@@ -52,7 +52,7 @@ def find_images(reference: str | None, model: Model) -> ImageSource:
     hub = parse_hub_reference(name)
     if hub is not None:
         return ImageSource(hub=hub)
-    folder = Path(name).expanduser()
-    if not folder.exists():
+    folder = existing(name)
+    if folder is None:
         raise UserError(f"no data {name!r}: {suggest(name, [DEFAULT_DATA, SHAPES_DATA])}")
     return ImageSource(folder=folder, sealed=(folder / MANIFEST).is_file())

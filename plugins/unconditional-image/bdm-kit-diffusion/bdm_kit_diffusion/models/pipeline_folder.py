@@ -8,6 +8,7 @@ from typing import Any
 
 from bdm_core.artifacts import Model
 from bdm_core.errors import ArtifactError
+from bdm_core.files import existing
 from bdm_diffusers.foreign_configuration import UNetKind, check_scheduler, check_unet, sample_size
 from bdm_diffusers.pipeline_files import INDEX, SCHEDULERS, read_json
 from bdm_kit_diffusion.built_in import BUILTIN
@@ -68,9 +69,10 @@ def find_model(reference: str | None, cache: Path) -> Path:
     elif (hub := parse_hub_reference(name)) is not None:
         folder = fetch_snapshot(hub, cache, ["*.json", "*.safetensors"])
     else:
-        folder = Path(name).expanduser()
-        if not folder.is_dir():
+        found = existing(name)
+        if found is None or not found.is_dir():
             raise ArtifactError(f"no model {name!r}: {suggest(name, list(BUILTIN_MODELS)[:-1])}")
+        folder = found
     find_parts(folder)
     return folder
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import beta, binomtest
 from sklearn.metrics import roc_auc_score
 
-from bdm_core.rates import area_under_curve, rate
+from bdm_torch.statistics import area_under_curve, rate
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 7), (7, 7), (3, 10), (499, 500)])
