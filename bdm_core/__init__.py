@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
     from bdm_core.errors import ArtifactError, BdmError, PluginError, StageError, StoreError, UserError
     from bdm_core.figures import Arrays, Audio, Curves, Figure, Pictures, Span, Texts
-    from bdm_core.plugin import Attack, BuiltIn, Defense, Executor, Field, Kit, Metric, Observer, Params, Plugin
+    from bdm_core.plugin import Attack, Defense, Executor, Field, Kit, Metric, Observer, Params, Plugin
     from bdm_core.plugin import hookimpl as hookimpl
-    from bdm_core.records import Backdoored, Detection, Measurement, Purified, Subject
+    from bdm_core.records import Backdoored, BuiltIn, Detection, Measurement, Purified, Subject
     from bdm_core.run.record import RunView
     from bdm_core.run.specification import RunSpec
 
@@ -29,8 +29,8 @@ _HOMES = {
     "context": "Context",
     "errors": "ArtifactError BdmError PluginError StageError StoreError UserError",
     "figures": "Arrays Audio Curves Figure Pictures Span Texts",
-    "plugin": "Attack BuiltIn Defense Executor Field Kit Metric Observer Params Plugin hookimpl",
-    "records": "Backdoored Detection Measurement Purified Subject",
+    "plugin": "Attack Defense Executor Field Kit Metric Observer Params Plugin hookimpl",
+    "records": "Backdoored BuiltIn Detection Measurement Purified Subject",
     "run.record": "RunView",
     "run.specification": "RunSpec",
 }

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from bdm_core import API_VERSION
 from bdm_core.errors import PluginError
+from bdm_core.records import BuiltIn
 
 if TYPE_CHECKING:
     from bdm_core.artifacts import Model, Outputs, Secret
@@ -223,26 +224,6 @@ class Metric(Plugin):
     kind = "metric"
 
 
-class BuiltIn(BaseModel):
-    """A model or data set that comes with a kit.
-
-    Attributes:
-        name: what ``--model`` or ``--data`` takes.
-        task: the task it is for.
-        summary: what it is.
-        size: how large, in words: parameters of a model; number and shape of the samples.
-        quality: how good, in words, e.g. a Fréchet distance; "" for data.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    task: str
-    summary: str
-    size: str
-    quality: str = ""
-
-
 class Kit(Plugin):
     """Serves one or several tasks: opens models and data, runs models, shows artifacts.
 
@@ -268,6 +249,22 @@ class Kit(Plugin):
     def task_of(self, folder: Path) -> str | None:
         """The task of a local model folder, or None if it is none of this kit's models. Light: it reads JSON files."""
         return None
+
+    def from_single_file(self, weights: Path, config: Path, folder: Path) -> bool:
+        """Write a checkpoint of one file in the field's own names as a model folder, for ``bdm import``.
+
+        Args:
+            weights: a safetensors file.
+            config: a folder with the configurations of such a model.
+            folder: an existing empty folder.
+
+        Returns:
+            Whether the file is such a checkpoint of this kit's.
+
+        Raises:
+            ArtifactError: it is, but cannot be converted.
+        """
+        return False
 
     def tiny_secret(self, folder: Path, model: Model) -> Secret:
         """A secret for the conformance tests of metrics, sealed in ``folder``."""

@@ -153,3 +153,21 @@ class Measurement(Record):
     @classmethod
     def _undefined_if_not_finite(cls, number: Any) -> Any:
         return None if isinstance(number, float) and not math.isfinite(number) else number
+
+
+class BuiltIn(Record):
+    """A model or data set that comes with a kit.
+
+    Attributes:
+        name: what ``--model`` or ``--data`` takes.
+        task: the task it is for.
+        summary: what it is.
+        size: how large, in words: parameters of a model; number and shape of the samples.
+        quality: how good, in words, e.g. a Fréchet distance; "" for data.
+    """
+
+    name: str
+    task: str
+    summary: str
+    size: str
+    quality: str = ""

@@ -16,10 +16,13 @@ from safetensors.torch import load_file, save_file
 
 from bdm_cli.archive import extract
 from bdm_cli.checkpoint import read_weights
-from bdm_cli.import_ import convert, safe_name
+from bdm_cli.import_ import Source, convert
+from bdm_cli.import_folder import safe_name
 from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
 
+NO_KIT = "task-of-no-kit"
+"""These weights are no real network: nobody is to open them."""
 WEIGHTS = {"conv.weight": torch.arange(24.0).reshape(2, 3, 2, 2), "conv.bias": torch.tensor([0.5, -0.5])}
 
 
@@ -43,7 +46,7 @@ def assert_weights(folder: Path) -> None:
 
 
 def do_import(site: FakeSite, *arguments: object) -> Done:
-    return bdm(site, "import", *arguments, "--task", "unconditional-image-generation")
+    return bdm(site, "import", *arguments, "--task", NO_KIT)
 
 
 def assert_nothing_left(tmp_path: Path) -> None:
@@ -82,7 +85,7 @@ def test_a_state_dict_takes_the_place_of_the_component_it_fits(tmp_path: Path, w
     zeros = {name: torch.zeros_like(value) for name, value in WEIGHTS.items()}
     like = pipeline(tmp_path / "like", zeros, pickled=False)
     torch.save(wrap(WEIGHTS), tmp_path / "weights.ckpt")
-    convert(tmp_path / "weights.ckpt", tmp_path / "out", like=like, task="unconditional-image-generation")
+    convert(Source(tmp_path / "weights.ckpt", like), tmp_path / "out", task=NO_KIT)
     assert_weights(tmp_path / "out")
 
 
@@ -150,7 +153,7 @@ def test_an_archive_of_a_folder_is_imported(tmp_path: Path) -> None:
     source = pipeline(tmp_path / "foreign")
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
         archive.add(source, "some/folder")
-    convert(tmp_path / "model.tar.gz", tmp_path / "out", like=None, task="unconditional-image-generation")
+    convert(Source(tmp_path / "model.tar.gz"), tmp_path / "out", task=NO_KIT)
     assert_weights(tmp_path / "out")
 
 
@@ -238,7 +241,7 @@ def test_weights_in_several_files_keep_their_index(tmp_path: Path) -> None:
         torch.save({key: WEIGHTS[key]}, source / "unet" / name)
     index = {"metadata": {}, "weight_map": dict(zip(WEIGHTS, names, strict=True))}
     (source / "unet/diffusion_pytorch_model.bin.index.json").write_text(json.dumps(index))
-    convert(source, tmp_path / "out", like=None, task="unconditional-image-generation")
+    convert(Source(source), tmp_path / "out", task=NO_KIT)
     written = json.loads((tmp_path / "out/unet/diffusion_pytorch_model.safetensors.index.json").read_text())
     for key, name in written["weight_map"].items():
         assert torch.equal(load_file(tmp_path / "out/unet" / name)[key], WEIGHTS[key])

@@ -9,7 +9,8 @@ from bdm_core.discovery.candidates import Candidate, find, installed, named
 from bdm_core.errors import BdmError, PluginError, UserError
 from bdm_core.files import existing
 from bdm_core.machine.foreign import asked
-from bdm_core.plugin import BuiltIn, Kit
+from bdm_core.plugin import Kit
+from bdm_core.records import BuiltIn
 
 
 def kits_by_task() -> dict[str, list[Candidate]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bdm_cli.weights_kind import EMBEDDING
 from bdm_core.errors import UserError
+from bdm_core.weights import is_pointer, read_header
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +37,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise UserError("bdm import needs PyTorch: bdm plugins install bdm-kit-diffusion") from None
     import pickle
 
+    if is_pointer(path):
+        raise UserError(f"{path} is a Git LFS pointer, not the weights: run git lfs pull")
     try:
         if path.suffix == ".safetensors":
             safe: dict[str, Tensor] = load_file(path)
@@ -54,6 +56,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise UserError(f"{path} is no readable checkpoint: {reason}") from None
     weights = find_weights(loaded)
+    if isinstance(loaded, Mapping) and "string_to_param" in loaded:
+        raise UserError(f"{path} is {EMBEDDING}")
     if not weights:
         raise UserError(f"{path} holds no tensors by name: expected a state dict")
     for name, value in weights.items():
@@ -100,27 +104,13 @@ def fit(weights: Mapping[str, Tensor], shapes: Shapes) -> dict[str, Tensor] | st
     return best
 
 
-LFS_POINTER = b"version https://git-lfs"
-"""How a file begins that stands for one in Git's large file storage."""
-
-
 def shapes_of(path: Path) -> Shapes:
     """Names and shapes of the tensors in a safetensors file, from its header alone.
 
     Raises:
-        UserError: the file is no safetensors file.
+        UserError: the file is no safetensors file, cut off, or a Git LFS pointer.
     """
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(8)
-            if start + stream.read(len(LFS_POINTER) - len(start)) == LFS_POINTER:
-                raise UserError(f"{path} is a Git LFS pointer, not the weights: run git lfs pull")
-            stream.seek(len(start))
-            (length,) = struct.unpack("<Q", start)
-            header = json.loads(stream.read(min(length, 100 * 2**20)))
-        return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
-    except (OSError, ValueError, RecursionError, struct.error, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} is no safetensors file") from None
+    return {name: entry.shape for name, entry in read_header(path).items()}
 
 
 def write_weights(weights: Mapping[str, Tensor], path: Path) -> None:

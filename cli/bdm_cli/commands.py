@@ -29,6 +29,10 @@ def debug(ctx: typer.Context, wanted: bool) -> bool:
     return wanted
 
 
+REPEATABLE = frozenset({"--out"})
+"""Scripts append where a result is to lie to a command line that names a place already: no result depends on it."""
+
+
 class _Parameters:
     """Mixed into a command: what Typer does with its parameters, without pydantic where it is not needed.
 
@@ -54,7 +58,7 @@ def _text(parameter: Any, otherwise: Any, ctx: Any, value: Any) -> Any:
 
 
 class Command(_Parameters, TyperCommand):
-    """A command. An option that takes one value is given once."""
+    """A command. An option that takes one value is given once, but for places: of these the last one counts."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse; raises a usage error for an option that is given twice."""
@@ -69,6 +73,7 @@ class Command(_Parameters, TyperCommand):
             if option.param_type_name == "option"
             and not getattr(option, "multiple", False)
             and not getattr(option, "is_flag", False)
+            and not REPEATABLE.intersection(option.opts)
         ]
         for option, count in Counter(singles).items():
             if count > 1:

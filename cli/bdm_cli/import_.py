@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from bdm_cli.console import foreign_code, out, print_json
+from bdm_cli.console import foreign_code, out, print_json, warn
 from bdm_cli.options import Common, Json, Task, takes
 
 if TYPE_CHECKING:
-    from bdm_core.artifacts import Model
+    from torch import Tensor
 
-TEXT_SUFFIXES = frozenset({".json", ".txt", ".model", ".md"})
-"""Files beside the weights that are kept: configurations, vocabularies, model cards."""
-SAFETENSORS_NAME = {"pytorch_model": "model"}
-"""Stems that the libraries name differently for safetensors."""
+    from bdm_core.artifacts import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +34,14 @@ class ImportOptions(Common):
         Path | None,
         typer.Option(help="Diffusers folder of the same architecture, for a bare state dict.", metavar="DIR"),
     ] = None
+    configuration: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            help="Diffusers folder with the configurations, for a single-file checkpoint of the web interfaces.",
+            metavar="DIR",
+        ),
+    ] = None
     task: Task = None
     as_json: Json = False
 
@@ -47,12 +50,17 @@ class ImportOptions(Common):
 def import_checkpoint(options: ImportOptions) -> None:
     """Turn a checkpoint into safetensors and JSON that bdm scan and bdm run open.
 
-    Pickles are read with weights_only=True: one that needs code to be loaded is refused. Code files are left out.
+    Pickles are read with weights_only=True: one that needs code to be loaded is refused. Code files are left out. The
+    result is opened by its task's kit before it is kept.
     """
+    source = Source(options.checkpoint, options.like, options.configuration)
     with foreign_code():
-        model = convert(options.checkpoint, options.out, like=options.like, task=options.task)
+        model, opened = convert(source, options.out, task=options.task)
+    if not opened:
+        warn(f"no kit of the task {model.task} is installed that could open {options.out}: nobody has checked it")
     if options.as_json:
-        print_json({"folder": str(options.out), "digest": model.digest, "files": sorted(model.files)})
+        facts = {"folder": str(options.out), "digest": model.digest, "opened": opened, "files": sorted(model.files)}
+        print_json(facts)
         return
     console = out()
     console.print(Text(f"sealed {len(model.files)} files in {options.out}"), soft_wrap=True)
@@ -60,24 +68,44 @@ def import_checkpoint(options: ImportOptions) -> None:
     console.print(Text(f"next   bdm scan {options.out}"), soft_wrap=True)
 
 
-def convert(checkpoint: Path, out_folder: Path, *, like: Path | None, task: str | None) -> Model:
-    """Convert a checkpoint into a sealed model in a new folder, which appears only when it is complete.
+@dataclass(frozen=True)
+class Source:
+    """What is to be imported.
+
+    Attributes:
+        checkpoint: file, archive or folder.
+        like: a folder of the same architecture, for a bare state dict.
+        config: a folder with the configurations, for a single-file checkpoint.
+    """
+
+    checkpoint: Path
+    like: Path | None = None
+    config: Path | None = None
+
+
+def convert(given: Source, out_folder: Path, *, task: str | None) -> tuple[Model, bool]:
+    """Convert a checkpoint into a sealed model in a new folder, which appears only when it is complete and opens.
 
     Args:
-        checkpoint: file, archive or folder.
+        given: the checkpoint.
         out_folder: the new folder.
-        like: a folder of the same architecture, for a bare state dict.
         task: the model's task; None for the one that an installed kit sees in the result.
+
+    Returns:
+        The model, and whether a kit opened it; False if none is installed that could.
 
     Raises:
         UserError: the checkpoint is missing, damaged, unsafe, or does not fit; the folder exists or cannot be written;
-            no installed kit knows the model, and no task was named.
+            no installed kit knows the model, and no task was named; or its kit cannot open the result.
     """
     from bdm_cli.archive import extract, is_archive
+    from bdm_cli.import_folder import convert_folder
+    from bdm_cli.read_back import read_back
     from bdm_core.artifacts import Model
     from bdm_core.errors import UserError
     from bdm_core.files import existing
 
+    checkpoint = given.checkpoint
     if existing(checkpoint) is None:
         raise UserError(f"{checkpoint} does not exist")
     if existing(out_folder):
@@ -97,12 +125,13 @@ def convert(checkpoint: Path, out_folder: Path, *, like: Path | None, task: str 
         target = Path(temporary, "model")
         target.mkdir()
         if source.is_dir():
-            _convert_folder(source, target)
+            convert_folder(source, target)
         else:
-            _convert_state_dict(source, target, like)
-        Model.seal(target, format="diffusers", task=task or _task_of(target, checkpoint))
+            _convert_file(source, target, given)
+        model = Model.seal(target, format="diffusers", task=task or _task_of(target, checkpoint))
+        opened = read_back(target, model.task, Path(temporary, "opened"), checkpoint)
         target.rename(out_folder)
-    return Model.open(out_folder)
+    return Model.open(out_folder), opened
 
 
 def _task_of(folder: Path, checkpoint: Path) -> str:
@@ -132,80 +161,63 @@ def _content(folder: Path, archive: Path) -> Path:
     raise UserError(f"{archive} holds neither a diffusers folder (model_index.json) nor a single checkpoint file")
 
 
-def _convert_folder(source: Path, target: Path) -> None:
-    """Copy a diffusers folder: text files as they are, safetensors as they are, pickled weights converted."""
-    from bdm_cli.checkpoint import PICKLED, read_weights, shapes_of, write_weights
-    from bdm_core.errors import UserError
-    from bdm_core.files import MANIFEST, walk
-
-    if not (source / "model_index.json").is_file():
-        raise UserError(
-            f"{source} is no diffusers folder: it has no model_index.json; for bare weights give the file and --like"
-        )
-    for path in walk(source):
-        inside = path.relative_to(source)
-        if not path.resolve().is_relative_to(source.resolve()):
-            raise UserError(f"{path} is a link that leaves {source}: refused")
-        if path.name == MANIFEST:
-            continue
-        if path.suffix in PICKLED:
-            converted = target / inside.with_name(safe_name(path.name))
-            if not (source / converted.relative_to(target)).exists() and _is_weights(path):
-                write_weights(read_weights(path), converted)
-        elif path.name.endswith(".bin.index.json"):
-            _convert_index(path, target / inside.with_name(safe_name(path.name)))
-        elif path.suffix == ".safetensors" or path.suffix in TEXT_SUFFIXES:
-            if path.suffix == ".safetensors":
-                shapes_of(path)
-            (target / inside).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target / inside)
-    if not any(target.rglob("*.safetensors")):
-        raise UserError(f"{source} holds no weights: expected .safetensors or .bin files beside the configurations")
-
-
-def _is_weights(path: Path) -> bool:
-    """Whether a pickled file is a component's weights; optimiser and scheduler states are left out."""
-    return (path.parent / "config.json").is_file()
-
-
-def safe_name(name: str) -> str:
-    """``diffusion_pytorch_model.fp16.bin`` -> ``diffusion_pytorch_model.fp16.safetensors``, and for index files."""
-    index = ".index.json" if name.endswith(".index.json") else ""
-    stem = name.removesuffix(index).rpartition(".")[0]
-    first, dot, variant = stem.partition(".")
-    shard = ""
-    if "-" in first:
-        first, _, rest = first.partition("-")
-        shard = f"-{rest}"
-    return f"{SAFETENSORS_NAME.get(first, first)}{shard}{dot}{variant}.safetensors{index}"
-
-
-def _convert_index(path: Path, target: Path) -> None:
-    """The index of weights in several files, with the new names of the files."""
-    from bdm_core.errors import UserError
-
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-        index["weight_map"] = {name: safe_name(str(file)) for name, file in index["weight_map"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} is no index of weights") from None
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _convert_state_dict(source: Path, target: Path, like: Path | None) -> None:
-    """Put bare weights into a copy of ``like``, in the place of the component that has the same tensors."""
-    from bdm_cli.checkpoint import PICKLED, fit, read_weights, shapes_of, write_weights
+def _convert_file(source: Path, target: Path, given: Source) -> None:
+    """One file: a whole checkpoint of the web interfaces by its kit, bare weights by a folder of their architecture."""
+    from bdm_cli.checkpoint import PICKLED, read_weights
+    from bdm_cli.weights_kind import SINGLE_FILE, kind_of_file, kind_of_weights
     from bdm_core.errors import UserError
 
     if source.suffix not in PICKLED | {".safetensors"}:
-        raise UserError(f"{source} is no checkpoint: expected a folder, an archive, or {' '.join(sorted(PICKLED))}")
-    if like is None:
+        is_what = kind_of_file(source) or "no checkpoint"
+        raise UserError(f"{source} is {is_what}: expected a folder, an archive, or {' '.join(sorted(PICKLED))}")
+    weights = read_weights(source)
+    kind = kind_of_weights(weights)
+    if kind == SINGLE_FILE:
+        _convert_single_file(source, weights, target, given.config or given.like)
+    elif kind is not None:
+        raise UserError(f"{source} is {kind}")
+    elif given.like is None:
         raise UserError(
             f"{source} holds weights without their architecture: add --like FOLDER, a diffusers folder of the same one"
         )
-    _convert_folder(like, target)
-    weights = read_weights(source)
+    else:
+        _convert_state_dict(source, weights, target, given.like)
+
+
+def _convert_single_file(source: Path, weights: dict[str, Tensor], target: Path, config: Path | None) -> None:
+    """Let the kit that knows the names in a single-file checkpoint write the model."""
+    from bdm_cli.checkpoint import write_weights
+    from bdm_core.discovery.tasks import kits
+    from bdm_core.errors import UserError
+    from bdm_core.machine.foreign import asked
+
+    if config is None:
+        raise UserError(
+            f"{source} is a single-file checkpoint of the web interfaces, without its configuration: add --config "
+            "FOLDER, a diffusers folder of the same kind of model (model_index.json, configurations and tokenizer; its "
+            "weights are not read)"
+        )
+    if not config.is_dir():
+        raise UserError(f"--config {config} is no folder")
+    plain = target.with_name("single-file.safetensors")
+    write_weights(weights, plain)
+    try:
+        for kit in kits():
+            with asked(f"kit {kit.name!r} cannot convert {source}"):
+                if kit.from_single_file(plain, config, target):
+                    return
+    except UserError as error:
+        raise UserError(str(error).replace(str(plain), str(source))) from error
+    raise UserError(f"{source} is a single-file checkpoint of the web interfaces, and no installed kit converts it")
+
+
+def _convert_state_dict(source: Path, weights: dict[str, Tensor], target: Path, like: Path) -> None:
+    """Put bare weights into a copy of ``like``, in the place of the component that has the same tensors."""
+    from bdm_cli.checkpoint import fit, shapes_of, write_weights
+    from bdm_cli.import_folder import convert_folder
+    from bdm_core.errors import UserError
+
+    convert_folder(like, target)
     complaint = ""
     for component in sorted(target.rglob("*.safetensors"), key=lambda path: -path.stat().st_size):
         fitted = fit(weights, shapes_of(component))

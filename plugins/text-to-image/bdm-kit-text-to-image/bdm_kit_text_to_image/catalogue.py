@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bdm_core.plugin import BuiltIn
+from bdm_core.records import BuiltIn
 from bdm_kit_text_to_image import TASK
 from bdm_kit_text_to_image.models.opening import DEFAULT_MODEL, TINY_MODEL
 from bdm_kit_text_to_image.prompts.opening import DEFAULT_DATA, TINY_DATA, TINY_IMAGES, WORLD_IMAGES

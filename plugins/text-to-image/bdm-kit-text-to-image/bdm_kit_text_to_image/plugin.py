@@ -83,6 +83,12 @@ class TextToImageKit(Kit):
 
         return TASK if is_pipeline(folder) else None
 
+    def from_single_file(self, weights: Path, config: Path, folder: Path) -> bool:
+        """Write a checkpoint in the names of Stable Diffusion's original code as a pipeline folder."""
+        from bdm_kit_text_to_image.models.single_file import convert_single_file
+
+        return convert_single_file(weights, config, folder)
+
     def tiny_secret(self, folder: Path, model: Model) -> Secret:
         """A secret for the conformance tests of metrics, sealed in ``folder``."""
         from bdm_kit_text_to_image import stages

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bdm_core.plugin import BuiltIn
+from bdm_core.records import BuiltIn
 from bdm_kit_diffusion import TASK
 
 DEFAULT_MODEL, TINY_MODEL = "digits-ddpm", "digits-tiny"

@@ -65,11 +65,8 @@ def look_through(folder: Path) -> Layout:
             its weights are not in safetensors, cut off or not fetched, or its UNet or noise schedule is of a kind that
             is not supported.
     """
-    index = read_json(folder / INDEX, f"{folder} is no diffusers pipeline folder")
-    pipeline = index.get("_class_name")
-    if not isinstance(pipeline, str) or pipeline not in PARTS:
-        raise ArtifactError(f"{folder / INDEX} names the pipeline {pipeline!r}; supported are {', '.join(PARTS)}")
-    classes = {part: _class_of(folder, index, part) for part in PARTS[pipeline]}
+    pipeline, classes = pipeline_of(folder), classes_in(folder)
+    index = _index_of(folder)
     counts = {
         part: len(find_weights(folder / part, WEIGHTS[part]).tensors) for part in PARTS[pipeline] if part in WEIGHTS
     }
@@ -78,6 +75,24 @@ def look_through(folder: Path) -> Layout:
         key: value for key, value in index.items() if isinstance(value, bool) and key == "force_zeros_for_empty_prompt"
     }
     return Layout(pipeline, classes, facts)
+
+
+def pipeline_of(folder: Path) -> str:
+    """The pipeline that the index of a folder names. Raises ArtifactError if it is none that can be opened."""
+    pipeline = _index_of(folder).get("_class_name")
+    if not isinstance(pipeline, str) or pipeline not in PARTS:
+        raise ArtifactError(f"{folder / INDEX} names the pipeline {pipeline!r}; supported are {', '.join(PARTS)}")
+    return pipeline
+
+
+def classes_in(folder: Path) -> dict[str, str]:
+    """Part -> class. Raises ArtifactError if a part is missing or of a class that is not allowed."""
+    index = _index_of(folder)
+    return {part: _class_of(folder, index, part) for part in PARTS[pipeline_of(folder)]}
+
+
+def _index_of(folder: Path) -> dict[str, Any]:
+    return read_json(folder / INDEX, f"{folder} is no diffusers pipeline folder")
 
 
 def is_pipeline(folder: Path) -> bool:
