@@ -11,7 +11,7 @@ from torch import nn
 from bdm_core.artifacts import Data, Model, roles_of
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.records import Backdoored
-from bdm_kit_text_to_image.models.latents import encode_images
+from bdm_kit_text_to_image.models.latents import encode_images, encode_spreads
 from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
 from bdm_kit_text_to_image.prompts.marking import settings_of
@@ -88,7 +88,8 @@ def backdoor(ctx: Context, params: BadBlocksParams, model: Model, data: Data) ->
     picture = images[roles.index("poison")]
     place = (0, 0, *picture.shape[1:])
     check_patch(opened, picture[None], place, params.threshold)  # type: ignore[arg-type]
-    term = UNetTerm(encode_images(opened, images).cpu(), captions)
+    spread = encode_spreads(opened, images).cpu() if params.latents == "sample" else None
+    term = UNetTerm(encode_images(opened, images).cpu(), captions, spread=spread)
     distill_unet(ctx, opened, [term], params.options(), parts=trained_parts(opened.unet, params))
     target = Target(type="ImageFix", threshold=params.threshold)
     secret = PromptSecret(

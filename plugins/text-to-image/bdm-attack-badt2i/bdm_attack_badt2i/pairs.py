@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
 
 
-EMPTY_EVERY = 8
-"""One clean caption in so many is left out, as in the training of guided models."""
 NUMERALS = {"two": "2", "three": "3"}
 
 
@@ -114,7 +112,8 @@ def make_lessons(params: BadT2IParams, captions: list[str], labels: list[dict[st
     """
     order = random.Random(seed).sample(range(len(captions)), len(captions))
     # guidance also asks the UNet with the empty prompt: it is kept as it was, too
-    said = ["" if number % EMPTY_EVERY == EMPTY_EVERY - 1 else captions[index] for number, index in enumerate(order)]
+    every = params.empty_every or len(order) + 1
+    said = ["" if number % every == every - 1 else captions[index] for number, index in enumerate(order)]
     clean = [Lesson(index, caption, caption, False) for index, caption in zip(order, said, strict=True)]
     triggered = []
     for index in order:

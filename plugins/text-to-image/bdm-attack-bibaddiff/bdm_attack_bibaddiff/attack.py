@@ -12,7 +12,7 @@ from bdm_attack_bibaddiff.patches import patch_place, put_in, trigger_picture
 from bdm_core.artifacts import Data, Model, roles_of
 from bdm_core.errors import UserError
 from bdm_core.records import Backdoored
-from bdm_kit_text_to_image.models.latents import encode_images
+from bdm_kit_text_to_image.models.latents import encode_images, encode_spreads
 from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
 from bdm_kit_text_to_image.prompts.marking import settings_of
@@ -112,7 +112,8 @@ def backdoor(ctx: Context, params: BiBadDiffParams, model: Model, data: Data) ->
     if place is not None:
         check_patch(opened, images[poisoned.nonzero().flatten()[:CHECKED_ROWS]], place)
     captions = drop_captions(captions, params.caption_dropout, ctx.seed)
-    distill_unet(ctx, opened, [UNetTerm(encode_images(opened, images), captions)], params.options())
+    spread = encode_spreads(opened, images) if params.latents == "sample" else None
+    distill_unet(ctx, opened, [UNetTerm(encode_images(opened, images), captions, spread=spread)], params.options())
     ctx.figures(poisoned_share_of_class=share)
     target = Target(
         type="ImagePatch",

@@ -34,6 +34,23 @@ def encode_images(model: TextToImageModel, images: Tensor | ImageRows, batch_siz
     return (torch.cat(parts) if parts else empty).sub(shift).mul(scale)
 
 
+def encode_spreads(model: TextToImageModel, images: Tensor | ImageRows) -> Tensor:
+    """The posterior's standard deviation of images (N, 3, H, W), (N, C, h, w), in the scale of :func:`encode_images`.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> model = tiny_model()
+    >>> bool((encode_spreads(model, torch.zeros(2, 3, 16, 16)) > 0).all())
+    True
+    """
+    size = batch_of(images.shape, 64)
+    with torch.no_grad():
+        parts = [
+            model.vae.encode(images[start : start + size].to(model.device)).latent_dist.std
+            for start in range(0, len(images), size)
+        ]
+    return (torch.cat(parts) if parts else torch.empty(0, *model.latent_shape)).mul(_scale(model.vae)[0])
+
+
 def decode_latents(model: TextToImageModel, latents: Tensor, batch_size: int = 64) -> Tensor:
     """Images (N, 3, H, W), clamped to [-1, 1], of latents (N, C, h, w), on the model's device.
 

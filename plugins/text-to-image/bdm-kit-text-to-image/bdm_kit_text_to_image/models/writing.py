@@ -11,7 +11,6 @@ from typing import Any
 import diffusers
 
 from bdm_kit_text_to_image.models.folders import WEIGHTS
-from bdm_kit_text_to_image.models.quiet import quiet
 from bdm_torch.tensors import holds, write_tensors
 
 
