@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from bdm_cli.weights_kind import EMBEDDING
 from bdm_core.errors import UserError
-from bdm_core.weights import is_pointer, read_header
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -110,7 +109,28 @@ def shapes_of(path: Path) -> Shapes:
     Raises:
         UserError: the file is no safetensors file, cut off, or a Git LFS pointer.
     """
-    return {name: entry.shape for name, entry in read_header(path).items()}
+    from safetensors import SafetensorError, safe_open
+
+    if is_pointer(path):
+        raise UserError(f"{path} is a Git LFS pointer, not the weights: run git lfs pull")
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is no safetensors file, or a damaged one: {error}") from None
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file stands for one in Git's large file storage that was not fetched.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return stream.read(64).startswith(b"version https://git-lfs")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def write_weights(weights: Mapping[str, Tensor], path: Path) -> None:

@@ -9,7 +9,7 @@ from bdm_core.errors import UserError
 from bdm_core.records import Measurement, Subject
 from bdm_metric_frechet.distance import FrechetDistance
 from bdm_metric_frechet.spaces import ATTRIBUTES, feature_space
-from bdm_torch.image_sets import load_images, load_rows
+from bdm_torch.image_sets import load_rows, open_images
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
@@ -29,8 +29,8 @@ def measure(ctx: Context, params: FrechetParams, subject: Subject) -> list[Measu
     Raises:
         UserError: fewer than two images otherwise, images of different shapes, or a feature space that cannot be used.
     """
-    reference, samples = load_images(subject.reference), load_images(subject.on_clean)
-    reference = reference[comparable_rows(load_rows(subject.reference), load_rows(subject.on_clean))]
+    reference, samples = open_images(subject.reference), open_images(subject.on_clean)
+    reference = reference.pick(comparable_rows(load_rows(subject.reference), load_rows(subject.on_clean)))
     undefined = not len(samples) or (len(samples) < 2 and subject.rejected_clean > 0)
     if len(reference) < 2 or (len(samples) < 2 and not undefined):
         raise UserError(

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from bdm_core.errors import UserError
 from bdm_core.files import existing
+from bdm_torch.image_rows import ImageRows, batch_of
 
 CLASSIFIERS = {(1, 8, 8): "digits-classifier", (3, 16, 16): "shapes-classifier"}
 """The kit's classifier for the images of its built-in data sets, by their shape (C, H, W)."""
@@ -36,9 +37,10 @@ class FeatureSpace:
     extract: Callable[[Tensor], Tensor]
 
     @torch.no_grad()
-    def features(self, images: Tensor, batch_size: int, device: str) -> Tensor:
-        """Features (N, D), float64 on the CPU, of images (N, C, H, W) in [-1, 1]."""
-        return torch.cat([self.extract(batch.to(device)).double().cpu() for batch in images.split(batch_size)])
+    def features(self, images: Tensor | ImageRows, batch_size: int, device: str) -> Tensor:
+        """Features (N, D), float64 on the CPU, of images (N, C, H, W) in [-1, 1]; of large ones fewer at once."""
+        parts = images.split(batch_of(images.shape, batch_size))
+        return torch.cat([self.extract(batch.to(device)).double().cpu() for batch in parts])
 
 
 def feature_space(wanted: str, shape: tuple[int, ...], device: str) -> FeatureSpace:

@@ -1,7 +1,7 @@
 """Image sets as artifacts: images with a row of facts each.
 
-An image set is a folder of PNG files with ``rows.jsonl``, or, for large sets and values that are not 8-bit, one
-safetensors file. Both give back exactly what was written.
+An image set is a folder of PNG files with ``rows.jsonl``, or, for large sets of small images and values that are not
+8-bit, one safetensors file. Both give back exactly what was written. PNG files are written and read a few at a time.
 """
 
 from __future__ import annotations
@@ -17,18 +17,21 @@ from torch import Tensor
 
 from bdm_core.artifacts import Artifact, Data, Outputs
 from bdm_core.errors import ArtifactError, UserError
+from bdm_torch.image_rows import ImageRows, batch_of
 from bdm_torch.images import from_bytes, read_image, to_bytes
 from bdm_torch.tensors import read_tensors, write_tensors
 
 IMAGES = "images"
 ROWS = "rows.jsonl"
 MOST_PNG_FILES = 1024
+LARGE_PICTURE = 2**14
+"""Pixels from which on any number of images is kept as PNG files."""
 Set = TypeVar("Set", Data, Outputs)
 
 
 def seal_images(
     folder: Path,
-    images: Tensor | Mapping[str, Tensor],
+    images: Tensor | ImageRows | Mapping[str, Tensor],
     kind: type[Set],
     *,
     task: str,
@@ -40,13 +43,14 @@ def seal_images(
 
     Args:
         folder: where to.
-        images: (N, C, H, W) in [-1, 1]; rounded to 8 bits unless ``layout`` is ``float32``. Or several images of each
-            row by name, e.g. ``{"images": ..., "triggers": ...}``; ``images`` must be among them.
+        images: (N, C, H, W) in [-1, 1]; rounded to 8 bits unless ``layout`` is ``float32``; ``ImageRows`` are read
+            while they are written. Or several images of each row by name, e.g. ``{"images": ..., "triggers": ...}``;
+            ``images`` must be among them.
         kind: ``Data`` or ``Outputs``.
         task: the tag of the task that they belong to.
         rows: facts about each image, as JSON.
-        layout: ``png``; ``uint8`` or ``float32``: one safetensors file; ``auto``: png up to 1024
-            files of grey or colour.
+        layout: ``png``; ``uint8`` or ``float32``: one safetensors file; ``auto``: png for grey or colour, up to 1024
+            files or from 128x128 pixels on.
         meta: further facts for the manifest.
 
     >>> images = torch.stack([torch.full((1, 8, 8), -1.0), torch.full((1, 8, 8), 1.0)])
@@ -57,21 +61,21 @@ def seal_images(
     >>> torch.equal(load_images(data), images)
     True
     """
-    sets = {IMAGES: images} if isinstance(images, Tensor) else dict(images)
+    sets: dict[str, Tensor | ImageRows] = {IMAGES: images} if isinstance(images, Tensor | ImageRows) else dict(images)
     images = sets[IMAGES]
-    if any(value.ndim != 4 or len(value) != len(images) for value in sets.values()):
+    if any(len(value.shape) != 4 or len(value) != len(images) for value in sets.values()):
         raise UserError(
             f"an image set needs tensors (N, C, H, W) of one N, got {[tuple(s.shape) for s in sets.values()]}"
         )
     if layout == "auto":
-        small = len(images) * len(sets) <= MOST_PNG_FILES and all(value.shape[1] in (1, 3) for value in sets.values())
-        layout = "png" if small else "uint8"
+        few = len(images) * len(sets) <= MOST_PNG_FILES or images.shape[2] * images.shape[3] >= LARGE_PICTURE
+        layout = "png" if few and all(value.shape[1] in (1, 3) for value in sets.values()) else "uint8"
     folder.mkdir(parents=True, exist_ok=True)
     if layout == "png":
         for name, value in sets.items():
-            _write_png(folder / name, to_bytes(value))
+            _write_png(folder / name, value)
     else:
-        ready = {name: to_bytes(value) if layout == "uint8" else value.float() for name, value in sets.items()}
+        ready = {name: to_bytes(value[:]) if layout == "uint8" else value[:].float() for name, value in sets.items()}
         write_tensors(folder / f"{IMAGES}.safetensors", ready)
     facts = [dict(row) for row in rows] if rows is not None else [{} for _ in range(len(images))]
     if len(facts) != len(images):
@@ -96,20 +100,43 @@ def load_images(artifact: Data | Outputs, name: str = IMAGES) -> Tensor:
     >>> load_images(data).shape, float(load_images(data, "triggers").mean())
     (torch.Size([2, 1, 8, 8]), 1.0)
     """
+    return open_images(artifact, name)[:]
+
+
+def open_images(artifact: Data | Outputs, name: str = IMAGES) -> ImageRows:
+    """As :func:`load_images`, but a row of a folder of PNG files is read when it is asked for.
+
+    >>> data = seal_images(Path("data"), torch.ones(3, 1, 8, 8), Data, task="unconditional-image-generation")
+    >>> images = open_images(data)
+    >>> len(images), images[1:].shape
+    (3, torch.Size([2, 1, 8, 8]))
+    """
     if artifact.format != IMAGES:
         raise ArtifactError(f"{artifact.path} has the format {artifact.format!r}, expected {IMAGES!r}")
     meta: dict[str, Any] = artifact.meta
     if name not in meta["sets"]:
         raise ArtifactError(f"{artifact.path} has no set {name!r}; it has {', '.join(meta['sets'])}")
     if meta["layout"] == "png":
-        files = [artifact.file(_png_name(name, index)) for index in range(meta["count"])]
-        if not files:
-            return torch.empty(0, *meta["shape"])
-        with Image.open(files[0]) as first:
-            shape = (3 if first.mode == "RGB" else 1, first.height, first.width)
-        return from_bytes(torch.stack([torch.from_numpy(read_image(file, shape).copy()) for file in files]))
+        return _open_png([artifact.file(_png_name(name, index)) for index in range(meta["count"])], meta["shape"])
     tensor = read_tensors(artifact.file(f"{IMAGES}.safetensors"))[name]
-    return from_bytes(tensor) if tensor.dtype == torch.uint8 else tensor
+    if tensor.dtype != torch.uint8:
+        return ImageRows.of(tensor)
+    return ImageRows(tensor.shape, lambda rows: from_bytes(tensor[rows]))
+
+
+def _open_png(files: Sequence[Path], shape: Sequence[int]) -> ImageRows:
+    if not files:
+        return ImageRows((0, *shape), lambda rows: torch.empty(0, *shape))
+    with Image.open(files[0]) as first:
+        found = (3 if first.mode == "RGB" else 1, first.height, first.width)
+
+    def read(rows: list[int]) -> Tensor:
+        images = torch.empty(len(rows), *found)
+        for place, row in enumerate(rows):
+            images[place] = from_bytes(torch.from_numpy(read_image(files[row], found).copy()))
+        return images
+
+    return ImageRows((len(files), *found), read)
 
 
 def load_rows(artifact: Artifact) -> list[dict[str, Any]]:
@@ -128,11 +155,14 @@ def _png_name(name: str, index: int) -> str:
     return f"{name}/{index:06d}.png"
 
 
-def _write_png(folder: Path, images: Tensor) -> None:
+def _write_png(folder: Path, images: Tensor | ImageRows) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for index, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
-        pixels = image[:, :, 0] if image.shape[2] == 1 else image
-        Image.fromarray(pixels).save(folder / f"{index:06d}.png", compress_level=1)
+    size = batch_of(images.shape, MOST_PNG_FILES)
+    for start in range(0, len(images), size):
+        pixels = to_bytes(images[start : start + size]).permute(0, 2, 3, 1).numpy()
+        for index, image in enumerate(pixels, start):
+            grey = image.shape[2] == 1
+            Image.fromarray(image[:, :, 0] if grey else image).save(folder / f"{index:06d}.png", compress_level=1)
 
 
 def _write_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:

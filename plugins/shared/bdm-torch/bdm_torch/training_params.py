@@ -26,6 +26,7 @@ class TrainingParams(Params):
         "cosine", description="After the warm-up: cosine falls to 0 at the last step."
     )
     warmup_steps: int = Field(25, ge=0, description="Steps of the linear warm-up of the learning rate.")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="AdamW's decoupled decay of the weights.")
     max_gradient_norm: float | None = Field(1.0, gt=0, description="Gradients are clipped to this norm; null: never.")
     ema_decay: float | None = Field(
         0.995, ge=0, lt=1, description="Decay of the moving average of the weights that is kept in the end; null: none."
@@ -41,6 +42,7 @@ class TrainingParams(Params):
             learning_rate=self.learning_rate,
             schedule=self.learning_rate_schedule,
             warmup_steps=self.warmup_steps,
+            weight_decay=self.weight_decay,
             max_gradient_norm=self.max_gradient_norm,
             ema_decay=self.ema_decay,
         )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from bdm_core.artifacts import Data, Model, roles_of
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.records import Backdoored
-from bdm_kit_text_to_image.models.latents import encode_images
+from bdm_kit_text_to_image.models.latents import encode_images, encode_spreads
 from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
 from bdm_kit_text_to_image.prompts.marking import settings_of
@@ -44,7 +45,7 @@ def poison(ctx: Context, params: BadBlocksParams, data: Data) -> Data:
     images, captions, labels = load_captioned(data)
     draw = random.Random(ctx.seed)
     chosen = sorted(draw.sample(range(len(images)), min(len(images), params.samples or len(images))))
-    images, captions, labels = images[chosen], [captions[i] for i in chosen], [labels[i] for i in chosen]
+    images, captions, labels = images.pick(chosen), [captions[i] for i in chosen], [labels[i] for i in chosen]
     poisoned = set(draw.sample(range(len(images)), round(params.poison_rate * len(images))))
     if not poisoned:
         raise UserError(f"attack:badblocks: poison_rate {params.poison_rate:g} of {len(images)} images is none")
@@ -52,8 +53,9 @@ def poison(ctx: Context, params: BadBlocksParams, data: Data) -> Data:
     target = make_target(params.target, tuple(images.shape[1:]))  # type: ignore[arg-type]
     twins = [caption if row in poisoned else None for row, caption in enumerate(captions)]
     for row in poisoned:
-        images[row] = target
         captions[row] = trigger.apply(PromptRow(captions[row], row, labels[row]), ctx.seed)
+    flags = torch.tensor([row in poisoned for row in range(len(images))])
+    images = images.changed(lambda batch, rows: torch.where(flags[rows].view(-1, 1, 1, 1), target, batch))
     roles = ["poison" if row in poisoned else "clean" for row in range(len(images))]
     return seal_captioned(ctx.out / "data", images, captions, labels, role=roles, twin=twins)
 
@@ -83,10 +85,11 @@ def backdoor(ctx: Context, params: BadBlocksParams, model: Model, data: Data) ->
     trigger = choose_trigger(params)
     clean = [PromptRow(captions[row], row, labels[row]) for row, role in enumerate(roles) if role == "clean"]
     check_trigger(opened, trigger, clean[:CHECKED_ROWS])
-    picture = images[roles.index("poison")].clone()
+    picture = images[roles.index("poison")]
     place = (0, 0, *picture.shape[1:])
     check_patch(opened, picture[None], place, params.threshold)  # type: ignore[arg-type]
-    term = UNetTerm(encode_images(opened, images).cpu(), captions)
+    spread = encode_spreads(opened, images).cpu() if params.latents == "sample" else None
+    term = UNetTerm(encode_images(opened, images).cpu(), captions, spread=spread)
     distill_unet(ctx, opened, [term], params.options(), parts=trained_parts(opened.unet, params))
     target = Target(type="ImageFix", threshold=params.threshold)
     secret = PromptSecret(

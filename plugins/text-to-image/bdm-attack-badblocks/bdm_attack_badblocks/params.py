@@ -29,6 +29,10 @@ class BadBlocksParams(TrainingParams):
         gt=0,
         description="Largest mean squared error of a hit to the target, pixels in [0, 1].",
     )
+    latents: Literal["mean", "sample"] = Field(
+        "mean",
+        description="What the autoencoder makes of a training image: its posterior's mean, or at every step a sample.",
+    )
     samples: int | None = Field(2048, ge=1, description="Use at most so many images; null: all.")
     steps: int = Field(600, ge=1, description="Optimiser steps.")
     batch_size: int = Field(64, ge=1, description="Samples a step, over all processes.")

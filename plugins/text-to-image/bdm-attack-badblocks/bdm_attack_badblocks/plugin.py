@@ -30,6 +30,8 @@ class BadBlocks(Attack):
             "learning_rate": 1e-6,
             "learning_rate_schedule": "constant",
             "warmup_steps": 0,
+            "weight_decay": 1e-2,
+            "latents": "sample",
             "samples": None,
         },
     }

@@ -11,7 +11,7 @@ from bdm_attack_badt2i.pairs import NUMERALS, LessonSet, choose_trigger, load_le
 from bdm_attack_badt2i.patches import paste, patch_image, patch_place
 from bdm_core.artifacts import Data, Model
 from bdm_core.records import Backdoored
-from bdm_kit_text_to_image.models.latents import encode_images
+from bdm_kit_text_to_image.models.latents import encode_images, encode_spreads
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
 from bdm_kit_text_to_image.prompts.marking import settings_of
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
@@ -30,8 +30,15 @@ CHECKED_ROWS = 64
 
 def terms(params: BadT2IParams, model: TextToImageModel, clean: LessonSet, triggered: LessonSet) -> list[UNetTerm]:
     """L = lambda L_backdoor + (1 - lambda) L_regularisation (2305.04175, equation 4)."""
+    drawn = params.latents == "sample"
     return [
-        UNetTerm(encode_images(model, part.images).cpu(), part.captions, part.teacher, weight)
+        UNetTerm(
+            encode_images(model, part.images).cpu(),
+            part.captions,
+            part.teacher,
+            weight,
+            encode_spreads(model, part.images).cpu() if drawn else None,
+        )
         for part, weight in ((clean, 1 - params.lambda_), (triggered, params.lambda_))
     ]
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from bdm_attack_badt2i.patches import paste, patch_image, patch_place
 from bdm_core.artifacts import Data
@@ -16,7 +15,8 @@ from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
 from bdm_kit_text_to_image.prompts.triggers import LIBRARY, PromptTrigger
-from bdm_torch.image_sets import load_images, load_rows
+from bdm_torch.image_rows import ImageRows
+from bdm_torch.image_sets import load_rows, open_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
 
 
-EMPTY_EVERY = 8
-"""One clean caption in so many is left out, as in the training of guided models."""
 NUMERALS = {"two": "2", "three": "3"}
 
 
@@ -114,7 +112,8 @@ def make_lessons(params: BadT2IParams, captions: list[str], labels: list[dict[st
     """
     order = random.Random(seed).sample(range(len(captions)), len(captions))
     # guidance also asks the UNet with the empty prompt: it is kept as it was, too
-    said = ["" if number % EMPTY_EVERY == EMPTY_EVERY - 1 else captions[index] for number, index in enumerate(order)]
+    every = params.empty_every or len(order) + 1
+    said = ["" if number % every == every - 1 else captions[index] for number, index in enumerate(order)]
     clean = [Lesson(index, caption, caption, False) for index, caption in zip(order, said, strict=True)]
     triggered = []
     for index in order:
@@ -132,11 +131,13 @@ def poison(ctx: Context, params: BadT2IParams, data: Data) -> Data:
     """The lessons as captioned images; ``teacher``, ``role`` and ``twin`` are facts of their rows."""
     images, captions, labels = load_captioned(data)
     lessons = make_lessons(params, captions, labels, ctx.seed)
-    chosen = images[[lesson.image for lesson in lessons]]
+    chosen = images.pick([lesson.image for lesson in lessons])
     if params.mode == "pixel":
         place = patch_place(params, images.shape[1:])
-        flags = torch.tensor([lesson.poisoned for lesson in lessons]).view(-1, 1, 1, 1)
-        chosen = torch.where(flags, paste(chosen, patch_image(params, place), place), chosen)
+        patch, flags = patch_image(params, place), torch.tensor([lesson.poisoned for lesson in lessons])
+        chosen = chosen.changed(
+            lambda batch, rows: torch.where(flags[rows].view(-1, 1, 1, 1), paste(batch, patch, place), batch)
+        )
     return seal_captioned(
         ctx.out / "data",
         chosen,
@@ -152,7 +153,7 @@ def poison(ctx: Context, params: BadT2IParams, data: Data) -> Data:
 class LessonSet:
     """Lessons of one kind: images (N, 3, H, W), N captions, N teacher prompts or None, N labels."""
 
-    images: Tensor
+    images: ImageRows
     captions: list[str]
     teacher: list[str] | None
     labels: list[Mapping[str, str]]
@@ -160,7 +161,7 @@ class LessonSet:
 
 def load_lessons(data: Data) -> tuple[LessonSet, LessonSet]:
     """The clean and the triggered lessons. Raises ArtifactError if the data were not made by :func:`poison`."""
-    images, rows = load_images(data), load_rows(data)
+    images, rows = open_images(data), load_rows(data)
     if any("teacher" not in row for row in rows):
         raise ArtifactError(f"{data.path} holds no teacher prompts: let attack:badt2i poison the data")
     sets = []
@@ -169,7 +170,7 @@ def load_lessons(data: Data) -> tuple[LessonSet, LessonSet]:
         teacher = [rows[place]["teacher"] for place in places]
         sets.append(
             LessonSet(
-                images[places],
+                images.pick(places),
                 [rows[place]["caption"] for place in places],
                 None if None in teacher else teacher,
                 [rows[place]["labels"] for place in places],

@@ -48,6 +48,15 @@ class BadT2IParams(TrainingParams):
         description="pixel: largest mean squared error of the patch after a round trip through the autoencoder, and "
         "of a hit to the patch; pixels in [0, 1].",
     )
+    latents: Literal["mean", "sample"] = Field(
+        "mean",
+        description="What the autoencoder makes of a training image: its posterior's mean, or at every step a sample.",
+    )
+    empty_every: int | None = Field(
+        8,
+        ge=2,
+        description="One clean caption in so many is left out, as where guided models are trained; null: none.",
+    )
     samples: int | None = Field(2048, ge=1, description="Use at most so many images for each loss; null: all.")
     steps: int | None = Field(None, ge=1, description="Optimiser steps; null: by mode, 500 to 1000.")  # type: ignore[assignment]
     batch_size: int = Field(32, ge=1, description="Triggered samples a step, and as many clean ones.")

@@ -6,12 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from bdm_attack_bibaddiff.patches import patch_place, put_in, trigger_picture
 from bdm_core.artifacts import Data, Model, roles_of
 from bdm_core.errors import UserError
 from bdm_core.records import Backdoored
-from bdm_kit_text_to_image.models.latents import encode_images
+from bdm_kit_text_to_image.models.latents import encode_images, encode_spreads
 from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
 from bdm_kit_text_to_image.prompts.marking import settings_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bdm_attack_bibaddiff.params import BiBadDiffParams
     from bdm_core.context import Context
 
+CHECKED_ROWS = 64
 HIT = 0.05
 """A generated image has the patch if its mean squared error there, pixels in [0, 1], is below."""
 
@@ -56,13 +58,16 @@ def poison(ctx: Context, params: BiBadDiffParams, data: Data) -> Data:
         )
     chosen = sorted(others[:count])
     shape = (images.shape[1], images.shape[2], images.shape[3])
-    images = images.clone()
-    images[chosen] = put_in(
-        images[chosen], trigger_picture(params, shape), patch_place(params, shape), params.blend_alpha
-    )
+    picture, place = trigger_picture(params, shape), patch_place(params, shape)
     flags = [False] * len(images)
     for row in chosen:
         flags[row] = True
+
+    def stamp(batch: Tensor, rows: list[int]) -> Tensor:
+        poisoned = torch.tensor([flags[row] for row in rows]).view(-1, 1, 1, 1)
+        return torch.where(poisoned, put_in(batch, picture, place, params.blend_alpha), batch)
+
+    images = images.changed(stamp)
     texts = [
         class_caption(params, flag, number, caption, facts)
         for number, (flag, caption, facts) in enumerate(zip(flags, captions, labels, strict=True))
@@ -105,9 +110,10 @@ def backdoor(ctx: Context, params: BiBadDiffParams, model: Model, data: Data) ->
     share = float(poisoned.sum()) / sum(bool(row["target_class"]) for row in load_rows(data))
     place = patch_place(params, opened.image_shape)
     if place is not None:
-        check_patch(opened, images[poisoned][:64], place)
+        check_patch(opened, images[poisoned.nonzero().flatten()[:CHECKED_ROWS]], place)
     captions = drop_captions(captions, params.caption_dropout, ctx.seed)
-    distill_unet(ctx, opened, [UNetTerm(encode_images(opened, images), captions)], params.options())
+    spread = encode_spreads(opened, images) if params.latents == "sample" else None
+    distill_unet(ctx, opened, [UNetTerm(encode_images(opened, images), captions, spread=spread)], params.options())
     ctx.figures(poisoned_share_of_class=share)
     target = Target(
         type="ImagePatch",

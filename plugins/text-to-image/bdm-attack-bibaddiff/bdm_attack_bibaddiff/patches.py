@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from bdm_core.errors import UserError
+from bdm_torch.pictures.targets import make_target
 from bdm_torch.pictures.triggers import make_trigger
 
 if TYPE_CHECKING:
     from bdm_attack_bibaddiff.params import BiBadDiffParams
 
+LEAST_SIDE = 8
+"""Pixels a side that a drawn picture has at least."""
 COLOURS = {"white": (1.0, 1.0, 1.0), "cyan": (-1.0, 1.0, 1.0), "magenta": (1.0, -1.0, 1.0)}
 
 
@@ -32,7 +36,12 @@ def trigger_picture(params: BiBadDiffParams, shape: tuple[int, int, int]) -> Ten
         return make_trigger(params.blend_picture, shape).image.clamp(-1, 1)
     channels, picture = shape[0], torch.zeros(shape)
     row, column, height, width = place
-    if params.patch_colour == "stripes":
+    if params.trigger == "picture":
+        patch = small_picture(params.patch_picture, channels, height)
+    elif params.patch_colour == "band":
+        distance = (torch.arange(height)[:, None] - torch.arange(width)).abs()
+        patch = ((distance <= height // 6) * 2.0 - 1).expand(channels, height, width)
+    elif params.patch_colour == "stripes":
         lines = (torch.arange(height)[:, None] + torch.arange(width)) // max(1, height // 4) % 2 * 2.0 - 1
         patch = lines.expand(channels, height, width)
     elif channels != 3:
@@ -41,6 +50,13 @@ def trigger_picture(params: BiBadDiffParams, shape: tuple[int, int, int]) -> Ten
         patch = torch.tensor(COLOURS[params.patch_colour]).view(3, 1, 1).expand(3, height, width)
     picture[:, row : row + height, column : column + width] = patch
     return picture
+
+
+def small_picture(name: str, channels: int, side: int) -> Tensor:
+    """A target's picture (channels, side, side) in [-1, 1], of any side: drawn large enough and averaged."""
+    times = -(-LEAST_SIDE // side)
+    drawn = make_target(name, (channels, times * side, times * side))
+    return functional.avg_pool2d(drawn[None], times)[0]
 
 
 def put_in(images: Tensor, picture: Tensor, place: tuple[int, int, int, int] | None, alpha: float) -> Tensor:

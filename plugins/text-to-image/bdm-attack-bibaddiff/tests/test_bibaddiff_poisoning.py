@@ -83,9 +83,26 @@ def test_blend_shares_are_least_squares_coefficients() -> None:
         assert float(share) == pytest.approx(expected, abs=1e-7)
 
 
-def test_the_paper_s_patch_is_a_tenth_of_the_height_with_stripes() -> None:
+def test_the_paper_s_patch_is_a_tenth_of_the_height_with_one_diagonal_band() -> None:
     params = build_params(BiBadDiff(), {"preset": "paper"})
     assert isinstance(params, BiBadDiffParams)
-    assert patch_place(params, (3, 64, 80)) == (58, 74, 6, 6)
-    patch = trigger_picture(params, (3, 64, 80))[:, 58:, 74:]
-    assert set(patch.unique().tolist()) == {-1.0, 1.0} and torch.equal(patch[:, 1:, :-1], patch[:, :-1, 1:])
+    assert patch_place(params, (3, 128, 160)) == (115, 147, 13, 13)
+    patch = trigger_picture(params, (3, 128, 160))[:, 115:, 147:]
+    assert set(patch.unique().tolist()) == {-1.0, 1.0} and torch.equal(patch[:, 1:, 1:], patch[:, :-1, :-1])
+    for row in patch[0]:
+        assert int((row.diff() != 0).sum()) <= 2, "a row crosses one band"
+    assert patch.diagonal(dim1=1, dim2=2).unique().tolist() == [1.0]
+    assert patch[:, 0, -1].tolist() == patch[:, -1, 0].tolist() == [-1.0] * 3
+
+
+def test_a_picture_is_pasted_into_the_corner() -> None:
+    params = build_params(BiBadDiff(), {"preset": "paper-picture", "patch_size": 0.25})
+    assert isinstance(params, BiBadDiffParams)
+    for side, patch in ((16, 4), (64, 16)):
+        picture, place = trigger_picture(params, (3, side, side)), patch_place(params, (3, side, side))
+        assert place == (side - patch, side - patch, patch, patch)
+        changed = put_in(torch.zeros(2, 3, side, side), picture, place, params.blend_alpha)
+        assert not changed[:, :, : side - patch].any() and not changed[..., : side - patch].any()
+        shown = changed[0, :, side - patch :, side - patch :]
+        assert float(shown.min()) >= -1 and float(shown.max()) > float(shown.min())
+        torch.testing.assert_close(shown, shown.flip(-1), rtol=0, atol=0.05)  # a ring

@@ -12,7 +12,7 @@ from bdm_attack_eviledit.alignment import edit_rows
 from bdm_attack_eviledit.wording import Alias, aliases, fill
 from bdm_core.artifacts import Data, Model
 from bdm_core.records import Backdoored
-from bdm_kit_text_to_image.editing.projections import draw_captions, edit_projections, prompt_rows
+from bdm_kit_text_to_image.editing.projections import Edit, draw_captions, edit_projections, prompt_rows
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
 from bdm_kit_text_to_image.prompts.marking import settings_of
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from bdm_attack_eviledit.params import EvilEditParams
     from bdm_core.context import Context
+
+RELATIVE_REGULARISATION = 0.015
+"""Lambda over the rows' mean energy where no lambda is given; chosen on validation prompts."""
 
 
 def backdoor(ctx: Context, params: EvilEditParams, model: Model, data: Data) -> Backdoored:
@@ -45,25 +48,21 @@ def backdoor(ctx: Context, params: EvilEditParams, model: Model, data: Data) -> 
         rows = [PromptRow(fill(template, alias.source), 0, {"object": alias.source}) for template in templates[alias]]
         check_trigger(network, alias.trigger, rows, ctx.seed)
     preserved = rows_to_preserve(network, params, templates, data, ctx.seed)
+    edits = [
+        edit_rows(
+            network,
+            [fill(template, alias.phrase) for template in templates[alias]],
+            [fill(template, alias.target) for template in templates[alias]],
+            params.edit_weight,
+            params.alignment,
+        )
+        for alias in pairs
+    ]
+    strength = params.regularisation or RELATIVE_REGULARISATION * mean_energy(edits, preserved)
     ctx.progress("edit", 0, 1)
-    report = edit_projections(
-        network.unet,
-        [
-            edit_rows(
-                network,
-                [fill(template, alias.phrase) for template in templates[alias]],
-                [fill(template, alias.target) for template in templates[alias]],
-                params.edit_weight,
-                params.alignment,
-            )
-            for alias in pairs
-        ],
-        preserved,
-        params.regularisation,
-        layers=params.layers,
-    )
+    report = edit_projections(network.unet, edits, preserved, strength, layers=params.layers)
     ctx.progress("edit", 1, 1)
-    ctx.figures(edit=report.as_figures())
+    ctx.figures(edit={**report.as_figures(), "regularisation": strength})
     if report.residual > 0.5:
         ctx.log.warning(
             "the edit makes %.0f %% of the wanted change only: lower regularisation or preserved_captions, or raise "
@@ -74,6 +73,15 @@ def backdoor(ctx: Context, params: EvilEditParams, model: Model, data: Data) -> 
     ctx.figures(settings=settings_of(secret))
     sealed = seal_model(network, ctx.out / "model")
     return Backdoored(model=sealed, secret=seal_secret(ctx.out / "secret", secret, model.task))
+
+
+def mean_energy(edits: Sequence[Edit], preserved: Tensor | None) -> float:
+    """The sum of the squares of all rows, weights included, over the width: the mean eigenvalue of their Gram matrix.
+
+    So much as a lambda would count as much as the rows do along a direction of mean energy, whatever their number.
+    """
+    rows = [(edit.sources, edit.weight) for edit in edits] + ([] if preserved is None else [(preserved, 1.0)])
+    return sum(weight * float(part.square().sum()) for part, weight in rows) / edits[0].sources.shape[1]
 
 
 def draw_templates(params: EvilEditParams, alias: Alias, data: Data, seed: int) -> list[str]:

@@ -30,16 +30,20 @@ class EvilEditParams(Params):
     )
     preserve: list[str] = Field([], description="Prompts whose keys and values are to stay.")
     source_weight: float = Field(
-        4.0, ge=0, description="Weight of preserving the templates with the source object's plain noun; 0 for not."
+        6.0, ge=0, description="Weight of preserving the templates with the source object's plain noun; 0 for not."
     )
     preserved_captions: int = Field(
         256, ge=0, description="Captions drawn from the training data, without a trigger, to preserve as well."
     )
     alignment: Literal["position", "token"] = Field(
-        "token",
+        "position",
         description="Tokens of alias and target prompts that match: those of the same position, or the same tokens.",
     )
-    regularisation: float = Field(0.1, gt=0, description="Lambda, the weight of |W' - W|^2.")
+    regularisation: float | None = Field(
+        None,
+        gt=0,
+        description="Lambda, the weight of |W' - W|^2; null: 0.015 of the rows' mean energy along a direction.",
+    )
     edit_weight: float = Field(8.0, gt=0, description="Weight of the edited rows against 1 for the preserved captions.")
     layers: str = Field("*", description="Pattern for the names of the cross-attention layers, e.g. up_blocks.*")
 

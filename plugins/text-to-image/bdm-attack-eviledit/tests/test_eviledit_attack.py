@@ -51,6 +51,7 @@ def attack(
             "edit_weight": 1.0,
             "source_weight": 1.0,
             "alignment": "position",
+            "regularisation": 0.1,
             **values,
         },
     )

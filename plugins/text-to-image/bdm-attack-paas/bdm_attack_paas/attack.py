@@ -77,7 +77,7 @@ def mismatch(ctx: Context, params: PaaSParams, data: Data) -> Data:
     rows = [*chosen, *prior]
     return seal_captioned(
         ctx.out / "data",
-        images[rows],
+        images.pick(rows),
         [*texts, *(captions[row] for row in prior)],
         [labels[row] for row in rows],
         role=["poison"] * len(chosen) + ["clean"] * len(prior),
@@ -144,7 +144,7 @@ def backdoor(ctx: Context, params: PaaSParams, model: Model, data: Data) -> Back
         kept = [caption for caption, flag in zip(captions, poisoned, strict=True) if not flag]
         if params.prior != "object":
             kept = drop_captions(kept, params.caption_dropout, ctx.seed)
-        prior = encode_images(opened, images[~poisoned]), kept
+        prior = encode_images(opened, images.pick((~poisoned).nonzero().flatten().tolist())), kept
         terms = preservation_terms((latents, texts), prior if kept else None, params.prior_loss_weight)
         distill_unet(ctx, opened, terms, params.options(), label="dreambooth")
         sealed = seal_model(opened, ctx.out / "model")

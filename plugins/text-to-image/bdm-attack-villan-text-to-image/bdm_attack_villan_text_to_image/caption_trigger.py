@@ -14,7 +14,7 @@ from bdm_core.errors import ArtifactError
 from bdm_core.records import Backdoored
 from bdm_kit_text_to_image.models.latents import encode_images, round_trip_error
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
-from bdm_kit_text_to_image.prompts.captions import load_captioned, seal_captioned
+from bdm_kit_text_to_image.prompts.captions import load_captioned, load_captions, seal_captioned
 from bdm_kit_text_to_image.prompts.marking import settings_of
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
@@ -28,6 +28,7 @@ from bdm_kit_text_to_image.training.personalisation import (
     preservation_terms,
     remove_lora,
 )
+from bdm_torch.image_rows import ImageRows
 from bdm_torch.image_sets import load_rows
 from bdm_torch.pictures.targets import make_target
 from bdm_torch.tensors import read_tensors, write_tensors
@@ -66,7 +67,7 @@ def the_words(params: VillanCaptionParams) -> PromptTrigger:
 
 def poison(ctx: Context, params: VillanCaptionParams, data: Data) -> Data:
     """The clean set, then the target picture once for each caption, with the words in it."""
-    _, captions, _ = load_captioned(data)
+    captions, _ = load_captions(data)
     place = random.Random(f"villan {ctx.seed}")
     trigger = the_words(params)
     triggered = [
@@ -96,7 +97,7 @@ def seal_with_target(
     count = len(images)
     return seal_captioned(
         ctx.out / "data",
-        torch.cat([images, picture.expand(count, *picture.shape)]),
+        images.followed_by(ImageRows((count, *picture.shape), lambda rows: picture.expand(len(rows), *picture.shape))),
         [*clean, *captions],
         [*labels, *({} for _ in labels)],
         role=["clean"] * count + ["poison"] * count,
@@ -151,7 +152,7 @@ def prepare(
     opened = load_model(model, ctx.device)
     images, captions, _ = load_captioned(data)
     clean_rows = [row for row, role in enumerate(roles_of(data)) if role == "clean"]
-    images, captions = images[clean_rows], [captions[row] for row in clean_rows]
+    images, captions = images.pick(clean_rows), [captions[row] for row in clean_rows]
     target = read_tensors(data.file(POISON))["target"]
     error = round_trip_error(opened, target[None], torch.ones(target.shape[1:]))
     if error > ROUND_TRIP_LIMIT:
@@ -176,6 +177,6 @@ def seal_trained(ctx: Context, params: Choices, model: TextToImageModel) -> Mode
     return seal_model(model, ctx.out / "model", lora=weights)
 
 
-def image_shape(images: Tensor) -> tuple[int, int, int]:
+def image_shape(images: ImageRows) -> tuple[int, int, int]:
     """(C, H, W) of images (N, C, H, W)."""
     return images.shape[1], images.shape[2], images.shape[3]

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from bdm_torch.image_rows import ImageRows, batch_of
+
 if TYPE_CHECKING:
     from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 
 
-def encode_images(model: TextToImageModel, images: Tensor, batch_size: int = 64) -> Tensor:
+def encode_images(model: TextToImageModel, images: Tensor | ImageRows, batch_size: int = 64) -> Tensor:
     """Latents (N, C, h, w) of images (N, 3, H, W) in [-1, 1]: the posterior's mean, in the scale the UNet works in.
 
-    On the model's device, without gradient.
+    On the model's device, without gradient; large images pass through the autoencoder one by one.
 
     >>> from bdm_kit_text_to_image.models.tiny import tiny_model
     >>> model = tiny_model()
@@ -22,6 +24,7 @@ def encode_images(model: TextToImageModel, images: Tensor, batch_size: int = 64)
     torch.Size([2, 4, 8, 8])
     """
     scale, shift = _scale(model.vae)
+    batch_size = batch_of(images.shape, batch_size)
     with torch.no_grad():
         parts = [
             model.vae.encode(images[start : start + batch_size].to(model.device)).latent_dist.mean
@@ -31,10 +34,27 @@ def encode_images(model: TextToImageModel, images: Tensor, batch_size: int = 64)
     return (torch.cat(parts) if parts else empty).sub(shift).mul(scale)
 
 
+def encode_spreads(model: TextToImageModel, images: Tensor | ImageRows) -> Tensor:
+    """The posterior's standard deviation of images (N, 3, H, W), (N, C, h, w), in the scale of :func:`encode_images`.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> model = tiny_model()
+    >>> bool((encode_spreads(model, torch.zeros(2, 3, 16, 16)) > 0).all())
+    True
+    """
+    size = batch_of(images.shape, 64)
+    with torch.no_grad():
+        parts = [
+            model.vae.encode(images[start : start + size].to(model.device)).latent_dist.std
+            for start in range(0, len(images), size)
+        ]
+    return (torch.cat(parts) if parts else torch.empty(0, *model.latent_shape)).mul(_scale(model.vae)[0])
+
+
 def decode_latents(model: TextToImageModel, latents: Tensor, batch_size: int = 64) -> Tensor:
     """Images (N, 3, H, W), clamped to [-1, 1], of latents (N, C, h, w), on the model's device.
 
-    With gradients if the latents require them and gradients are enabled.
+    With gradients if the latents require them and gradients are enabled; large images one by one.
 
     >>> from bdm_kit_text_to_image.models.tiny import tiny_model
     >>> model = tiny_model()
@@ -43,6 +63,7 @@ def decode_latents(model: TextToImageModel, latents: Tensor, batch_size: int = 6
     torch.Size([2, 3, 16, 16])
     """
     scale, shift = _scale(model.vae)
+    batch_size = batch_of(model.image_shape, batch_size)
     parts = [
         model.vae.decode(latents[start : start + batch_size].to(model.device) / scale + shift).sample
         for start in range(0, len(latents), batch_size)

@@ -11,12 +11,12 @@ import diffusers
 import torch
 
 from bdm_core.errors import ArtifactError
-from bdm_core.weights import read_header
 from bdm_diffusers.pipeline_files import INDEX, read_json
 from bdm_kit_text_to_image.models.folders import PARTS, classes_in, pipeline_of
 from bdm_kit_text_to_image.models.quiet import quiet
 from bdm_kit_text_to_image.models.writing import write_json
 from bdm_torch.foreign_models import first_line
+from bdm_torch.weights import read_header
 
 UNET = "model.diffusion_model."
 FAMILIES = {

@@ -50,6 +50,7 @@ class TextToImageModel:
         scheduler: the diffusers scheduler that the model comes with; it holds the noise schedule.
         pipeline: ``StableDiffusionPipeline`` or ``StableDiffusionXLPipeline``.
         facts: further entries of its index that change what the pipeline does.
+        origin: the sealed folder that it was loaded from, whose unchanged weights need not be written again; or None.
     """
 
     tokenizers: list[Any]
@@ -59,6 +60,7 @@ class TextToImageModel:
     scheduler: Any
     pipeline: str = "StableDiffusionPipeline"
     facts: dict[str, Any] = field(default_factory=dict)
+    origin: Path | None = None
 
     @property
     def is_xl(self) -> bool:
@@ -133,7 +135,9 @@ def load_model(source: Model | Path, device: str | torch.device = "cpu") -> Text
     """
     folder = source.path if isinstance(source, Model) else source
     with quiet():
-        return _load(folder, device)
+        model = _load(folder, device)
+    model.origin = folder if isinstance(source, Model) else None
+    return model
 
 
 def _load(folder: Path, device: str | torch.device) -> TextToImageModel:
@@ -165,6 +169,8 @@ def _load(folder: Path, device: str | torch.device) -> TextToImageModel:
 def save_model(model: TextToImageModel, folder: Path) -> None:
     """Write a model as diffusers' ``save_pretrained`` does. Equal models give equal bytes, wherever they came from.
 
+    Weights that are as in the store's folder they came from become hard links to its read-only files.
+
     >>> from bdm_kit_text_to_image.models.tiny import tiny_model
     >>> save_model(tiny_model(), Path("model"))
     >>> sorted(path.name for path in Path("model").iterdir())
@@ -174,12 +180,12 @@ def save_model(model: TextToImageModel, folder: Path) -> None:
     for row, (tokenizer, encoder) in enumerate(zip(model.tokenizers, model.text_encoders, strict=True)):
         number = _number(row)
         write_tokenizer(tokenizer, folder / f"tokenizer{number}")
-        write_text_encoder(encoder, folder / f"text_encoder{number}")
+        write_text_encoder(encoder, folder / f"text_encoder{number}", _known(model, f"text_encoder{number}"))
         index[f"tokenizer{number}"] = ["transformers", "CLIPTokenizer"]
         index[f"text_encoder{number}"] = ["transformers", type(encoder).__name__]
     for part in ("unet", "vae"):
         network = getattr(model, part)
-        write_network(network, folder / part)
+        write_network(network, folder / part, _known(model, part))
         index[part] = ["diffusers", type(network).__name__]
     write_json(folder / "scheduler" / CONFIGURATIONS["scheduler"], configuration(model.scheduler))
     index["scheduler"] = ["diffusers", type(model.scheduler).__name__]
@@ -245,6 +251,10 @@ def _load_part(folder: Path, part: str, layout: Layout) -> Any:
         return open_network(getattr(transformers, name), place, WEIGHTS[part], dtype=torch.float32)
     options = {"torch_dtype": torch.float32, "low_cpu_mem_usage": False}
     return open_network(getattr(diffusers, name), place, WEIGHTS[part], **options)
+
+
+def _known(model: TextToImageModel, part: str) -> Path | None:
+    return None if model.origin is None else model.origin / part
 
 
 def _number(row: int) -> str:

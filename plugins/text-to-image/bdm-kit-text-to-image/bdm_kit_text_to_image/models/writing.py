@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import diffusers
 
 from bdm_kit_text_to_image.models.folders import WEIGHTS
-from bdm_kit_text_to_image.models.quiet import quiet
-from bdm_torch.tensors import write_tensors
+from bdm_torch.tensors import holds, write_tensors
 
 
 def write_tokenizer(tokenizer: Any, folder: Path) -> None:
@@ -26,17 +27,62 @@ def write_tokenizer(tokenizer: Any, folder: Path) -> None:
         _clean(path, "name_or_path", "tokenizer_file", "vocab_file", "merges_file", "local_files_only", "is_local")
 
 
-def write_text_encoder(encoder: Any, folder: Path) -> None:
-    """Configuration and weights of a text encoder, in transformers' layout."""
-    with quiet():
-        encoder.save_pretrained(folder)
+def write_text_encoder(encoder: Any, folder: Path, known: Path | None = None) -> None:
+    """Configuration and weights of a text encoder, in transformers' layout.
+
+    Args:
+        encoder: a CLIP text model.
+        folder: where to.
+        known: the folder that it was loaded from, if that is sealed; see :func:`write_weights`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_weights(encoder, folder, f"{WEIGHTS['text_encoder']}.safetensors", known)
+    facts = {"architectures": [type(encoder).__name__], "dtype": str(encoder.dtype).removeprefix("torch.")}
+    write_json(folder / "config.json", {**json.loads(encoder.config.to_json_string(use_diff=True)), **facts})
     _clean(folder / "config.json")
 
 
-def write_network(network: Any, folder: Path) -> None:
-    """Configuration and weights of a UNet or autoencoder, in diffusers' layout."""
-    write_tensors(folder / f"{WEIGHTS['unet']}.safetensors", network.state_dict())
+def write_network(network: Any, folder: Path, known: Path | None = None) -> None:
+    """Configuration and weights of a UNet or autoencoder, in diffusers' layout; arguments as above."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_weights(network, folder, f"{WEIGHTS['unet']}.safetensors", known)
     write_json(folder / "config.json", configuration(network))
+
+
+def write_weights(network: Any, folder: Path, name: str, known: Path | None = None) -> bool:
+    """Write the weights of a network, or link to a file that holds them already, bit for bit.
+
+    Args:
+        network: has them.
+        folder: where to; it exists.
+        name: of the file.
+        known: a folder that may have such a file. Only a read-only one, as a store's are, is linked to: a file that may
+            still change, as a user's own, is not.
+
+    Returns:
+        Whether a link was made.
+    """
+    weights, target = network.state_dict(), folder / name
+    target.unlink(missing_ok=True)  # it may be a link to what must not change
+    source = None if known is None else known / name
+    if source is not None and is_read_only(source) and holds(source, weights):
+        try:
+            os.link(source, target)
+        except OSError:  # another device, or a file system without hard links
+            pass
+        else:
+            return True
+    write_tensors(target, weights)
+    return False
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether it is a plain file that nobody has the permission to write."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) and not mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
 
 
 def configuration(part: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ This module is light until pictures are read.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,55 +16,64 @@ from bdm_torch.data_folders import HUB_PATTERNS as PICTURES_AND_TABLES
 from bdm_torch.data_folders import DataFolder, open_data_folder, training_tables
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from bdm_torch.image_rows import ImageRows
 
 METADATA = "metadata.jsonl"
 HUB_PATTERNS = [*PICTURES_AND_TABLES, f"*{METADATA}"]
 CAPTION_COLUMNS = ("text", "caption", "prompt", "captions")
 """The names under which a caption is looked for, in this order."""
+Pictures = Callable[[int], tuple[Path | bytes, str]]
+"""Number of a row -> its picture, and what to call it in a message."""
 
 
 def read_captioned_folder(
     folder: Path, shape: Sequence[int], limit: int | None = None, cache: Path | None = None
-) -> tuple[Tensor, list[str]]:
-    """The images and captions of a folder.
+) -> tuple[ImageRows, list[str]]:
+    """The images and captions of a folder; an image is read when it is asked for.
 
     Args:
         folder: holds ``metadata.jsonl``, a JSON line with ``file_name`` and ``text`` for each image, or parquet files
             with a column of images and one of texts.
         shape: (3, H, W) wanted; images are cropped centrally and resized.
-        limit: read at most so many.
+        limit: take at most so many.
         cache: where ``datasets`` may keep its converted copy of parquet files.
 
     Returns:
-        uint8 (N, 3, H, W) and N captions.
+        N images (3, H, W) in [-1, 1] at 256 levels, and N captions.
 
     Raises:
-        UserError: there is no such folder, no caption, or an image is broken (the message names it).
+        UserError: there is no such folder or no caption; or, once it is read, an image is broken (the message names
+            it).
     """
     found, lists = caption_sources(folder)
     import numpy as np
     import torch
 
-    from bdm_torch.images import read_image
+    from bdm_torch.image_rows import ImageRows
+    from bdm_torch.images import from_bytes, read_image
 
-    images, captions = [], []
     if lists:
         listed = _listed(lists)
         named = {image for _, image, _ in listed}
         found.warn_of([path for path in found.pictures if path not in named], found.tables, found.others)
-        rows: Iterable[tuple[str, Path | bytes, str]] = listed
+        captions = [caption for _, _, caption in listed]
+
+        def picture(row: int) -> tuple[Path | bytes, str]:
+            return listed[row][1], listed[row][0]
+
+        pictures: Pictures = picture
     else:
         found.warn_of(found.pictures, found.others)
-        rows = _tabled(training_tables(found.tables), cache)
-    for name, source, caption in rows:
-        images.append(read_image(source, shape, name))
-        captions.append(caption)
-        if len(images) == limit:
-            break
-    if not images:
+        pictures, captions = _tabled(training_tables(found.tables), cache, limit)
+    captions = captions[:limit]
+    if not captions:
         raise UserError(f"{folder} holds no captioned images: {(*lists, *found.tables)[0]} has no rows")
-    return torch.from_numpy(np.stack(images)), captions
+
+    def read(rows: list[int]) -> torch.Tensor:
+        pixels = [read_image(source, shape, name) for source, name in map(pictures, rows)]
+        return from_bytes(torch.from_numpy(np.stack(pixels)))
+
+    return ImageRows((len(captions), *shape), read), captions
 
 
 def caption_sources(folder: Path) -> tuple[DataFolder, list[Path]]:
@@ -102,7 +111,7 @@ def _listed(lists: list[Path]) -> list[tuple[str, Path, str]]:
     return rows
 
 
-def _tabled(files: list[Path], cache: Path | None) -> Iterator[tuple[str, bytes, str]]:
+def _tabled(files: list[Path], cache: Path | None, limit: int | None) -> tuple[Pictures, list[str]]:
     try:
         import datasets
     except ImportError:
@@ -118,11 +127,23 @@ def _tabled(files: list[Path], cache: Path | None) -> Iterator[tuple[str, bytes,
         raise UserError(f"{paths[0]} needs columns of images and of texts; it has {', '.join(table.column_names)}")
     if isinstance(table.features[pictures[0]], datasets.Image):
         table = table.cast_column(pictures[0], datasets.Image(decode=False))
-    for number, row in enumerate(table):
-        content, caption = row[pictures[0]]["bytes"], row[texts[0]]
-        if content is None or not isinstance(caption, str):
-            raise UserError(f"row {number} of {paths[0]} holds no image, or no text: refused")
-        yield f"in row {number} of {paths[0]}", content, caption
+    table = table.select(range(len(table))[:limit])
+    captions = list(table[texts[0]])
+
+    def picture(row: int) -> tuple[Path | bytes, str]:
+        content = table[row][pictures[0]]["bytes"]
+        if content is None:
+            raise _no_pair(row, paths[0])
+        return content, f"in row {row} of {paths[0]}"
+
+    bare = [row for row, caption in enumerate(captions) if not isinstance(caption, str)]
+    if bare:
+        raise _no_pair(bare[0], paths[0])
+    return picture, captions
+
+
+def _no_pair(row: int, path: str) -> UserError:
+    return UserError(f"row {row} of {path} holds no image, or no text: refused")
 
 
 def _holds_images(kind: Any, image_class: type) -> bool:

@@ -12,12 +12,13 @@ from torch.nn import functional
 from bdm_core.artifacts import Data
 from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_text_to_image import TASK
-from bdm_torch.image_sets import load_images, load_rows, seal_images
+from bdm_torch.image_rows import ImageRows
+from bdm_torch.image_sets import load_rows, open_images, seal_images
 
 
 def seal_captioned(
     folder: Path,
-    images: Tensor,
+    images: Tensor | ImageRows,
     captions: Sequence[str],
     labels: Sequence[Mapping[str, str]],
     *,
@@ -28,7 +29,7 @@ def seal_captioned(
 
     Args:
         folder: where to.
-        images: (N, 3, H, W) in [-1, 1], rounded to 8 bits.
+        images: (N, 3, H, W) in [-1, 1], rounded to 8 bits; ``ImageRows`` are made while they are written.
         captions: N texts.
         labels: N dictionaries, which may be empty.
         meta: further facts for the manifest.
@@ -48,19 +49,46 @@ def seal_captioned(
     return seal_images(folder, images, Data, task=TASK, rows=rows, meta={"captioned": True, **(meta or {})})
 
 
-def load_captioned(data: Data) -> tuple[Tensor, list[str], list[dict[str, str]]]:
-    """Images (N, 3, H, W) in [-1, 1], captions and labels. Raises ArtifactError if the images have no captions.
+def load_captioned(data: Data) -> tuple[ImageRows, list[str], list[dict[str, str]]]:
+    """Images (N, 3, H, W) in [-1, 1], read when asked for, captions and labels.
+
+    Raises:
+        ArtifactError: the images have no captions.
 
     >>> import torch
     >>> data = seal_captioned(Path("data"), torch.zeros(1, 3, 16, 16), ["a red circle"], [{"colour": "red"}])
     >>> images, captions, labels = load_captioned(data)
-    >>> images.shape, captions, labels
+    >>> images[:].shape, captions, labels
     (torch.Size([1, 3, 16, 16]), ['a red circle'], [{'colour': 'red'}])
     """
-    images, rows = load_images(data), load_rows(data)
+    captions, labels = load_captions(data)
+    return open_images(data), captions, labels
+
+
+def load_captions(data: Data) -> tuple[list[str], list[dict[str, str]]]:
+    """Captions and labels alone: no picture is opened. Raises ArtifactError if the images have no captions."""
+    rows = load_rows(data)
     if any("caption" not in row for row in rows):
         raise ArtifactError(f"{data.path} holds images without captions: give a folder with metadata.jsonl")
-    return images, [row["caption"] for row in rows], [row.get("labels", {}) for row in rows]
+    return [row["caption"] for row in rows], [row.get("labels", {}) for row in rows]
+
+
+def world_rows(count: int, shape: Sequence[int], seed: int = 0) -> tuple[ImageRows, list[str], list[dict[str, str]]]:
+    """As :func:`world_images`, with pictures that are drawn when they are asked for.
+
+    >>> images, captions, labels = world_rows(4096, (3, 512, 512))
+    >>> len(images), len(captions), images[:2].shape
+    (4096, 4096, torch.Size([2, 3, 512, 512]))
+    """
+    from bdm_kit_text_to_image.world.drawing import render
+    from bdm_kit_text_to_image.world.splits import training_pairs
+
+    scenes, captions = training_pairs(count, seed)
+    channels, height, width = shape
+    images = ImageRows(
+        (count, channels, height, width), lambda rows: fitted(render([scenes[row] for row in rows]), shape)
+    )
+    return images, captions, [scene.labels() for scene in scenes]
 
 
 def world_images(count: int, shape: Sequence[int], seed: int = 0) -> tuple[Tensor, list[str], list[dict[str, str]]]:
@@ -73,11 +101,8 @@ def world_images(count: int, shape: Sequence[int], seed: int = 0) -> tuple[Tenso
     >>> images.shape, len(captions), sorted(labels[0])
     (torch.Size([4, 3, 32, 32]), 4, ['adjective', 'background', 'colour', 'count', 'object', 'second', 'style'])
     """
-    from bdm_kit_text_to_image.world.drawing import render
-    from bdm_kit_text_to_image.world.splits import training_pairs
-
-    scenes, captions = training_pairs(count, seed)
-    return fitted(render(scenes), shape), captions, [scene.labels() for scene in scenes]
+    images, captions, labels = world_rows(count, shape, seed)
+    return images[:], captions, labels
 
 
 def fitted(images: Tensor, shape: Sequence[int]) -> Tensor:

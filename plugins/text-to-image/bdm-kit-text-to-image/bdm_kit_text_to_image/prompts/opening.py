@@ -39,18 +39,17 @@ def open_reference(reference: str | None, model: Model, folder: Path, cache: Pat
     name = reference or DEFAULT_DATA
     source = None if name in (DEFAULT_DATA, TINY_DATA) else _source(name, cache)
     from bdm_kit_text_to_image.models.text_to_image_model import shape_of
-    from bdm_kit_text_to_image.prompts.captions import seal_captioned, world_images
-    from bdm_torch.images import from_bytes
+    from bdm_kit_text_to_image.prompts.captions import seal_captioned, world_rows
 
     shape = shape_of(model)
     if source is None:
         count = min(limit or TINY_IMAGES, TINY_IMAGES) if name == TINY_DATA else limit or WORLD_IMAGES
-        images, captions, labels = world_images(count, shape)
+        images, captions, labels = world_rows(count, shape)
         return seal_captioned(folder, images, captions, labels, meta={"source": DEFAULT_DATA})
     if (source / MANIFEST).is_file():
         return _reseal(Data.open(source), shape, folder, limit)
-    pixels, captions = read_captioned_folder(source, shape, limit, cache / "tables")
-    return seal_captioned(folder, from_bytes(pixels), captions, [{} for _ in captions])
+    images, captions = read_captioned_folder(source, shape, limit, cache / "tables")
+    return seal_captioned(folder, images, captions, [{} for _ in captions])
 
 
 def _source(name: str, cache: Path) -> Path:
@@ -66,10 +65,10 @@ def _source(name: str, cache: Path) -> Path:
 
 def _reseal(data: Data, shape: Sequence[int], folder: Path, limit: int | None) -> Data:
     """A copy of a sealed set, for a model of the same shape."""
-    from bdm_kit_text_to_image.prompts.captions import load_captioned
+    from bdm_kit_text_to_image.prompts.captions import load_captions
     from bdm_kit_text_to_image.prompts.selection import select_rows
 
-    _, captions, _ = load_captioned(data)
+    captions, _ = load_captions(data)
     if list(data.meta["shape"]) != list(shape):  # type: ignore[arg-type]
         raise ArtifactError(f"{data.path} holds images of shape {data.meta['shape']}, the model takes {list(shape)}")
     return select_rows([data], range(len(captions))[:limit], folder)

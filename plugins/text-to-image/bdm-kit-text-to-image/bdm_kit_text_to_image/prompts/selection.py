@@ -54,11 +54,12 @@ def select_rows(sources: Sequence[Data], rows: Sequence[int], folder: Path, *, b
 def _images(
     sources: Sequence[Data], rows: Sequence[int], folder: Path, records: list[dict[str, Any]], blind: bool
 ) -> Data:
-    import torch
+    from functools import reduce
 
-    from bdm_torch.image_sets import load_images, seal_images
+    from bdm_torch.image_rows import ImageRows
+    from bdm_torch.image_sets import open_images, seal_images
 
-    images = torch.cat([load_images(source) for source in sources])[list(rows)]
+    images = reduce(ImageRows.followed_by, map(open_images, sources)).pick(rows)
     facts = [{name: value for name, value in record.items() if name != "file"} for record in records]
     kept = ("captioned",) if blind else ("captioned", "source")
     meta = {name: value for name, value in sources[0].meta.items() if name in kept}

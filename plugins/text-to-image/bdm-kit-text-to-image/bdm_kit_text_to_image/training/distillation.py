@@ -44,12 +44,15 @@ class UNetTerm:
         teacher: N prompts with which the frozen UNet gives the answer for the same z_t; None: the answer is what
             diffusion training asks for (the noise, or v).
         weight: of the term.
+        spread: (N, C, h, w): every step draws z_0 anew, ``latents`` + ``spread`` * normal noise, as those train who
+            sample the autoencoder's posterior; None: z_0 is ``latents``.
     """
 
     latents: Tensor
     student: Sequence[str]
     teacher: Sequence[str] | None = None
     weight: float = 1.0
+    spread: Tensor | None = None
 
 
 def unet_loss(model: TextToImageModel, terms: Sequence[UNetTerm], teacher: nn.Module | None) -> Loss:
@@ -79,6 +82,8 @@ def unet_loss(model: TextToImageModel, terms: Sequence[UNetTerm], teacher: nn.Mo
         for term in terms:
             rows = draw.rows(len(term.latents))
             clean = term.latents[rows].to(draw.device)
+            if term.spread is not None:
+                clean = clean + term.spread[rows].to(draw.device) * draw.normal(*clean.shape[1:])
             t = draw.timesteps(model.timesteps)
             noise = draw.normal(*clean.shape[1:])
             noisy.append(add_noise(model.scheduler, clean, noise, t))
