@@ -42,6 +42,14 @@ class DiffCleanseParams(TrainingParams):
     )
     samples: int = Field(16, ge=4, le=64, description="Images generated from each pattern, N.", calibrated=True)
     sampling_steps: int = Field(0, ge=0, description="Steps of each sampler; 0 is its usual number.", calibrated=True)
+    inverting_share: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of the sampling steps that deterministic samplers take while a pattern is inverted; starts "
+        "and results are judged with all of them. 0.5 makes the inversion twice as fast. Empty: all.",
+        calibrated=True,
+    )
     similarity: float = Field(
         0.97,
         gt=0,

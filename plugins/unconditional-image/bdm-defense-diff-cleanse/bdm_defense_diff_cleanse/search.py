@@ -11,9 +11,10 @@ from torch import Tensor
 from bdm_defense_diff_cleanse.inversion import Generate, Inverted, invert
 from bdm_defense_diff_cleanse.params import DiffCleanseParams
 from bdm_defense_diff_cleanse.similarity import cosines, mscr
-from bdm_diffusers.samplers import build_scheduler, default_steps
+from bdm_diffusers.samplers import build_scheduler, default_steps, solver_class
 from bdm_diffusers.sampling import SamplingOptions, draw_noise, sample
 from bdm_kit_diffusion.inversion.baselines import mean_pixel, mean_pixel_threshold
+from bdm_kit_diffusion.inversion.frozen import frozen
 from bdm_kit_diffusion.inversion.starts import starts_of
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_kit_diffusion.noise.noise_levels import require_variance_preserving
@@ -72,9 +73,10 @@ def black_box(model: DiffusionModel, sampler: str, steps: int, seed: int, device
 
     def generate(shifts: Tensor, noise: Tensor) -> Tensor:
         inputs = (noise[None] + shifts[:, None].to(noise)).flatten(0, 1)
-        images = sample(
-            model.unet, scheduler, inputs.to(device), steps=steps, seed=seed, options=SamplingOptions(BATCH)
-        )
+        with frozen(model.unet) as network:
+            images = sample(
+                network, scheduler, inputs.to(device), steps=steps, seed=seed, options=SamplingOptions(BATCH)
+            )
         return images.cpu().unflatten(0, (len(shifts), len(noise)))
 
     return generate
@@ -109,11 +111,14 @@ def search(
         order = sorted(range(len(names)), key=lambda index: suspicion(screened[index + 1], params), reverse=True)
         chosen = order[: params.candidates]
         label = f"invert with {sampler}"
+        fewer = inverting_steps(sampler, steps, model.timesteps, params.inverting_share)
+        quick = generate if fewer == steps else black_box(model, sampler, fewer, seed, device)
         report = (lambda done, total, loss, label=label: on_step(label, done, total, loss)) if on_step else None
-        found, generated = invert(generate, points[chosen], fitting, epochs, params, report)
+        found, generated = invert(quick, points[chosen], fitting, epochs, params, report)
         shifts = torch.stack([item.shift for item in found])
         judged = generate(torch.cat([shifts, points[chosen]]), fresh)
-        evaluations += steps * (screened.shape[0] * screened.shape[1] + generated + judged.shape[0] * judged.shape[1])
+        evaluations += steps * (screened.shape[0] * screened.shape[1] + judged.shape[0] * judged.shape[1])
+        evaluations += fewer * generated
         for place, (index, item) in enumerate(zip(chosen, found, strict=True)):
             own, start = judged[place], judged[len(found) + place]
             flagged = mean_pixel(fresh + item.shift) > mean_pixel_threshold(params.false_positive_rate)
@@ -130,6 +135,19 @@ def search(
             )
     candidates.sort(key=lambda item: (-item.score, -item.found.mscr, item.found.loss))
     return Search(candidates, len(names), zero, evaluations)
+
+
+def inverting_steps(sampler: str, steps: int, timesteps: int, share: float | None) -> int:
+    """Steps of a sampler while a pattern is inverted: the share of its usual number, in the model's grid, at least 1.
+
+    Ancestral samplers keep all of theirs: their backdoors need the full chain.
+
+    >>> [inverting_steps(name, steps, 100, 0.5) for name, steps in (("ddim", 20), ("ddpm", 100), ("ddim", 1))]
+    [10, 100, 1]
+    """
+    if solver_class(sampler) != "ode" or share is None:
+        return steps
+    return max(number for number in range(1, max(1, round(share * steps)) + 1) if timesteps % number == 0)
 
 
 def suspicion(images: Tensor, params: DiffCleanseParams) -> tuple[float, float]:

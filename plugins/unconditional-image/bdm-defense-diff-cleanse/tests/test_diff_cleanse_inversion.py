@@ -137,6 +137,11 @@ def test_counts_every_forward_pass() -> None:
     params = DiffCleanseParams(starts="published", samplers=("ddim", "ddpm"), epochs=(1, 0), samples=4)
     result = search(DiffusionModel(Counting(scheduler, True), scheduler), params, 0, "cpu")
     assert result.network_evaluations == seen
+    whole, seen = seen, 0
+    fewer = params.model_copy(update={"inverting_share": 0.5})
+    halved = search(DiffusionModel(Counting(scheduler, True), scheduler), fewer, 0, "cpu")
+    assert halved.network_evaluations == seen == whole - 2 * 2 * 4 * 5  # epoch 0 and 1, two patterns, four images
+    assert halved.zero == result.zero
 
 
 def test_calibration_files(tmp_path: Path) -> None:
@@ -145,6 +150,7 @@ def test_calibration_files(tmp_path: Path) -> None:
     verdicts = [one_class(score, shipped.column(), 0.01, 0.5) for score in shipped.column()]
     assert all(verdict.score <= verdict.threshold < 1 for verdict in verdicts)
     assert "samples" in CALIBRATED.warnings(DiffCleanseParams(samples=20), shipped)[0]
+    assert "inverting_share" in CALIBRATED.warnings(DiffCleanseParams(inverting_share=0.5), shipped)[0]
     file = tmp_path / "calibration.json"
     file.write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match="no calibration"):

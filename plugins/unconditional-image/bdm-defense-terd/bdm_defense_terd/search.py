@@ -14,6 +14,7 @@ from bdm_defense_terd.divergence import divergence_features
 from bdm_defense_terd.estimation import LEAST_DEVIATION, Descent, Probe, estimation_loss, optimise, refinement_loss
 from bdm_defense_terd.params import TerdParams
 from bdm_diffusers.samplers import build_scheduler
+from bdm_kit_diffusion.inversion.frozen import frozen
 from bdm_kit_diffusion.inversion.starts import starts_of
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_kit_diffusion.noise.noise_levels import require_variance_preserving
@@ -106,13 +107,8 @@ def search(model: DiffusionModel, params: TerdParams, seed: int, progress: Progr
     """Estimate from every start, then refine r with gamma as it is; the candidates do not influence each other."""
     probe = probe_of(model, params)
     starts = chosen_starts(params, model, seed)
-    frozen = [(parameter, parameter.requires_grad) for parameter in model.unet.parameters()]
-    model.unet.eval().requires_grad_(False)
-    try:
+    with frozen(model.unet):
         return _search(probe, starts, params, seed, progress)
-    finally:
-        for parameter, needed in frozen:
-            parameter.requires_grad_(needed)
 
 
 def _search(

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from bdm_core.errors import UserError
+from bdm_kit_diffusion.inversion.frozen import frozen
 
 OnStep = Callable[[int, int, float], None]
 """Called as on_step(done, total, mean objective) after each step."""
@@ -91,10 +92,7 @@ def invert(
     parts = torch.arange(len(starts), device=noise.device).split(max(1, options.batch_size // len(noise)))
     times = torch.full((len(parts[0]) * len(noise),), timestep, device=noise.device) if len(starts) else None
     history = []
-    frozen = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
-    training = network.training
-    network.eval().requires_grad_(False)
-    try:
+    with frozen(network):
         for step in range(options.steps):
             optimizer.zero_grad()
             objectives = []
@@ -106,10 +104,6 @@ def invert(
             history.append(torch.cat(objectives).cpu())
             if on_step is not None:
                 on_step(step + 1, options.steps, float(history[-1].mean()))
-    finally:
-        network.train(training)
-        for parameter, needed in frozen:
-            parameter.requires_grad_(needed)
     losses = torch.stack(history) if history else torch.empty(0, len(starts))
     return Inversion(triggers.detach().cpu(), losses, options.steps * len(starts) * len(noise))
 
