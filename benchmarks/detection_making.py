@@ -141,6 +141,7 @@ def make_backdoored(member: Member, folder: Path, place: Path) -> dict[str, floa
     spec = RunSpec(
         attack=member.attack,
         model=str(make_base(member.base, folder)),
+        metrics=["target"],
         triggered_share=0.5,
         params={f"attack:{member.attack}": own, "kit:diffusion": kit},
         seed=member.seed,

@@ -134,9 +134,11 @@ def backdoored_part(part: str) -> Iterator[Member]:
             elif attack == "villan":
                 own["vp_scale"] = 1.0
             own |= settings
+            if part == "third" and base == SMALL:
+                own["batch_size"] = 32
             if own.get("mode"):
                 own.pop("target")
-                own |= {"steps": 1000, "target_class": str(number % 10) if own["mode"] == "in-d2d" else "ring"}
+                own |= {"steps": 800, "target_class": str(number % 10) if own["mode"] == "in-d2d" else "ring"}
                 own["poison_rate"] = 0.3
             name = f"{part}-{group}-{base}-{number - first}".replace(", ", "-").replace(" ", "-")
             yield Member(name, base, number, part, attack, own, group, kind="backdoored")

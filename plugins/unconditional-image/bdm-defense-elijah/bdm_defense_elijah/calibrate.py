@@ -11,7 +11,6 @@ from bdm_defense_elijah.decision import CALIBRATED
 from bdm_defense_elijah.detection import examine
 from bdm_defense_elijah.params import ElijahParams
 from bdm_kit_diffusion.models.coverage import known_model
-from bdm_kit_diffusion.models.coverage import known_model
 from bdm_kit_diffusion.models.diffusion_model import load_model, open_reference
 from bdm_torch.calibration_file import Known
 
