@@ -47,8 +47,8 @@ def measure(member: Member, folder: Path) -> dict[str, Any]:
     reference = load_model(make_base(member.base, folder))
     line = facts_of(member, folder, suspect) | {"kinship": kinship(suspect, reference)}
     known = CALIBRATED.read()
-    outside = out_of_reach("reference-audit", suspect, known) if member.half != "calibration" else ""
-    refused = outside or no_parent(suspect, reference, member.base)
+    outside = out_of_reach("reference-audit", suspect, known)
+    refused = no_parent(suspect, reference, member.base)
     if refused:
         line["detection"] = found(0.0, PARAMS.least_score, None, refused)
         return line | {"seconds": round(time.perf_counter() - start, 1)}
@@ -59,7 +59,7 @@ def measure(member: Member, folder: Path) -> dict[str, Any]:
         trigger = torch.load(folder / member.name / TRIGGER)
         line["recovery"] = {"cosine": cosine(result.chosen.shift.tensor, trigger)}
     if member.half != "calibration":
-        line["detection"] = judged(result.features, known)
+        line["detection"] = judged(result.features, known, outside)
     return line | {"seconds": round(time.perf_counter() - start, 1)}
 
 
@@ -82,10 +82,10 @@ def facts_of(member: Member, folder: Path, model: DiffusionModel) -> dict[str, A
     }
 
 
-def judged(features: list[float], known: Calibration) -> dict[str, Any]:
-    """The verdict on features."""
+def judged(features: list[float], known: Calibration, outside: str = "") -> dict[str, Any]:
+    """The verdict on features; ``outside`` is why the calibration does not cover the model."""
     verdict, doubt = decide(features, known, PARAMS)
-    return found(verdict.score, verdict.threshold, verdict.p_value, doubt)
+    return found(verdict.score, verdict.threshold, verdict.p_value, outside or doubt)
 
 
 def found(score: float, threshold: float, p_value: float | None, doubt: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ ORDINARY = -0.1
 def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detection:
     """Judge a model; the evidence is sealed in ``ctx.out / "evidence"``.
 
-    Without evidence and without p-value it cannot tell of a model that the reference is no parent of, or that the
+    It cannot tell of a model that the reference is no parent of (then there is no evidence either), or that the
     calibration does not cover.
 
     Raises:
@@ -46,13 +46,14 @@ def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detectio
     suspect = load_model(model, ctx.device)
     reference, name = load_reference(ctx.work, ctx.device, params.reference, suspect)
     distance = weight_distance(suspect, reference)
-    refused = out_of_reach("reference-audit", suspect, known, ctx.device) or no_parent(suspect, reference, name)
+    refused = no_parent(suspect, reference, name)
     ctx.figures(reference=name, weight_distance=distance, kinship=kinship(suspect, reference), clean_samples=0)
     if refused:
         threshold = conformal(0.0, scores_of(known), params.false_positive_rate, params.least_score).threshold
         return Detection(level="model", scores=[0.0], threshold=threshold, conclusive=False, note=refused)
     found = audit(Pair(suspect, reference, ctx.seed, ctx.device), params, ctx.progress)
     verdict, doubt = decide(found.features, known, params)
+    doubt = out_of_reach("reference-audit", suspect, known, ctx.device) or doubt
     for line in CALIBRATED.warnings(params, known):
         ctx.log.warning(line)
     ctx.figures(collapse=round(found.score, 4), network_evaluations=found.network_evaluations)
