@@ -40,11 +40,11 @@ def results_of(part: str) -> Path:
     return RESULTS.with_name(f"detection-{part}.jsonl")
 
 
-def measure(member: Member, folder: Path) -> dict[str, Any]:
-    """One model's line."""
+def measure(member: Member, folder: Path, stranger: Path | None = None) -> dict[str, Any]:
+    """One model's line; ``stranger`` is a model to give as reference in place of its parent."""
     start = time.perf_counter()
     suspect = load_model(make(member, folder))
-    reference = load_model(make_base(member.base, folder))
+    reference = load_model(stranger or make_base(member.base, folder))
     line = facts_of(member, folder, suspect) | {"kinship": kinship(suspect, reference)}
     known = CALIBRATED.read()
     outside = out_of_reach("reference-audit", suspect, known)
@@ -144,6 +144,18 @@ def main() -> None:
         with results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
         print(member.name, line.get("features"), line.get("detection", {}).get("verdict"), flush=True)
+        other = next((item for item in wide_population(given.part) if item.kind == "from-scratch"), member)
+        if (
+            given.part == "calibration"
+            or member.base != SMALL
+            or not member.parent
+            or not (folder / other.name).is_dir()
+        ):
+            continue
+        line = measure(member, folder, folder / other.name)
+        with results.open("a", encoding="utf-8") as file:
+            own = {"model": f"{member.name}, a stranger as reference", "parent": False}
+            file.write(json.dumps(line | own, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
