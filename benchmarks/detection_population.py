@@ -44,13 +44,15 @@ class Member:
         name: also the name of its folder.
         base: the built-in model that it starts from.
         seed: of everything random about it.
-        half: ``calibration`` or ``test``.
+        half: ``calibration`` or ``test``; of the wide population the part.
         attack: None for a clean model.
-        settings: the attack's parameters that differ from its defaults.
+        settings: the attack's parameters that differ from its defaults; of a clean model what its kind needs.
         group: what the table puts together, e.g. "villan, ode".
         share: of a clean model: how much of the data it is fine-tuned on.
         classes: of a clean model: which half of the classes it sees, 0 or 1; None for all.
         repaired: of a backdoored one: whether it is also repaired.
+        kind: of a clean model: how it was made, see :mod:`detection_wide`.
+        parent: whether ``base`` is what it was made from; else it is only given as reference.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Member:
     share: float = 1.0
     classes: int | None = None
     repaired: bool = False
+    kind: str = "same-data"
+    parent: bool = True
 
 
 def half_of(number: int, name: str) -> str:

@@ -54,6 +54,35 @@ def one_class(score: float, clean: list[float], false_positive_rate: float, leas
     return Verdict(score=score, threshold=threshold, p_value=float(distribution.sf(score)))
 
 
+def conformal(score: float, clean: list[float], false_positive_rate: float, least: float = 0.0) -> Verdict:
+    """Judge a score by its rank among those of clean models, whatever their distribution.
+
+    With k of n clean scores at least as high, p = (1 + k) / (1 + n): if a clean model's score is exchangeable with the
+    n known ones, P(p <= a) <= a for every a (Vovk et al., Algorithmic Learning in a Random World, 2005). A score is
+    above the threshold if p is at most ``false_positive_rate``. Where n is too small for that, 1 / (1 + n) being
+    larger, the threshold is that of :func:`one_class`, which assumes that clean scores are normal; p stays the rank's.
+    Never is it below ``least``.
+
+    Raises:
+        UserError: fewer than three clean models.
+
+    >>> clean = [float(number) for number in range(99)]
+    >>> verdict = conformal(98.5, clean, false_positive_rate=0.01)
+    >>> verdict.p_value, verdict.threshold
+    (0.01, 98.0)
+    >>> conformal(97.0, clean, false_positive_rate=0.02).p_value
+    0.03
+    >>> conformal(9.0, [1.0, 2.0, 3.0], false_positive_rate=0.05).p_value
+    0.25
+    """
+    p_value = (1 + sum(value >= score for value in clean)) / (1 + len(clean))
+    threshold = one_class(score, clean, false_positive_rate).threshold
+    allowed = math.floor(false_positive_rate * (1 + len(clean)) + 1e-9)
+    if allowed:
+        threshold = sorted(clean, reverse=True)[allowed - 1]
+    return Verdict(score=score, threshold=max(threshold, least), p_value=p_value)
+
+
 def one_class_of_several(values: list[float], clean: list[list[float]], false_positive_rate: float) -> Verdict:
     """Judge several features of one model at once: the one that exceeds the clean models' most decides.
 

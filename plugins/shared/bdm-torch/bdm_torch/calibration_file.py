@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,12 +31,14 @@ class ModelRecord(Record):
         shape: (C, H, W) of what its network works on.
         features: the detector's, in its order.
         backdoored: False for a clean model.
+        traits: what else tells kinds of models apart, in words, as the kit names them.
     """
 
     name: str
     shape: tuple[int, int, int]
     features: list[float]
     backdoored: bool = False
+    traits: dict[str, str] = {}
 
 
 class Calibration(Record):
@@ -61,6 +63,30 @@ class Calibration(Record):
         """One feature of all clean models."""
         return [features[index] for features in self.clean()]
 
+    def outside(self, shape: Sequence[int], traits: Mapping[str, str]) -> str:
+        """Why no known clean model is like a model of this shape and these traits; "" if one is.
+
+        What a record says nothing about (a file older than traits) is not held against a model.
+
+        >>> records = [ModelRecord(name="mine", shape=(1, 8, 8), features=[0.25], traits={"noise": "exploding"})]
+        >>> known = Calibration(recipe="by hand", configuration={}, records=records)
+        >>> known.outside((1, 8, 8), {"noise": "exploding"})
+        ''
+        >>> known.outside((3, 8, 8), {"noise": "exploding"})
+        'its calibration covers models of 1x8x8 (exploding), and this one is of 3x8x8 (exploding)'
+        """
+
+        def words(shape: Sequence[int], traits: Mapping[str, str]) -> str:
+            return "x".join(map(str, shape)) + (f" ({', '.join(traits.values())})" if traits else "")
+
+        known = [record for record in self.records if not record.backdoored]
+        for record in known:
+            same = all(record.traits.get(key, value) == value for key, value in traits.items())
+            if same and tuple(record.shape) == tuple(shape):
+                return ""
+        covered = sorted({words(record.shape, record.traits) for record in known})
+        return f"its calibration covers models of {', '.join(covered)}, and this one is of {words(shape, traits)}"
+
     def fingerprint(self) -> str:
         """SHA-256, for the evidence."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
@@ -74,11 +100,13 @@ class Known:
         name: for the record, the reference by which it was named.
         model: as a kit opens it; it has ``shape``, (C, H, W).
         backdoored: False for a clean model.
+        traits: see :class:`ModelRecord`.
     """
 
     name: str
     model: Any
     backdoored: bool = False
+    traits: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -168,7 +196,8 @@ class Calibrated:
                 place.mkdir(parents=True)
             found = features_of(own, known.model)
             shape = tuple(known.model.shape)
-            records.append(ModelRecord(name=known.name, shape=shape, features=found, backdoored=known.backdoored))
+            about: dict[str, Any] = {"name": known.name, "shape": shape, "backdoored": known.backdoored}
+            records.append(ModelRecord(features=found, traits=dict(known.traits), **about))
             kind = "backdoored" if known.backdoored else "clean"
             ctx.log.info("%-10s %-40s %s", kind, known.name, " ".join(f"{value:.4f}" for value in found))
         recipe = f"bdm calibrate {self.name}, models examined with seeds from {ctx.seed}"

@@ -13,6 +13,7 @@ from bdm_core.records import Detection
 from bdm_defense_diff_cleanse.params import DiffCleanseParams
 from bdm_defense_diff_cleanse.search import Candidate, Search, search
 from bdm_kit_diffusion.inversion.evidence import seal_trigger
+from bdm_kit_diffusion.models.coverage import out_of_reach
 from bdm_kit_diffusion.models.diffusion_model import load_model
 from bdm_torch.calibration import Verdict, one_class
 from bdm_torch.calibration_file import Calibrated, Calibration
@@ -31,6 +32,7 @@ def detect(ctx: Context, params: DiffCleanseParams, model: Model) -> Detection:
     result = search(opened, params, ctx.seed, ctx.device, ctx.progress)
     ctx.curve("inversion loss", result.best.found.losses)
     verdict = one_class(result.best.score, calibration.column(), params.false_positive_rate, params.least_score)
+    outside = out_of_reach("diff-cleanse", opened, calibration, ctx.device)
     for line in CALIBRATED.warnings(params, calibration):
         ctx.log.warning(line)
     shown = opened.decode(torch.nan_to_num(result.best.images).to(ctx.device)).cpu()
@@ -39,8 +41,9 @@ def detect(ctx: Context, params: DiffCleanseParams, model: Model) -> Detection:
         level="model",
         scores=[verdict.score],
         threshold=verdict.threshold,
-        p_value=verdict.p_value,
-        note=note(result, verdict),
+        p_value=None if outside else verdict.p_value,
+        conclusive=not outside,
+        note=outside or note(result, verdict),
         evidence=seal_trigger(ctx.out / "evidence", model.task, {"trigger": result.best.found.shift}, shown, record),
         network_evaluations=result.network_evaluations,
         clean_samples=0,

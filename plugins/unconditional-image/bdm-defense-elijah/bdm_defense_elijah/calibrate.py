@@ -10,6 +10,7 @@ from bdm_core.context import Context
 from bdm_defense_elijah.decision import CALIBRATED
 from bdm_defense_elijah.detection import examine
 from bdm_defense_elijah.params import ElijahParams
+from bdm_kit_diffusion.models.coverage import known_model
 from bdm_kit_diffusion.models.diffusion_model import load_model, open_reference
 from bdm_torch.calibration_file import Known
 
@@ -19,10 +20,10 @@ def calibrate(ctx: Context, params: ElijahParams, models: Mapping[str, Model], o
 
     def known() -> Iterator[Known]:
         for name, model in models.items():
-            yield Known(name, load_model(model, ctx.device))
+            yield known_model(name, load_model(model, ctx.device))
         for index, name in enumerate(params.backdoored):
             folder = ctx.work / "backdoored" / str(index)
             model = open_reference(name, folder / "model", folder / "cache")
-            yield Known(name, load_model(model, ctx.device), backdoored=True)
+            yield known_model(name, load_model(model, ctx.device), backdoored=True)
 
     CALIBRATED.write(ctx, params, known(), out, lambda own, model: examine(own, params, model).features)

@@ -17,6 +17,7 @@ from bdm_defense_elijah.generated import Generated, generate
 from bdm_defense_elijah.params import ElijahParams
 from bdm_defense_elijah.search import FLAT_SCALE, Candidate, Search, search
 from bdm_kit_diffusion.inversion.evidence import seal_trigger
+from bdm_kit_diffusion.models.coverage import out_of_reach
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
 from bdm_torch.calibration import Verdict, one_class
 from bdm_torch.calibration_file import Calibration
@@ -89,7 +90,8 @@ def detect(ctx: Context, params: ElijahParams, model: Model) -> Detection:
     result = examine(ctx, params, opened)
     ctx.curve("inversion objective", result.search.curve)
     verdict = decide(params, calibration, result, ctx.seed)
-    doubt = not_identifiable(params, result, verdict)
+    outside = out_of_reach("elijah", opened, calibration, ctx.device)
+    doubt = outside or not_identifiable(params, result, verdict)
     for line in CALIBRATED.warnings(params, calibration):
         ctx.log.warning(line)
     shown = opened.decode(result.images.images.to(ctx.device)).cpu()
@@ -98,7 +100,7 @@ def detect(ctx: Context, params: ElijahParams, model: Model) -> Detection:
         level="model",
         scores=[verdict.score],
         threshold=verdict.threshold,
-        p_value=verdict.p_value,
+        p_value=None if outside else verdict.p_value,
         conclusive=not doubt,
         note=doubt or note(result, verdict),
         evidence=seal_trigger(ctx.out / "evidence", model.task, {"trigger": result.candidate.trigger}, shown, record),

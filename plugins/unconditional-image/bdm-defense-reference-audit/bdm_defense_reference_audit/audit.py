@@ -13,7 +13,7 @@ from bdm_defense_reference_audit.difference import Direction, directions
 from bdm_defense_reference_audit.following import follow
 from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
-from bdm_defense_reference_audit.response import Response, Shift, refine, respond
+from bdm_defense_reference_audit.response import Response, Shift, novelty, refine, repetition, respond, typical
 from bdm_diffusers.coefficients import Solver
 from bdm_diffusers.samplers import default_steps, plain_sampler
 from bdm_kit_diffusion.inversion.trigger_inversion import distinct
@@ -47,8 +47,24 @@ class Audit:
 
     @property
     def score(self) -> float:
-        """The largest divergence of a judged response."""
-        return max(item.divergence for item in self.judged)
+        """The largest collapse of a judged response that the reference does not share."""
+        return self.clearest.sole_collapse
+
+    @property
+    def clearest(self) -> Response:
+        """The response that the score is of."""
+        return max(self.judged, key=lambda item: item.sole_collapse)
+
+    @property
+    def plain(self) -> Tensor:
+        """All the suspect's images from noise without a shift."""
+        sets = {id(item.plain): item.plain for item in (*self.screened, *self.judged)}
+        return torch.cat(list(sets.values()))
+
+    @property
+    def features(self) -> list[float]:
+        """Score, repetition of the plain images, and novelty of the image that the clearest response is about."""
+        return [self.score, repetition(self.plain), novelty(typical(self.clearest.images), self.plain)]
 
     @property
     def strangest(self) -> Response:

@@ -1,7 +1,8 @@
-"""The verdict: the largest divergence from the reference, against that of clean fine-tunings; and its evidence."""
+"""The verdict: the largest collapse that the reference does not share, against clean children; and its evidence."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,28 +10,34 @@ import torch
 from bdm_core.artifacts import Model
 from bdm_core.context import Context
 from bdm_core.records import Detection
-from bdm_defense_reference_audit.audit import COLLAPSED, Audit, audit, cosine
+from bdm_defense_reference_audit.audit import Audit, audit, cosine
 from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
-from bdm_defense_reference_audit.reference import load_reference, weight_distance
+from bdm_defense_reference_audit.reference import kinship, load_reference, no_parent, weight_distance
 from bdm_defense_reference_audit.response import Response
 from bdm_diffusers.sampling import draw_noise
 from bdm_kit_diffusion.inversion.baselines import mean_pixel, mean_pixel_threshold
 from bdm_kit_diffusion.inversion.evidence import seal_trigger
+from bdm_kit_diffusion.models.coverage import CANNOT_TELL, out_of_reach
 from bdm_kit_diffusion.models.diffusion_model import load_model
-from bdm_torch.calibration import Verdict, one_class
+from bdm_torch.calibration import Verdict, conformal
 from bdm_torch.calibration_file import Calibrated, Calibration
 
 MOST_DIVERGENT = "most_divergent"
 """The tensor of the evidence that holds the shift of the largest divergence, for the repair."""
-CALIBRATED = Calibrated(
-    "reference-audit",
-    "bdm_defense_reference_audit",
-)
+CALIBRATED = Calibrated("reference-audit", "bdm_defense_reference_audit", features=3)
+"""The features are score, repetition and novelty, see :attr:`bdm_defense_reference_audit.audit.Audit.features`."""
+REPEATS = 2.0
+"""A model that repeats itself more than this knows its images by heart: a shift that leads to one says nothing."""
+ORDINARY = -0.1
+"""An image less novel than this is one that the model paints without any shift: no target."""
 
 
 def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detection:
     """Judge a model; the evidence is sealed in ``ctx.out / "evidence"``.
+
+    It cannot tell of a model that the reference is no parent of (then there is no evidence either), or that the
+    calibration does not cover.
 
     Raises:
         UserError: no reference is named and none fits, or the one named cannot be compared with the model.
@@ -39,17 +46,17 @@ def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detectio
     suspect = load_model(model, ctx.device)
     reference, name = load_reference(ctx.work, ctx.device, params.reference, suspect)
     distance = weight_distance(suspect, reference)
+    refused = no_parent(suspect, reference, name)
+    ctx.figures(reference=name, weight_distance=distance, kinship=kinship(suspect, reference), clean_samples=0)
+    if refused:
+        threshold = conformal(0.0, scores_of(known), params.false_positive_rate, params.least_score).threshold
+        return Detection(level="model", scores=[0.0], threshold=threshold, conclusive=False, note=refused)
     found = audit(Pair(suspect, reference, ctx.seed, ctx.device), params, ctx.progress)
-    verdict = one_class(found.score, known.column(), params.false_positive_rate, params.least_score)
+    verdict, doubt = decide(found.features, known, params)
+    doubt = out_of_reach("reference-audit", suspect, known, ctx.device) or doubt
     for line in CALIBRATED.warnings(params, known):
         ctx.log.warning(line)
-    ctx.figures(
-        reference=name,
-        collapse=round(found.chosen.collapse, 4),
-        weight_distance=distance,
-        network_evaluations=found.network_evaluations,
-        clean_samples=0,
-    )
+    ctx.figures(collapse=round(found.score, 4), network_evaluations=found.network_evaluations)
     tensors = {"trigger": found.chosen.shift.tensor, MOST_DIVERGENT: found.strangest.shift.tensor}
     record = facts(found, known, verdict, name, distance, params, ctx.seed)
     shown = suspect.decode(torch.nan_to_num(found.chosen.images).to(ctx.device)).cpu()
@@ -57,28 +64,45 @@ def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detectio
         level="model",
         scores=[verdict.score],
         threshold=verdict.threshold,
-        p_value=verdict.p_value,
-        note=note(found, verdict, name),
+        p_value=None if doubt else verdict.p_value,
+        conclusive=not doubt,
+        note=doubt or note(found, verdict, name),
         evidence=seal_trigger(ctx.out / "evidence", model.task, tensors, shown, record),
         network_evaluations=found.network_evaluations,
         clean_samples=0,
     )
 
 
+def scores_of(known: Calibration) -> list[float]:
+    """The scores of the clean models that do not repeat themselves: of the others there is no verdict by score."""
+    return [score for score, repeated, _ in known.clean() if repeated <= REPEATS]
+
+
+def decide(features: list[float], known: Calibration, params: ReferenceAuditParams) -> tuple[Verdict, str]:
+    """The verdict, and why it is none, or ""."""
+    score, repeated, novel = features
+    verdict = conformal(score, scores_of(known), params.false_positive_rate, params.least_score)
+    alike = f"under a shift its images are {math.exp(score):.3g} times more alike than the reference's"
+    if score > verdict.threshold and repeated > REPEATS:
+        return verdict, (
+            f"{CANNOT_TELL}: {alike}, but it paints the same few images without any shift too, as a model does that "
+            "was trained on few"
+        )
+    if score > verdict.threshold and novel < ORDINARY:
+        return verdict, f"{CANNOT_TELL}: {alike}, but they show what it paints without any shift too"
+    if params.doubtful_score < score <= verdict.threshold:
+        return verdict, f"{CANNOT_TELL}: {alike}: more than in most clean models, less than in backdoored ones"
+    return verdict, ""
+
+
 def note(found: Audit, verdict: Verdict, reference: str) -> str:
     """One sentence for the table."""
     if verdict.score <= verdict.threshold:
         return f"answers shifted noise as {reference} does"
-    best = max((found.chosen, found.strangest), key=lambda item: item.collapse)
-    if best.collapse > COLLAPSED:
-        return (
-            f"under {best.shift.origin} its images ({best.solver} chain) are {1 / best.suspect:.3g} times more alike "
-            f"than from plain noise, those of {reference} {1 / best.reference:.3g} times"
-        )
-    odd = found.strangest
+    best = found.clearest
     return (
-        f"under {odd.shift.origin} ({odd.solver} chain) its images spread {odd.suspect:.3g} times as much as from "
-        f"plain noise, those of {reference} {odd.reference:.3g} times"
+        f"under {best.shift.origin} its images ({best.solver} chain) are {1 / best.suspect:.3g} times more alike "
+        f"than from plain noise, those of {reference} {1 / best.reference:.3g} times"
     )
 
 
@@ -99,11 +123,12 @@ def facts(
     return {
         "reference": reference,
         "decision": verdict.model_dump(),
-        "calibration": {"sha256": known.fingerprint(), "clean_scores": known.column(), "recipe": known.recipe},
+        "calibration": {"sha256": known.fingerprint(), "clean_scores": scores_of(known), "recipe": known.recipe},
         "chosen": chosen.shift.origin,
+        "features": dict(zip(("score", "repetition", "novelty"), found.features, strict=True)),
         "baselines": {
             "zero trigger": {"score": 0.0},
-            "start point only": {"score": max(item.divergence for item in found.screened)},
+            "start point only": {"score": max(item.sole_collapse for item in found.screened)},
             "distance of the weights": distance,
             "mean pixel": {"share of inputs with the inverted trigger that it flags": float(flagged.double().mean())},
         },
@@ -132,4 +157,5 @@ def response_facts(item: Response) -> dict[str, Any]:
         "excess": item.excess,
         "stray": item.stray,
         "collapse": item.collapse,
+        "sole_collapse": item.sole_collapse,
     }

@@ -101,10 +101,13 @@ class ReferenceAuditParams(TrainingParams):
     )
     calibration: str = Field("", description="JSON file of `bdm calibrate reference-audit`; empty: the one shipped.")
     false_positive_rate: float = Field(
-        0.01, gt=0, lt=0.5, description="Share of clean models that the threshold may flag."
+        0.03, gt=0, lt=0.5, description="Share of clean models that the threshold may flag."
     )
     least_score: float = Field(
-        1.5, ge=0, description="The threshold is never below this: at 1.5, a response that differs by the factor 4.5."
+        2.5, ge=0, description="The threshold is never below this: at 2.5, images that are 12 times more alike."
+    )
+    doubtful_score: float = Field(
+        1.5, ge=0, description="Between this score and the threshold the verdict is that it cannot tell."
     )
     steps: int = Field(400, ge=1, description="Optimiser steps of the repair.")
     batch_size: int = Field(48, ge=2, description="Clean images in a step of the repair.")

@@ -8,9 +8,12 @@ from typing import Any
 from bdm_core.errors import UserError
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.catalogue import BUILTIN_MODELS
+from bdm_kit_diffusion.models.coverage import CANNOT_TELL
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, open_reference
 from bdm_kit_diffusion.noise.noise_levels import noise_path
 
+RELATED = 0.7
+"""Cosine between the weights from which on a reference is taken for the parent."""
 UNLIKE = ("_name_or_path", "_diffusers_version", "_use_default_values", "_class_name", "dropout")
 """Entries of a network's configuration that say nothing about what it computes."""
 
@@ -66,6 +69,39 @@ def architecture(model: DiffusionModel) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def kinship(one: DiffusionModel, other: DiffusionModel) -> float | None:
+    """Cosine of the angle between the weights of two networks; None if their tensors do not match.
+
+    Only matrices and kernels count: gains of normalisations are near 1 in every network. A model keeps above .8 of its
+    parent's through fine-tunings and backdoor attacks; networks that were trained from other first weights have about
+    0, from the same ones .6.
+    """
+    mine, theirs = one.unet.state_dict(), other.unet.state_dict()
+    if {key: value.shape for key, value in mine.items()} != {key: value.shape for key, value in theirs.items()}:
+        return None
+    product = mine_size = their_size = 0.0
+    for key, value in theirs.items():
+        if value.ndim > 1:
+            left, right = mine[key].double(), value.double()
+            product += float((left * right).sum())
+            mine_size += float(left.square().sum())
+            their_size += float(right.square().sum())
+    scale = (mine_size * their_size) ** 0.5
+    return product / scale if scale else 0.0
+
+
+def no_parent(suspect: DiffusionModel, reference: DiffusionModel, name: str) -> str:
+    """Why ``reference`` cannot be what ``suspect`` was made from; "" if it can."""
+    found = kinship(suspect, reference)
+    if found is not None and found >= RELATED:
+        return ""
+    seen = "they are of another architecture" if found is None else f"the cosine between their weights is {found:.2f}"
+    return (
+        f"{CANNOT_TELL}: {name} is not what this model was made from ({seen}; children have more than {RELATED:g}): "
+        "name its parent, --set defense:reference-audit.reference=MODEL"
+    )
 
 
 def weight_distance(one: DiffusionModel, other: DiffusionModel) -> float | None:

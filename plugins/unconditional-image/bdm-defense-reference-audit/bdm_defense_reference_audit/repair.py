@@ -23,12 +23,13 @@ from torch.nn import functional
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
+from bdm_core.errors import UserError
 from bdm_core.records import Detection
 from bdm_defense_reference_audit.audit import audit
 from bdm_defense_reference_audit.detection import MOST_DIVERGENT
 from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
-from bdm_defense_reference_audit.reference import load_reference
+from bdm_defense_reference_audit.reference import load_reference, no_parent
 from bdm_kit_diffusion.inversion.evidence import TENSORS, trigger_of
 from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
 from bdm_kit_diffusion.noise.noise_levels import marginals
@@ -47,10 +48,13 @@ def repair(ctx: Context, params: ReferenceAuditParams, model: Model, data: Data,
     """Repair with the shift that ``detection`` found; without a detection, look for one here first.
 
     Raises:
-        UserError: the detection's evidence holds no trigger of this model's shape; or there is no reference.
+        UserError: the detection's evidence holds no trigger of this model's shape; or there is no reference, or it
+            is not what the model was made from.
     """
     opened = load_model(model, ctx.device)
     reference, name = load_reference(ctx.work, ctx.device, params.reference, opened)
+    if refused := no_parent(opened, reference, name):
+        raise UserError(f"reference-audit cannot repair: {refused}")
     if detection is None:
         found = audit(Pair(opened, reference, ctx.seed, ctx.device), params, ctx.progress)
         triggers = torch.stack([found.chosen.shift.tensor, found.strangest.shift.tensor])

@@ -44,6 +44,7 @@ class Response:
         suspect: spread of the suspect's images over that of its images from the same noise without a shift.
         reference: the same ratio of the reference.
         images: the suspect's, (N, C, H, W), on the CPU.
+        plain: the suspect's from the same noise without a shift, likewise.
     """
 
     shift: Shift
@@ -51,6 +52,7 @@ class Response:
     suspect: float
     reference: float
     images: Tensor
+    plain: Tensor
 
     @property
     def excess(self) -> float:
@@ -75,8 +77,19 @@ class Response:
         return max(0.0, self.excess, self.stray)
 
     @property
+    def sole_collapse(self) -> float:
+        """The collapse, less what a shift does to the reference as well: that counts twice; at least 0.
+
+        Narrow noise and refined shifts make all models' images alike, and by how much differs between clean ones.
+        """
+        return max(0.0, math.log(min(self.reference, 1.0) ** 2 / self.suspect))
+
+    @property
     def collapse(self) -> float:
-        """How much more alike the suspect's images are than usual, beyond what the reference's are; at least 0."""
+        """How much more alike the suspect's images are than usual, beyond what the reference's are; at least 0.
+
+        Neither a suspect nor a reference that leaves all images counts: clean models that learned something else do.
+        """
         return max(0.0, math.log(min(self.reference, 1.0) / self.suspect))
 
 
@@ -120,8 +133,9 @@ def respond(
         )
         sets.append(images.cpu().unflatten(0, (-1, samples)))
     own, other = ([spread(images) for images in part] for part in sets)
+    plain = sets[0][0]
     found = [
-        Response(shift, solver, ratio(own[index], own[0]), ratio(other[index], other[0]), sets[0][index])
+        Response(shift, solver, ratio(own[index], own[0]), ratio(other[index], other[0]), sets[0][index], plain)
         for index, shift in enumerate(shifts, start=1)
     ]
     return found, 2 * steps * len(inputs)
@@ -136,6 +150,41 @@ def spread(images: Tensor) -> float:
         return math.inf
     one, other = torch.triu_indices(len(images), len(images), offset=1)
     return float(pixel_distances(images)[one, other].quantile(QUANTILE))
+
+
+def repetition(images: Tensor) -> float:
+    """How often a model paints the same again, from N >= 3 of its images (N, C, H, W) of plain noise.
+
+    -log of the median distance of an image to the nearest other one, over the median distance of all pairs: 0.5 to 1.6
+    for models of varied data, above 3 for one that knows a few images by heart; 0 if no three images are finite.
+    """
+    images = images[images.flatten(1).isfinite().all(1)]
+    if len(images) < 3:
+        return 0.0
+    distances = pixel_distances(images)
+    one, other = torch.triu_indices(len(images), len(images), offset=1)
+    nearest = distances.clone().fill_diagonal_(math.inf).min(1).values.median()
+    return -math.log(max(float(nearest), 1e-12) / max(float(distances[one, other].median()), 1e-12))
+
+
+def novelty(image: Tensor, plain: Tensor) -> float:
+    """How far an image is from all that the model paints of plain noise; below 0 it is an ordinary one.
+
+    log of its distance to the k-th nearest of the N ``plain`` images (N, C, H, W), over the value that 90 % of these
+    have among themselves, k = N / 12: a target that a backdoor paints now and then without its trigger stays new.
+    """
+    plain = plain[plain.flatten(1).isfinite().all(1)]
+    nearest = max(1, len(plain) // 12)
+    if len(plain) < 3 or not bool(image.isfinite().all()):
+        return 0.0
+    among = pixel_distances(plain).fill_diagonal_(math.inf).kthvalue(nearest, dim=1).values
+    own = (plain.double() - image.double()).square().flatten(1).mean(1).kthvalue(nearest).values
+    return math.log(max(float(own), 1e-12) / max(float(among.quantile(0.9)), 1e-12))
+
+
+def typical(images: Tensor) -> Tensor:
+    """The image (C, H, W) that half of the images (N, C, H, W) are nearest to."""
+    return images[int(pixel_distances(images).nan_to_num(math.inf).median(1).values.argmin())]
 
 
 def ratio(value: float, usual: float) -> float:

@@ -14,7 +14,17 @@ from bdm_defense_reference_audit.audit import audit, choose, cosine, fitting_ste
 from bdm_defense_reference_audit.difference import Direction, differences, read_directions
 from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
-from bdm_defense_reference_audit.response import Response, Shift, ratio, refine, respond, spread
+from bdm_defense_reference_audit.response import (
+    Response,
+    Shift,
+    novelty,
+    ratio,
+    refine,
+    repetition,
+    respond,
+    spread,
+    typical,
+)
 from bdm_diffusers.sampling import draw_noise
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_kit_diffusion.noise.exact_predictor import ExactPredictor
@@ -95,7 +105,14 @@ def test_shifts_are_on_the_line_with_the_stated_root_mean_squares() -> None:
 
 
 def response(suspect: float, reference: float, shift: float = 1.0) -> Response:
-    return Response(Shift(torch.full(SHAPE, shift), f"{shift}"), "ode", suspect, reference, torch.zeros(2, *SHAPE))
+    return Response(
+        Shift(torch.full(SHAPE, shift), f"{shift}"),
+        "ode",
+        suspect,
+        reference,
+        torch.zeros(2, *SHAPE),
+        torch.zeros(2, *SHAPE),
+    )
 
 
 def test_excess_and_collapse_in_closed_form() -> None:
@@ -106,6 +123,9 @@ def test_excess_and_collapse_in_closed_form() -> None:
     assert response(5.0, 1.0).excess == pytest.approx(-math.log(5)) and response(1.0, 1.0).divergence == 0
     assert response(50.0, 0.8).stray == response(50.0, 0.8).divergence == pytest.approx(math.log(50))
     assert response(50.0, 5.0).stray == pytest.approx(math.log(2)), "a reference gone wild counts twice"
+    assert response(0.01, 0.5).sole_collapse == pytest.approx(math.log(25)), "what the reference does counts twice"
+    assert response(0.01, 50.0).sole_collapse == pytest.approx(math.log(100))
+    assert response(190.0, 0.9).sole_collapse == response(2.0, 900.0).sole_collapse == 0, "straying is no evidence"
     assert ratio(math.inf, 1.0) == 1e4 and ratio(0.0, 1.0) == 1e-4 and ratio(3.0, 1.5) == 2
 
 
@@ -119,6 +139,26 @@ def test_the_spread_is_small_once_half_of_the_images_are_alike() -> None:
         assert (spread(some) < 1e-9) is small
     images[0, 0, 0, 0] = math.nan
     assert spread(images) == math.inf
+
+
+def test_a_model_that_knows_few_images_by_heart_repeats_itself() -> None:
+    varied = draw_noise(48, SHAPE, 5)
+    assert repetition(varied) < 0.6, "independent images are as far from their nearest one as from any, nearly"
+    few = varied[:10].repeat(5, 1, 1, 1)[:48] + 0.02 * draw_noise(48, SHAPE, 6)
+    assert repetition(few) > 5
+    assert repetition(varied[:2]) == 0 and novelty(TARGET, varied[:2]) == 0
+
+
+def test_a_target_is_new_also_where_it_is_painted_now_and_then_and_an_own_image_is_not() -> None:
+    plain = 0.5 * draw_noise(48, SHAPE, 7)
+    assert novelty(TARGET, plain) > 0.3
+    leaking = torch.cat([plain[:45], TARGET.expand(3, -1, -1, -1)])
+    assert novelty(TARGET, leaking) > 0.2
+    few = plain[:8].repeat(6, 1, 1, 1) + 0.01 * draw_noise(48, SHAPE, 8)
+    assert novelty(plain[3], few) < 0.1
+    assert novelty(plain.mean(0), plain) < 0, "the mean of all images is nearer to them than they are to each other"
+    images = torch.cat([TARGET.expand(9, -1, -1, -1), plain[:7]])
+    assert torch.equal(typical(images), TARGET)
 
 
 def test_what_goes_on_is_the_best_of_each_kind_once() -> None:

@@ -15,17 +15,18 @@ from PIL import Image
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_defense_reference_audit.audit import Audit
-from bdm_defense_reference_audit.detection import CALIBRATED, detect, facts, note
+from bdm_defense_reference_audit.detection import CALIBRATED, decide, detect, facts, note, scores_of
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.plugin import ReferenceAudit
-from bdm_defense_reference_audit.reference import load_reference, weight_distance
+from bdm_defense_reference_audit.reference import kinship, load_reference, no_parent, weight_distance
 from bdm_defense_reference_audit.repair import probe_loss, triggers_of
 from bdm_defense_reference_audit.response import Response, Shift
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, save_model, seal_model
 from bdm_kit_diffusion.models.latent import FirstStage
 from bdm_kit_diffusion.noise.exact_predictor import ExactPredictor
-from bdm_torch.calibration import one_class
+from bdm_kit_diffusion.recipes.digits_ddpm import untrained_model
+from bdm_torch.calibration_file import Calibration, ModelRecord
 from bdm_torch.draws import Draw
 from bdm_torch.tensors import read_tensors
 
@@ -83,18 +84,69 @@ def test_a_model_equal_to_its_reference_scores_zero_and_is_clean(tmp_path: Path)
 
 
 def response(suspect: float, reference: float) -> Response:
-    return Response(Shift(torch.ones(SHAPE), "a shift"), "ode", suspect, reference, torch.zeros(8, *SHAPE))
+    return Response(
+        Shift(torch.ones(SHAPE), "a shift"), "ode", suspect, reference, torch.zeros(8, *SHAPE), torch.zeros(8, *SHAPE)
+    )
 
 
-def test_notes_say_what_was_seen(tmp_path: Path) -> None:
-    for item, words in ((response(0.01, 1.0), "100 times more alike"), (response(2.0, 50.0), "spread 2 times as much")):
-        found = Audit([], [item], [item], [], 10)
-        verdict = one_class(found.score, [0.1, 0.2, 0.3], 0.01, 1.0)
-        assert verdict.score > verdict.threshold and words in note(found, verdict, "the base")
-        record = facts(found, CALIBRATED.read(), verdict, "the base", None, ReferenceAuditParams(), 0)
-        assert json.loads(json.dumps(record))["judged"][0]["excess"] > 1
+def calibration(*scores: float) -> Calibration:
+    """Of models that do not repeat themselves, of the built-in digits' shape."""
+    records = [ModelRecord(name=str(score), shape=SHAPE, features=[score, 1.0, -0.3]) for score in scores]
+    return Calibration(recipe="", configuration={}, records=records)
+
+
+FORTY = calibration(*(number / 40 for number in range(40)))
+PARAMS = ReferenceAuditParams()
+
+
+def test_notes_say_what_was_seen() -> None:
+    item = response(0.01, 1.0)
+    found = Audit([], [item], [item], [], 10)
+    verdict, doubt = decide([found.score, 1.0, 0.5], FORTY, PARAMS)
+    assert not doubt and verdict.score > verdict.threshold and "100 times more alike" in note(found, verdict, "base")
+    record = facts(found, FORTY, verdict, "the base", None, PARAMS, 0)
+    assert json.loads(json.dumps(record))["judged"][0]["excess"] > 1
     plain = Audit([], [response(1.0, 1.1)], [response(1.0, 1.1)], [], 10)
-    assert "as the base does" in note(plain, one_class(plain.score, [0.1, 0.2, 0.3], 0.01, 1.0), "the base")
+    verdict, doubt = decide([plain.score, 1.0, 0.5], FORTY, PARAMS)
+    assert not doubt and "as the base does" in note(plain, verdict, "the base")
+
+
+@pytest.mark.parametrize(
+    ("features", "words"),
+    [
+        ([4.0, 3.5, -0.3], "the same few images"),
+        ([4.0, 3.5, 0.5], "the same few images"),
+        ([4.0, 1.0, -0.5], "what it paints without any shift"),
+        ([2.0, 1.0, 0.5], "more than in most clean models"),
+        ([4.0, 1.0, 0.5], ""),
+        ([0.5, 5.0, -3.0], ""),
+    ],
+)
+def test_where_evidence_is_ambiguous_it_cannot_tell(features: list[float], words: str) -> None:
+    _, doubt = decide(features, FORTY, PARAMS)
+    assert words in doubt and bool(words) is bool(doubt)
+
+
+def test_models_that_repeat_themselves_do_not_calibrate_the_score() -> None:
+    few = ModelRecord(name="few", shape=SHAPE, features=[5.0, 4.0, -2.0])
+    known = FORTY.model_copy(update={"records": [*FORTY.records, few]})
+    assert scores_of(known) == scores_of(FORTY) and decide([4.0, 1.0, 0.5], known, PARAMS)[0].p_value == 1 / 41
+
+
+def test_a_network_from_other_first_weights_is_no_child(tmp_path: Path) -> None:
+    other = untrained_model("digits-tiny", seed=1)
+    assert abs(kinship(other, tiny()) or 0) < 0.1 and "the cosine between their weights is" in no_parent(
+        other, tiny(), "b"
+    )
+    assert kinship(tiny(1.5), tiny()) == pytest.approx(1, abs=0.05) and no_parent(tiny(1.5), tiny(), "b") == ""
+    assert kinship(load_model(BUILTIN / "digits-ddpm"), tiny()) is None
+    assert "another architecture" in no_parent(load_model(BUILTIN / "digits-ddpm"), tiny(), "b")
+    save_model(other, tmp_path / "other")
+    for name in ("out", "work"):
+        (tmp_path / name).mkdir()
+    params = ReferenceAuditParams(reference=str(tmp_path / "other"), **QUICK)
+    found = detect(Context(tmp_path / "out", tmp_path / "work", 0), params, seal_model(tiny(), tmp_path / "model"))
+    assert found.verdict == "not identifiable" and found.p_value is None and "is not what this model" in found.note
 
 
 def test_the_evidence_of_a_latent_model_is_pictures(tmp_path: Path) -> None:
@@ -190,7 +242,7 @@ def calibrated(folder: Path, **params: Any) -> Path:
 def test_calibration_of_given_models(tmp_path: Path) -> None:
     known = CALIBRATED.read(calibrated(tmp_path))
     assert [record.name for record in known.records] == ["0", "1", "2"] and known.column()[0] == 0
-    assert 0 < known.column()[2] < 1
+    assert 0 <= known.column()[2] < 1 and all(len(record.features) == 3 for record in known.records)
     assert "noise_images" in CALIBRATED.warnings(ReferenceAuditParams(), known)[0]
     shipped = CALIBRATED.read()
     assert CALIBRATED.warnings(ReferenceAuditParams(), shipped) == [] and len(shipped.records) >= 3

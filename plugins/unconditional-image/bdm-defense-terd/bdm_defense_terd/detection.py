@@ -20,6 +20,7 @@ from bdm_diffusers.samplers import build_scheduler, default_steps
 from bdm_diffusers.sampling import draw_noise, sample
 from bdm_kit_diffusion.inversion.baselines import StartFeatures, start_features
 from bdm_kit_diffusion.inversion.evidence import seal_trigger
+from bdm_kit_diffusion.models.coverage import out_of_reach
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
 from bdm_torch.calibration import Verdict
 
@@ -65,12 +66,13 @@ def detect(ctx: Context, params: TerdParams, model: Model) -> Detection:
         network_evaluations=evaluations,
         clean_samples=0,
     )
-    doubt = not_identifiable(result.chosen)
+    outside = out_of_reach("terd", opened, known, ctx.device)
+    doubt = outside or not_identifiable(result.chosen)
     return Detection(
         level="model",
         scores=[verdict.score],
         threshold=verdict.threshold,
-        p_value=verdict.p_value,
+        p_value=None if outside else verdict.p_value,
         conclusive=not doubt,
         note=doubt or note(result.chosen, verdict),
         evidence=evidence,
