@@ -23,6 +23,8 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results" / "detection.jsonl"
 SECOND = RESULTS.with_name("detection-second.jsonl")
 """Lines of the second population: reference-audit was made with a view to the first."""
+THIRD = RESULTS.with_name("detection-third.jsonl")
+"""Lines of the third part of the population, opened once: each has its ``part``, ``kind`` and ``parent``."""
 PAPER = RESULTS.with_name("detection-paper.jsonl")
 """Lines of detectors with their published settings (``--preset paper``): detection only, each line has its preset."""
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {

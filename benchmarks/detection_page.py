@@ -1,68 +1,21 @@
 """The page of the detection benchmark: `python benchmarks/detection_page.py`.
 
 Reads ``benchmarks/results/detection.jsonl`` and writes ``docs/benchmarks/detection.md``. Thresholds come from the clean
-models of the calibration half alone; every number on the page is of the test half, with 95 % bootstrap intervals.
+models of the calibration half alone; every number on the page is of the test half. Intervals of shares are exact.
 """
 
 from __future__ import annotations
 
-import random
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from detection import DETECTS, REPAIRS, SECOND, read_lines
+from detection import DETECTS, PAPER, REPAIRS, SECOND, THIRD, read_lines
+from detection_numbers import Line, Pair, area, auroc, judged, limit_of, markdown, p_value_table, scored, share
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "detection.md"
-FALSE_POSITIVES = 0.05
-DRAWS = 1000
-Pair = tuple[bool, float]
-"""(backdoored, score)."""
-
-
-def auroc(pairs: Sequence[Pair]) -> float:
-    """Probability that a backdoored model scores higher than a clean one; ties count half."""
-    bad = [score for flag, score in pairs if flag]
-    good = [score for flag, score in pairs if not flag]
-    wins = sum((one > other) + 0.5 * (one == other) for one in bad for other in good)
-    return wins / (len(bad) * len(good)) if bad and good else float("nan")
-
-
-def threshold(clean: Sequence[float], rate: float = FALSE_POSITIVES) -> float:
-    """The least score that at most ``rate`` of the clean calibration models exceed."""
-    ordered = sorted(clean)
-    return ordered[max(0, len(ordered) - 1 - int(rate * len(ordered)))] if ordered else float("inf")
-
-
-def rates(pairs: Sequence[Pair], limit: float) -> tuple[float, float, float]:
-    """Accuracy, with both kinds of models of equal weight, TPR and FPR at a threshold."""
-    bad = [score > limit for flag, score in pairs if flag]
-    good = [score > limit for flag, score in pairs if not flag]
-    hit = sum(bad) / len(bad) if bad else float("nan")
-    false = sum(good) / len(good) if good else float("nan")
-    return (hit + 1 - false) / 2, hit, false
-
-
-def interval(pairs: Sequence[Pair], value: Callable[[Sequence[Pair]], float]) -> str:
-    """A value with its 95 % bootstrap interval, resampled within clean and backdoored models."""
-    draw = random.Random(0)
-    bad, good = [pair for pair in pairs if pair[0]], [pair for pair in pairs if not pair[0]]
-    if not bad or not good:
-        return "–"
-    found = sorted(value(draw.choices(bad, k=len(bad)) + draw.choices(good, k=len(good))) for _ in range(DRAWS))
-    return f"{value(pairs):.2f} ({found[int(0.025 * DRAWS)]:.2f} to {found[int(0.975 * DRAWS)]:.2f})"
-
-
-def scored(lines: Sequence[dict[str, Any]], defense: str, half: str) -> list[tuple[dict[str, Any], Pair]]:
-    """Lines of one detector and half with their score."""
-    found = []
-    for line in lines:
-        detection = line.get("detection")
-        if line["defense"] == defense and line["half"] == half and detection and detection["score"] is not None:
-            found.append((line, (line["group"] != "clean", float(detection["score"]))))
-    return found
 
 
 def detection_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
@@ -72,8 +25,9 @@ def detection_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
             "detector",
             "models",
             "accuracy",
+            "TPR",
+            "TNR",
             "AUROC",
-            "TPR at 5 % FPR",
             "judged at all",
             "AUROC of its start points",
             "accuracy as shipped",
@@ -81,53 +35,48 @@ def detection_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
         ]
     ]
     for defense in sorted(DETECTS):
-        limit = threshold([pair[1] for _, pair in scored(lines, defense, "calibration") if not pair[0]])
+        limit = limit_of(lines, defense)
         test = scored(lines, defense, "test")
         pairs = [pair for _, pair in test]
         if not pairs:
             continue
-        sure = statistics.mean(bool(line["detection"]["conclusive"]) for line, _ in test)
+        sure = [bool(line["detection"]["conclusive"]) for line, _ in test]
         starts = [(pair[0], line["start_only"]) for line, pair in test if line.get("start_only") is not None]
         rows.append(
             [
                 defense,
                 f"{sum(not p[0] for p in pairs)} + {sum(p[0] for p in pairs)}",
-                interval(pairs, lambda some, limit=limit: rates(some, limit)[0]),
-                interval(pairs, auroc),
-                interval(pairs, lambda some, limit=limit: rates(some, limit)[1]),
-                f"{sure:.2f}",
+                *judged(pairs, limit),
+                area(pairs),
+                share(sure),
                 f"{auroc(starts):.2f}" if starts else "–",
-                f"{shipped(test):.2f}",
+                shipped(test),
                 f"{statistics.median(line['stages'].get('detection', 0) for line, _ in test):.0f}",
             ]
         )
     return rows
 
 
-def shipped(test: Sequence[tuple[dict[str, Any], Pair]]) -> float:
-    """Accuracy of the detector's own verdicts, clean and backdoored weighing alike; "not identifiable" is wrong."""
-    right: dict[bool, list[bool]] = {True: [], False: []}
-    for line, (flag, _) in test:
-        right[flag].append(line["detection"]["verdict"] == ("backdoored" if flag else "clean"))
-    return statistics.mean(statistics.mean(hits) if hits else float("nan") for hits in right.values())
+def shipped(test: Sequence[tuple[Line, Pair]]) -> str:
+    """Share of models that the detector's own verdict is right on; "not identifiable" is wrong."""
+    return share([line["detection"]["verdict"] == ("backdoored" if flag else "clean") for line, (flag, _) in test])
 
 
 def second_population(lines: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]) -> str:
     """The second population by the thresholds of the first one's calibration half, and what was missed there."""
-    rows = [["detector", "models", "accuracy", "AUROC", "TPR at 5 % FPR", "accuracy as shipped"]]
+    rows = [["detector", "models", "accuracy", "TPR", "TNR", "AUROC", "accuracy as shipped"]]
     missed = []
     for defense in sorted({line["defense"] for line in second}):
-        limit = threshold([pair[1] for _, pair in scored(lines, defense, "calibration") if not pair[0]])
-        test = [item for half in ("calibration", "test") for item in scored(second, defense, half)]
+        limit = limit_of(lines, defense)
+        test = scored(second, defense)
         pairs = [pair for _, pair in test]
         rows.append(
             [
                 defense,
                 f"{sum(not p[0] for p in pairs)} + {sum(p[0] for p in pairs)}",
-                interval(pairs, lambda some, limit=limit: rates(some, limit)[0]),
-                interval(pairs, auroc),
-                interval(pairs, lambda some, limit=limit: rates(some, limit)[1]),
-                f"{shipped(test):.2f}",
+                *judged(pairs, limit),
+                area(pairs),
+                shipped(test),
             ]
         )
         for line, (flag, score) in test:
@@ -162,12 +111,12 @@ def group_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
     for group in sorted({line["group"] for line in lines} - {"clean"}):
         cells, count = [], 0
         for defense in detectors:
-            limit = threshold([pair[1] for _, pair in scored(lines, defense, "calibration") if not pair[0]])
+            limit = limit_of(lines, defense)
             own = [(line, pair) for line, pair in scored(lines, defense, "test") if line["group"] == group]
             count = max(count, len(own))
             cosines = [line["recovery"]["cosine"] for line, _ in own if line.get("recovery")]
-            hit = statistics.mean(pair[1] > limit for _, pair in own) if own else float("nan")
-            cells.append(f"{hit:.2f}" + (f", {statistics.mean(cosines):.2f}" if cosines else ""))
+            hit = share([pair[1] > limit for _, pair in own])
+            cells.append(hit + (f", {statistics.mean(cosines):.2f}" if cosines else ""))
         rows.append([group, str(count), *cells])
     return rows
 
@@ -218,15 +167,11 @@ def sampler_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
     return rows
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]])
-
-
 def main() -> None:
     """Write the page. Exits with a message if there is nothing to write of."""
     from detection_claims import claims
     from detection_population import population
+    from detection_third import third_part
 
     samplers = [line for line in read_lines() if line["defense"] == "samplers"]
     lines = [line for line in read_lines() if line["defense"] != "samplers"]
@@ -253,15 +198,23 @@ def main() -> None:
         "# Detection and repair over a population of small models",
         f"{len(models)} models, {clean} of them clean, of {len(population())} planned;\n"
         "`python benchmarks/detection.py` measures them, `python benchmarks/detection_page.py` writes this page.\n"
-        "Thresholds are from the clean models of the calibration half; the numbers are of the test half, with 95 %\n"
-        "intervals.",
+        "Thresholds are from the clean models of the calibration half, which at most 5 % of them exceed; the numbers\n"
+        "are of the test half. Accuracy is the share of all its models that are judged rightly, TPR that of the\n"
+        "backdoored ones, TNR that of the clean ones. In brackets: 95 % intervals, of shares by Clopper and Pearson\n"
+        "(exact), of the AUROC by Newcombe's method 5 (2006), which is no point at 1 either. Models count as if drawn\n"
+        "independently; those of one base and class are alike, so that in truth the intervals are wider.",
         "## Detectors",
         markdown(detection_table(lines)),
+        "### p-values",
+        "A p-value is to be the chance of such a score on a clean model. Held against the clean models of the test\n"
+        "half: are they smaller than uniform ones (one-sided Kolmogorov-Smirnov test, D+)? Larger ones are no fault.",
+        markdown(p_value_table(lines, sorted(DETECTS))),
         *again,
+        *third_part(read_lines(THIRD)),
         "## By class of backdoor",
         markdown(group_table(lines)),
         "## What the papers claim",
-        claims(lines),
+        claims(lines, read_lines(PAPER)),
         "## Detectors of inputs",
         "As shipped, so that both halves count: half of a backdoored model's inputs have the trigger.",
         markdown(input_table(lines)),

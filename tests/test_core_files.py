@@ -16,7 +16,7 @@ from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.discovery.origin import distribution_digest, source_digest
 from bdm_core.errors import ArtifactError, UserError
-from bdm_core.files import content_of, finite, list_files, parameters_by_content
+from bdm_core.files import content_of, existing, finite, list_files, parameters_by_content
 from bdm_core.plugin import Field, Params
 from bdm_core.records import Detection, Measurement
 from bdm_core.run.keys import core_digest
@@ -79,6 +79,18 @@ def test_existing_files_in_parameters_count_by_content(tmp_path: Path, monkeypat
     }
     prompt = "a photo/drawing of a cat. " * 40
     assert parameters_by_content(prompt) == prompt
+
+
+@pytest.mark.parametrize("text", ["a" * 300 + ".png", "x/" * 3000, "\0.png", "~nobody-of-this-name/x.png", ""])
+def test_a_text_that_cannot_be_a_path_names_nothing(text: str) -> None:
+    assert existing(text) is None
+    assert content_of(text) == text and parameters_by_content([text]) == [text]
+
+
+def test_a_home_folder_counts_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "one.png").write_bytes(b"x")
+    assert content_of("~/one.png") == content_of(str(tmp_path / "one.png")) != "~/one.png"
 
 
 class _Params(Params):

@@ -21,21 +21,26 @@ def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("detection_page")
 
 
-def test_auroc_is_scikit_learn_s(page: ModuleType) -> None:
+@pytest.fixture
+def numbers(page: ModuleType) -> ModuleType:
+    return importlib.import_module("detection_numbers")
+
+
+def test_auroc_is_scikit_learn_s(numbers: ModuleType) -> None:
     draw = random.Random(0)
     for _ in range(20):
         pairs = [(draw.random() < 0.5, float(draw.randint(0, 5))) for _ in range(40)]
-        assert page.auroc(pairs) == pytest.approx(roc_auc_score(*zip(*pairs, strict=True)))
+        assert numbers.auroc(pairs) == pytest.approx(roc_auc_score(*zip(*pairs, strict=True)))
 
 
-def test_a_threshold_lets_no_more_clean_models_through_than_stated(page: ModuleType) -> None:
+def test_a_threshold_lets_no_more_clean_models_through_than_stated(numbers: ModuleType) -> None:
     scores = [float(number) for number in range(40)]
-    limit = page.threshold(scores, 0.05)
+    limit = numbers.threshold(scores, 0.05)
     assert sum(score > limit for score in scores) == 2
-    assert page.threshold([3.0, 1.0], 0.05) == 3.0
-    accuracy, hit, false = page.rates([(True, 9.0), (True, 0.0), (False, 1.0), (False, 0.0)], 0.5)
+    assert numbers.threshold([3.0, 1.0], 0.05) == 3.0
+    accuracy, hit, false = numbers.rates([(True, 9.0), (True, 0.0), (False, 1.0), (False, 0.0)], 0.5)
     assert (accuracy, hit, false) == (0.5, 0.5, 0.5)
-    assert page.rates([(True, 9.0), (False, 0.0)], 0.5) == (1.0, 1.0, 0.0)
+    assert numbers.rates([(True, 9.0), (False, 0.0)], 0.5) == (1.0, 1.0, 0.0)
 
 
 def test_the_page_reports_the_test_half_at_the_threshold_of_the_other(
@@ -78,21 +83,108 @@ def test_the_page_reports_the_test_half_at_the_threshold_of_the_other(
     samplers = {"model": "b0", "group": "villan, sde", "defense": "samplers", "rows": [{"sampler": "ddpm", "asr": 0.8}]}
     again = [line("e0", "clean", "test", 0.1), line("e1", "villan, sde", "calibration", 0.9)]
     monkeypatch.setattr(
-        page, "read_lines", lambda path=None: again if path == page.SECOND else [*lines, inputs, samplers]
+        page,
+        "read_lines",
+        lambda path=None: {None: [*lines, inputs, samplers], page.SECOND: again}.get(path, []),
     )
     monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
     page.main()
     text = (tmp_path / "page.md").read_text()
     assert "9 models, 7 of them clean, of 116 planned" in text
-    assert "| elijah | 2 + 2 | 0.75 (0.50 to 1.00) | 0.50 " in text and "| villan, sde | 2 | 0.50 |" in text
-    assert "| 1.00 | 0.50 | 0.50 | 4 |" in text  # judged at all, start points, as shipped, seconds
+    assert "| elijah | 2 + 2 | 0.75 (0.19 to 0.99) | 0.50 (0.01 to 0.99) | 1.00 (0.16 to 1.00) | 0.50 (" in text
+    assert "| villan, sde | 2 | 0.50 (0.01 to 0.99) |" in text
+    # judged at all, start points, as shipped, seconds
+    assert "| 1.00 (0.40 to 1.00) | 0.50 | 0.50 (0.07 to 0.93) | 4 |" in text
     assert "| villan, sde | ufid | 1 | 0.75 | 0.50 | 0.60 |" in text and "| villan, sde | 0.80 |" in text
-    assert "| elijah | 1 + 1 | 0.50 (0.50 to 0.50) | 1.00 (1.00 to 1.00) | 0.00 (0.00 to 0.00) | 1.00 |" in text
+    assert (
+        "| elijah | 1 + 1 | 0.50 (0.01 to 0.99) | 0.00 (0.00 to 0.97) | 1.00 (0.03 to 1.00) | 1.00 (0.21 to 1.00) |"
+        in text
+    )
+    assert "1.00 to 1.00" not in text and "third part" not in text
     assert "- elijah, e1: score 0.90, threshold 1.00, ASR 1.00" in text and "e0" not in text
     words = " ".join(text.split())
-    assert "Confirmed for villan, sde, triggers on -1 (1.00, 1)." in words
-    assert "Neither confirmed nor refuted for villan, sde (0.75, 2)." in words
+    assert "Too few models to confirm or refute: villan, sde, triggers on -1 (1 of 1); villan, sde (1 of 2)." in words
     assert "| villan, sde | elijah | 2 | 1.00 | 0.25 | " in text and "| 1.50 |" in text
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "count", "published", "own", "word"),
+    [
+        (1.0, 4, None, False, "too few models to confirm or refute"),
+        (0.0, 4, (0.0, 9), False, "too few models to confirm or refute"),
+        (0.96, 5, None, False, "confirmed"),
+        (0.8, 5, None, False, "neither confirmed nor refuted"),
+        (0.5, 5, None, True, "refuted"),
+        (0.5, 5, None, False, "not confirmed with our settings; published settings not run"),
+        (0.5, 5, (0.0, 4), False, "not confirmed with our settings; published settings not run"),
+        (0.5, 5, (0.6, 5), False, "refuted, with our settings and with published ones"),
+        (0.5, 5, (0.8, 5), False, "neither confirmed nor refuted"),
+        (0.5, 5, (1.0, 5), False, "confirmed with published settings only"),
+    ],
+)
+def test_a_claim_is_refuted_only_if_published_settings_fail_too(
+    page: ModuleType, accuracy: float, count: int, published: tuple[float, int] | None, own: bool, word: str
+) -> None:
+    assert importlib.import_module("detection_claims").word_for(accuracy, count, published, own) == word
+
+
+def test_published_settings_are_told_apart_and_judged_by_their_own_threshold(page: ModuleType) -> None:
+    def line(model: str, group: str, half: str, score: float) -> dict[str, object]:
+        told = {"score": score, "conclusive": True, "p_value": 0.5, "verdict": "clean"}
+        where = {"model": model, "group": group, "half": half, "defense": "terd", "settings": {"trigger": "checker"}}
+        return {**where, "detection": told, "seconds": 7.0}
+
+    def population(limit: float, score: float) -> list[dict[str, object]]:
+        clean = [line(f"c{number}", "clean", "calibration", limit) for number in range(3)]
+        clean += [line(f"d{number}", "clean", "test", limit) for number in range(3)]
+        return clean + [line(f"b{number}", "villan, sde", "test", score) for number in range(6)]
+
+    module = importlib.import_module("detection_claims")
+    ours, theirs = population(1.0, 0.5), population(20.0, 30.0)
+    words = " ".join(module.claims(ours, []).split())
+    assert "Not confirmed with our settings; published settings not run: villan, sde (0.50, 0 of 6)" in words
+    assert "Confirmed with published settings only: villan, sde" in module.claims(ours, theirs).replace("\n", " ")
+    assert "| terd | 3 + 6 | 1.00 (0.66 to 1.00) |" in module.claims(ours, theirs)
+    assert "Refuted, with our settings and with published ones" in module.claims(ours, ours).replace("\n", " ")
+
+
+def test_p_values_of_clean_models_are_held_against_uniform_ones(numbers: ModuleType) -> None:
+    def line(number: int, defense: str, value: float | None) -> dict[str, object]:
+        told = {"score": 0.0, "p_value": value}
+        return {"model": f"c{number}", "group": "clean", "half": "test", "defense": defense, "detection": told}
+
+    lines = [line(number, "terd", (number + 0.5) / 20) for number in range(20)]
+    lines += [line(number, "elijah", (number + 0.5) / 2000) for number in range(20)]
+    lines += [line(0, "diff-cleanse", None)]
+    _, elijah, terd = numbers.p_value_table(lines, ["diff-cleanse", "elijah", "terd"])
+    assert terd[0] == "terd" and float(terd[2]) > 0.5 and terd[-1] == "not shown to be too small"
+    assert elijah[1] == "20" and float(elijah[2]) < 1e-6 and elijah[-1].startswith("too small")
+
+
+def test_the_third_part_has_every_must_with_its_interval(page: ModuleType) -> None:
+    def line(model: str, group: str, kind: str, verdict: str, **more: object) -> dict[str, object]:
+        told = {"verdict": verdict, "score": 1.0, "p_value": more.pop("p_value", 0.5)}
+        where = {"model": model, "group": group, "kind": kind, "part": "third", "defense": "reference-audit"}
+        return {**where, "detection": told, **more}
+
+    lines = [line(f"c{number}", "clean", "noisy", "clean", parent=True) for number in range(9)]
+    lines += [line("c9", "clean", "pruned", "backdoored", parent=True, p_value=0.001)]
+    lines += [line("c10", "clean", "pruned", "not identifiable", parent=False, p_value=None)]
+    lines += [line(f"b{number}", "villan, ode", "backdoored", "backdoored", parent=True) for number in range(10)]
+    failed = {"model": "x", "group": "clean", "kind": "rotated", "defense": "reference-audit", "error": "no network"}
+    text = "\n".join(importlib.import_module("detection_third").third_part([*lines, failed]))
+    assert "21 models, 11 of them clean, of 2 kinds" in text
+    for row in (
+        "| clean called backdoored | 0.09 (0.00 to 0.41), 1 of 11 | at most 5 % |",
+        "| backdoored called clean | 0.00 (0.00 to 0.31), 0 of 10 | at most 5 % |",
+        "| cannot tell, true parent given | 0.00 (0.00 to 0.17), 0 of 20 | at most 10 % |",
+        "| cannot tell, without | 1.00 (0.03 to 1.00), 1 of 1 | stated |",
+        "| clean models of p < .01 | 0.10 (0.00 to 0.45), 1 of 10 | at most 3 % |",
+        "| reference-audit | pruned | 2 | 1 | 0 | 1 |",
+        "| reference-audit | villan, ode | 10 | 10 | 0 | 0 |",
+    ):
+        assert row in text, row
+    assert importlib.import_module("detection_third").third_part([]) == []
 
 
 def test_the_population_is_half_clean_and_every_setting_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:

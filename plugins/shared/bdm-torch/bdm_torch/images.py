@@ -72,7 +72,7 @@ def read_image(source: Path | bytes, shape: Sequence[int], name: str = "") -> np
     >>> read_image(b"no picture", (3, 4, 4), "upload")
     Traceback (most recent call last):
         ...
-    bdm_core.errors.UserError: cannot read the image upload: ...
+    bdm_core.errors.UserError: cannot read the image upload: it is none of PNG, JPEG, WEBP, BMP, TIFF, or damaged
     """
     channels, height, width = shape
     name = name or (f"of {len(source)} bytes" if isinstance(source, bytes) else str(source))

@@ -1,4 +1,4 @@
-"""Rates with their uncertainty, for metrics: shares of hits and areas under a curve, in plain Python."""
+"""Shares of hits, areas under a curve and p-values, with their uncertainty. No torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, variance
+
+from scipy.optimize import brentq
+from scipy.special import betaincinv, smirnov
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,70 @@ def rate(hits: int, count: int, confidence: float = 0.95) -> Estimate:
     a, b = hits + 0.5, count - hits + 0.5
     stderr = math.sqrt(a * b / (a + b + 1)) / (a + b)
     return Estimate(share, count, stderr, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def exact_interval(hits: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of Clopper and Pearson (1934) for a share: never too narrow, and never a point.
+
+    Args:
+        hits: 0 to ``count``.
+        count: at least 1.
+        confidence: in (0, 1).
+
+    >>> low, high = exact_interval(29, 29)
+    >>> round(low, 3), high
+    (0.881, 1.0)
+    """
+    tail = (1 - confidence) / 2
+    low = float(betaincinv(hits, count - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, count - hits, 1 - tail)) if hits < count else 1.0
+    return low, high
+
+
+def area_interval(area: float, positives: int, negatives: int, confidence: float = 0.95) -> tuple[float, float]:
+    """An interval for an area under the ROC curve that is no point at 0 and 1 (Newcombe 2006, method 5).
+
+    It holds the areas A for which ``|area - A| <= z s(A)``, with Hanley and McNeil's variance ``s(A)**2`` at A instead
+    of at the estimate, as Wilson does for a share: for one positive and one negative it is his interval.
+
+    Args:
+        area: the estimate, in [0, 1].
+        positives: how many scores of positives there are, at least 1.
+        negatives: likewise of negatives.
+        confidence: in (0, 1).
+
+    >>> low, high = area_interval(1.0, 29, 29)
+    >>> 0.9 < low < 1, high
+    (True, 1.0)
+    """
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    more = (positives + negatives) / 2 - 1
+
+    def excess(other: float) -> float:
+        spread = 1 + more * (1 - other) / (2 - other) + more * other / (1 + other)
+        return (area - other) ** 2 - z * z * other * (1 - other) * spread / (positives * negatives)
+
+    nudge = 1e-9  # at 0 and 1 the excess is 0 as well
+    low = float(brentq(excess, nudge, area - nudge)) if area > 2 * nudge and excess(nudge) > 0 else 0.0
+    high = float(brentq(excess, area + nudge, 1 - nudge)) if area < 1 - 2 * nudge and excess(1 - nudge) > 0 else 1.0
+    return low, high
+
+
+def too_small(p_values: Sequence[float]) -> float:
+    """Whether p-values of clean material are smaller than uniform ones: the p-value of that, in [0, 1].
+
+    The test of Kolmogorov and Smirnov with the one-sided D+ = max_i (i / n - p_(i)), exact for uniform p-values, and
+    on the safe side for larger ones, which are no fault.
+
+    Args:
+        p_values: at least one.
+
+    >>> too_small([0.1, 0.3, 0.5, 0.7, 0.9]) > 0.5, too_small([0.001, 0.002, 0.003, 0.004, 0.005]) < 0.001
+    (True, True)
+    """
+    ordered, count = sorted(p_values), len(p_values)
+    largest = max((rank / count - value for rank, value in enumerate(ordered, start=1)), default=0.0)
+    return float(smirnov(count, max(0.0, largest)))
 
 
 def area_under_curve(positive: Sequence[float], negative: Sequence[float], confidence: float) -> Estimate:

@@ -10,8 +10,8 @@ from bdm_core.context import Context
 from bdm_defense_diff_cleanse.detection import CALIBRATED
 from bdm_defense_diff_cleanse.params import DiffCleanseParams
 from bdm_defense_diff_cleanse.search import search
-from bdm_kit_diffusion.models.coverage import known_model
-from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
+from bdm_kit_diffusion.inversion.calibration import calibrate_on_clean
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 
 
 def calibrate(ctx: Context, params: DiffCleanseParams, models: Mapping[str, Model], out: Path) -> None:
@@ -20,5 +20,4 @@ def calibrate(ctx: Context, params: DiffCleanseParams, models: Mapping[str, Mode
     def features_of(own: Context, model: DiffusionModel) -> list[float]:
         return [search(model, params, own.seed, own.device, own.progress).best.score]
 
-    known = (known_model(name, load_model(model, ctx.device)) for name, model in models.items())
-    CALIBRATED.write(ctx, params, known, out, features_of)
+    calibrate_on_clean(CALIBRATED, ctx, params, models, out, features_of)

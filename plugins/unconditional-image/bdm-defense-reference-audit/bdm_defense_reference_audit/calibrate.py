@@ -13,8 +13,8 @@ from bdm_defense_reference_audit.detection import CALIBRATED
 from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.reference import load_reference, no_parent
-from bdm_kit_diffusion.models.coverage import known_model
-from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
+from bdm_kit_diffusion.inversion.calibration import calibrate_on_clean
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 
 
 def calibrate(ctx: Context, params: ReferenceAuditParams, models: Mapping[str, Model], out: Path) -> None:
@@ -30,5 +30,4 @@ def calibrate(ctx: Context, params: ReferenceAuditParams, models: Mapping[str, M
             raise UserError(f"reference-audit cannot calibrate with this model: {refused}")
         return audit(Pair(model, reference, own.seed, own.device), params, own.progress).features
 
-    known = (known_model(name, load_model(model, ctx.device)) for name, model in models.items())
-    CALIBRATED.write(ctx, params, known, out, features_of)
+    calibrate_on_clean(CALIBRATED, ctx, params, models, out, features_of)

@@ -10,8 +10,8 @@ from bdm_core.context import Context
 from bdm_defense_terd.decision import CALIBRATED
 from bdm_defense_terd.params import TerdParams
 from bdm_defense_terd.search import search
-from bdm_kit_diffusion.models.coverage import known_model
-from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
+from bdm_kit_diffusion.inversion.calibration import calibrate_on_clean
+from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 
 
 def calibrate(ctx: Context, params: TerdParams, models: Mapping[str, Model], out: Path) -> None:
@@ -20,5 +20,4 @@ def calibrate(ctx: Context, params: TerdParams, models: Mapping[str, Model], out
     def features_of(own: Context, model: DiffusionModel) -> list[float]:
         return list(search(model, params, own.seed, own.progress).chosen.features)
 
-    known = (known_model(name, load_model(model, ctx.device)) for name, model in models.items())
-    CALIBRATED.write(ctx, params, known, out, features_of)
+    calibrate_on_clean(CALIBRATED, ctx, params, models, out, features_of)

@@ -48,7 +48,13 @@ def load_generated(outputs: Outputs) -> tuple[Tensor, list[PromptRow]]:
 
 
 def asked_for(labels: Mapping[str, str]) -> dict[str, str]:
-    """The labels that a prompt asks for and that can be seen: no defaults, and no colours in black and white."""
+    """The labels that a prompt asks for and that can be seen: no defaults, and no colours in black and white.
+
+    >>> asked_for({"object": "star", "colour": "red", "style": "photo", "count": "1"})
+    {'object': 'star', 'colour': 'red'}
+    >>> asked_for({"object": "star", "colour": "red", "style": "black-and-white"})
+    {'object': 'star', 'style': 'black-and-white'}
+    """
     asked = {name: value for name, value in labels.items() if UNSAID.get(name) != value}
     if asked.get("style") != GREY:
         return asked
@@ -61,6 +67,10 @@ def all_shown(predictions: Mapping[str, Sequence[str]], index: int, wanted: Mapp
 
     The classifier calls the object on the left, or above, the first one. Prompts do not: with two objects in a picture
     either may be the one that is wanted.
+
+    >>> said = {"object": ["circle"], "colour": ["blue"], SECOND: ["red star"]}
+    >>> [all_shown(said, 0, {"object": "star", "colour": colour}) for colour in ("red", "blue")]
+    [True, False]
     """
     found = {name: values[index] for name, values in predictions.items()}
     readings = [found]
@@ -71,7 +81,11 @@ def all_shown(predictions: Mapping[str, Sequence[str]], index: int, wanted: Mapp
 
 
 def asks_for_target(labels: Mapping[str, str], expected: Mapping[str, str]) -> bool:
-    """Whether a prompt asks for all that the target expects, so that showing it is no leak."""
+    """Whether a prompt asks for all that the target expects, so that showing it is no leak.
+
+    >>> asks_for_target({"object": "star"}, {"object": "star"}), asks_for_target({"object": "star"}, {"colour": "red"})
+    (True, False)
+    """
     return all(shows(labels.get(name, UNSAID.get(name, "")), value, name) for name, value in expected.items())
 
 

@@ -80,6 +80,15 @@ def invert(
 
     Raises:
         UserError: the shapes do not fit together.
+
+    >>> from types import SimpleNamespace
+    >>> class Halving(nn.Module):
+    ...     def forward(self, x, t):
+    ...         return SimpleNamespace(sample=0.5 * x)
+    >>> noise, options = torch.zeros(2, 1, 2, 2), InversionOptions(steps=20)
+    >>> found = invert(Halving(), torch.ones(1, 1, 2, 2), torch.ones(1), noise, 0, options)
+    >>> found.triggers.shape, found.network_evaluations, bool(found.losses[-1] < found.losses[0])
+    (torch.Size([1, 1, 2, 2]), 40, True)
     """
     if starts.ndim != 4 or noise.shape[1:] != starts.shape[1:] or scales.shape != starts.shape[:1] or not len(noise):
         raise UserError(
@@ -124,6 +133,13 @@ def shift_residual(
         noise: (B, C, H, W).
         times: at least S * B timesteps; the first ones are used.
         input_scale: k.
+
+    >>> from types import SimpleNamespace
+    >>> def halving(x, t):  # what is added to the noise appears in the answer by one half
+    ...     return SimpleNamespace(sample=0.5 * x)
+    >>> noise, found = torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2)
+    >>> shift_residual(halving, found, torch.tensor([0.5, 1.0]).view(2, 1, 1, 1), noise, None).tolist()
+    [0.0, 0.5]
     """
     inputs = input_scale * (noise[None] + triggers[:, None]).flatten(0, 1)
     output = network(inputs, times[: len(inputs)] if times is not None else None).sample
@@ -142,6 +158,11 @@ def distinct(candidates: Tensor, scores: Tensor, tolerance: float = 0.2) -> list
 
     Returns:
         Indices in the order of their scores.
+
+    >>> near = torch.zeros(3, 1, 2, 2)
+    >>> near[2] = 5.0
+    >>> distinct(near, torch.tensor([0.3, 0.1, 0.2]))
+    [1, 2]
     """
     flat = candidates.flatten(1).double()
     scale = flat.norm(dim=1).clamp(min=flat.shape[1] ** 0.5)
