@@ -22,7 +22,7 @@ from detection_wide import PARTS, wide_population
 
 from bdm_core.records import Detection
 from bdm_defense_reference_audit.audit import audit, cosine
-from bdm_defense_reference_audit.detection import CALIBRATED, decide
+from bdm_defense_reference_audit.detection import CALIBRATED, decide, response_facts
 from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.reference import kinship, no_parent
@@ -55,6 +55,7 @@ def measure(member: Member, folder: Path, stranger: Path | None = None) -> dict[
     result = audit(Pair(suspect, reference, member.seed + SEED), PARAMS)
     line["features"] = result.features
     line["clearest"] = result.clearest.shift.origin
+    line["judged"] = [response_facts(item) for item in result.judged]
     if (folder / member.name / TRIGGER).is_file():
         trigger = torch.load(folder / member.name / TRIGGER)
         line["recovery"] = {"cosine": cosine(result.chosen.shift.tensor, trigger)}
