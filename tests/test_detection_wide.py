@@ -71,7 +71,7 @@ def test_kinds_of_data_and_weights_are_what_they_are_called(wide: ModuleType, ma
     assert float((network.weight == 0).double().mean()) == pytest.approx(0.3, abs=0.01)
     network.weight.data.copy_(before)
     making.change_weights(network, made("noisy-weights", "noise", 0.1))
-    change = float((network.weight - before).norm() / before.norm())
+    change = float((network.weight.detach() - before).norm() / before.norm())
     assert change == pytest.approx(0.1, rel=0.1)
     network.weight.data.copy_(before)
     making.change_weights(network, made("quantised", "as", "int8"))
