@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from detection import RESULTS, read_lines
 from detection_making import FACTS, TRIGGER, make
 from detection_population import SMALL, Member, make_base
@@ -22,13 +21,14 @@ from detection_wide import PARTS, wide_population
 
 from bdm_core.records import Detection
 from bdm_defense_reference_audit.audit import audit, cosine
-from bdm_defense_reference_audit.detection import CALIBRATED, decide
+from bdm_defense_reference_audit.detection import CALIBRATED, decide, response_facts
 from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.reference import kinship, no_parent
 from bdm_kit_diffusion.models.coverage import out_of_reach, traits_of
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
 from bdm_torch.calibration_file import Calibration, ModelRecord
+from bdm_torch.tensors import read_tensors
 
 PARAMS = ReferenceAuditParams()
 SEED = 5000
@@ -55,8 +55,9 @@ def measure(member: Member, folder: Path, stranger: Path | None = None) -> dict[
     result = audit(Pair(suspect, reference, member.seed + SEED), PARAMS)
     line["features"] = result.features
     line["clearest"] = result.clearest.shift.origin
+    line["judged"] = [response_facts(item) for item in result.judged]
     if (folder / member.name / TRIGGER).is_file():
-        trigger = torch.load(folder / member.name / TRIGGER)
+        trigger = read_tensors(folder / member.name / TRIGGER)["trigger"]
         line["recovery"] = {"cosine": cosine(result.chosen.shift.tensor, trigger)}
     if member.half != "calibration":
         line["detection"] = judged(result.features, known, outside)

@@ -20,11 +20,12 @@ from bdm_kit_diffusion.data.built_in_data import load_builtin
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, save_model
 from bdm_kit_diffusion.noise.denoising import denoising_loss
 from bdm_kit_diffusion.recipes.digits_ddpm import untrained_model
+from bdm_torch.tensors import write_tensors
 from bdm_torch.training import TrainingOptions, train
 
 FACTS = "made.json"
 """What is known of a model, beside its own files."""
-TRIGGER = "trigger.pt"
+TRIGGER = "trigger.safetensors"
 
 
 def make(member: Member, folder: Path) -> Path:
@@ -151,7 +152,7 @@ def make_backdoored(member: Member, folder: Path, place: Path) -> dict[str, floa
     made = view.result_of("backdoored model")
     assert isinstance(made, Backdoored)
     save_model(load_model(made.model), place)
-    torch.save(open_secret(made.secret).trigger, place / TRIGGER)
+    write_tensors(place / TRIGGER, {"trigger": open_secret(made.secret).trigger})
     return {f"{line['row']}: {line['metric']}": line["value"] for line in view.results}
 
 

@@ -1,0 +1,98 @@
+"""The wide population of the detection benchmark, and what was measured on it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from scipy.stats import kstest
+
+from bdm_core.discovery.candidates import find
+from bdm_core.run.specification import build_params
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("detection_wide")
+
+
+@pytest.fixture
+def making(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("detection_making")
+
+
+def lines(part: str) -> list[dict[str, Any]]:
+    text = (BENCHMARKS / "results" / f"detection-{part}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_parts_share_no_seed_and_the_third_has_every_kind_and_class(wide: ModuleType) -> None:
+    parts = {part: wide.wide_population(part) for part in wide.PARTS}
+    names = [member.name for members in parts.values() for member in members]
+    assert len(set(names)) == len(names)
+    seeds = [{member.seed for member in members} for members in parts.values()]
+    assert not seeds[0] & seeds[1] and not seeds[0] & seeds[2] and not seeds[1] & seeds[2]
+    assert not any(member.attack for member in parts["calibration"])
+    third = parts["third"]
+    clean = [member for member in third if member.attack is None]
+    assert len(clean) >= 30 and len({member.kind for member in clean}) >= 8
+    assert sum(member.attack is not None for member in third) >= 40
+    groups = {member.group for member in third}
+    assert {"trojdiff, in-d2d", "trojdiff, out-d2d", "trojdiff patch, trojan", "user-drawn, ode"} <= groups
+    for member in third:
+        if member.attack is not None:
+            drawn = {key: value for key, value in member.settings.items() if value != "drawn"}
+            build_params(find("attack", member.attack, "unconditional-image-generation").load(), drawn)
+
+
+def test_kinds_of_data_and_weights_are_what_they_are_called(wide: ModuleType, making: ModuleType) -> None:
+    small = [member for member in wide.wide_population("test") if member.base == "digits-small"]
+    members = {(member.kind, *member.settings.items()): member for member in small}
+
+    def made(kind: str, key: str, value: Any) -> Any:
+        return members[kind, (key, value)]
+
+    few = making.images_of(made("few-images", "images", 10))
+    assert few.shape == (10, 1, 8, 8)
+    assert float(making.images_of(made("contrast", "contrast", 0.4)).abs().max()) == pytest.approx(0.4)
+    assert float(making.images_of(made("other-data", "data", "inverted")).mean()) > 0.3, "digits are mostly dark"
+    network = torch.nn.Linear(40, 30)
+    before = network.weight.detach().clone()
+    making.change_weights(network, made("pruned", "pruned", 0.3))
+    assert float((network.weight == 0).double().mean()) == pytest.approx(0.3, abs=0.01)
+    network.weight.data.copy_(before)
+    making.change_weights(network, made("noisy-weights", "noise", 0.1))
+    change = float((network.weight.detach() - before).norm() / before.norm())
+    assert change == pytest.approx(0.1, rel=0.1)
+    network.weight.data.copy_(before)
+    making.change_weights(network, made("quantised", "as", "int8"))
+    assert len(network.weight.unique()) <= 255 and float((network.weight - before).abs().max()) < 0.01
+
+
+def test_a_drawn_picture_is_the_same_again(making: ModuleType, tmp_path: Path) -> None:
+    first, again = (making.draw_picture(tmp_path / name / "t.png", 5, "trigger").read_bytes() for name in "ab")
+    assert first == again != making.draw_picture(tmp_path / "c.png", 6, "trigger").read_bytes()
+
+
+@pytest.mark.parametrize("part", ["test", "third"])
+def test_p_values_of_held_out_clean_models_are_not_too_small(part: str) -> None:
+    """One-sided Kolmogorov-Smirnov against the uniform distribution, 5 %: larger p-values are allowed (ties)."""
+    found = [line["detection"]["p_value"] for line in lines(part) if line["group"] == "clean"]
+    values = [value for value in found if value is not None]
+    assert len(values) >= 9
+    assert kstest(values, "uniform", alternative="greater").pvalue > 0.05
+
+
+@pytest.mark.parametrize("part", ["test", "third"])
+def test_whatever_has_no_parent_is_never_judged(part: str) -> None:
+    strangers = [line for line in lines(part) if not line["parent"]]
+    assert all(line["detection"]["verdict"] == "not identifiable" for line in strangers)
