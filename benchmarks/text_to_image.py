@@ -91,7 +91,9 @@ def measure(case: Case, seed: int, out: Path) -> dict[str, Any]:
     record = json.loads((out / name / "run.json").read_text())
     found: dict[str, Any] = {"case": case.name, "seed": seed}
     found |= {key: value_of(lines, *place) for key, place in METRICS.items()}
-    found["seconds"] = round(stages.get("poisoned data", {"seconds": 0.0})["seconds"] + stages["backdoored model"]["seconds"], 1)
+    found["seconds"] = round(
+        stages.get("poisoned data", {"seconds": 0.0})["seconds"] + stages["backdoored model"]["seconds"], 1
+    )
     edit = stages["backdoored model"].get("figures", {}).get("edit")
     found["change"] = None if edit is None else edit["change"]
     found["others"] = {
