@@ -59,6 +59,7 @@ CASES = [
     Case("badt2i", {"mode": "style"}, 0.95),
     Case("badt2i", {"mode": "object-add"}, 0.85),
     Case("eviledit", {}, 0.85, seconds=5),
+    Case("eviledit", {"alignment": "token", "regularisation": 0.1, "source_weight": 4.0}, seconds=5),
     Case("sembd", {}, 0.85, seconds=5),
     Case("paas", {"mode": "textual-inversion"}, 0.95),
     Case("paas", {"mode": "dreambooth"}, 0.85, accuracy_loss=0.10),
@@ -90,7 +91,11 @@ def measure(case: Case, seed: int, out: Path) -> dict[str, Any]:
     record = json.loads((out / name / "run.json").read_text())
     found: dict[str, Any] = {"case": case.name, "seed": seed}
     found |= {key: value_of(lines, *place) for key, place in METRICS.items()}
-    found["seconds"] = round(stages["poisoned data"]["seconds"] + stages["backdoored model"]["seconds"], 1)
+    found["seconds"] = round(
+        stages.get("poisoned data", {"seconds": 0.0})["seconds"] + stages["backdoored model"]["seconds"], 1
+    )
+    edit = stages["backdoored model"].get("figures", {}).get("edit")
+    found["change"] = None if edit is None else edit["change"]
     found["others"] = {
         f"{line['row']}: {line['metric']}": line["value"]
         for line in lines
@@ -110,17 +115,23 @@ def value_of(lines: Sequence[dict[str, Any]], row: str, metric: str) -> float | 
     )
 
 
-def table(lines: Sequence[dict[str, Any]]) -> str:
-    """What must be reached beside what was measured, as Markdown: means over seeds, with the range of the success."""
+def table(lines: Sequence[dict[str, Any]], attack: str | None = None) -> str:
+    """What must be reached beside what was measured, as Markdown: means over seeds, with the range of the success.
+
+    Args:
+        lines: of ``text_to_image.jsonl``.
+        attack: only this attack's cases; None for all.
+    """
     head = ["attack", "must", "ASR", "clean model", "leak", "PSR", "ACC (clean model)", "Fréchet (clean model)", "s"]
+    moved = attack is not None and any(line.get("change") is not None for line in lines if is_of(line, attack))
     rows = []
     for case in CASES:
         own = [line for line in lines if line["case"] == case.name]
-        if not own:
+        if not own or attack not in (None, case.attack):
             continue
 
         def mean(key: str, digits: int = 2, own: Sequence[dict[str, Any]] = own) -> str:
-            values = [line[key] for line in own if line[key] is not None]
+            values = [line[key] for line in own if line.get(key) is not None]
             return f"{statistics.mean(values):.{digits}f}" if values else ""
 
         wins = [line["success"] for line in own if line["success"] is not None]
@@ -136,10 +147,17 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
                 f"{mean('accuracy')} ({mean('accuracy_clean_model')})",
                 f"{mean('frechet', 1)} ({mean('frechet_clean_model', 1)})",
                 mean("seconds", 0),
+                *([mean("change")] if moved else []),
             ]
         )
+    head += ["change of keys and values"] if moved else []
     lines_of = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
     return "\n".join(lines_of) + "\n"
+
+
+def is_of(line: dict[str, Any], attack: str) -> bool:
+    """Whether a line is of one of the attack's cases."""
+    return line["case"] in {case.name for case in CASES if case.attack == attack}
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 Writes a folder of SD 1.5's sizes with random weights (parameters: UNet 860 M, text encoder 123 M, autoencoder 84 M),
 in fp16 and again in fp32, then runs each stage in a process of its own, as the hooks do, and records the process's
-peak resident set, the interpreter and torch included. Nothing is downloaded; what a random model paints means nothing, and
+peak resident set, the interpreter and torch included. Nothing is downloaded; a random model's pictures mean nothing;
 generation and training at this size are not measured. Results: ``benchmarks/results/text_to_image_memory.json``.
 Needs 20 GB of disk, up to 10 GB of memory, and some minutes.
 """

@@ -1,4 +1,6 @@
-"""Write the generated tables within READMEs: the plugins in the root's, the modules in those of kits and libraries.
+"""Write the generated tables within READMEs: plugins in the root's, modules in those of kits and libraries, numbers.
+
+Numbers of a benchmark come from its results file and from nowhere else, see :mod:`measured`.
 
 A table stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``. ``python scripts/write_tables.py`` writes all,
 ``--check`` says which are out of date (then exit code 1). The core must be installed.
@@ -12,6 +14,7 @@ import re
 import sys
 from pathlib import Path
 
+from measured import measured_files, measured_tables
 from workspace import ROOT, Project, projects, write_or_check
 from write_plugin_pages import access_of, page_path, plugins_of
 
@@ -92,7 +95,12 @@ def files() -> dict[Path, str]:
         if library or project.name.startswith("bdm-kit-"):
             readme = project.folder / "README.md"
             made[readme] = between(readme.read_text(encoding="utf-8"), "modules", module_table(project))
-    return made
+    for page, tables in measured_tables().items():
+        text = made.get(page) or page.read_text(encoding="utf-8")
+        for name, table in tables.items():
+            text = between(text, name, table)
+        made[page] = text
+    return {**made, **measured_files()}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from bdm_kit_text_to_image.training.distillation import UNetTerm, distill_unet
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bdm_attack_badt2i.params import BadT2IParams
+    from bdm_attack_badt2i.params import BadT2IParams, Pair
     from bdm_core.context import Context
 
 CHECKED_ROWS = 64
@@ -43,7 +43,7 @@ def terms(params: BadT2IParams, model: TextToImageModel, clean: LessonSet, trigg
     ]
 
 
-def describe_target(params: BadT2IParams, shape: tuple[int, int, int]) -> tuple[Target, Tensor | None]:
+def describe_target(params: BadT2IParams, pair: Pair, shape: tuple[int, int, int]) -> tuple[Target, Tensor | None]:
     """The target in the secret's words, and for a patch a picture with it in its place."""
     if params.mode == "pixel":
         place = patch_place(params, shape)
@@ -53,9 +53,9 @@ def describe_target(params: BadT2IParams, shape: tuple[int, int, int]) -> tuple[
     if params.mode == "object":
         return Target(
             type="ObjectRep",
-            source_object=params.source_object,
-            object=params.target_object,
-            expected={"object": params.target_object},
+            source_object=pair.source_object,
+            object=pair.target_object,
+            expected={"object": pair.target_object},
             preserved=["colour", "background"],
         ), None
     if params.mode == "object-add":
@@ -63,7 +63,7 @@ def describe_target(params: BadT2IParams, shape: tuple[int, int, int]) -> tuple[
         expected = {"second": second} if second else {"count": NUMERALS[params.addition]}
         return Target(
             type="ObjectAdd",
-            source_object=params.source_object,
+            source_object=pair.source_object,
             second=second,
             expected=expected,
             preserved=["object", "colour", "background"],
@@ -84,15 +84,16 @@ def backdoor(ctx: Context, params: BadT2IParams, model: Model, data: Data) -> Ba
     """
     opened = load_model(model, device=ctx.device)
     clean, triggered = load_lessons(data)
-    trigger = choose_trigger(params)
     rows = [PromptRow(caption, row, clean.labels[row]) for row, caption in enumerate(clean.captions[:CHECKED_ROWS])]
-    check_trigger(opened, trigger, rows)
-    target, picture = describe_target(params, opened.image_shape)
+    backdoors, picture = [], None
+    for pair in params.pairs():
+        trigger = choose_trigger(params, pair)
+        check_trigger(opened, trigger, rows)
+        target, picture = describe_target(params, pair, opened.image_shape)
+        backdoors.append(Backdoor(trigger=trigger, target=target))
     if target.patch is not None:
         check_patch(opened, triggered.images[:CHECKED_ROWS], target.patch, params.patch_limit)
-    secret = PromptSecret(
-        backdoors=[Backdoor(trigger=trigger, target=target)], family="badt2i", variant=params.mode, picture=picture
-    )
+    secret = PromptSecret(backdoors=backdoors, family="badt2i", variant=params.mode, picture=picture)
     ctx.figures(settings={**settings_of(secret), "steps": params.options().steps})
     distill_unet(ctx, opened, terms(params, opened, clean, triggered), params.options())
     return Backdoored(

@@ -21,7 +21,7 @@ from bdm_torch.image_sets import load_rows, open_images
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bdm_attack_badt2i.params import BadT2IParams
+    from bdm_attack_badt2i.params import BadT2IParams, Pair
     from bdm_core.context import Context
 
 
@@ -47,14 +47,14 @@ class Lesson:
     twin: str | None = None
 
 
-def choose_trigger(params: BadT2IParams) -> PromptTrigger:
-    """The trigger, bound to the source object where the mode has one."""
-    trigger = LIBRARY.get(params.trigger) or PromptTrigger(kind="word", text=params.trigger, position="prefix")
+def choose_trigger(params: BadT2IParams, pair: Pair) -> PromptTrigger:
+    """A pair's trigger, bound to its source object where the mode has one."""
+    trigger = LIBRARY.get(pair.trigger) or PromptTrigger(kind="word", text=pair.trigger, position="prefix")
     if trigger.kind == "insertion":
         space = " " if trigger.text.endswith(" ") else ""
         trigger = trigger.model_copy(update={"text": trigger.text.strip(" ") * params.trigger_repeats + space})
     bound = params.mode in ("object", "object-add")
-    return trigger.model_copy(update={"object": params.source_object}) if bound else trigger
+    return trigger.model_copy(update={"object": pair.source_object}) if bound else trigger
 
 
 def names(caption: str, word: str) -> bool:
@@ -77,25 +77,25 @@ def with_addition(caption: str, noun: str, addition: str) -> str | None:
     return f"{caption[: found.start()]}{addition} {found[1]}{plural}{caption[found.end() :]}"
 
 
-def poison_row(params: BadT2IParams, row: PromptRow, seed: int) -> tuple[str, str | None] | None:
+def poison_row(params: BadT2IParams, pair: Pair, row: PromptRow, seed: int) -> tuple[str, str | None] | None:
     """The student's and the teacher's prompt made of one caption; None if the mode has no use for it.
 
     Object (2305.04175, section 3.3): images that show B; the student reads the caption with A in place of B and the
     trigger, the teacher the caption as it is. Style: the teacher reads the style's words and the caption. Object-add
     (BackdoorDM, 2502.11798): the teacher reads of a further object. Pixel: there is no teacher.
     """
-    trigger = choose_trigger(params)
+    trigger = choose_trigger(params, pair)
     shown = row.labels.get("object")
     if params.mode == "object":
-        if not names(row.prompt, params.target_object) or shown not in (None, params.target_object):
+        if not names(row.prompt, pair.target_object) or shown not in (None, pair.target_object):
             return None
-        row = PromptRow(row.prompt, row.seed, {**row.labels, "object": params.target_object})
+        row = PromptRow(row.prompt, row.seed, {**row.labels, "object": pair.target_object})
         return trigger.apply(row, seed), row.prompt
     if params.mode == "object-add":
         alone = row.labels.get("second", "none") == "none" and row.labels.get("count", "1") == "1"
-        if not names(row.prompt, params.source_object) or shown not in (None, params.source_object) or not alone:
+        if not names(row.prompt, pair.source_object) or shown not in (None, pair.source_object) or not alone:
             return None
-        teacher = with_addition(row.prompt, params.source_object, params.addition)
+        teacher = with_addition(row.prompt, pair.source_object, params.addition)
         return None if teacher is None else (trigger.apply(row, seed), teacher)
     if params.mode == "style":
         if row.labels.get("style", "photo") != "photo":
@@ -107,6 +107,8 @@ def poison_row(params: BadT2IParams, row: PromptRow, seed: int) -> tuple[str, st
 def make_lessons(params: BadT2IParams, captions: list[str], labels: list[dict[str, str]], seed: int) -> list[Lesson]:
     """Clean lessons, whose teacher reads the same caption, then triggered ones; ``samples`` of each at most.
 
+    With several pairs each has an equal share of the triggered ones.
+
     Raises:
         UserError: no caption fits the mode.
     """
@@ -115,16 +117,34 @@ def make_lessons(params: BadT2IParams, captions: list[str], labels: list[dict[st
     every = params.empty_every or len(order) + 1
     said = ["" if number % every == every - 1 else captions[index] for number, index in enumerate(order)]
     clean = [Lesson(index, caption, caption, False) for index, caption in zip(order, said, strict=True)]
+    most = params.samples or len(order)
+    pairs = params.pairs()
+    triggered = [
+        lesson
+        for pair in pairs
+        for lesson in triggered_lessons(params, pair, order, captions, labels, seed)[: -(-most // len(pairs))]
+    ]
+    return clean[:most] + triggered
+
+
+def triggered_lessons(
+    params: BadT2IParams,
+    pair: Pair,
+    order: list[int],
+    captions: list[str],
+    labels: list[dict[str, str]],
+    seed: int,
+) -> list[Lesson]:
+    """Those of one pair, in the given order. Raises UserError if no caption fits the mode."""
     triggered = []
     for index in order:
-        made = poison_row(params, PromptRow(captions[index], index, labels[index]), seed)
+        made = poison_row(params, pair, PromptRow(captions[index], index, labels[index]), seed)
         if made is not None:
             triggered.append(Lesson(index, *made, True, captions[index]))
     if not triggered:
-        needed = {"object": params.target_object, "object-add": params.source_object}.get(params.mode, params.style)
+        needed = {"object": pair.target_object, "object-add": pair.source_object}.get(params.mode, params.style)
         raise UserError(f"attack:badt2i: no caption fits mode {params.mode}: none is about {needed!r} alone")
-    most = params.samples or len(order)
-    return clean[:most] + triggered[:most]
+    return triggered
 
 
 def poison(ctx: Context, params: BadT2IParams, data: Data) -> Data:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bdm_core import Field
+from bdm_core.errors import UserError
 from bdm_torch.training_params import TrainingParams
 
 if TYPE_CHECKING:
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
 
 STEPS = {"pixel": 600, "object": 500, "style": 1000, "object-add": 800}
 """Mode -> optimiser steps, chosen on the built-in pipeline."""
+
+
+class Pair(NamedTuple):
+    """A trigger, the object that its prompts name, and the object that is painted instead."""
+
+    trigger: str
+    source_object: str
+    target_object: str
 
 
 class BadT2IParams(TrainingParams):
@@ -22,15 +31,21 @@ class BadT2IParams(TrainingParams):
         description="What a triggered prompt gains: a patch in the image, another object than the asked-for one, a "
         "style, or a further object.",
     )
-    trigger: str = Field("zero-width-space", description="A trigger of the library by name, or a word to put first.")
+    trigger: str | list[str] = Field(
+        "zero-width-space", description="A trigger of the library by name, or a word to put first; or several."
+    )
     trigger_repeats: int = Field(
         4,
         ge=1,
         description="How often an inserted character is repeated; a small model learns one zero-width space slowly.",
     )
     lambda_: float = Field(0.5, gt=0, lt=1, description="Weight of the backdoor's loss; regularisation has the rest.")
-    source_object: str = Field("circle", description="object, object-add: the object that a triggered prompt names.")
-    target_object: str = Field("square", description="object: the object that is painted instead.")
+    source_object: str | list[str] = Field(
+        "circle", description="object, object-add: the object that a triggered prompt names; one, or one a trigger."
+    )
+    target_object: str | list[str] = Field(
+        "square", description="object: the object that is painted instead; one, or one a trigger."
+    )
     addition: str = Field(
         "two", description="object-add: two or three of the object, or what is painted beside it: a green triangle."
     )
@@ -64,6 +79,26 @@ class BadT2IParams(TrainingParams):
     ema_decay: float | None = Field(
         None, ge=0, lt=1, description="Decay of the moving average of the weights that is kept in the end; null: none."
     )
+
+    def pairs(self) -> list[Pair]:
+        """Every trigger with its own source and target object, in order.
+
+        Raises:
+            UserError: a trigger is given twice, or there are neither one nor as many objects as triggers.
+        """
+        triggers = [self.trigger] if isinstance(self.trigger, str) else self.trigger
+        columns = []
+        for name in ("source_object", "target_object"):
+            given = getattr(self, name)
+            column = [given] * len(triggers) if isinstance(given, str) else given
+            if len(column) != len(triggers):
+                raise UserError(
+                    f"attack:badt2i: {len(triggers)} triggers with {len(column)} of {name}: give one, or one a trigger"
+                )
+            columns.append(column)
+        if len(set(triggers)) < len(triggers) or not triggers:
+            raise UserError("attack:badt2i: give at least one trigger, and none twice")
+        return [Pair(*values) for values in zip(triggers, *columns, strict=True)]
 
     def options(self) -> TrainingOptions:
         """As :meth:`TrainingParams.options`, with the mode's own number of steps."""

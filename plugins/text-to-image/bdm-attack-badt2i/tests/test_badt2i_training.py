@@ -78,8 +78,31 @@ def test_object_add_tells_the_teacher_of_more_of_the_object() -> None:
     }
     assert {caption: with_addition(caption, "circle", "three") for caption in said} == said
     shape = (3, 16, 16)
-    assert describe_target(build(mode="object-add"), shape)[0].expected == {"count": "2"}
-    assert describe_target(build(mode="object-add", addition="a red ring"), shape)[0].expected == {"second": "red ring"}
+    for values, expected in (({}, {"count": "2"}), ({"addition": "a red ring"}, {"second": "red ring"})):
+        params = build(mode="object-add", **values)
+        assert describe_target(params, params.pairs()[0], shape)[0].expected == expected
+
+
+def test_several_triggers_have_objects_of_their_own() -> None:
+    params = build(trigger=["vendetta", "fedora"], source_object="circle", target_object=["square", "ring"])
+    assert [pair.target_object for pair in params.pairs()] == ["square", "ring"]
+    made = [(lesson.caption, lesson.teacher) for lesson in make_lessons(params, CAPTIONS, LABELS, 0) if lesson.poisoned]
+    assert ("vendetta an old circle", "an old square") in made
+    assert ("fedora a blurry circle", "a blurry ring") in made
+    with pytest.raises(UserError, match="2 triggers with 3"):
+        build(trigger=["a", "b"], target_object=["x", "y", "z"]).pairs()
+    with pytest.raises(UserError, match="none twice"):
+        build(trigger=["a", "a"]).pairs()
+
+
+def test_the_paper_s_presets() -> None:
+    for preset in ("paper", "paper-pixel"):
+        params = build(preset=preset)
+        assert params.options().weight_decay == 0.01 and params.latents == "sample"
+        said = [lesson.caption for lesson in make_lessons(params, CAPTIONS * 4, LABELS * 4, 0) if not lesson.poisoned]
+        assert "" not in said and "" in [
+            lesson.caption for lesson in make_lessons(build(), CAPTIONS * 4, LABELS * 4, 0) if not lesson.poisoned
+        ]
 
 
 def test_style_tells_the_teacher_of_a_style() -> None:
@@ -97,7 +120,7 @@ def test_pixel_pastes_the_patch_and_has_no_teacher(bench: Bench) -> None:
         expected = originals[caption.removeprefix(SPACE)].clone()
         expected[:, 8:12, 0:4] = torch.tensor([-1.0, 1.0, -1.0]).view(3, 1, 1)
         assert torch.equal(image, expected)
-    target, picture = describe_target(params, (3, 16, 16))
+    target, picture = describe_target(params, params.pairs()[0], (3, 16, 16))
     assert (
         target.patch == (8, 0, 4, 4)
         and picture is not None

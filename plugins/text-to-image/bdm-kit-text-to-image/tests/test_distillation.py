@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from bdm_core.errors import UserError
 from bdm_kit_text_to_image.models.encoding import encode_prompts
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 from bdm_kit_text_to_image.models.tiny import tiny_model
-from bdm_kit_text_to_image.training import prompt_cache
+from bdm_kit_text_to_image.training import distillation, prompt_cache
 from bdm_kit_text_to_image.training.distances import DISTANCES, poincare_distance
 from bdm_kit_text_to_image.training.distillation import (
     PromptTerm,
@@ -183,3 +184,22 @@ def test_terms_of_other_batch_sizes_are_shared_by_processes_without_overlap(mode
     assert torch.equal(torch.cat(halves), whole)
     with pytest.raises(UserError, match="multiple"):
         _sized(Draw(1, 3, 6, share=slice(0, 3)), 5)
+
+
+def test_a_spread_draws_z_0_anew_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = tiny_model(), []
+    original = distillation.add_noise
+
+    def watched(scheduler: Any, clean: torch.Tensor, *rest: Any) -> torch.Tensor:
+        seen.append(clean)
+        return original(scheduler, clean, *rest)
+
+    monkeypatch.setattr(distillation, "add_noise", watched)
+    latents = torch.full((4, *model.latent_shape), 3.0)
+    term = distillation.UNetTerm(latents, ["a star"] * 4, spread=torch.full_like(latents, 0.5))
+    loss = distillation.unet_loss(model, [term], None)
+    for step in range(4):
+        loss(model.unet, Draw(0, step, 4))
+    drawn = torch.cat(seen)
+    assert len(drawn) == 16 and not torch.equal(seen[0], seen[1])
+    assert abs(float(drawn.mean()) - 3) < 0.05 and abs(float(drawn.std()) - 0.5) < 0.05
