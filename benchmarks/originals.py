@@ -98,7 +98,7 @@ def backdoored(kind: str, work: Path) -> tuple[DiffusionModel, Tensor]:
 
 
 def elijah(model: DiffusionModel, true: Tensor) -> Case:
-    """Cosine to the true trigger, from constant -1: from -U(0,1) neither side comes to this trigger."""
+    """Cosine to the true trigger, from constant -1: at scale 1.5 neither side came to the trigger from -U(0,1)."""
     start, last = starting_points(model.shape, 0)["constant -1"], model.timesteps - 1
     released = copy.deepcopy(model.unet).requires_grad_(True)
 
