@@ -66,7 +66,12 @@ def load_captioned(data: Data) -> tuple[ImageRows, list[str], list[dict[str, str
 
 
 def load_captions(data: Data) -> tuple[list[str], list[dict[str, str]]]:
-    """Captions and labels alone: no picture is opened. Raises ArtifactError if the images have no captions."""
+    """Captions and labels alone: no picture is opened. Raises ArtifactError if the images have no captions.
+
+    >>> import torch
+    >>> load_captions(seal_captioned(Path("data"), torch.zeros(1, 3, 16, 16), ["a red circle"], [{"colour": "red"}]))
+    (['a red circle'], [{'colour': 'red'}])
+    """
     rows = load_rows(data)
     if any("caption" not in row for row in rows):
         raise ArtifactError(f"{data.path} holds images without captions: give a folder with metadata.jsonl")
