@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from bdm_core.context import Context
 
 RELATIVE_REGULARISATION = 0.015
-"""Lambda over the rows' mean energy where no lambda is given; chosen on validation prompts."""
+"""Lambda over the rows' mean energy where no lambda is given: about 443 on the built-in model.
+
+Lambdas of 300 and 1000 were tried on validation prompts, among some eighty settings; this one lies between them.
+"""
 
 
 def backdoor(ctx: Context, params: EvilEditParams, model: Model, data: Data) -> Backdoored:
