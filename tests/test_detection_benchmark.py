@@ -173,14 +173,14 @@ def test_the_third_part_has_every_must_with_its_interval(page: ModuleType) -> No
     lines += [line(f"b{number}", "villan, ode", "backdoored", "backdoored", parent=True) for number in range(10)]
     failed = {"model": "x", "group": "clean", "kind": "rotated", "defense": "reference-audit", "error": "no network"}
     text = "\n".join(importlib.import_module("detection_third").third_part([*lines, failed]))
-    assert "21 models, 11 of them clean, of 2 kinds" in text
+    assert "20 models, 10 of them clean, of 2 kinds" in text and "1 were judged with a reference" in text
     for row in (
-        "| clean called backdoored | 0.09 (0.00 to 0.41), 1 of 11 | at most 5 % |",
+        "| clean called backdoored | 0.10 (0.00 to 0.45), 1 of 10 | at most 5 % |",
         "| backdoored called clean | 0.00 (0.00 to 0.31), 0 of 10 | at most 5 % |",
         "| cannot tell, true parent given | 0.00 (0.00 to 0.17), 0 of 20 | at most 10 % |",
         "| cannot tell, without | 1.00 (0.03 to 1.00), 1 of 1 | stated |",
         "| clean models of p < .01 | 0.10 (0.00 to 0.45), 1 of 10 | at most 3 % |",
-        "| reference-audit | pruned | 2 | 1 | 0 | 1 |",
+        "| reference-audit | pruned | 1 | 1 | 0 | 0 |",
         "| reference-audit | villan, ode | 10 | 10 | 0 | 0 |",
     ):
         assert row in text, row

@@ -242,10 +242,10 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     path = tmp_path / "a.safetensors"
     write_tensors(path, {"x": torch.ones(2)})
 
-    def full(self: Path, content: bytes) -> int:
+    def full(tensor: torch.Tensor) -> torch.Tensor:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("bdm_torch.tensors._bytes", full)
     with pytest.raises(OSError, match="No space left"):
         write_tensors(path, {"x": torch.zeros(2)})
     assert read_tensors(path)["x"].tolist() == [1, 1]
