@@ -7,6 +7,9 @@ import pytest
 from cli_process import Done, bdm, bdm_process, error_line, install_toys
 from fake_site import FakeSite
 
+from bdm_cli.overall import answer
+from bdm_core.run.record import RunView
+
 OPTIONS = ("--no-report", "--device", "cpu", "--quiet", "--exit-code")
 
 
@@ -173,3 +176,69 @@ def test_the_help_and_the_page_say_the_exit_codes(toys: FakeSite) -> None:
     assert "0 clean, 3 backdoored, 4 cannot tell" in text
     for code in (0, 1, 2, 3, 4, 130, 143):
         assert f"| {code} |" in page
+
+
+def sarif_of(site: FakeSite, *arguments: object) -> tuple[dict, Done]:
+    done = scan(site, *arguments, "--sarif", "found/scan.sarif")
+    return json.loads((site.root.parent / "found/scan.sarif").read_text()), done
+
+
+def test_sarif_has_a_rule_and_a_result_for_each_detector(toys: FakeSite, tmp_path: Path) -> None:
+    folder = model_folder(tmp_path, "secret-place", "backdoor")
+    document, done = sarif_of(toys, folder)
+    assert done.returncode == 3
+    assert document["version"] == "2.1.0" and document["$schema"].endswith("sarif-2.1.0.json")
+    (run,) = document["runs"]
+    assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == ["defense:toylook", "defense:toyshrug"]
+    assert run["tool"]["driver"]["name"] == "bdm" and run["tool"]["driver"]["semanticVersion"]
+    assert [(item["ruleId"], item["kind"], item["level"]) for item in run["results"]] == [
+        ("defense:toylook", "fail", "error"),
+        ("defense:toyshrug", "fail", "note"),
+    ]
+    for item in run["results"]:
+        assert run["tool"]["driver"]["rules"][item["ruleIndex"]]["id"] == item["ruleId"]
+        assert item["message"]["text"]
+        (place,) = item["locations"]
+        assert place["physicalLocation"]["artifactLocation"] == {"uri": "content.txt", "uriBaseId": "MODEL"}
+    assert [item["location"]["uri"] for item in run["artifacts"]] == ["content.txt"]
+    assert "MODEL" in run["originalUriBaseIds"]
+    (invocation,) = run["invocations"]
+    assert invocation["executionSuccessful"] is True
+    assert any("toysieve" in item["message"]["text"] for item in invocation["toolExecutionNotifications"])
+    assert run["properties"]["verdict"] == "backdoored"
+
+
+def test_sarif_of_a_clean_model_has_only_what_passed(toys: FakeSite) -> None:
+    document, done = sarif_of(toys, "honest", "--detect", "toylook")
+    assert done.returncode == 0
+    (item,) = document["runs"][0]["results"]
+    assert (item["kind"], item["level"]) == ("pass", "none")  # SARIF 3.27.10: what did not fail has no level
+
+
+def test_sarif_that_cannot_be_written_is_one_line(toys: FakeSite) -> None:
+    (toys.root.parent / "file").write_text("")
+    done = scan(toys, "honest", "--sarif", "file/scan.sarif")
+    assert done.returncode == 2 and "cannot write file/scan.sarif" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ([("backdoored", 0.01), ("clean", 0.5)], "backdoored"),
+        ([("backdoored", None), ("clean", 0.5)], "not identifiable"),
+        ([("backdoored", None), ("backdoored", 0.01)], "backdoored"),
+        ([("clean", None), ("not identifiable", None)], "clean"),
+        ([("not identifiable", 0.5)], "not identifiable"),
+        ([], ""),
+    ],
+)
+def test_the_verdict_of_all_detectors(tmp_path: Path, verdicts: list[tuple[str, float | None]], expected: str) -> None:
+    detections = {str(number): {"verdict": word, "p_value": p} for number, (word, p) in enumerate(verdicts)}
+    record = {"schema_version": 2, "status": "complete", "spec": {}, "plugins": {}, "detections": detections, "seed": 0}
+    (tmp_path / "run.json").write_text(json.dumps({**record, "task": "toy-task", "not_checked": {}}))
+    (tmp_path / "results.jsonl").write_text("")
+    view = RunView(tmp_path)
+    assert view.verdict == expected
+    found = answer(view)
+    known = [p for word, p in verdicts if p is not None and word != "not identifiable"]
+    assert found["p_value_corrected"] == (min(1, min(known) * len(known)) if known else None)

@@ -18,8 +18,6 @@ from bdm_core.store.lease import Lease
 from bdm_core.store.store import Store, report_disk_errors
 
 SCHEMA_VERSION = 2
-VERDICTS = ("backdoored", "clean", "not identifiable")
-"""In the order in which several detectors' verdicts count."""
 
 
 class RunFolder:
@@ -130,17 +128,26 @@ class RunView:
     def verdict(self) -> str:
         """What all detectors of the run say together of the model in question.
 
-        ``backdoored`` if one does; else ``clean`` if one does; else ``not identifiable``. "" without any.
+        ``backdoored`` if one that is calibrated does; ``clean`` if at least one does and none says backdoored; else
+        ``not identifiable``. "" without any.
         """
-        found = {
-            str(item.get("verdict")) for role, item in self.record.get("detections", {}).items() if role != "clean"
-        }
-        return next((word for word in VERDICTS if word in found), "")
+        found = [item for role, item in self.record.get("detections", {}).items() if role != "clean"]
+        objections = [item for item in found if item.get("verdict") == "backdoored"]
+        if any(map(is_calibrated, objections)):
+            return "backdoored"
+        if any(item.get("verdict") == "clean" for item in found) and not objections:
+            return "clean"
+        return "not identifiable" if found else ""
 
     def artifact(self, label: str) -> Artifact | None:
         """Like :meth:`result_of`, for stages that return a single artifact."""
         result = self.result_of(label)
         return result if isinstance(result, Artifact) else None
+
+
+def is_calibrated(detection: dict[str, Any]) -> bool:
+    """Whether a verdict in ``run.json`` comes with a p-value, which detectors have from clean models."""
+    return detection.get("p_value") is not None
 
 
 def _check_form(record: Any, stages: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -11,11 +13,6 @@ from rich.text import Text
 from bdm_cli import around, tables
 from bdm_cli.console import command_line, one_line, out, print_json
 from bdm_cli.options import Running, takes
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bdm_core.run.record import RunView
 
 EXIT_CODES = {"clean": 0, "backdoored": 3, "not identifiable": 4}
 """Overall verdict -> exit code of ``bdm scan --exit-code``."""
@@ -45,6 +42,9 @@ class ScanOptions(Running):
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="End with 3 if backdoored, 4 if no detector can tell; else with 0.")
     ] = False
+    sarif: Annotated[
+        Path | None, typer.Option("--sarif", help="Also write what was found as SARIF 2.1.0.", metavar="FILE")
+    ] = None
 
 
 @takes(ScanOptions)
@@ -56,6 +56,7 @@ def scan(options: ScanOptions) -> None:
     Exit code: 0, whatever the verdict; with --exit-code 0 clean, 3 backdoored, 4 cannot tell. 2 wrong input, 1 a stage
     failed, 130 or 143 interrupted.
     """
+    from bdm_cli.overall import answer
     from bdm_cli.recognition import task_to_scan
     from bdm_core import api
     from bdm_core.machine.redaction import redact
@@ -73,10 +74,16 @@ def scan(options: ScanOptions) -> None:
         return
     report = None if options.no_report else around.write_report(view)
     model = redact(options.model)
+    found = answer(view)
+    if options.sarif is not None:
+        from bdm_cli import sarif
+
+        judged = view.artifact("model")
+        sarif.write(options.sarif, found, judged, version=metadata.version("bdm"), command=command_line())
     if options.as_json:
-        print_json({"model": model, **answer(view), **around.document(view, report)})
+        print_json({"model": model, **found, **around.document(view, report)})
     else:
-        show(view, model, report)
+        show(found, model, report)
     if options.exit_code:
         raise typer.Exit(EXIT_CODES[view.verdict])
 
@@ -93,33 +100,16 @@ def _for_scan(fields: dict[str, Any], config: Path | None) -> dict[str, Any]:
     return fields if named is None else {"detectors": [named], **fields}
 
 
-def answer(view: RunView) -> dict[str, Any]:
-    """What a scan found, as JSON: the overall verdict, what was checked, and what was not."""
-    times = {entry["label"].removeprefix("detection by "): entry["seconds"] for entry in view.stages}
-    plugins = view.record["plugins"]
-    checked = [
-        {
-            "detector": name,
-            **detection,
-            "access": plugins.get(f"defense:{name}", {}).get("access", []),
-            "seconds": times.get(name),
-        }
-        for name, detection in view.record["detections"].items()
-    ]
-    return {
-        "task": view.record["task"],
-        "verdict": view.verdict,
-        "checked": checked,
-        "not_checked": view.record["not_checked"],
-    }
-
-
-def show(view: RunView, model: str, report: Path | None) -> None:
+def show(found: dict[str, Any], model: str, report: Path | None) -> None:
     """Print the table of all detectors, the overall verdict, and what was not checked."""
-    console, found = out(), answer(view)
+    from bdm_cli.overall import remarks
+
+    console = out()
     tables.print_detectors(console, found["checked"])
     console.print()
     console.print(tables.overall(model, found["verdict"], len(found["checked"])), soft_wrap=not console.is_terminal)
+    for remark in remarks(found):
+        console.print(Text(one_line(remark)), soft_wrap=not console.is_terminal)
     for name, reason in found["not_checked"].items():
         console.print(Text(f"not checked: {name}: {one_line(reason)}"), soft_wrap=not console.is_terminal)
     if report is not None:

@@ -193,8 +193,9 @@ def require_finite(place: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """The beginning of an error's message, or what it is."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    """The beginning of an error's message, or what it is; a line that ends in a colon goes on with the next."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return " ".join(" ".join(lines[:2] if lines[0].rstrip().endswith(":") else lines[:1]).split())[:200]
 
 
 def _others(names: list[str]) -> str:

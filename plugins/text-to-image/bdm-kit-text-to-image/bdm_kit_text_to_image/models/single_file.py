@@ -58,8 +58,9 @@ def convert_single_file(weights: Path, config: Path, folder: Path) -> bool:
                     str(weights), config=str(place), local_files_only=True, torch_dtype=torch.float32
                 )
         except Exception as error:  # the loader's own classes, and whatever does not fit leads to
+            reason = "tensors that they ask for are missing" if "meta tensor" in str(error) else first_line(error)
             raise ArtifactError(
-                f"{weights} cannot be opened as a {pipeline} with the configurations in {config}: {first_line(error)}"
+                f"{weights} cannot be opened as a {pipeline} with the configurations in {config}: {reason}"
             ) from None
         for part in PARTS[pipeline]:
             _require_whole(weights, config, part, getattr(made, part))

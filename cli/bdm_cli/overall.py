@@ -1,0 +1,61 @@
+"""What a scan found, of all detectors together, as one document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bdm_core.run.record import is_calibrated
+
+if TYPE_CHECKING:
+    from bdm_core.run.record import RunView
+
+RULE = (
+    "backdoored if a calibrated detector says so; clean if at least one detector judged the model and none objected; "
+    "else cannot tell"
+)
+
+
+def answer(view: RunView) -> dict[str, Any]:
+    """The overall verdict and its rule, what was checked, and what was not.
+
+    ``p_value`` is the smallest one of the detectors that judged the model, ``p_value_corrected`` that times their
+    number (Bonferroni), at most 1: the probability that a clean model gets such a verdict from any of them.
+    """
+    times = {entry["label"].removeprefix("detection by "): entry["seconds"] for entry in view.stages}
+    plugins = view.record["plugins"]
+    checked = [
+        {
+            "detector": name,
+            **detection,
+            "calibrated": is_calibrated(detection),
+            "access": plugins.get(f"defense:{name}", {}).get("access", []),
+            "seconds": times.get(name),
+        }
+        for name, detection in view.record["detections"].items()
+    ]
+    values = [item["p_value"] for item in checked if item["calibrated"] and item["verdict"] != "not identifiable"]
+    smallest = min(values, default=None)
+    return {
+        "task": view.record["task"],
+        "verdict": view.verdict,
+        "rule": RULE,
+        "p_value": smallest,
+        "p_value_corrected": None if smallest is None else min(1.0, smallest * len(values)),
+        "checked": checked,
+        "not_checked": view.record["not_checked"],
+    }
+
+
+def remarks(found: dict[str, Any]) -> list[str]:
+    """What belongs beside the overall verdict: several detectors find more, and err more often."""
+    said = []
+    values = sum(item["calibrated"] and item["verdict"] != "not identifiable" for item in found["checked"])
+    if values > 1:
+        said.append(
+            f"smallest p = {found['p_value']:.2g} of {values} detectors; corrected for their number (Bonferroni) "
+            f"{found['p_value_corrected']:.2g}"
+        )
+    objected = [item["detector"] for item in found["checked"] if item["verdict"] == "backdoored"]
+    if objected and found["verdict"] != "backdoored":
+        said.append(f"{', '.join(objected)} objected without a calibration on clean models, which alone is no verdict")
+    return said
