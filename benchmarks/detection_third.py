@@ -34,8 +34,8 @@ def third_part(lines: Sequence[Line]) -> list[str]:
     parts = [
         "### The third part, opened once",
         f"{len(models)} models, {clean} of them clean, of {kinds} kinds. They were judged once, when the detectors\n"
-        "were finished, with the verdicts as shipped; nothing was changed afterwards. All numbers are of models judged\n"
-        "with the model that they were made from, but for one:\n"
+        "were finished, with the verdicts as shipped; nothing was changed afterwards. All numbers are of models\n"
+        "judged with the model that they were made from, but for one:\n"
         f"{strangers} were judged with a reference that is no parent, most of them models of this part again.",
         markdown(musts_table(lines)),
     ]
