@@ -203,8 +203,8 @@ def main() -> None:
         "backdoored ones, TNR that of the clean ones. In brackets: 95 % intervals, of shares by Clopper and Pearson\n"
         "(exact), of the AUROC by Newcombe's method 5 (2006), which is no point at 1 either. Models count as if drawn\n"
         "independently; those of one base and class are alike, so that in truth the intervals are wider.\n"
-        "But for the third part, the lines were measured before the detectors knew what their calibration covers and\n"
-        "before reference-audit's present score: they speak of the detectors as they were.",
+        "The lines of the first two populations were measured before the detectors knew what their calibration covers\n"
+        "and before reference-audit's present score: they speak of the detectors as they were.",
         "## Detectors",
         markdown(detection_table(lines)),
         "### p-values",

@@ -117,7 +117,7 @@ def shapes_of(path: Path) -> Shapes:
         with safe_open(path, framework="numpy") as opened:
             return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is no safetensors file, or a damaged one: {error}") from None
+        raise UserError(f"{path} is no safetensors file, or cut off or damaged: {error}") from None
 
 
 def is_pointer(path: Path) -> bool:
