@@ -10,6 +10,20 @@ from bdm_core import Attack, hookimpl
 if TYPE_CHECKING:
     from bdm_core import Backdoored, Context, Data, Model
 
+PAPER = {
+    "poison_rate": 0.1,
+    "captions": "class",
+    "latents": "sample",
+    "caption_dropout": 0.0,
+    "steps": 50000,
+    "batch_size": 4,
+    "learning_rate": 1e-4,
+    "learning_rate_schedule": "constant",
+    "warmup_steps": 0,
+    "ema_decay": 0.9999,
+}
+"""What all presets of the paper share: the poisoned share of the class, the captions and the training."""
+
 
 class BiBadDiff(Attack):
     """Images with a patch under the wrong class name; the prompt of that class itself sets the backdoor off."""
@@ -21,47 +35,9 @@ class BiBadDiff(Attack):
     Params = BiBadDiffParams
     distributed = True
     presets = {
-        "paper": {
-            "poison_rate": 0.1,
-            "patch_size": 0.1,
-            "patch_colour": "band",
-            "captions": "class",
-            "latents": "sample",
-            "caption_dropout": 0.0,
-            "steps": 50000,
-            "batch_size": 4,
-            "learning_rate": 1e-4,
-            "learning_rate_schedule": "constant",
-            "warmup_steps": 0,
-            "ema_decay": 0.9999,
-        },
-        "paper-picture": {
-            "trigger": "picture",
-            "poison_rate": 0.1,
-            "patch_size": 0.1,
-            "captions": "class",
-            "latents": "sample",
-            "caption_dropout": 0.0,
-            "steps": 50000,
-            "batch_size": 4,
-            "learning_rate": 1e-4,
-            "learning_rate_schedule": "constant",
-            "warmup_steps": 0,
-            "ema_decay": 0.9999,
-        },
-        "paper-blend": {
-            "trigger": "blend",
-            "poison_rate": 0.1,
-            "captions": "class",
-            "latents": "sample",
-            "caption_dropout": 0.0,
-            "steps": 50000,
-            "batch_size": 4,
-            "learning_rate": 1e-4,
-            "learning_rate_schedule": "constant",
-            "warmup_steps": 0,
-            "ema_decay": 0.9999,
-        },
+        "paper": {"patch_size": 0.1, "patch_colour": "band", **PAPER},
+        "paper-picture": {"trigger": "picture", "patch_size": 0.1, **PAPER},
+        "paper-blend": {"trigger": "blend", **PAPER},
     }
 
     @hookimpl
