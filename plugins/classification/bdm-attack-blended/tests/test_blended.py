@@ -20,7 +20,6 @@ class TestBlended(AttackConformance):
             assert (found.raw([row])[0] - mixed).abs().max() <= 0.5 / 255 + 1e-6
 
 
-
 def test_opacities_and_picture(tmp_path, bdm_bench):
     Image.new("L", (8, 8), 255).save(tmp_path / "white.png")
     bench = bdm_bench("image-classification")

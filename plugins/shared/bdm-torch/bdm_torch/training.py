@@ -139,7 +139,9 @@ def train(
     objective = loss if isinstance(loss, Objective) else Objective(loss)
     fused = accelerator.device.type in ("cpu", "cuda")
     optimizer = build_optimizer(model, options, fused)
-    others = {name: build_optimizer(one.module.to(accelerator.device), one, fused) for name, one in objective.along.items()}
+    for one in objective.along.values():
+        one.module.to(accelerator.device)
+    others = {name: build_optimizer(one.module, one, fused) for name, one in objective.along.items()}
     parameters: list[Tensor] = optimizer.param_groups[0]["params"]
     learnt = [*parameters, *(p for other in others.values() for p in other.param_groups[0]["params"])]
     average = [p.detach().clone() for p in parameters] if options.ema_decay is not None else []

@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -23,16 +23,26 @@ if TYPE_CHECKING:
     from bdm_torch.draws import Draw
 
 
+class DistanceFacts(NamedTuple):
+    """What a distance means: a label for tables, a sentence with unit and range, and whether more is stealthier."""
+
+    label: str
+    description: str
+    more_is_stealthier: bool
+
+
 class Modality(ABC):
     """The facets of a modality. An instance has no state.
 
     Attributes:
         task: the tag of its task.
         valid_range: of raw samples, ``(low, high)``; None if they are no numbers.
+        measures: what :meth:`distances` measures, by name.
     """
 
     task: ClassVar[str]
     valid_range: ClassVar[tuple[float, float] | None] = None
+    measures: ClassVar[Mapping[str, DistanceFacts]] = {}
 
     @abstractmethod
     def unpack(self, stored: Any) -> Any:

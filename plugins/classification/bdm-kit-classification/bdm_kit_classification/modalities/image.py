@@ -14,7 +14,7 @@ from torch.nn import functional
 from bdm_core.artifacts import Artifact
 from bdm_core.errors import ArtifactError
 from bdm_kit_classification.catalogue import IMAGE_TASK
-from bdm_kit_classification.modalities.base import Modality
+from bdm_kit_classification.modalities.base import DistanceFacts, Modality
 from bdm_torch.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ class Images(Modality):
 
     task: ClassVar[str] = IMAGE_TASK
     valid_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
+    measures: ClassVar[Mapping[str, DistanceFacts]] = {
+        "psnr": DistanceFacts("PSNR", "Peak signal-to-noise ratio of triggered pictures in dB, at most 100.", True),
+        "ssim": DistanceFacts("SSIM", "Structural similarity of triggered and clean pictures, at most 1.", True),
+        "l_infinity": DistanceFacts("L-inf", "Largest change of a pixel by the trigger, in [0, 1].", False),
+    }
 
     def unpack(self, stored: Tensor) -> Tensor:
         """float32 in [0, 1]."""
