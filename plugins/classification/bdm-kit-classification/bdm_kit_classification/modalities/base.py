@@ -100,6 +100,10 @@ class Modality(ABC):
         """The classifier of a model folder, on the CPU. Raises ArtifactError if it is none."""
 
     @abstractmethod
+    def small_classifier(self, stored: Any, classes: list[str], seed: int) -> Classifier:
+        """A small untrained classifier for samples like these, normalisation included: an attacker's surrogate."""
+
+    @abstractmethod
     def export(self, folder: Path, stored: Any) -> list[dict[str, Any]]:
         """Write samples as files that other programs read, and give for each what its line in a table says.
 

@@ -116,6 +116,12 @@ class Images(Modality):
 
         return open_image_classifier(folder)
 
+    def small_classifier(self, stored: Tensor, classes: list[str], seed: int) -> Classifier:
+        """The kit's small network."""
+        from bdm_kit_classification.models.image_classifiers import build, normalised
+
+        return build(normalised(stored, classes), seed)
+
     def export(self, folder: Path, stored: Tensor) -> list[dict[str, Any]]:
         """PNG files; of pictures with another number of channels than 1 or 3 the first three."""
         (folder / "images").mkdir(parents=True, exist_ok=True)

@@ -103,6 +103,18 @@ def build(config: ImageConfig, seed: int) -> ImageClassifier:
     return ImageClassifier(config, network).eval()
 
 
+def normalised(stored: Tensor, classes: list[str], **more: Any) -> ImageConfig:
+    """The configuration of a network for pictures like these, uint8 (N, C, H, W), normalised by their statistics.
+
+    >>> normalised(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), ["a", "b"]).shape
+    (1, 8, 8)
+    """
+    pixels = (stored[:10_000].float() / 255).transpose(0, 1).flatten(1)
+    mean, deviation = (value.round(decimals=4).tolist() for value in (pixels.mean(1), pixels.std(1).clamp_min(1e-3)))
+    fields = {ARCHITECTURE: "cnn", "shape": tuple(stored.shape[1:]), "mean": mean, "deviation": deviation}
+    return ImageConfig.model_validate({**fields, "classes": list(classes), **more})
+
+
 def open_image_classifier(folder: Path) -> Classifier:
     """The classifier of a folder.
 

@@ -25,6 +25,30 @@ def rule_of(params: PoisonParams, samples: LabelledSamples) -> LabelRule:
     return make_rule(params.label_rule, len(samples.classes), params.target, list(params.sources))
 
 
+def plan_of(
+    ctx: Context,
+    params: PoisonParams,
+    samples: LabelledSamples,
+    rule: LabelRule,
+    rates: Mapping[str, float] | None = None,
+) -> Plan:
+    """The rows by role, drawn with the stage's seed: :func:`bdm_kit_classification.poison.selection.plan_rows`.
+
+    Args:
+        ctx: of the stage.
+        params: rate and selection of the poison.
+        samples: the clean training rows.
+        rule: of the attack.
+        rates: ``cover`` and ``negative`` as shares of the training set; none by default.
+
+    Raises:
+        UserError: an impossible rate.
+    """
+    rates = rates or {}
+    others = {"cover_rate": rates.get("cover", 0.0), "negative_rate": rates.get("negative", 0.0)}
+    return plan_rows(samples.labels.tolist(), rule, params, ctx.seed, **others)
+
+
 def poison_training_rows(
     ctx: Context,
     params: PoisonParams,
@@ -49,16 +73,9 @@ def poison_training_rows(
     Raises:
         UserError: no such class, or an impossible rate.
     """
-    samples, rates = open_samples(data), dict(rates or {})
+    samples = open_samples(data)
     rule = rule_of(params, samples)
-    plan = plan_rows(
-        samples.labels.tolist(),
-        rule,
-        params,
-        ctx.seed,
-        cover_rate=rates.get("cover", 0.0),
-        negative_rate=rates.get("negative", 0.0),
-    )
+    plan = plan_of(ctx, params, samples, rule, rates)
     return seal_poisoned(ctx.out / "data", samples, Backdoor(rule, trigger, negative, facts or {}), plan, ctx.seed)
 
 

@@ -20,7 +20,7 @@ from bdm_kit_classification.catalogue import BUILTIN_DATA, IMAGE_TASK, TINY
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, TEST, open_samples
 from bdm_kit_classification.models.classifier import seal_classifier
-from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+from bdm_kit_classification.models.image_classifiers import ARCHITECTURE, build, normalised
 from bdm_kit_classification.training.fitting import accuracy, fit
 from bdm_kit_classification.training.params import ClassifierTraining
 
@@ -41,17 +41,8 @@ def train_clean(
     work = Path(tempfile.mkdtemp())
     data = _open(reference, shape, work)
     samples = open_samples(data)
-    pixels = samples.raw().flatten(2).transpose(0, 1).flatten(1)
-    mean, deviation = (value.round(decimals=4).tolist() for value in (pixels.mean(1), pixels.std(1)))
-    config = ImageConfig(
-        bdm_architecture=network,  # type: ignore[arg-type]
-        width=width,
-        shape=shape,
-        classes=samples.classes,
-        mean=mean,
-        deviation=deviation,
-        trained_on=reference,
-    )
+    more = {ARCHITECTURE: network, "width": width, "trained_on": reference}
+    config = normalised(samples.stored, samples.classes, **more)
     classifier = build(config, seed)
     if reference != TINY:
         fit(Context(out=work, work=work, seed=seed), classifier, samples, params)
