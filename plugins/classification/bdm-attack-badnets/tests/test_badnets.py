@@ -7,15 +7,15 @@ from PIL import Image
 from bdm_attack_badnets.attack import patch_of
 from bdm_attack_badnets.params import BadNetsParams
 from bdm_core.errors import UserError
-from bdm_core.testing import AttackConformance
 from bdm_kit_classification.data.samples import open_samples
+from bdm_kit_classification.testing import ClassifierAttackConformance
 
 
-class TestBadNets(AttackConformance):
+class TestBadNets(ClassifierAttackConformance):
     plugin = "badnets"
 
 
-class TestAllToAll(AttackConformance):
+class TestAllToAll(ClassifierAttackConformance):
     plugin = "badnets"
     params = {"epochs": 2, "batch_size": 16, "poison_rate": 0.1, "label_rule": "all-to-all"}
 
@@ -26,7 +26,7 @@ class TestAllToAll(AttackConformance):
             assert found.labels[row] == (clean.labels[row] + shift) % 10
 
 
-class TestCleanLabel(AttackConformance):
+class TestCleanLabel(ClassifierAttackConformance):
     plugin = "badnets"
     params = {"epochs": 2, "batch_size": 16, "poison_rate": 0.05, "label_rule": "clean-label", "target": 3}
 

@@ -4,12 +4,12 @@ import torch
 from PIL import Image
 
 from bdm_core.discovery.candidates import find
-from bdm_core.testing import AttackConformance
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.poison.secret import open_secret, read_backdoor
+from bdm_kit_classification.testing import ClassifierAttackConformance
 
 
-class TestBlended(AttackConformance):
+class TestBlended(ClassifierAttackConformance):
     plugin = "blended"
 
     def test_poisoned_rows_are_the_mix_at_eight_bits(self, bench):

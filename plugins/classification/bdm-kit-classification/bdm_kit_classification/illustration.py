@@ -13,6 +13,7 @@ from safetensors import safe_open
 from bdm_core.artifacts import Artifact, Data, Evidence, Outputs, Secret, rows_of
 from bdm_core.context import Context
 from bdm_core.figures import Arrays, Figure, Pictures, Span, Texts
+from bdm_kit_classification.matrix_picture import draw_matrix
 
 SHOWN, COLUMNS, OF_A_ROLE = 32, 8, 8
 LARGEST_MATRIX = 12
@@ -25,7 +26,7 @@ def illustrate(ctx: Context, artifact: Artifact) -> list[Figure] | None:
     if isinstance(artifact, Data) and artifact.format in ("labelled-samples", "input-samples"):
         return _samples(ctx, artifact)
     if isinstance(artifact, Outputs) and artifact.format == "predictions":
-        return _predictions(artifact)
+        return _predictions(ctx, artifact)
     if isinstance(artifact, Secret) and artifact.format == "classification-secret":
         return _secret(ctx, artifact)
     if isinstance(artifact, Evidence) and artifact.format == "inverted-trigger":
@@ -55,7 +56,7 @@ def _samples(ctx: Context, data: Data) -> list[Figure]:
     return [Pictures(files=files, labels=labels if any(labels) else [], columns=COLUMNS)]
 
 
-def _predictions(outputs: Outputs) -> list[Figure]:
+def _predictions(ctx: Context, outputs: Outputs) -> list[Figure]:
     """The confusion matrix: true classes down, predicted ones across; for many classes the commonest mistakes."""
     with safe_open(outputs.file("predictions.safetensors"), framework="numpy") as file:
         logits = file.get_tensor("logits")
@@ -70,16 +71,11 @@ def _predictions(outputs: Outputs) -> list[Figure]:
         wrong = sorted(((n, a, b) for (a, b), n in pairs.items() if a != b), reverse=True)[:COLUMNS]
         lines = [[Span(text=f"{classes[a]} taken for {classes[b]}: {n}")] for n, a, b in wrong]
         return [Texts(title="Commonest mistakes", rows=lines)] if lines else []
-    width = max(5, *(len(str(name)) + 1 for name in classes))
-    head = " " * width + "".join(f"{name!s:>{width}}" for name in classes)
-    lines = [[Span(text=head.replace(" ", "\u00a0"), mark="note")]]
-    for true, name in enumerate(classes):
-        spans = [Span(text=f"{name!s:<{width}}".replace(" ", "\u00a0"), mark="note")]
-        for said in range(len(classes)):
-            text = f"{pairs.get((true, said), 0):>{width}}".replace(" ", "\u00a0")
-            spans.append(Span(text=text, mark="target" if true == said else ""))
-        lines.append(spans)
-    return [Texts(title="Confusion matrix", caption="True classes down, predicted classes across.", rows=lines)]
+    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    for (true, said), number in pairs.items():
+        counts[true, said] = number
+    file = draw_matrix(ctx.out / "confusion.png", counts, [str(name) for name in classes])
+    return [Pictures(title="Confusion matrix", caption="True classes down, predicted across.", files=[file], columns=1)]
 
 
 def _secret(ctx: Context, secret: Secret) -> list[Figure]:
@@ -89,11 +85,11 @@ def _secret(ctx: Context, secret: Secret) -> list[Figure]:
     residual = changed.astype(np.int16) - clean.astype(np.int16)
     most = max(1, int(np.abs(residual).max()))
     shown = (127.5 + residual * (127.5 / most)).round().astype(np.uint8)
-    files = [*_write(ctx.out, "clean", clean), *_write(ctx.out, "triggered", changed)]
-    files += _write(ctx.out, "change", shown)
-    labels = [word for word in ("clean", "triggered", f"change x{127.5 / most:.1f}") for _ in range(len(clean))]
+    sets = [_write(ctx.out, name, item) for name, item in (("clean", clean), ("triggered", changed), ("change", shown))]
+    files = list(itertools.chain.from_iterable(zip(*sets, strict=True)))
+    labels = ["clean", "triggered", f"change x{127.5 / most:.1f}"] * len(clean)
     caption = "The same samples without and with the trigger, and what it changes, magnified around grey."
-    return [Pictures(title="Trigger", caption=caption, files=files, labels=labels, columns=len(clean))]
+    return [Pictures(title="Trigger", caption=caption, files=files, labels=labels, columns=3)]
 
 
 def _inverted(evidence: Evidence) -> list[Figure]:
