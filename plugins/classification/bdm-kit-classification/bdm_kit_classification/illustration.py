@@ -85,11 +85,10 @@ def _secret(ctx: Context, secret: Secret) -> list[Figure]:
     residual = changed.astype(np.int16) - clean.astype(np.int16)
     most = max(1, int(np.abs(residual).max()))
     shown = (127.5 + residual * (127.5 / most)).round().astype(np.uint8)
-    sets = [_write(ctx.out, name, item) for name, item in (("clean", clean), ("triggered", changed), ("change", shown))]
-    files = list(itertools.chain.from_iterable(zip(*sets, strict=True)))
-    labels = ["clean", "triggered", f"change x{127.5 / most:.1f}"] * len(clean)
-    caption = "The same samples without and with the trigger, and what it changes, magnified around grey."
-    return [Pictures(title="Trigger", caption=caption, files=files, labels=labels, columns=3)]
+    files = _write(ctx.out, "trigger", np.concatenate([clean, changed, shown], axis=3))
+    caption = "The same samples without and with the trigger, and what it changes, around grey, times "
+    caption += f"{127.5 / most:.1f}."
+    return [Pictures(title="Trigger", caption=caption, files=files, columns=1)]
 
 
 def _inverted(evidence: Evidence) -> list[Figure]:

@@ -22,7 +22,7 @@ def draw_matrix(path: Path, counts: np.ndarray[Any, Any], names: list[str]) -> P
     """
     side = CELL * (len(counts) + 1)
     picture = Image.new("RGB", (side, side), PAPER)
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(17)
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(22)
 
     def write(row: int, column: int, text: str, colour: tuple[int, int, int]) -> None:
         place = (column * CELL + CELL / 2, row * CELL + CELL / 2)

@@ -64,8 +64,12 @@ def _state_of(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, 
 def _restore(module: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     module.load_state_dict(_below(tensors, "model."))
     state: dict[int, dict[str, Tensor]] = {}
+    parameters = optimizer.param_groups[0]["params"]
     for name, value in _below(tensors, "optimizer.").items():
         number, _, key = name.partition(".")
+        like = parameters[int(number)]
+        if value.shape == like.shape:  # fused optimisers take both to lie in memory alike
+            value = torch.empty_like(like, dtype=value.dtype, device=value.device).copy_(value)
         state.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
