@@ -21,6 +21,7 @@ from bdm_kit_classification.models.image_folder import (
     read_config,
 )
 from bdm_kit_classification.models.networks import NETWORKS
+from bdm_torch.draws import built_with_seed
 from bdm_torch.foreign_models import load_weights, require_room
 from bdm_torch.tensors import write_tensors
 
@@ -98,9 +99,7 @@ def build(config: ImageConfig, seed: int) -> ImageClassifier:
     ['network.convs.0', 'network.convs.1']
     """
     kind, width = NETWORKS[config.architecture]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed % 2**63)
-        network = kind(config.shape[0], config.width or width, len(config.classes))
+    network = built_with_seed(seed, lambda: kind(config.shape[0], config.width or width, len(config.classes)))
     return ImageClassifier(config, network).eval()
 
 

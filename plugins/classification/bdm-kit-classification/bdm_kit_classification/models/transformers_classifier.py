@@ -13,6 +13,7 @@ from torch.nn import functional
 from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_classification.catalogue import IMAGE_TASK
 from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
+from bdm_torch.draws import built_with_seed
 from bdm_torch.foreign_models import open_network
 
 PROCESSOR = "preprocessor_config.json"
@@ -108,9 +109,7 @@ class TransformersClassifier(Classifier):
 
     def fresh(self, seed: int) -> TransformersClassifier:
         """The same architecture with new weights."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed % 2**63)
-            network = type(self.network)(self.network.config)
+        network = built_with_seed(seed, lambda: type(self.network)(self.network.config))
         return TransformersClassifier(network, self.processor).eval()
 
     def write(self, folder: Path) -> None:
