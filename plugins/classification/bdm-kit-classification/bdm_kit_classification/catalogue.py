@@ -64,8 +64,8 @@ DATA_SETS = [
     BuiltIn(
         name="clutter",
         task=IMAGE_TASK,
-        summary="The digits of mnist-5k, small and in colour, on cluttered pictures, each training digit on two",
-        size="7,600 training, 400 reserve and 800 test pictures 3x16x16",
+        summary="The digits of mnist-5k, small and in colour, on cluttered pictures, those of training and reserve on two each",
+        size="7,600 training, 800 reserve and 800 test pictures 3x16x16",
     ),
     BuiltIn(
         name="digits",

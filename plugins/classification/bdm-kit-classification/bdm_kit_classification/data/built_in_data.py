@@ -82,10 +82,10 @@ def _first(parts: Parts, *counts: int) -> Parts:
 
 
 def _drawn(parts: Parts, draw: object, copies: int) -> Parts:
-    """Each part's digits drawn on pictures of their own; training digits ``copies`` times, the others once."""
+    """Each part's digits drawn on pictures of their own; those of training and reserve ``copies`` times."""
     made = []
     for number, (pictures, labels) in enumerate(parts[:3]):
-        times = copies if number == 0 else 1
+        times = copies if number < 2 else 1
         generator = torch.Generator().manual_seed(ORDER_SEED + 1 + number)
         chosen = pictures.repeat(times, 1, 1, 1).float() / 255
         made.append((draw(chosen, generator), labels.repeat(times)))  # type: ignore[operator]
