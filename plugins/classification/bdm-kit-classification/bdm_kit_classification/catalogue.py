@@ -64,7 +64,7 @@ DATA_SETS = [
     BuiltIn(
         name="clutter",
         task=IMAGE_TASK,
-        summary="The digits of mnist-5k, small and in colour, on cluttered pictures, those of training and reserve on two each",
+        summary="The digits of mnist-5k, small and in colour, on clutter; those of training and reserve twice",
         size="7,600 training, 800 reserve and 800 test pictures 3x16x16",
     ),
     BuiltIn(
