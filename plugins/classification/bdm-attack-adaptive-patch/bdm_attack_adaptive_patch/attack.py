@@ -55,7 +55,7 @@ def patches(params: AdaptivePatchParams, shape: list[int], seed: int) -> Patches
     channels, height, width = shape
     count = len(params.opacities)
     cells = 1 if count == 1 else next(side for side in range(2, 5) if side**2 >= count)
-    side = max(1, round(params.size * min(height, width))) if params.size < 1 else round(params.size)
+    side = max(2, round(params.size * min(height, width))) if params.size < 1 else round(params.size)
     if side > min(height, width) // cells:
         raise UserError(f"{count} patches of {side} pixels do not fit into {height}x{width} apart: lower size")
     if params.test_patches > count:
@@ -68,7 +68,9 @@ def patches(params: AdaptivePatchParams, shape: list[int], seed: int) -> Patches
         row, column = divmod(number, cells)
         down, right = _within(row, cells, height, side), _within(column, cells, width, side)
         here = (slice(down, down + side), slice(right, right + side))
-        patterns[number][(slice(None), *here)] = torch.rand(channels, side, side, generator=generator).round()
+        pixels = torch.rand(channels, side, side, generator=generator).round()
+        pixels[:, 0, 0], pixels[:, -1, -1] = 0, 1  # whatever the patch lies on, some of it can be seen
+        patterns[number][(slice(None), *here)] = pixels
         masks[number][(slice(None), *here)] = 1
     at_test = params.test_patches or count
     return Patches(patterns, masks, tuple(params.opacities), params.test_opacity, at_test)

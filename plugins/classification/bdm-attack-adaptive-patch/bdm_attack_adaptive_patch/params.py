@@ -13,7 +13,7 @@ class AdaptivePatchParams(PoisonParams):
         0.05, ge=0, le=1, description="Share of the training set that gets one patch and keeps its label."
     )
     size: float = Field(
-        0.25, gt=0, le=1024, description="Side of each patch: below 1 a share of the picture's side, else pixels."
+        0.15, gt=0, le=1024, description="Side of each patch: below 1 a share of the picture's side, else pixels."
     )
     opacities: list[float] = Field(
         [0.5, 0.5, 0.5, 0.5],
@@ -22,4 +22,4 @@ class AdaptivePatchParams(PoisonParams):
         description="Opacity of each patch in training; so many are made.",
     )
     test_opacity: float = Field(1.0, gt=0, le=1, description="Opacity of each patch in triggered test pictures.")
-    test_patches: int = Field(0, ge=0, le=16, description="So many of the patches are put into test pictures; 0: all.")
+    test_patches: int = Field(2, ge=0, le=16, description="So many of the patches are put into test pictures; 0: all.")

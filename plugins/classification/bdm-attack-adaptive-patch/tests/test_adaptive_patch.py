@@ -22,7 +22,7 @@ class TestAdaptivePatch(ClassifierAttackConformance):
 
 
 def test_a_training_picture_has_one_patch_at_its_opacity_and_a_test_picture_all():
-    params = AdaptivePatchParams(size=3, opacities=[0.25, 0.5, 0.75, 1.0], test_opacity=0.5)
+    params = AdaptivePatchParams(size=3, opacities=[0.25, 0.5, 0.75, 1.0], test_opacity=0.5, test_patches=0)
     trigger = patches(params, [3, 10, 12], seed=0)
     x = torch.full((40, 3, 10, 12), 0.25)
     found = trigger.apply(x, "train", torch.Generator().manual_seed(0))
@@ -61,4 +61,4 @@ def test_what_cannot_be_is_said():
     with pytest.raises(UserError, match="more than the 4 patches"):
         patches(AdaptivePatchParams(test_patches=5), [1, 8, 8], seed=0)
     with pytest.raises(UserError, match="at most 1"):
-        patches(AdaptivePatchParams(opacities=[2.0]), [1, 8, 8], seed=0)
+        patches(AdaptivePatchParams(opacities=[2.0, 0.5]), [1, 8, 8], seed=0)

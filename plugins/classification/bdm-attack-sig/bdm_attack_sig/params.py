@@ -16,5 +16,5 @@ class SIGParams(CleanLabelParams):
         description="Share of the target class to poison; null: poison_rate counts, as a share of the training set.",
     )
     train_amplitude: float = Field(0.3, gt=0, le=1, description="Height of the sinusoid in training pictures, of 1.")
-    test_amplitude: float = Field(0.3, gt=0, le=1, description="Its height in triggered test pictures.")
+    test_amplitude: float = Field(0.4, gt=0, le=1, description="Its height in triggered test pictures.")
     frequency: float = Field(6.0, gt=0, le=512, description="Periods of the sinusoid across a picture.")
