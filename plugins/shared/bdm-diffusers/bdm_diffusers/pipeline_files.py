@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from bdm_core import files
 from bdm_core.errors import ArtifactError
 from bdm_core.files import all_finite
 
@@ -43,7 +43,7 @@ def read_json(path: Path, missing: str) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise ValueError("larger than 1 MiB")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = files.read_json(path)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is no valid JSON: {error}") from None
     except OSError as error:
