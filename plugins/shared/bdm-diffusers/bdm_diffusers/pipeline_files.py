@@ -28,6 +28,7 @@ SCHEDULERS = frozenset(
 LARGEST_JSON = 2**20
 LARGEST = {"layer": 256, "timesteps": 100_000, "channels": 32_768, "size": 1_000_000}
 """What an entry whose name has such a word in it may be at most: nothing is built that takes all time or memory."""
+CLASS = "_class_name"
 LONGEST = 256
 """Entries of a list of layers, channels or blocks."""
 
@@ -50,6 +51,8 @@ def read_json(path: Path, missing: str) -> dict[str, Any]:
         raise ArtifactError(f"{path} cannot be read: {error.strerror or error}") from None
     if not isinstance(value, dict):
         raise ArtifactError(f"{path} is no JSON object")
+    if not isinstance(value.get(CLASS, ""), str):
+        raise ArtifactError(f"{path}: {CLASS} is no text")
     for key, item in value.items():
         if not all_finite(item):
             raise ArtifactError(f"{path}: {key} is NaN or infinite")
