@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bdm_core.errors import ArtifactError
+from bdm_torch.optimizer import AdamW
 from bdm_torch.tensors import read_note, read_tensors, write_tensors
 
 
@@ -26,25 +27,20 @@ class Snapshot:
     """
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: AdamW
     average: list[Tensor]
     scaler: Any
 
     def tensors(self) -> dict[str, Tensor]:
         """All state that is a tensor, by name."""
         found = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        found |= {f"optimizer.{name}": value for name, value in self.optimizer.tensors().items()}
         return found | {f"average.{index}": value for index, value in enumerate(self.average)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Put the state back, in place."""
         self.model.load_state_dict(_below(tensors, "model."))
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in _below(tensors, "optimizer.").items():
-            number, _, key = name.partition(".")
-            state.setdefault(int(number), {})[key] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self.optimizer.restore(_below(tensors, "optimizer."))
         for index, value in enumerate(self.average):
             value.copy_(tensors[f"average.{index}"])
 

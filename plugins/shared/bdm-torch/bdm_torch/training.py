@@ -18,12 +18,12 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from bdm_core.errors import StageError, UserError
 from bdm_core.run.ranks import require_all_ranks
 from bdm_torch.checkpoints import Snapshot, read_checkpoint, write_checkpoint
 from bdm_torch.draws import Draw, step_seed
+from bdm_torch.optimizer import AdamW, clip_gradients, follow
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
@@ -130,22 +130,21 @@ def train(
         )
     share = slice(rank * options.batch_size // world, (rank + 1) * options.batch_size // world)
     model.to(accelerator.device)
-    optimizer = torch.optim.AdamW(
+    optimizer = AdamW(
         [p for p in model.parameters() if p.requires_grad],
-        lr=options.learning_rate,
+        learning_rate=options.learning_rate,
         weight_decay=options.weight_decay,
         fused=accelerator.device.type in ("cpu", "cuda"),
     )
-    parameters: list[Tensor] = optimizer.param_groups[0]["params"]
+    parameters, scaler = optimizer.parameters, accelerator.scaler
     average = [p.detach().clone() for p in parameters] if options.ema_decay is not None else []
-    snapshot = Snapshot(model, optimizer, average, accelerator.scaler)
+    snapshot = Snapshot(model, optimizer, average, scaler)
     identity = {**asdict(options), "seed": seed}
     del identity["checkpoint_seconds"]
     checkpoint = work / f"{options.label}.safetensors" if work is not None else None
     losses = read_checkpoint(checkpoint, snapshot, identity) if checkpoint is not None else []
     first = len(losses)
-    wrapped, scaled = accelerator.prepare(model, optimizer)
-    stepper = optimizer if accelerator.scaler is None else scaled  # the wrapper searches the import path at every step
+    wrapped = accelerator.prepare(model)
     wrapped.train()
     started = saved = time.monotonic()
     pending: list[Tensor] = []
@@ -153,18 +152,22 @@ def train(
     with torch.random.fork_rng(devices=cuda):
         for step in range(first, options.steps):
             _seed(step_seed(seed, step, f"dropout/{rank}"), accelerator.device.type)
-            optimizer.param_groups[0]["lr"] = options.rate(step)
+            optimizer.learning_rate = options.rate(step)
             value = loss(wrapped, Draw(seed, step, options.batch_size, accelerator.device, share))
             accelerator.backward(value)
+            if scaler is not None:
+                scaler.unscale_(optimizer)
             if options.max_gradient_norm is not None:
-                accelerator.unscale_gradients()
-                nn.utils.clip_grad_norm_(parameters, options.max_gradient_norm)
-            stepper.step()
+                clip_gradients(parameters, options.max_gradient_norm)
+            if scaler is None:
+                optimizer.step()
+            else:  # it steps unless a gradient is not finite
+                scaler.step(optimizer)
+                scaler.update()
             for parameter in parameters:
                 parameter.grad = None
             if options.ema_decay is not None:
-                decay = min(options.ema_decay, (1 + step) / (10 + step))
-                get_ema_multi_avg_fn(decay)(average, parameters, None)
+                follow(average, parameters, min(options.ema_decay, (1 + step) / (10 + step)))
             pending.append(value.detach())
             last = step + 1 == options.steps
             if len(pending) == SYNCHRONISE_EVERY or last:
@@ -181,7 +184,6 @@ def train(
         with torch.no_grad():
             for parameter, mean in zip(parameters, average, strict=True):
                 parameter.copy_(mean)
-    optimizer.zero_grad(set_to_none=True)
     model.eval()
     return TrainingResult(losses, first, time.monotonic() - started)
 

@@ -1,0 +1,130 @@
+"""Import torch and diffusers in a third of the time: what no kit needs is imported when somebody asks for it.
+
+Importing one network of diffusers imports all its networks, and with them peft, transformers' models, scipy and torch's
+compiler. :func:`install` changes four things about these imports, and nothing about what a program finds in them:
+
+- ``diffusers.models.unets`` and ``diffusers.models.transformers``, whose ``__init__`` imports every network, run it
+  when one of its names is looked up. Their submodules are imported as ever.
+- ``diffusers.utils.torch_utils`` takes its own way around a torch without a compiler, so that ``torch._dynamo`` is not
+  imported for it. (It only marks classes for ``torch.compile``.)
+- The garbage collector rests meanwhile: modules are no garbage, and it would look at all of them again and again.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import importlib.abc
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+LARGE = frozenset({"accelerate", "diffusers", "peft", "torch", "transformers"})
+"""Packages during whose import the garbage collector rests."""
+DEFERRED = frozenset({"diffusers.models.transformers", "diffusers.models.unets"})
+"""Packages that are run when one of their names is looked up."""
+COMPILER = "torch._dynamo"
+MARKS_FOR_COMPILER = "diffusers.utils.torch_utils"
+
+Run = Callable[[importlib.abc.Loader, ModuleType], None]
+
+
+def install() -> None:
+    """Make the imports quick; calling it again does nothing."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds the modules of large packages where Python finds them, and changes how they are run."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
+        if name.partition(".")[0] not in LARGE:
+            return None
+        runs: dict[bool, Run] = {name in DEFERRED: _defer, name == MARKS_FOR_COMPILER: _run_without_compiler}
+        run = runs.get(True, _run_without_collector if gc.isenabled() else None)
+        spec = PathFinder.find_spec(name, path, target) if run is not None else None
+        if run is None or spec is None or spec.loader is None:
+            return None
+        spec.loader = _Loader(spec.loader, run)
+        return spec
+
+
+class _Loader(importlib.abc.Loader):
+    """Runs a module in another way, and then leaves its own loader in its place."""
+
+    def __init__(self, plain: importlib.abc.Loader, run: Run) -> None:
+        self._plain, self._run = plain, run
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._plain.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__spec__.loader = module.__loader__ = self._plain
+        self._run(self._plain, module)
+
+
+class _Deferred(ModuleType):
+    """A package that is run when a name is looked up which it does not have yet."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Python's own, which are there before a module runs, or not at all
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        with _lock(self.__name__):
+            if type(self) is _Deferred:
+                self.__class__ = _Running
+                try:
+                    _loader_of(self).exec_module(self)
+                except BaseException:
+                    self.__class__ = _Deferred
+                    raise
+                self.__class__ = ModuleType
+        return getattr(self, name)
+
+
+class _Running(ModuleType):
+    """Such a package while it runs: other threads wait, itself finds what is there already."""
+
+    def __getattr__(self, name: str) -> Any:
+        with _lock(self.__name__):
+            if type(self) is not _Running:
+                return getattr(self, name)
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+
+@functools.cache
+def _lock(name: str) -> threading.RLock:
+    return threading.RLock()
+
+
+def _loader_of(module: ModuleType) -> importlib.abc.Loader:
+    assert module.__spec__ is not None
+    assert module.__spec__.loader is not None
+    return module.__spec__.loader
+
+
+def _defer(plain: importlib.abc.Loader, module: ModuleType) -> None:
+    module.__class__ = _Deferred
+
+
+def _run_without_compiler(plain: importlib.abc.Loader, module: ModuleType) -> None:
+    if COMPILER in sys.modules:
+        plain.exec_module(module)
+        return
+    sys.modules[COMPILER] = None  # type: ignore[assignment] - Python's way to say that a module cannot be imported
+    try:
+        plain.exec_module(module)
+    finally:
+        sys.modules.pop(COMPILER, None)
+
+
+def _run_without_collector(plain: importlib.abc.Loader, module: ModuleType) -> None:
+    gc.disable()
+    try:
+        plain.exec_module(module)
+    finally:
+        gc.enable()

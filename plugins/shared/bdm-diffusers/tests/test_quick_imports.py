@@ -1,0 +1,88 @@
+"""Quick imports: less is imported, and nothing that a program can look up is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from bdm_diffusers.quick_imports import _Deferred, _Finder, install
+
+SLOW = ("torch._dynamo", "peft", "scipy.stats", "diffusers.models.transformers.transformer_flux")
+
+
+def run(code: str) -> str:
+    return subprocess.check_output([sys.executable, "-c", code], text=True, stderr=subprocess.DEVNULL).strip()
+
+
+def test_one_network_is_imported_without_the_others() -> None:
+    code = (
+        "import bdm_diffusers, gc, sys\n"
+        "from diffusers import UNet2DModel, DDPMScheduler\n"
+        f"print([name for name in {SLOW} if name in sys.modules], gc.isenabled())"
+    )
+    assert run(code) == "[] True"
+
+
+def test_deferred_packages_are_whole_when_asked() -> None:
+    code = (
+        "import bdm_diffusers, sys\n"
+        "from diffusers import UNet2DModel\n"
+        "import diffusers.models.transformers as deferred\n"
+        "assert hasattr(deferred, 'FluxTransformer2DModel') and not hasattr(deferred, 'NoSuchNetwork')\n"
+        "from diffusers.models.unets import UNet2DConditionModel, UNet2DModel as same\n"
+        "assert same is UNet2DModel and type(deferred) is type(sys)\n"
+        "assert type(deferred.__loader__).__module__ != 'bdm_diffusers.quick_imports'\n"
+        "import torch._dynamo\n"
+        "print(sys.modules['torch._dynamo'] is torch._dynamo)"
+    )
+    assert run(code) == "True"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package ``peft`` (any of the large names would do) with an ``__init__`` that a test writes."""
+    folder = tmp_path / "peft" / "inner"
+    folder.mkdir(parents=True)
+    (tmp_path / "peft" / "__init__.py").touch()
+    monkeypatch.setattr("bdm_diffusers.quick_imports.DEFERRED", frozenset({"peft.inner"}))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "peft"]:
+        monkeypatch.delitem(sys.modules, name)
+    return folder
+
+
+def test_a_failed_package_says_so_each_time(package: Path) -> None:
+    (package / "__init__.py").write_text("raise ImportError('missing part')")
+    import peft.inner
+
+    for _ in range(2):
+        with pytest.raises(ImportError, match="missing part"):
+            peft.inner.anything  # noqa: B018
+    assert type(sys.modules["peft.inner"]) is _Deferred
+    for name in ("peft.inner", "peft"):
+        sys.modules.pop(name)
+
+
+def test_other_threads_wait_for_the_whole_package(package: Path) -> None:
+    (package / "__init__.py").write_text("import time\nfirst = 1\ntime.sleep(0.2)\nfrom . import leaf\nlast = leaf.two")
+    (package / "leaf.py").write_text("two = 2")
+    import peft.inner
+
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.append(peft.inner.last)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [2, 2, 2]
+    for name in ("peft.inner.leaf", "peft.inner", "peft"):
+        sys.modules.pop(name)
+
+
+def test_installed_once() -> None:
+    install()
+    assert sum(isinstance(finder, _Finder) for finder in sys.meta_path) == 1
