@@ -1,12 +1,13 @@
 """Import torch and diffusers in a third of the time: what no kit needs is imported when somebody asks for it.
 
-Importing one network of diffusers imports all its networks, and with them peft, transformers' models, scipy and torch's
-compiler. :func:`install` changes four things about these imports, and nothing about what a program finds in them:
+Importing one network of diffusers imports all its networks, and with them peft, transformers' models, scipy's
+distributions and torch's compiler. :func:`install` changes three things about these imports, and nothing about what a
+program finds in the modules:
 
-- ``diffusers.models.unets`` and ``diffusers.models.transformers``, whose ``__init__`` imports every network, run it
-  when one of its names is looked up. Their submodules are imported as ever.
-- ``diffusers.utils.torch_utils`` takes its own way around a torch without a compiler, so that ``torch._dynamo`` is not
-  imported for it. (It only marks classes for ``torch.compile``.)
+- Packages that import all they have, or are imported for the sake of one rare option (:data:`DEFERRED`), run when one
+  of their names is looked up. Their submodules are imported as ever.
+- Modules that mark something for torch's compiler (:data:`MARKING`) do not import it for that: classes stay unmarked,
+  which diffusers provides for, and functions that are not to be compiled are marked when they are first called.
 - The garbage collector rests meanwhile: modules are no garbage, and it would look at all of them again and again.
 """
 
@@ -22,12 +23,13 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-LARGE = frozenset({"accelerate", "diffusers", "peft", "torch", "transformers"})
+LARGE = frozenset({"accelerate", "diffusers", "peft", "scipy", "torch", "transformers"})
 """Packages during whose import the garbage collector rests."""
-DEFERRED = frozenset({"diffusers.models.transformers", "diffusers.models.unets"})
+DEFERRED = frozenset({"diffusers.hooks", "diffusers.models.transformers", "diffusers.models.unets", "scipy.stats"})
 """Packages that are run when one of their names is looked up."""
+MARKING = frozenset({"diffusers.hooks.group_offloading", "diffusers.utils.torch_utils"})
+"""Modules that would import the compiler only to mark something for it."""
 COMPILER = "torch._dynamo"
-MARKS_FOR_COMPILER = "diffusers.utils.torch_utils"
 
 Run = Callable[[importlib.abc.Loader, ModuleType], None]
 
@@ -44,7 +46,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
         if name.partition(".")[0] not in LARGE:
             return None
-        runs: dict[bool, Run] = {name in DEFERRED: _defer, name == MARKS_FOR_COMPILER: _run_without_compiler}
+        runs: dict[bool, Run] = {name in DEFERRED: _defer, name in MARKING: _run_without_compiler}
         run = runs.get(True, _run_without_collector if gc.isenabled() else None)
         spec = PathFinder.find_spec(name, path, target) if run is not None else None
         if run is None or spec is None or spec.loader is None:
@@ -112,14 +114,34 @@ def _defer(plain: importlib.abc.Loader, module: ModuleType) -> None:
 
 
 def _run_without_compiler(plain: importlib.abc.Loader, module: ModuleType) -> None:
+    import torch.compiler
+
     if COMPILER in sys.modules:
         plain.exec_module(module)
         return
+    disable = torch.compiler.disable
     sys.modules[COMPILER] = None  # type: ignore[assignment] - Python's way to say that a module cannot be imported
+    torch.compiler.disable = functools.partial(_disable_later, disable)
     try:
         plain.exec_module(module)
     finally:
+        torch.compiler.disable = disable
         sys.modules.pop(COMPILER, None)
+
+
+def _disable_later(disable: Any, function: Any = None, recursive: bool = True, **options: Any) -> Any:
+    """``torch.compiler.disable``, which imports the compiler, at the first call of the function instead of now."""
+    if function is None:
+        return functools.partial(_disable_later, disable, recursive=recursive, **options)
+    disabled: list[Any] = []
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not disabled:
+            disabled.append(disable(function, recursive, **options))
+        return disabled[0](*args, **kwargs)
+
+    return call
 
 
 def _run_without_collector(plain: importlib.abc.Loader, module: ModuleType) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bdm_diffusers.quick_imports import _Deferred, _Finder, install
 
-SLOW = ("torch._dynamo", "peft", "scipy.stats", "diffusers.models.transformers.transformer_flux")
+SLOW = ("torch._dynamo", "peft", "scipy.stats._stats_py", "diffusers.models.transformers.transformer_flux")
 
 
 def run(code: str) -> str:
@@ -22,6 +22,9 @@ def test_one_network_is_imported_without_the_others() -> None:
     code = (
         "import bdm_diffusers, gc, sys\n"
         "from diffusers import UNet2DModel, DDPMScheduler\n"
+        "network = UNet2DModel(sample_size=8, block_out_channels=(32,), layers_per_block=1,\n"
+        "    down_block_types=('DownBlock2D',), up_block_types=('UpBlock2D',)).to('cpu')\n"
+        "DDPMScheduler.from_config({'_class_name': 'DDPMScheduler'}), network.device\n"
         f"print([name for name in {SLOW} if name in sys.modules], gc.isenabled())"
     )
     assert run(code) == "[] True"
@@ -81,6 +84,27 @@ def test_other_threads_wait_for_the_whole_package(package: Path) -> None:
     assert found == [2, 2, 2]
     for name in ("peft.inner.leaf", "peft.inner", "peft"):
         sys.modules.pop(name)
+
+
+def test_functions_are_kept_from_the_compiler_when_first_called() -> None:
+    code = (
+        "import bdm_diffusers, sys\n"
+        "from diffusers.hooks.group_offloading import ModuleGroup\n"
+        "import torch\n"
+        "before = 'torch._dynamo' in sys.modules\n"
+        "class Group(ModuleGroup):\n"
+        "    def __init__(self): self.onload_leader = None; self.offload_to_disk_path = None\n"
+        "try: Group().onload_()\n"
+        "except AttributeError: pass\n"
+        "print(before, 'torch._dynamo' in sys.modules, torch.compiler.disable.__module__)"
+    )
+    assert run(code) == "False True torch.compiler"
+
+
+def test_distributions_are_whole_when_asked() -> None:
+    code = "import bdm_diffusers, scipy.stats; print(round(float(scipy.stats.norm.sf(0.0)), 3))"
+    assert run(code) == "0.5"
+    assert run("import bdm_diffusers; from scipy.stats import beta, kstest; print(beta.name)") == "beta"
 
 
 def test_installed_once() -> None:
