@@ -25,7 +25,15 @@ from typing import Any
 
 LARGE = frozenset({"accelerate", "diffusers", "peft", "scipy", "torch", "transformers"})
 """Packages during whose import the garbage collector rests."""
-DEFERRED = frozenset({"diffusers.hooks", "diffusers.models.transformers", "diffusers.models.unets", "scipy.stats"})
+DEFERRED = frozenset(
+    {
+        "diffusers.hooks",
+        "diffusers.models.transformers",
+        "diffusers.models.unets",
+        "scipy.integrate",
+        "scipy.stats",
+    }
+)
 """Packages that are run when one of their names is looked up."""
 MARKING = frozenset({"diffusers.hooks.group_offloading", "diffusers.utils.torch_utils"})
 """Modules that would import the compiler only to mark something for it."""
@@ -74,8 +82,6 @@ class _Deferred(ModuleType):
     """A package that is run when a name is looked up which it does not have yet."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # Python's own, which are there before a module runs, or not at all
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         with _lock(self.__name__):
             if type(self) is _Deferred:
                 self.__class__ = _Running

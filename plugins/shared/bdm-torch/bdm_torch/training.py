@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType, DynamoBackend
 from torch import Tensor, nn
 
 from bdm_core.errors import StageError, UserError
@@ -144,7 +145,8 @@ def train(
     checkpoint = work / f"{options.label}.safetensors" if work is not None else None
     losses = read_checkpoint(checkpoint, snapshot, identity) if checkpoint is not None else []
     first = len(losses)
-    wrapped = accelerator.prepare(model)
+    bare = _needs_no_wrapper(accelerator)
+    wrapped = model if bare else accelerator.prepare(model)
     wrapped.train()
     started = saved = time.monotonic()
     pending: list[Tensor] = []
@@ -154,7 +156,7 @@ def train(
             _seed(step_seed(seed, step, f"dropout/{rank}"), accelerator.device.type)
             optimizer.learning_rate = options.rate(step)
             value = loss(wrapped, Draw(seed, step, options.batch_size, accelerator.device, share))
-            accelerator.backward(value)
+            value.backward() if bare else accelerator.backward(value)
             if scaler is not None:
                 scaler.unscale_(optimizer)
             if options.max_gradient_norm is not None:
@@ -179,7 +181,8 @@ def train(
                 if checkpoint is not None and rank == 0 and due:
                     write_checkpoint(checkpoint, snapshot, losses, identity)
                     saved = time.monotonic()
-    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+    if not bare:
+        accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     if average:
         with torch.no_grad():
             for parameter, mean in zip(parameters, average, strict=True):
@@ -240,6 +243,12 @@ def _accelerator(device: str, mixed_precision: str) -> Accelerator:
             os.environ.pop(variable, None)
         else:
             os.environ[variable] = before
+
+
+def _needs_no_wrapper(accelerator: Accelerator) -> bool:
+    """Whether Accelerate would leave the model as it is, which it finds out with parts of PyTorch that load slowly."""
+    compiles = accelerator.state.dynamo_plugin.backend != DynamoBackend.NO
+    return accelerator.distributed_type == DistributedType.NO and accelerator.mixed_precision == "no" and not compiles
 
 
 def _seed(value: int, device_type: str) -> None:
