@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Annotated
 
@@ -66,3 +67,4 @@ def main() -> None:
         app(prog_name="bdm")
     finally:
         end_output()
+        gc.freeze()  # the process ends: looking for garbage among all of PyTorch's objects would take half a second

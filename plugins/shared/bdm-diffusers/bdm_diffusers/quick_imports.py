@@ -48,6 +48,20 @@ def install() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
+def keep_imported() -> None:
+    """Tell the garbage collector that all there is by now stays until the process ends.
+
+    For the module of a kit that imports the large packages, as its last import: half a million objects of theirs need
+    not be looked at again. It is done once a process.
+    """
+    if not _kept:
+        _kept.append(True)
+        gc.freeze()
+
+
+_kept: list[bool] = []
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     """Finds the modules of large packages where Python finds them, and changes how they are run."""
 

@@ -108,6 +108,16 @@ def test_distributions_are_whole_when_asked() -> None:
     assert run("import bdm_diffusers; from scipy.stats import beta, kstest; print(beta.name)") == "beta"
 
 
+def test_what_is_imported_is_no_garbage() -> None:
+    code = (
+        "import gc\n"
+        "from bdm_diffusers.quick_imports import keep_imported\n"
+        "keep_imported(); kept = gc.get_freeze_count(); loop = []; loop.append(loop); keep_imported()\n"
+        "print(kept > 10_000, gc.get_freeze_count() <= kept)"
+    )
+    assert run(code) == "True True"
+
+
 def test_installed_once() -> None:
     install()
     assert sum(isinstance(finder, _Finder) for finder in sys.meta_path) == 1
