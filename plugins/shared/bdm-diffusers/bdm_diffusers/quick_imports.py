@@ -1,13 +1,14 @@
 """Import torch and diffusers in a third of the time: what no kit needs is imported when somebody asks for it.
 
 Importing one network of diffusers imports all its networks, and with them peft, transformers' models, scipy's
-distributions and torch's compiler. :func:`install` changes three things about these imports, and nothing about what a
+distributions and torch's compiler. :func:`install` changes four things about these imports, and nothing about what a
 program finds in the modules:
 
 - Packages that import all they have, or are imported for the sake of one rare option (:data:`DEFERRED`), run when one
   of their names is looked up. Their submodules are imported as ever.
 - Modules that mark something for torch's compiler (:data:`MARKING`) do not import it for that: classes stay unmarked,
   which diffusers provides for, and functions that are not to be compiled are marked when they are first called.
+- A module that would import transformers only to name one of its classes in an annotation names a stand-in for it.
 - The garbage collector rests meanwhile: modules are no garbage, and it would look at all of them again and again.
 """
 
@@ -38,6 +39,10 @@ DEFERRED = frozenset(
 MARKING = frozenset({"diffusers.hooks.group_offloading", "diffusers.utils.torch_utils"})
 """Modules that would import the compiler only to mark something for it."""
 COMPILER = "torch._dynamo"
+ANNOTATED = "diffusers.quantizers.pipe_quant_config"
+"""A module that would import transformers for the sake of one annotation."""
+ANNOTATION = ("transformers.utils.quantization_config", "QuantizationConfigMixin")
+"""The module and the class that it is annotated with."""
 
 Run = Callable[[importlib.abc.Loader, ModuleType], None]
 
@@ -68,8 +73,12 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
         if name.partition(".")[0] not in LARGE:
             return None
-        runs: dict[bool, Run] = {name in DEFERRED: _defer, name in MARKING: _run_without_compiler}
-        run = runs.get(True, _run_without_collector if gc.isenabled() else None)
+        runs: dict[str, Run] = {
+            **dict.fromkeys(DEFERRED, _defer),
+            **dict.fromkeys(MARKING, _run_without_compiler),
+            ANNOTATED: _run_with_stand_in,
+        }
+        run = runs.get(name, _run_without_collector if gc.isenabled() else None)
         spec = PathFinder.find_spec(name, path, target) if run is not None else None
         if run is None or spec is None or spec.loader is None:
             return None
@@ -162,6 +171,20 @@ def _disable_later(disable: Any, function: Any = None, recursive: bool = True, *
         return disabled[0](*args, **kwargs)
 
     return call
+
+
+def _run_with_stand_in(plain: importlib.abc.Loader, module: ModuleType) -> None:
+    place, name = ANNOTATION
+    if place.partition(".")[0] in sys.modules:
+        plain.exec_module(module)
+        return
+    stand_in = ModuleType(place)
+    setattr(stand_in, name, type(name, (), {"__module__": place}))
+    sys.modules[place] = stand_in
+    try:
+        plain.exec_module(module)
+    finally:
+        del sys.modules[place]
 
 
 def _run_without_collector(plain: importlib.abc.Loader, module: ModuleType) -> None:

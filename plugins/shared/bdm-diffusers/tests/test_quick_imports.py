@@ -11,7 +11,13 @@ import pytest
 
 from bdm_diffusers.quick_imports import _Deferred, _Finder, install
 
-SLOW = ("torch._dynamo", "peft", "scipy.stats._stats_py", "diffusers.models.transformers.transformer_flux")
+SLOW = (
+    "torch._dynamo",
+    "transformers",
+    "peft",
+    "scipy.stats._stats_py",
+    "diffusers.models.transformers.transformer_flux",
+)
 
 
 def run(code: str) -> str:
@@ -106,6 +112,19 @@ def test_distributions_are_whole_when_asked() -> None:
     assert run(code) == "0.5"
     assert run("import bdm_diffusers; from scipy.stats import *; print(round(float(norm.sf(0.0)), 3))") == "0.5"
     assert run("import bdm_diffusers; from scipy.stats import beta, kstest; print(beta.name)") == "beta"
+
+
+def test_quantisation_of_diffusers_finds_the_classes_of_transformers() -> None:
+    code = (
+        "import bdm_diffusers, sys\n"
+        "from diffusers import UNet2DModel, PipelineQuantizationConfig\n"
+        "before = 'transformers' in sys.modules\n"
+        "from diffusers import BitsAndBytesConfig\n"
+        "config = PipelineQuantizationConfig(quant_mapping={'unet': BitsAndBytesConfig(load_in_8bit=True)})\n"
+        "from transformers.utils.quantization_config import QuantizationConfigMixin\n"
+        "print(before, QuantizationConfigMixin.__module__, hasattr(QuantizationConfigMixin, 'from_dict'))"
+    )
+    assert run(code) == "False transformers.utils.quantization_config True"
 
 
 def test_what_is_imported_is_no_garbage() -> None:
