@@ -21,11 +21,12 @@ EPSILON = 1e-8
 class AdamW:
     """AdamW with decoupled weight decay (Loshchilov and Hutter, 1711.05101); without it, Adam (1412.6980).
 
-    It looks enough like a ``torch.optim.Optimizer`` for a ``torch.amp.GradScaler``.
+    It has what the training loop, its checkpoints and a ``torch.amp.GradScaler`` need of a ``torch.optim.Optimizer``:
+    one group in ``param_groups``, with ``params`` and ``lr``, and a state in PyTorch's layout.
 
     Args:
         parameters: what is optimised, on one device. One without a gradient is left as it is in that step.
-        learning_rate: of the next step; set it before each.
+        learning_rate: of the first step; ``param_groups[0]["lr"]`` is that of the next.
         weight_decay: a step takes ``learning_rate * weight_decay`` of every parameter away.
         fused: one kernel for all tensors, for the CPU and CUDA; else operation by operation.
 
@@ -41,8 +42,7 @@ class AdamW:
         self, parameters: Iterable[Tensor], *, learning_rate: float, weight_decay: float = 0.0, fused: bool = False
     ) -> None:
         self.parameters = list(parameters)
-        self.learning_rate = learning_rate
-        self.param_groups = [{"params": self.parameters}]
+        self.param_groups: list[dict[str, Any]] = [{"params": self.parameters, "lr": learning_rate}]
         self._weight_decay, self._fused = weight_decay, fused
         self._first = [torch.zeros_like(p, memory_format=torch.preserve_format) for p in self.parameters]
         self._second = [torch.zeros_like(p, memory_format=torch.preserve_format) for p in self.parameters]
@@ -66,7 +66,7 @@ class AdamW:
         values = (self.parameters, gradients, self._first, self._second, self._counts)
         parameters, slopes, first, second, counts = ([found[index] for index in chosen] for found in values)
         beta1, beta2 = BETAS
-        options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self._weight_decay, "eps": EPSILON}
+        options: dict[str, Any] = {"lr": self.param_groups[0]["lr"], "weight_decay": self._weight_decay, "eps": EPSILON}
         options |= {"beta1": beta1, "beta2": beta2, "amsgrad": False, "maximize": False}
         if not chosen:
             return
@@ -77,21 +77,24 @@ class AdamW:
         else:
             adamw(parameters, slopes, first, second, [], counts, foreach=False, fused=False, **options)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The state by name: ``0.step``, ``0.exp_avg`` and ``0.exp_avg_sq`` of the first parameter, and so on."""
+    def state_dict(self) -> dict[str, Any]:
+        """The state of each parameter by its number, ``step``, ``exp_avg`` and ``exp_avg_sq``, and the groups."""
         parts = {"step": self._counts, "exp_avg": self._first, "exp_avg_sq": self._second}
-        return {f"{index}.{name}": parts[name][index] for index in range(len(self.parameters)) for name in parts}
+        numbers = range(len(self.parameters))
+        state = {index: {name: values[index] for name, values in parts.items()} for index in numbers}
+        return {"state": state, "param_groups": [{**self.param_groups[0], "params": list(numbers)}]}
 
     @torch.no_grad()
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def load_state_dict(self, found: dict[str, Any]) -> None:
         """Put the state back, in place. Raises KeyError or RuntimeError for that of other parameters."""
-        steps = [float(tensors[f"{index}.step"]) for index in range(len(self.parameters))]
+        state, numbers = found["state"], range(len(self.parameters))
+        steps = [float(state[index]["step"]) for index in numbers]
         self._counts = self._new_counts(steps[0] if steps else 0.0)
         if len(set(steps)) > 1:
             self._counts = [torch.full_like(count, step) for count, step in zip(self._counts, steps, strict=True)]
         for name, values in (("exp_avg", self._first), ("exp_avg_sq", self._second)):
-            for index, value in enumerate(values):
-                value.copy_(tensors[f"{index}.{name}"])
+            for index in numbers:
+                values[index].copy_(state[index][name])
 
     def _new_counts(self, value: float) -> list[Tensor]:
         """The numbers of steps: one for all where the kernel does not count itself."""

@@ -7,7 +7,6 @@ from its checkpoint gives the same bits, and several processes see the same batc
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -15,16 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType, DynamoBackend
 from torch import Tensor, nn
 
 from bdm_core.errors import StageError, UserError
-from bdm_core.run.ranks import require_all_ranks
+from bdm_torch.accelerators import accelerator_for, needs_no_wrapper
 from bdm_torch.checkpoints import Snapshot, read_checkpoint, write_checkpoint
 from bdm_torch.draws import Draw, step_seed
-from bdm_torch.optimizer import AdamW, clip_gradients, follow
+from bdm_torch.objective import Loss, Objective, Optimizer, Step, build_optimizer
+from bdm_torch.optimizer import clip_gradients, follow
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
@@ -32,8 +29,6 @@ if TYPE_CHECKING:
 SYNCHRONISE_EVERY = 25
 """Steps between two looks at the losses; each look waits for the device."""
 
-Loss = Callable[[nn.Module, Draw], Tensor]
-"""loss(model, draw): the mean loss over this process's share of the batch, a scalar with gradient."""
 Progress = Callable[[str, int, int, float | None], None]
 
 
@@ -44,16 +39,19 @@ class TrainingOptions:
     Attributes:
         steps: optimiser steps.
         batch_size: samples a step, over all processes.
-        learning_rate: AdamW's peak rate.
+        learning_rate: the peak rate.
         schedule: ``cosine`` falls to 0 at the last step, ``constant`` does not; both after a linear warm-up.
         warmup_steps: length of the warm-up.
-        weight_decay: AdamW's, decoupled.
+        weight_decay: decoupled for adamw, else added to the gradient.
         max_gradient_norm: gradients are clipped to this 2-norm; None to leave them.
         ema_decay: decay of the exponential moving average of the weights, ramped up as (1+i)/(10+i); the model ends
             with the average. None for no average.
         mixed_precision: ``no``, ``bf16`` or ``fp16``.
         checkpoint_seconds: time between two checkpoints.
         label: names the checkpoint and the progress.
+        optimizer: ``adamw``, ``adam`` or ``sgd``.
+        momentum: of sgd.
+        evaluation_mode: train with the model in evaluation mode: batch normalisation uses and keeps its statistics.
 
     >>> options = TrainingOptions(steps=100, learning_rate=0.1, warmup_steps=10)
     >>> [round(options.rate(step), 4) for step in (0, 9, 50)]
@@ -71,6 +69,9 @@ class TrainingOptions:
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     checkpoint_seconds: float = 30.0
     label: str = "train"
+    optimizer: Optimizer = "adamw"
+    momentum: float = 0.9
+    evaluation_mode: bool = False
 
     def rate(self, step: int) -> float:
         """The learning rate of step 0, 1, ..., steps - 1."""
@@ -90,7 +91,7 @@ class TrainingResult:
 
 def train(
     model: nn.Module,
-    loss: Loss,
+    loss: Loss | Objective,
     options: TrainingOptions,
     *,
     seed: int,
@@ -103,6 +104,7 @@ def train(
     Under ``accelerate launch`` every process calls this with the same arguments; each computes its share of the batch.
 
     Args:
+        loss: the mean loss of a batch; an :class:`~bdm_torch.objective.Objective` where there is more to it.
         seed: all randomness comes from it.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; under ``accelerate launch`` each process has its own.
         work: where the checkpoint is kept (``ctx.work``); None to keep none.
@@ -122,7 +124,7 @@ def train(
     >>> len(result.losses), result.losses[-1] < 0.01, round(model.weight.item(), 1)
     (200, True, 3.0)
     """
-    accelerator = _accelerator(device, options.mixed_precision)
+    accelerator = accelerator_for(device, options.mixed_precision)
     world, rank = accelerator.num_processes, accelerator.process_index
     if options.steps < 1 or options.batch_size < 1 or options.batch_size % world:
         raise UserError(
@@ -131,46 +133,72 @@ def train(
         )
     share = slice(rank * options.batch_size // world, (rank + 1) * options.batch_size // world)
     model.to(accelerator.device)
-    optimizer = AdamW(
-        [p for p in model.parameters() if p.requires_grad],
-        learning_rate=options.learning_rate,
-        weight_decay=options.weight_decay,
-        fused=accelerator.device.type in ("cpu", "cuda"),
-    )
-    parameters, scaler = optimizer.parameters, accelerator.scaler
+    objective = loss if isinstance(loss, Objective) else Objective(loss)
+    fused = accelerator.device.type in ("cpu", "cuda")
+    optimizer = build_optimizer(model, options, fused)
+    for one in objective.along.values():
+        one.module.to(accelerator.device)
+    others = {name: build_optimizer(one.module, one, fused) for name, one in objective.along.items()}
+    optimizers, scaler = [optimizer, *others.values()], accelerator.scaler
+    parameters: list[Tensor] = optimizer.param_groups[0]["params"]
+    learnt = [*parameters, *(p for other in others.values() for p in other.param_groups[0]["params"])]
     average = [p.detach().clone() for p in parameters] if options.ema_decay is not None else []
-    snapshot = Snapshot(model, optimizer, average, scaler)
+    along = {name: (one.module, others[name]) for name, one in objective.along.items()}
+    snapshot = Snapshot(model, optimizer, average, scaler, along, objective.state)
     identity = {**asdict(options), "seed": seed}
     del identity["checkpoint_seconds"]
     checkpoint = work / f"{options.label}.safetensors" if work is not None else None
     losses = read_checkpoint(checkpoint, snapshot, identity) if checkpoint is not None else []
     first = len(losses)
-    bare = _needs_no_wrapper(accelerator)
+    bare = needs_no_wrapper(accelerator)
     wrapped = model if bare else accelerator.prepare(model)
-    wrapped.train()
+    wrapped.train(not options.evaluation_mode)
+    for one in objective.along.values():
+        one.module.train(not options.evaluation_mode)
     started = saved = time.monotonic()
     pending: list[Tensor] = []
     cuda = [accelerator.device] if accelerator.device.type == "cuda" else []
+
+    def backward() -> Tensor:
+        _seed(step_seed(seed, step, f"dropout/{rank}"), accelerator.device.type)
+        value = objective.loss(wrapped, Draw(seed, step, options.batch_size, accelerator.device, share))
+        value.backward() if bare else accelerator.backward(value)
+        return value.detach()
+
+    def clear() -> None:
+        for parameter in learnt:
+            parameter.grad = None
+
+    def optimise() -> None:
+        if world > 1:
+            for parameter in learnt[len(parameters) :]:
+                if parameter.grad is not None:
+                    parameter.grad = accelerator.reduce(parameter.grad, "mean")
+        for one in optimizers if scaler is not None else []:
+            scaler.unscale_(one)
+        if options.max_gradient_norm is not None:
+            clip_gradients(learnt, options.max_gradient_norm)
+        for one in optimizers:  # with a scaler it steps unless a gradient is not finite
+            one.step() if scaler is None else scaler.step(one)
+        if scaler is not None:
+            scaler.update()
+        clear()
+
     with torch.random.fork_rng(devices=cuda):
         for step in range(first, options.steps):
-            _seed(step_seed(seed, step, f"dropout/{rank}"), accelerator.device.type)
-            optimizer.learning_rate = options.rate(step)
-            value = loss(wrapped, Draw(seed, step, options.batch_size, accelerator.device, share))
-            value.backward() if bare else accelerator.backward(value)
-            if scaler is not None:
-                scaler.unscale_(optimizer)
-            if options.max_gradient_norm is not None:
-                clip_gradients(parameters, options.max_gradient_norm)
-            if scaler is None:
-                optimizer.step()
-            else:  # it steps unless a gradient is not finite
-                scaler.step(optimizer)
-                scaler.update()
-            for parameter in parameters:
-                parameter.grad = None
+            optimizer.param_groups[0]["lr"] = options.rate(step)
+            for name, one in objective.along.items():
+                others[name].param_groups[0]["lr"] = replace(options, learning_rate=one.learning_rate).rate(step)
+            if objective.step is None:
+                value = backward()
+                optimise()
+            else:
+                value = objective.step(Step(step, parameters, backward, clear, optimise))
+            if objective.after_step is not None:
+                objective.after_step(step)
             if options.ema_decay is not None:
                 follow(average, parameters, min(options.ema_decay, (1 + step) / (10 + step)))
-            pending.append(value.detach())
+            pending.append(value)
             last = step + 1 == options.steps
             if len(pending) == SYNCHRONISE_EVERY or last:
                 losses += _finite(accelerator.reduce(torch.stack(pending), "mean").tolist(), step)
@@ -187,12 +215,20 @@ def train(
         with torch.no_grad():
             for parameter, mean in zip(parameters, average, strict=True):
                 parameter.copy_(mean)
-    model.eval()
+    clear()
+    for module in (model, *(one.module for one in objective.along.values())):
+        module.eval()
     return TrainingResult(losses, first, time.monotonic() - started)
 
 
 def train_in_stage(
-    ctx: Context, model: nn.Module, loss: Loss, options: TrainingOptions, *, label: str, curve: str = "loss"
+    ctx: Context,
+    model: nn.Module,
+    loss: Loss | Objective,
+    options: TrainingOptions,
+    *,
+    label: str,
+    curve: str = "loss",
 ) -> TrainingResult:
     """:func:`train` within a stage: seed, device, checkpoints and progress are the context's, the precision the kit's.
 
@@ -221,34 +257,6 @@ def train_in_stage(
     result = train(model, loss, options, seed=ctx.seed, device=ctx.device, work=ctx.work, progress=ctx.progress)
     ctx.curve(curve, result.losses)
     return result
-
-
-def _accelerator(device: str, mixed_precision: str) -> Accelerator:
-    """An Accelerator for this device; trainings of one process may differ in device and precision.
-
-    Raises:
-        PluginError: other processes of the launch do not train, because the plugin does not say ``distributed``.
-    """
-    require_all_ranks()
-    distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    AcceleratorState._reset_state(reset_partial_state=not distributed)
-    variable = "ACCELERATE_TORCH_DEVICE"
-    before = os.environ.get(variable)
-    if not distributed:
-        os.environ[variable] = device
-    try:
-        return Accelerator(mixed_precision=mixed_precision, cpu=device == "cpu")
-    finally:
-        if before is None:
-            os.environ.pop(variable, None)
-        else:
-            os.environ[variable] = before
-
-
-def _needs_no_wrapper(accelerator: Accelerator) -> bool:
-    """Whether Accelerate would leave the model as it is, which it finds out with parts of PyTorch that load slowly."""
-    compiles = accelerator.state.dynamo_plugin.backend != DynamoBackend.NO
-    return accelerator.distributed_type == DistributedType.NO and accelerator.mixed_precision == "no" and not compiles
 
 
 def _seed(value: int, device_type: str) -> None:

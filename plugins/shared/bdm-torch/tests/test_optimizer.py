@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 
@@ -36,7 +37,7 @@ def test_steps_are_those_of_torch(fused: bool, gaps: dict[int, tuple[int, ...]])
     mine = AdamW(ours, learning_rate=0.1, weight_decay=0.02, fused=fused)
     reference = torch.optim.AdamW(theirs, lr=0.1, weight_decay=0.02, fused=fused)
     for step in range(6):
-        mine.learning_rate = reference.param_groups[0]["lr"] = 0.1 / (1 + step)
+        mine.param_groups[0]["lr"] = reference.param_groups[0]["lr"] = 0.1 / (1 + step)
         give_gradients(step, ours, theirs, without=gaps.get(step, ()))
         mine.step()
         reference.step()
@@ -74,7 +75,7 @@ def test_restored_state_continues_with_the_same_bits(fused: bool, gap: tuple[int
         undisturbed.step()
         first.step()
     second = AdamW(parts, learning_rate=0.1, fused=fused)
-    second.restore({name: value.clone() for name, value in first.tensors().items()})
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
     for step in range(3, 6):
         give_gradients(step, whole, parts)
         undisturbed.step()
@@ -89,10 +90,12 @@ def test_state_has_the_names_of_torch() -> None:
     give_gradients(0, ours, theirs)
     mine.step()
     reference.step()
-    state = reference.state_dict()["state"]
-    expected = {f"{index}.{name}": value for index, part in state.items() for name, value in part.items()}
-    assert mine.tensors().keys() == expected.keys()
-    assert all(torch.equal(value, expected[name]) for name, value in mine.tensors().items())
+    found, expected = mine.state_dict(), reference.state_dict()
+    assert found["state"].keys() == expected["state"].keys()
+    for index, state in expected["state"].items():
+        assert found["state"][index].keys() == state.keys()
+        assert all(torch.equal(value, state[name]) for name, value in found["state"][index].items())
+    assert found["param_groups"] == [{name: expected["param_groups"][0][name] for name in ("params", "lr")}]
 
 
 def test_gradient_scaler_steps_it_unless_a_gradient_is_not_finite() -> None:

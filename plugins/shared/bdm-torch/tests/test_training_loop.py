@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from bdm_core.errors import ArtifactError, PluginError, StageError, UserError
 from bdm_core.run.ranks import lone_hook
+from bdm_torch.accelerators import needs_no_wrapper
 from bdm_torch.draws import Draw, step_seed
 from bdm_torch.tensors import read_tensors, write_tensors
-from bdm_torch.training import TrainingOptions, _needs_no_wrapper, train
+from bdm_torch.training import TrainingOptions, train
 
 INPUTS = torch.randn(24, 5, generator=torch.Generator().manual_seed(0))
 TARGETS = INPUTS @ torch.randn(5, 2, generator=torch.Generator().manual_seed(1))
@@ -265,7 +266,7 @@ def test_tensors_that_share_memory_are_written_in_full(tmp_path: Path) -> None:
 def test_the_wrapper_is_left_out_only_where_it_would_do_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, wrapped = network(), network()
     losses = train(plain, loss, FEW, seed=7).losses
-    monkeypatch.setattr("bdm_torch.training._needs_no_wrapper", lambda accelerator: False)
+    monkeypatch.setattr("bdm_torch.training.needs_no_wrapper", lambda accelerator: False)
     assert train(wrapped, loss, FEW, seed=7).losses == losses
     assert torch.equal(weights(plain), weights(wrapped))
 
@@ -274,6 +275,6 @@ def test_the_wrapper_is_left_out_only_where_it_would_do_nothing(monkeypatch: pyt
 def test_mixed_precision_and_compilation_need_the_wrapper(options: dict[str, Any]) -> None:
     AcceleratorState._reset_state(reset_partial_state=True)
     try:
-        assert _needs_no_wrapper(Accelerator(cpu=True, **options)) is (not options)
+        assert needs_no_wrapper(Accelerator(cpu=True, **options)) is (not options)
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
