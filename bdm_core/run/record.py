@@ -104,6 +104,9 @@ class RunView:
             text = stages.read_text(encoding="utf-8") if stages.exists() else "[]"
             self.stages: list[dict[str, Any]] = json.loads(text)
             _check_form(self.record, self.stages)
+            for item in self.record["detections"].values():
+                if item.get("level", "model") != "model" and item.get("conclusive", True):
+                    item["verdict"] = ""  # earlier runs say more than Detection.verdict now does
         except FileNotFoundError as error:
             raise UserError(f"{folder} is no run folder: it has no {Path(error.filename).name}") from None
         except OSError as error:

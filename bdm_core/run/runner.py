@@ -31,8 +31,6 @@ from bdm_core.store import paths
 from bdm_core.store.stage_record import references_in
 from bdm_core.store.store import Store
 
-ROWS = ("clean", "clean under trigger", "backdoored", "purified", "repaired")
-"""The rows of every result table."""
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]{0,199}")
 """What a run may be called, at most 200 characters; the folder of that name lies beside the store."""
 
@@ -73,9 +71,13 @@ def _in_folder(cell: Prepared, out: Path, name: str | None, command: str, body: 
     path = out / (name or _run_name(cell, started))
     try:
         with stages.launch:
-            folder = _claim(path, cell)
+            known, folder = path.exists(), _claim(path, cell)
             try:
                 _keep_record(cell, stages, folder, started, command, body)
+            except UserError:
+                if not (known or folder.stages):  # refused before the first stage: nothing was done
+                    shutil.rmtree(path, ignore_errors=True)
+                raise
             finally:
                 folder.close()
         return RunView(path)
@@ -124,8 +126,7 @@ def _keep_record(
             record["detections"] = {role: _summary(item) for role, item in detections.items()}
             record["status"] = "complete"
         except BaseException as error:
-            record["status"] = "failed"
-            record["error"] = _reason(error)
+            record |= {"status": "failed", "error": _reason(error)}
             raise
         finally:
             with undisturbed():
@@ -161,21 +162,11 @@ def _claim(folder: Path, cell: Prepared) -> RunFolder:
 def _keeper(folder: RunFolder) -> Callable[[str, Finished], None]:
     def keep(label: str, finished: Finished) -> None:
         record = finished.record
-        facts = {
-            "label": label,
-            "stage": record.stage,
-            "key": record.key,
-            "cached": finished.cached,
-            "seconds": record.seconds,
-            "peak_memory_bytes": record.peak_memory_bytes,
-        }
-        more = {
-            "seed": record.payload.get("seed"),
-            "digests": sorted(item["digest"] for item in references_in(record.result)),
-            "figures": record.figures,
-            "warnings": record.warnings,
-        }
-        folder.stage({**facts, **more})
+        facts = {"label": label, "stage": record.stage, "key": record.key, "cached": finished.cached}
+        facts |= {"seconds": record.seconds, "peak_memory_bytes": record.peak_memory_bytes}
+        digests = sorted(item["digest"] for item in references_in(record.result))
+        more = {"seed": record.payload.get("seed"), "digests": digests, "figures": record.figures}
+        folder.stage({**facts, **more, "warnings": record.warnings})
         folder.event("stage_finished", **facts)
 
     return keep
@@ -185,6 +176,9 @@ def _summary(detection: Detection) -> dict[str, Any]:
     """What ``run.json`` keeps of a detection: all but the scores of single rows and the evidence."""
     score = detection.scores[0] if detection.level == "model" else None
     facts = detection.model_dump(exclude={"scores", "evidence"})
+    if detection.level != "model":
+        flagged = sum(score > detection.threshold for score in detection.scores)
+        facts |= {"judged": len(detection.scores), "flagged": flagged}
     return {"verdict": detection.verdict, "score": score, **facts}
 
 
