@@ -75,8 +75,11 @@ class Detection(Record):
         """The answer on the model in words. "" at input and data level: some clean rows are always above a threshold,
         so that flagged ones are no verdict on the model.
         """
-        word = "backdoored" if self.scores[0] > self.threshold else "clean"
-        return "not identifiable" if not self.conclusive else word if self.level == "model" else ""  # type: ignore[return-value]
+        if not self.conclusive:
+            return "not identifiable"
+        if self.level != "model":
+            return ""
+        return "backdoored" if self.scores[0] > self.threshold else "clean"
 
 
 class Subject(Record):

@@ -184,9 +184,8 @@ def _for_role(loading: _Loading, spec: RunSpec, role: str, name: str | None) -> 
         return defense
     if getattr(spec, role) is not None:
         able = ", ".join(other for other, hook in ROLES.items() if implements(defense, hook))
-        raise PluginError(
-            f"{identifier(defense)} cannot {role}: it implements no {ROLES[role]}{able and '; it can '}{able}"
-        )
+        reason = f"it implements no {ROLES[role]}" + (f"; it can {able}" if able else "")
+        raise PluginError(f"{identifier(defense)} cannot {role}: {reason}")
     return None
 
 

@@ -90,7 +90,7 @@ def _keep_record(
     cell: Prepared, stages: StageRunner, folder: RunFolder, started: datetime, command: str, body: Body
 ) -> None:
     """Run ``body`` and keep ``run.json`` up to date, also if it fails or is interrupted."""
-    stages.on_finished = _keeper(folder)
+    stages.on_finished = _keeper(folder, stages.log)
     record: dict[str, Any] = {
         "run": folder.folder.name,
         "status": "running",
@@ -152,14 +152,12 @@ def _public(values: BaseModel) -> Any:
 
 def _claim(folder: Path, cell: Prepared) -> RunFolder:
     """The run's folder; a named one is used again only for the same run."""
-    if (folder / paths.RUN_RECORD).is_file():
-        earlier = RunView(folder).record.get("spec")
-        if earlier != _public(cell.spec):
-            raise UserError(f"run folder {folder} holds another run: choose another --name")
+    if (folder / paths.RUN_RECORD).is_file() and RunView(folder).record["spec"] != _public(cell.spec):
+        raise UserError(f"run folder {folder} holds another run: choose another --name")
     return RunFolder(folder)
 
 
-def _keeper(folder: RunFolder) -> Callable[[str, Finished], None]:
+def _keeper(folder: RunFolder, log: logging.Logger) -> Callable[[str, Finished], None]:
     def keep(label: str, finished: Finished) -> None:
         record = finished.record
         facts = {"label": label, "stage": record.stage, "key": record.key, "cached": finished.cached}
@@ -168,6 +166,7 @@ def _keeper(folder: RunFolder) -> Callable[[str, Finished], None]:
         more = {"seed": record.payload.get("seed"), "digests": digests, "figures": record.figures}
         folder.stage({**facts, **more, "warnings": record.warnings})
         folder.event("stage_finished", **facts)
+        log.info("%s: %.2f s%s", label, record.seconds, ", from the store" if finished.cached else "")
 
     return keep
 
