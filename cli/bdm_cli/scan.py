@@ -107,7 +107,7 @@ def show(found: dict[str, Any], model: str, report: Path | None) -> None:
     console = out()
     tables.print_detectors(console, found["checked"])
     console.print()
-    console.print(tables.overall(model, found["verdict"], len(found["checked"])), soft_wrap=not console.is_terminal)
+    console.print(tables.overall(model, found["verdict"], found["checked"]), soft_wrap=not console.is_terminal)
     for remark in remarks(found):
         console.print(Text(one_line(remark)), soft_wrap=not console.is_terminal)
     for name, reason in found["not_checked"].items():
