@@ -107,16 +107,11 @@ def _keep_record(
             }
             for item in cell.all()
         },
-        "device": cell.device,
-        "seed": cell.spec.seed,
-        "git_commit": git_commit(),
         "versions": versions({*OWN, *(name for item in cell.all() for name in item.foreign)}),
-        "hardware": hardware(),
         "started": started.isoformat(timespec="seconds"),
-        "detections": {},
-        "not_checked": cell.passed_over,
-        "notes": folder.notes,
     }
+    record |= {"device": cell.device, "seed": cell.spec.seed, "git_commit": git_commit(), "hardware": hardware()}
+    record |= {"detections": {}, "not_checked": cell.passed_over, "notes": folder.notes}
     start = time.perf_counter()
     with _log_file(folder.folder / paths.LOG, stages.log):
         try:

@@ -75,7 +75,10 @@ def run(options: RunOptions) -> None:
 
 def show(view: RunView) -> None:
     """Print a finished run: stages, verdicts, results, command and folder; what matters most stands last."""
+    from bdm_cli.run_models import models_of
+
     console = out()
+    ways = {"backdoored": "", "repaired": " --row repaired"}
     console.print()
     tables.print_stages(console, view.stages)
     console.print()
@@ -87,4 +90,7 @@ def show(view: RunView) -> None:
         console.print()
     console.print(Text(f"time     {seconds(view.record['seconds'])}, seed {view.record['seed']}"), soft_wrap=True)
     console.print(Text(f"command  {view.record['command']}"), soft_wrap=True)
+    for row, path in models_of(view).items():
+        if row in ways:
+            console.print(Text(f"model    {path}  ({row}; bdm scan {view.folder}{ways[row]})"), soft_wrap=True)
     console.print(Text(f"folder   {view.folder}"), soft_wrap=True)

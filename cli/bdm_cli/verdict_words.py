@@ -58,7 +58,7 @@ def p_value(detection: dict[str, Any]) -> float | None:
 def sees(detection: dict[str, Any]) -> list[str]:
     """What a detector of a scan sees: its access; clean data that only its repair uses are named as such."""
     unused = {"clean-data"} if detection.get("clean_samples") == 0 else set()
-    return [f"{name} (not used to detect)" if name in unused else str(name) for name in detection.get("access") or []]
+    return [f"{name} (0 used)" if name in unused else str(name) for name in detection.get("access") or []]
 
 
 def _listed(names: list[str]) -> str:

@@ -66,7 +66,7 @@ def test_a_scan_shows_the_verdict_of_all_detectors_and_each_ones_line(words: Wor
     assert '<div class="verdict bad"><h1>Backdoored</h1>' in page and page.count("<h1>") == 1
     assert "Of 2 detectors elijah says backdoored, terd cannot tell." in text
     assert "terd cannot tell 0.800 1.200 – weights" in text, "a detector that cannot tell has no p-value"
-    assert "elijah backdoored 0.800 1.200 p = 0.012 weights, clean data (not used to detect) 7.00 s" in text
+    assert "elijah backdoored 0.800 1.200 p = 0.012 weights, clean data (0 used) 7.00 s" in text
     assert "the objective is flat" in text and "ufid judges inputs, not models" in text
     for absent in ("not identifiable", "on this model", "the elijah model", "The same detector"):
         assert absent not in text

@@ -179,10 +179,22 @@ def _facts(material: Material) -> Html:
         ("Data", spec.get("data") or builtin),
         ("Seed", record.get("seed", spec.get("seed"))),
         ("Device", record.get("device")),
-        ("Time", numbers.seconds(record.get("seconds")) if record.get("seconds") is not None else None),
+        ("Time", _time(material)),
     ]
     shown = [tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs if value is not None]
     return tag("dl", shown, class_="facts")
+
+
+def _time(material: Material) -> Child:
+    """What the run took; where stages came from the store, what all of them took when they were computed."""
+    took, stages = numbers.finite(material.record.get("seconds")), material.run.stages
+    cached = sum(bool(entry.get("cached")) for entry in stages)
+    if not cached:
+        return None if took is None else numbers.seconds(took)
+    total = sum(numbers.finite(entry.get("seconds")) or 0.0 for entry in stages)
+    again = "" if took is None else f", this time {numbers.seconds(took)}"
+    said = f" {cached} of {len(stages)} stages from the store{again}"
+    return [numbers.seconds(total), tag("span", said, class_="faint")]
 
 
 def _defense(material: Material, name: Any) -> Child:
