@@ -152,7 +152,9 @@ def test_show_says_what_a_defense_needs_and_what_its_parameters_count_for(toys: 
 
 
 def test_built_in_models_and_data_are_listed(toys: FakeSite) -> None:
-    text = bdm(toys, "models", "--task", "toy-task").stdout.splitlines()
+    narrow = bdm(toys, "models", "--task", "toy-task", COLUMNS="80").stdout.splitlines()
+    assert narrow[:3] == ["toy-task", "* honest  A clean text", "      5 letters; perfect"] and len(narrow) == 6
+    text = bdm(toys, "models", "--task", "toy-task", COLUMNS="160").stdout.splitlines()
     assert text[0].split() == ["name", "task", "size", "quality", "summary"]
     assert text[2].split()[:5] == ["*", "honest", "toy-task", "5", "letters"] and text[3].split()[0] == "spoilt"
     (item,) = json.loads(bdm(toys, "data", "--task", "toy-task", "--json").stdout)
@@ -199,3 +201,14 @@ def test_install_hands_its_arguments_to_pip_and_says_so(toys: FakeSite) -> None:
     first = result.stderr.splitlines()[0]
     assert first == f"{sys.executable} -m pip install --no-index --no-deps bdm-attack-that-is-nowhere"
     assert "No matching distribution found" in result.stderr
+
+
+def test_texts_lead_on(toys: FakeSite) -> None:
+    missing = error_line(bdm(toys, "plugins", "show", "trojdifference-xyz"))
+    assert "make setup" in missing and "; (" not in missing
+    assert "it is of kind attack" in error_line(bdm(toys, "run", "--attack", "toyword", "--detect", "toyword"))
+    wrong = error_line(bdm(toys, "run", "--attack", "toyword", "--repair", "toyshrug"))
+    assert "cannot repair: it implements no repair; it can detect" in wrong
+    assert "(default 0.1)" in " ".join(bdm(toys, "run", "--help", COLUMNS="200").stdout.split())
+    shown = bdm(toys, "plugins", "show", "toyshrug").stdout
+    assert "no parameters" in shown and "set with" not in shown

@@ -32,7 +32,10 @@ class RunOptions(Running):
     model: Annotated[
         str | None, typer.Option(help="Built-in name (bdm models), folder, or hf:org/name@commit.", metavar="REF")
     ] = None
-    metric: Annotated[list[str] | None, typer.Option(help="A metric; repeat for more.", metavar="NAME")] = None
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="A metric; repeat for more (default: those of the task's kit).", metavar="NAME"),
+    ] = None
     triggered_share: Annotated[
         float | None,
         typer.Option(help="Share of the evaluation inputs that also get the trigger, (0, 1]; default: the kit's."),
