@@ -156,6 +156,8 @@ def test_what_is_no_model_is_named_as_what_it_is(toys: FakeSite, tmp_path: Path)
 def test_a_hub_reference_asks_for_its_task(toys: FakeSite) -> None:
     toys.install("bdm-kit-two", {"bdm.kits": {"two": "two:Two"}, "bdm.tasks": {"second-task": "two:Two"}})
     message = error_line(scan(toys, "hf:org/name@0123"))
+    assert "name its commit" not in message
+    assert "name its commit too, hf:org/name@COMMIT" in error_line(scan(toys, "hf:org/name"))
     assert "only after the download" in message and "--task second-task" in message and "--task toy-task" in message
 
 
