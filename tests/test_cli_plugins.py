@@ -204,7 +204,7 @@ def test_install_hands_its_arguments_to_pip_and_says_so(toys: FakeSite) -> None:
 
 
 def test_texts_lead_on(toys: FakeSite) -> None:
-    missing = error_line(bdm(toys, "plugins", "show", "trojdifference-xyz"))
+    missing = error_line(bdm(toys, "plugins", "show", "zzzzzz"))
     assert "make setup" in missing and "; (" not in missing
     assert "it is of kind attack" in error_line(bdm(toys, "run", "--attack", "toyword", "--detect", "toyword"))
     wrong = error_line(bdm(toys, "run", "--attack", "toyword", "--repair", "toyshrug"))

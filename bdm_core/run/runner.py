@@ -91,25 +91,18 @@ def _keep_record(
 ) -> None:
     """Run ``body`` and keep ``run.json`` up to date, also if it fails or is interrupted."""
     stages.on_finished = _keeper(folder, stages.log)
-    record: dict[str, Any] = {
-        "run": folder.folder.name,
-        "status": "running",
-        "error": None,
-        "command": redact(command),
-        "spec": _public(cell.spec),
-        "task": cell.task,
-        "plugins": {
-            item.id: {
-                **item.origin,
-                "summary": item.plugin.summary,
-                "params": _public(item.params),
-                **({"access": sorted(item.plugin.access)} if item in cell.defenses else {}),
-            }
-            for item in cell.all()
-        },
-        "versions": versions({*OWN, *(name for item in cell.all() for name in item.foreign)}),
-        "started": started.isoformat(timespec="seconds"),
+    record: dict[str, Any] = {"run": folder.folder.name, "status": "running", "error": None, "command": redact(command)}
+    record |= {"spec": _public(cell.spec), "task": cell.task, "started": started.isoformat(timespec="seconds")}
+    record["plugins"] = {
+        item.id: {
+            **item.origin,
+            "summary": item.plugin.summary,
+            "params": _public(item.params),
+            **({"access": sorted(item.plugin.access)} if item in cell.defenses else {}),
+        }
+        for item in cell.all()
     }
+    record["versions"] = versions({*OWN, *(name for item in cell.all() for name in item.foreign)})
     record |= {"device": cell.device, "seed": cell.spec.seed, "git_commit": git_commit(), "hardware": hardware()}
     record |= {"detections": {}, "not_checked": cell.passed_over, "notes": folder.notes}
     start = time.perf_counter()
