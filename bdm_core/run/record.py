@@ -99,7 +99,7 @@ _STAGE: Form = {"label": _TEXT, "stage": _TEXT, "key": _TEXT, "cached": (bool,),
 _STAGE |= {"peak_memory_bytes": _COUNT, "figures": (dict,), "warnings": (list,)}
 _DETECTION: Form = {"verdict": _TEXT, "note": _TEXT, "score": _NUMBER, "threshold": _NUMBER, "p_value": _NUMBER}
 _RECORD: Form = {"status": _TEXT, "spec": (dict,), "plugins": (dict,), "detections": (dict,), "seed": (int,)}
-_RECORD |= {"task": (str, NoneType), "seconds": (float, int), "notes": (dict,)}
+_RECORD |= {"task": (str, NoneType), "seconds": _NUMBER, "notes": (dict,)}
 """What the parts of a run's files are; what a part has beside is not looked at."""
 
 
