@@ -95,7 +95,7 @@ _LINE: Form = {"metric": _TEXT, "row": _TEXT, "value": _NUMBER} | {
 }
 _LINE |= {"role": _TEXT, "on": _TEXT, "label": _TEXT, "description": _TEXT, "measures": _TEXT}
 _LINE |= {"stderr": _NUMBER, "n": _COUNT, "seed": (int,)} | _OPTIONS
-_STAGE: Form = {"label": _TEXT, "stage": _TEXT, "key": _TEXT, "cached": (bool,), "seconds": (float, int)}
+_STAGE: Form = {"label": _TEXT, "stage": _TEXT, "key": _TEXT, "cached": (bool,), "seconds": _NUMBER}
 _STAGE |= {"peak_memory_bytes": _COUNT, "figures": (dict,), "warnings": (list,)}
 _DETECTION: Form = {"verdict": _TEXT, "note": _TEXT, "score": _NUMBER, "threshold": _NUMBER, "p_value": _NUMBER}
 _RECORD: Form = {"status": _TEXT, "spec": (dict,), "plugins": (dict,), "detections": (dict,), "seed": (int,)}
