@@ -77,7 +77,7 @@ def rows_of(view: RunView) -> Iterator[dict[str, Any]]:
             logging.getLogger("bdm").warning("%s: a line of %s is damaged and left out", view.folder, paths.RESULTS)
             continue
         scored.add(line["row"])
-        yield {**facts, **line, "verdict": detections.get(line["row"], {}).get("verdict")}
+        yield {**line, **facts, "verdict": detections.get(line["row"], {}).get("verdict")}
     for role, detection in detections.items():
         if role not in scored:
             scan = facts["attack"] is None

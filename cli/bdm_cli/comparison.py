@@ -34,7 +34,7 @@ def lines(rows: list[Row], metrics: list[str], width: int, *, everything: bool =
         width: columns of the terminal.
         everything: also metrics without a better direction (scores, thresholds), which csv and json always have.
     """
-    shown = metrics if everything else [name for name in metrics if _compares(name, rows)] or metrics
+    shown = metrics if everything else [name for name in metrics if compares(name, rows)] or metrics
     columns = [Column(["verdict"], [row.verdict() for row in rows])] if any(row.verdicts for row in rows) else []
     columns += [_column(name, rows) for name in shown]
     names = Column([""], [f"  {ROW_NAMES.get(row.row, row.row)}" for row in rows])
@@ -50,7 +50,7 @@ def lines(rows: list[Row], metrics: list[str], width: int, *, everything: bool =
     return found
 
 
-def _compares(metric: str, rows: list[Row]) -> bool:
+def compares(metric: str, rows: list[Row]) -> bool:
     """Whether a metric says which model is better, other than by the verdict, which has a column of its own."""
     if metric.rpartition(".")[2] == "verdict" and any(row.verdicts for row in rows):
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from bdm_core.errors import UserError, nearest
@@ -45,6 +46,17 @@ ROW_ORDER = ("clean", "clean under trigger", "backdoored", "purified", "repaired
 FINAL_ROWS = ("repaired", "purified", "backdoored", "model")
 """The row ``final`` is the first of these that a run has: the model as the defense leaves it."""
 FINAL = "final"
+BESIDE = ("beside_defense", "beside_attack")
+"""Columns of the index with names for all that runs have in common beside their defense, or beside their attack."""
+
+
+class Pairs(StrEnum):
+    """What one pair of a comparison of two defenses is."""
+
+    settings = "settings"
+    """An attack with its parameters, model and data: the means over the seeds that both defenses have."""
+    seeds = "seeds"
+    """One seed of such a setting. Seeds of one setting are no independent settings: the answer holds for these only."""
 
 
 @dataclass(frozen=True)

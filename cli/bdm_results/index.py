@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from bdm_core.errors import UserError
 from bdm_core.files import existing
 from bdm_core.store import paths
-from bdm_results.columns import NUMBER_COLUMNS, RUN_COLUMNS, name_of
+from bdm_results.columns import BESIDE, NUMBER_COLUMNS, RUN_COLUMNS, name_of
 from bdm_results.engines import engine
 from bdm_results.fingerprints import fingerprints
 
@@ -40,13 +40,7 @@ ABANDONED_SECONDS = 3600
 TYPES = {"text": "VARCHAR", "number": "DOUBLE", "integer": "BIGINT", "boolean": "BOOLEAN"}
 TABLES = {
     "version": {"number": "INTEGER"},
-    "runs": {
-        "folder": "VARCHAR",
-        "fingerprint": "VARCHAR",
-        "status": "VARCHAR",
-        "warnings": "VARCHAR",
-        "cell": "VARCHAR",
-    }
+    "runs": dict.fromkeys(("folder", "fingerprint", "status", "warnings", "cell", *BESIDE), "VARCHAR")
     | {name: TYPES[kind] for name, kind in RUN_COLUMNS.items()}
     | {"final": "VARCHAR", "id": "INTEGER"},
     "numbers": {"id": "INTEGER"}
@@ -226,7 +220,7 @@ def _rows(
     records, numbers, settings, parameters = [], [], [], []
     for number, name, run in runs:
         state = {"id": number, "folder": printable_name(name), "fingerprint": present[name], "status": run.status}
-        records.append({**state, "warnings": json.dumps(run.warnings), "cell": run.cell, **run.facts})
+        records.append({**state, "warnings": json.dumps(run.warnings), "cell": run.cell, **run.besides, **run.facts})
         numbers += [{"id": number, **row} for row in run.numbers]
         if run.cell not in cells:
             cells.add(run.cell)
@@ -277,10 +271,13 @@ def _sweep(folder: Path) -> None:
 
 
 def one_run(folder: Path) -> Connection:
-    """An index in memory of the one run that a folder is."""
+    """An index in memory of the one run that a folder is. Raises a UserError if it is damaged."""
     connection: Connection = engine("duckdb").connect(":memory:", config=SETTINGS)
     _fill(connection, folder.parent, {folder.name: ""})
     _lock(connection)
+    ((status, warnings),) = _all(connection, "SELECT status, warnings FROM runs")
+    if status == "damaged":
+        raise UserError(json.loads(warnings)[0].removeprefix("left out: "))
     return connection
 
 

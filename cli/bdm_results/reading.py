@@ -23,6 +23,9 @@ from bdm_results.fingerprints import objection
 LONGEST_TEXT = 2000
 """Characters that a text of a record may have in the index; what is longer is cut."""
 LARGEST_INTEGER = 2**63
+OTHERS = {"defense": ("detect", "purify", "repair"), "attack": ("attack",)}
+IDENTITY = ("attack", "detect", "purify", "repair", "task", "model", "data")
+OPTIONS = ("data_share", "triggered_share", "repair_always", "device")
 
 
 @dataclass
@@ -46,9 +49,25 @@ class ReadRun:
     @functools.cached_property
     def cell(self) -> str:
         """A name for all that tells runs apart but their seeds."""
-        identity = {name: self.facts.get(name) for name in ("attack", "detect", "purify", "repair")}
-        identity |= {name: self.facts.get(name) for name in ("task", "model", "data")}
-        return hashlib.sha256(canonical_json([identity, self.settings]).encode()).hexdigest()[:24]
+        return self._named(IDENTITY, (*OPTIONS, *(name for name in self.settings if ":" in name)))
+
+    @property
+    def besides(self) -> dict[str, str]:
+        """Names for all that runs have in common beside their defense, or their attack, and how they are measured."""
+        plugins = {name: name.partition(":")[0] for name in self.settings if ":" in name}
+        kept = {other: [name for name, kind in plugins.items() if kind not in (other, "metric")] for other in OTHERS}
+        return {
+            f"beside_{other}": self._named(
+                tuple(name for name in IDENTITY if name not in columns),
+                (*(name for name in OPTIONS if other == "attack" or name != "repair_always"), *kept[other]),
+            )
+            for other, columns in OTHERS.items()
+        }
+
+    def _named(self, columns: tuple[str, ...], settings: tuple[str, ...]) -> str:
+        identity = {name: self.facts.get(name) for name in columns}
+        rest = {name: self.settings.get(name) for name in settings}
+        return hashlib.sha256(canonical_json([identity, rest]).encode()).hexdigest()[:24]
 
 
 def read_run(folder: Path) -> ReadRun:
@@ -92,7 +111,7 @@ def _facts(view: RunView) -> tuple[dict[str, Any], dict[str, Any]]:
         facts[name] = typed(value, kind)
         if value is not None and facts[name] is None:
             raise ValueError(f"{name} is no {kind}")
-    settings = {name: every[name] for name in ("data_share", "triggered_share", "repair_always", "device")}
+    settings = {name: every[name] for name in OPTIONS}
     settings |= {clean(name): _setting(value) for name, value in every.items() if ":" in name}
     return facts, settings
 

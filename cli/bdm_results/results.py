@@ -26,7 +26,7 @@ from bdm_results.index import index_of
 from bdm_results.intervals import CONFIDENCE
 
 if TYPE_CHECKING:
-    import pandas
+    from pandas import DataFrame
 
 NAMED = 3
 """So many unfinished runs are named in the warning about them."""
@@ -112,8 +112,10 @@ class Results:
         duckdb = engine("duckdb")
         try:
             found: list[tuple[Any, ...]] = self._index.execute(query, list(values)).fetchall()
+        except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException):
+            raise
         except duckdb.Error as error:
-            if self._mended:
+            if self._mended or isinstance(error, duckdb.OutOfMemoryException):
                 raise UserError(f"the index of {self.folder} cannot answer: {str(error).splitlines()[0]}") from None
             self._index.close()
             self._index, self._mended = index_of(self.folder, anew=True), True
@@ -176,19 +178,31 @@ class Results:
             raise UserError(f"metric {wanted!r} may be {listed(item.name for item in found)}: give the whole name")
         return found[0]
 
-    def frame(self, selection: Selection | None = None) -> pandas.DataFrame:
-        """Every number of a selection as a row, with what is known of its run and each parameter as a column.
+    def frame(self, selection: Selection | None = None, parameters: Sequence[str] | None = None) -> DataFrame:
+        """Every number of a selection as a row, with what is known of its run.
+
+        Args:
+            selection: which numbers; all of them by default.
+            parameters: names of parameters that are columns; by default every one that a plugin of these runs has.
 
         Raises:
             UserError: see :meth:`numbers`; or pandas is not installed.
         """
-        engine("pandas")
-        columns = [self.columns.find(name) for name in ("run", *RUN_COLUMNS, *NUMBER_COLUMNS, *self.columns.parameters)]
+        tables = engine("pandas")
+        columns = [self.columns.find(name) for name in ("run", *RUN_COLUMNS, *NUMBER_COLUMNS)]
+        wanted = None if parameters is None else [self.columns.find(name).parameter for name in parameters]
         source = self.numbers(selection or Selection())
-        fields = ", ".join(f"{column.sql} AS {_alias(column.name)}" for column in columns)
-        query = f"{CHOSEN} SELECT {fields} {source.sql} ORDER BY r.started, r.id, n.rowid"
-        found: pandas.DataFrame = self._index.execute(query, source.values).df()
-        return found
+        fields = ", ".join(f'{column.sql} AS "{column.name}"' for column in columns)
+        query = f"{CHOSEN} SELECT r.cell AS cell, {fields} {source.sql} ORDER BY r.started, r.id, n.rowid"
+        found = self._index.execute(query, source.values).df()
+        known: dict[str, dict[str, Any]] = {}
+        for cell, name, text, kind in self.ask("SELECT cell, name, text, kind FROM parameters ORDER BY name"):
+            if wanted is None or name in wanted:
+                known.setdefault(cell, {})[name] = text if kind in (None, "text") else json.loads(text)
+        cells = [cell for cell in found["cell"].unique() if cell in known]
+        settings = tables.DataFrame([known[cell] for cell in cells], index=cells)
+        joined: DataFrame = found.join(settings, on="cell").drop(columns="cell")
+        return joined
 
     def _parameters(self) -> dict[str, str]:
         rows = self.ask(
@@ -212,10 +226,6 @@ class Results:
 def label_of(metric: str, label: str | None) -> str:
     """What a table calls a metric: its label, or the end of its name."""
     return label or metric.rpartition(":")[2].partition(".")[2] or metric
-
-
-def _alias(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _texts(document: str) -> list[str]:
