@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bdm_cli.analysis_options import Format
-from bdm_cli.console import out, printable
+from bdm_cli.console import out, print_lines, printable
 from bdm_cli.output_tables import OutputTable, cell
 from bdm_core.errors import UserError
 from bdm_results.engines import engine
@@ -41,10 +41,8 @@ def deliver(tables: list[OutputTable], form: Format, file: Path | None) -> None:
     if form is Format.parquet:
         _write_parquet(one(tables), file)
     elif form is Format.table and file is None:
-        console = out()
-        for table in tables:
-            for text in table.lines(console.width):
-                console.print(text, soft_wrap=True)
+        width = out().width
+        print_lines(text for table in tables for text in table.lines(width))
     else:
         give(text_of(tables, form), file)
 

@@ -10,7 +10,7 @@ import typer
 
 from bdm_cli.analysis_options import Choosing, Format, names
 from bdm_cli.around import at_work
-from bdm_cli.console import out, warn
+from bdm_cli.console import out, print_lines, warn
 from bdm_cli.options import takes
 from bdm_results.columns import Pairs
 
@@ -133,9 +133,7 @@ def _plain(rows: list[Row], options: ResultsOptions) -> None:
     elif options.output is Format.table and options.file is None:
         from bdm_cli.comparison import lines
 
-        console = out()
-        for line in lines(rows, metrics, console.width, everything=options.everything):
-            console.print(line, soft_wrap=True)
+        print_lines(lines(rows, metrics, out().width, everything=options.everything))
     elif options.output is Format.csv:
         parameters = list(dict.fromkeys(name for row in rows for name in row.parameters()))
         records = [_flat(row, metrics, parameters) for row in rows]
