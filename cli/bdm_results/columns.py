@@ -109,10 +109,10 @@ class Columns:
         if column is not None:
             return column
         if name in self.parameters:
-            return self._parameter(name, name)
+            return self._parameter(name, [name])
         same = [full for full in self.parameters if full.rpartition(".")[2] == name]
-        if len(same) == 1:
-            return self._parameter(name, same[0])
+        if len(same) == 1 or (same and all(full.startswith("attack:") for full in same)):  # a run has one attack
+            return self._parameter(name, same)
         if same:
             listed = ", ".join(same[:4]) + (", ..." if len(same) > 4 else "")
             raise UserError(f"column {name!r} may be {listed}: give the whole name")
@@ -120,12 +120,14 @@ class Columns:
         some = ", ".join(["attack", "defense", "row", "seed", *list(self.parameters)[:1]])
         raise UserError(f"no column {name!r}: {nearest(name, every, f'there are {some}, ...')}")
 
-    def _parameter(self, name: str, full: str) -> Column:
-        kind = self.parameters[full]
-        text = f"(SELECT p.text FROM parameters p WHERE p.cell = r.cell AND p.name = {quoted(full)})"
+    def _parameter(self, name: str, full: list[str]) -> Column:
+        kinds = {self.parameters[item] for item in full}
+        kind = kinds.pop() if len(kinds) == 1 else "text"
+        names = ", ".join(map(quoted, full))
+        text = f"(SELECT p.text FROM parameters p WHERE p.cell = r.cell AND p.name IN ({names}))"
         casts = {"number": "DOUBLE", "boolean": "BOOLEAN"}
         sql = f"TRY_CAST({text} AS {casts[kind]})" if kind in casts else text
-        return Column(name, sql, kind, full)
+        return Column(name, sql, kind, full[0])
 
 
 def quoted(text: str) -> str:
