@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -143,6 +144,12 @@ def name_of(text: str) -> str:
 def row_place(row: Any) -> tuple[int, str]:
     """Where a row stands in a table."""
     return (ROW_ORDER.index(row), "") if row in ROW_ORDER else (len(ROW_ORDER), str(row))
+
+
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """What to sort texts by, so that ``attack2`` stands before ``attack10``."""
+    parts = re.split(r"([0-9]+)", text)
+    return [(1, int(part), "") if place % 2 else (0, 0, part) for place, part in enumerate(parts)]
 
 
 def listed(names: Iterable[str], most: int = 6) -> str:

@@ -120,6 +120,8 @@ def ranks_of(values: Sequence[float], *, higher_is_better: bool) -> list[float]:
 def friedman(rows: Sequence[Sequence[float]]) -> tuple[float, float]:
     """Friedman's chi-square with correction for ties, and the p-value of Iman and Davenport's F.
 
+    The p-value is at least k!^(1 - N), the probability that N settings agree in the order of k treatments by chance.
+
     Args:
         rows: N settings, each with the values of k >= 3 treatments.
     """
@@ -128,11 +130,12 @@ def friedman(rows: Sequence[Sequence[float]]) -> tuple[float, float]:
         return 0.0, 1.0
     chi_square = float(engine("scipy.stats").friedmanchisquare(*zip(*rows, strict=True)).statistic)
     rest = count * (treatments_ - 1) - chi_square
+    smallest = math.factorial(treatments_) ** (1.0 - count)
     if rest <= 1e-9 * count:
-        return chi_square, 0.0
+        return chi_square, smallest
     statistic = (count - 1) * chi_square / rest
     freedom = (treatments_ - 1, (treatments_ - 1) * (count - 1))
-    return chi_square, float(engine("scipy.special").fdtrc(*freedom, statistic))
+    return chi_square, max(smallest, float(engine("scipy.special").fdtrc(*freedom, statistic)))
 
 
 def critical_difference(treatments: int, settings: int, alpha: float) -> float:

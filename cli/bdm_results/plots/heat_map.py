@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bdm_core.errors import UserError
 from bdm_results.engines import engine
 from bdm_results.intervals import Estimate
-from bdm_results.plots.style import COLOURS, axis_name, new_figure, shown, styled
+from bdm_results.plots.style import COLOURS, axis_name, digits, new_figure, shown, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +52,11 @@ def heat_map(grid: Grid) -> Figure:
         axes.tick_params(which="minor", length=0)
         for y, row in enumerate(grid.rows):
             for x, column in enumerate(grid.columns):
-                _cell(axes, (x, y), grid.cells.get((row, column)), picture, across <= MOST_NUMBERS)
+                estimate = grid.cells.get((row, column))
+                if estimate is None:
+                    _fill(axes, (x, y))
+                elif across <= MOST_NUMBERS:
+                    _write(axes, (x, y), estimate, picture, grid.metric.share)
         bar = figure.colorbar(picture, ax=axes, pad=0.02, fraction=0.05)
         bar.set_label(axis_name(grid.metric))
         bar.outline.set_visible(False)
@@ -65,18 +69,16 @@ def _mean(estimate: Estimate | None) -> float:
     return float("nan") if estimate is None else estimate.mean
 
 
-def _cell(axes: Any, place: tuple[int, int], estimate: Estimate | None, picture: Any, numbers: bool) -> None:
-    x, y = place
-    if estimate is None:
-        patch = engine("matplotlib.patches").Rectangle(
-            (x - 0.5, y - 0.5), 1, 1, facecolor="0.95", edgecolor="0.6", hatch=HATCH, linewidth=0
-        )
-        axes.add_patch(patch)
-        return
-    if not numbers:
-        return
+def _fill(axes: Any, place: tuple[int, int]) -> None:
+    corner = (place[0] - 0.5, place[1] - 0.5)
+    look = {"facecolor": "0.95", "edgecolor": "0.6", "hatch": HATCH, "linewidth": 0}
+    axes.add_patch(engine("matplotlib.patches").Rectangle(corner, 1, 1, **look))
+
+
+def _write(axes: Any, place: tuple[int, int], estimate: Estimate, picture: Any, share: bool) -> None:
     red, green, blue, _ = picture.cmap(picture.norm(estimate.mean))
     dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.45
     half = estimate.half_width
-    text = f"{estimate.mean:.3g}" if half is None else f"{estimate.mean:.3g}\n±{half:.1g}"
-    axes.text(x, y, text, ha="center", va="center", fontsize=7, color="white" if dark else "black", linespacing=0.95)
+    text = digits(estimate.mean, share)
+    text = text if half is None else f"{text}\n±{digits(half, share)}"
+    axes.text(*place, text, ha="center", va="center", fontsize=7, color="white" if dark else "black", linespacing=0.95)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from bdm_results.results import MetricFacts
     from bdm_results.summaries import Group, Summary
 
+WIDE = 20
+"""Parameters that span such a factor stand on a logarithmic axis."""
 MOST_SERIES = 10
 """With more series markers repeat."""
 
@@ -55,8 +57,7 @@ def trade_off(summary: Summary, x: MetricFacts, y: MetricFacts) -> Figure:
         _frame(axes, summary.by[0], len(series))
         axes.set_xlabel(axis_name(x))
         axes.set_ylabel(axis_name(y))
-        pad_range(axes, x, "x")
-        pad_range(axes, y, "y")
+        axes.margins(0.08)
         each = f"each point: one {shown(summary.by[1])}, " if len(summary.by) > 1 else ""
         axes.set_title(_caption(summary, each), fontsize=8, loc="left")
     return figure
@@ -100,6 +101,10 @@ def curves(summary: Summary, metric: MetricFacts) -> Figure:
                 capsize=2.5,
                 label=shown(name),
             )
+        if numeric and min(values) > 0 and max(values) >= WIDE * min(values):
+            axes.set_xscale("log")
+            axes.set_xticks(values, [shown(float(value)) for value in values])
+            axes.minorticks_off()
         if not numeric:
             axes.set_xticks(range(len(values)), [shown(value) for value in values], rotation=25, ha="right")
         _frame(axes, summary.by[0], len(series))

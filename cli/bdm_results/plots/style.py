@@ -89,6 +89,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 
 
+def digits(value: float, share: bool) -> str:
+    """A number in a picture: a share with three decimals, anything else with three digits."""
+    return f"{value:.3f}" if share else f"{value:.3g}"
+
+
 def axis_name(metric: MetricFacts) -> str:
     """A metric's name with the better direction."""
     better = {True: " (higher is better)", False: " (lower is better)", None: ""}[metric.higher_is_better]
