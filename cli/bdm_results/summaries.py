@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bdm_core.errors import UserError
-from bdm_results.columns import FINAL, Column, row_place
+from bdm_results.columns import FINAL, Column, natural, row_place
 from bdm_results.intervals import Estimate
 from bdm_results.results import CHOSEN, MetricFacts, Results, Selection
 
@@ -165,9 +165,8 @@ def _group_column(results: Results, name: str) -> Column:
 
 def _place(key: Sequence[Any], names: Sequence[str]) -> tuple[Any, ...]:
     """Where a group stands: empty first, rows in the order of a result table, else numbers and texts by size."""
+    sortable = [natural(value) if isinstance(value, str) else value for value in key]
+    plain = [(value is not None, 0 if value is None else value) for value in sortable]
     return tuple(
-        row_place(value)
-        if name == "row"
-        else (value is not None, isinstance(value, str), value if value is not None else 0)
-        for name, value in zip(names, key, strict=True)
+        row_place(value) if name == "row" else place for name, value, place in zip(names, key, plain, strict=True)
     )
