@@ -18,7 +18,13 @@ from workspace import ROOT, projects
 FILE = ROOT / "constraints.txt"
 BUILD = ["editables"]
 """Needed to build editable installs without isolation, and named by no pyproject.toml."""
-NOT_PINNED = {"torchvision", "torch-fidelity", "lpips", "pip", "tensorboard", "mlflow-skinny", "wandb"}
+NOT_PINNED = {"torchvision", "torch-fidelity", "lpips", "pip"} | {
+    "tensorboard",
+    "wandb",
+    "mlflow-skinny",
+    "sqlalchemy",
+    "alembic",
+}
 """Extras whose users choose the build that fits their torch, and trackers, which no other part needs."""
 NOTES = {
     "torch": "install it first and by itself: pip install torch==2.13.0",

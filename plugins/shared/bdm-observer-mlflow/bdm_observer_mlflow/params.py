@@ -10,6 +10,6 @@ class MLflowParams(Params):
 
     tracking_uri: str = Field(
         "",
-        description="A server or folder; by default what MLFLOW_TRACKING_URI says, else `mlruns` beside the runs.",
+        description="A server or database; by default what MLFLOW_TRACKING_URI says, else `mlflow.db` beside the runs.",
     )
     experiment: str = Field("bdm", min_length=1, description="The experiment's name.")

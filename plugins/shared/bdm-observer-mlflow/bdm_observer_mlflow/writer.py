@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from bdm_observer_mlflow.params import MLflowParams
 
-FOLDER = "mlruns"
+FILE = "mlflow.db"
+"""Beside the runs: MLflow's own database of files is no longer developed."""
 BATCH = 100
 """MLflow takes so many settings in one request."""
 
@@ -64,5 +65,9 @@ def open_writer(params: MLflowParams, folder: Path, name: str) -> MLflowRun:
         from mlflow.tracking import MlflowClient
     except ImportError as error:
         raise missing("mlflow", "MLflow", error) from None
-    place = params.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or (folder.resolve().parent / FOLDER).as_uri()
+    place = params.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _beside(folder)
     return MLflowRun(MlflowClient(place), params.experiment, name)
+
+
+def _beside(folder: Path) -> str:
+    return f"sqlite:///{folder.resolve().parent / FILE}"

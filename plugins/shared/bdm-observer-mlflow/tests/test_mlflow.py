@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -23,16 +22,16 @@ class TestMLflow(ObserverConformance):
     @pytest.fixture(autouse=True)
     def _in_the_runs_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """By default MLflow's runs lie beside the folders of the runs."""
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "a-run" / "mlruns").as_uri())
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/a-run/mlflow.db")
 
 
-def play(folder: Path, **params: object) -> None:
+def play(place: Path, **params: object) -> None:
     """The events of a run, in order."""
-    folder.mkdir()
+    place.mkdir()
     observer = MLflow()
     manager = scoped(observer)
     for hook, arguments in EVENTS:
-        given = {"ctx": Context(folder, folder, 0), "params": observer.Params(**params), "folder": folder}
+        given = {"ctx": Context(place, place, 0), "params": observer.Params(**params), "folder": place}
         hooks.call(manager, hook, **given, **arguments)
 
 
@@ -41,12 +40,11 @@ def test_mlflow_reads_the_run_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     play(tmp_path / "first", experiment="backdoors")
-    client = MlflowClient((tmp_path / "mlruns").as_uri())
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("backdoors").experiment_id])
     assert run.info.run_name == "first" and run.info.status == "FINISHED"
     assert run.data.params["attack/mine.rate"] == "0.5" and run.data.params["seed"] == "3"
     assert run.data.metrics["backdoored/mine.asr_0.05"] == 0.5
     assert run.data.metrics["loss/backdoored model/train"] == 0.5
     assert run.data.tags["verdict backdoored"] == "clean"
-    kept = " ".join(path.read_text() for path in (tmp_path / "mlruns").rglob("*") if path.is_file())
-    assert os.environ.get("USER", "nobody-at-all") not in kept.replace(str(tmp_path), "")
+    assert set(run.data.tags) == {"mlflow.runName", "mlflow.source.name", "verdict backdoored"}

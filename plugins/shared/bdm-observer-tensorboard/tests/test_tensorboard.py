@@ -22,13 +22,13 @@ class TestTensorBoard(ObserverConformance):
     plugin = TensorBoard
 
 
-def play(folder: Path, **params: object) -> None:
+def play(place: Path, **params: object) -> None:
     """The events of a run, in order."""
-    folder.mkdir()
+    place.mkdir()
     observer = TensorBoard()
     manager = scoped(observer)
     for hook, arguments in EVENTS:
-        given = {"ctx": Context(folder, folder, 0), "params": observer.Params(**params), "folder": folder}
+        given = {"ctx": Context(place, place, 0), "params": observer.Params(**params), "folder": place}
         hooks.call(manager, hook, **given, **arguments)
 
 

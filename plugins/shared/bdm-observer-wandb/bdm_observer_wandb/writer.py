@@ -20,8 +20,10 @@ NOTHING_MORE = {
     "x_disable_machine_info": True,
     "x_disable_meta": True,
     "x_disable_stats": True,
+    "x_save_requirements": False,
+    "reinit": "create_new",
 }
-"""Settings that leave out what was not handed over."""
+"""Settings that leave out what was not handed over, and keep runs of one process apart."""
 
 
 class WandbRun:

@@ -58,7 +58,9 @@ class Tracking:
 
     def started(self, params: Any, folder: Path, record: dict[str, Any]) -> None:
         """A run begins."""
-        self._writer, self._stages = None, 0
+        unfinished, self._writer, self._stages = self._writer, None, 0
+        if unfinished is not None:
+            unfinished.close("failed", {})
         writer = self._open(params, folder, folder.name)
         writer.settings(settings_of(record))
         self._writer = writer
