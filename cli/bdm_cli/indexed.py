@@ -48,11 +48,11 @@ def rows_of(results: Results, selection: Selection, *, by_seed: bool) -> list[Ro
     keys = f"r.cell AS cell, n.detector AS detector, {seed} AS seed, n.row AS row"
     who = ", ".join(f"first(r.{name}) AS {name}" for name in CELL)
     runs = results.ask(
-        f"""{CHOSEN}, each AS (SELECT {keys}, r.id AS id, r.folder AS folder, r.seed AS run_seed,
+        f"""{CHOSEN}, each AS (SELECT {keys}, r.folder AS folder, r.seed AS run_seed,
             r.started AS started, first(n.verdict) AS verdict, {who} {source.sql} GROUP BY ALL)
         SELECT cell, detector, seed, row, {", ".join(f"first({name})" for name in CELL)},
-            list(folder ORDER BY started, id), list(run_seed ORDER BY started, id),
-            list(verdict ORDER BY started, id), min(started), min(id)
+            list(folder ORDER BY started, folder), list(run_seed ORDER BY started, folder),
+            list(verdict ORDER BY started, folder), min(started)
         FROM each GROUP BY cell, detector, seed, row""",
         source.values,
     )
@@ -65,11 +65,12 @@ def rows_of(results: Results, selection: Selection, *, by_seed: bool) -> list[Ro
     first: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     found: dict[tuple[Any, ...], IndexedRow] = {}
     for line in runs:
-        key, cell, (folders, seeds, verdicts, *began) = line[:4], line[4 : 4 + len(CELL)], line[4 + len(CELL) :]
+        key, cell, (folders, seeds, verdicts, began) = line[:4], line[4 : 4 + len(CELL)], line[4 + len(CELL) :]
         names = dict(zip(CELL, cell, strict=True)) | ({"detect": key[1]} if key[1] else {})
         given = [verdict for verdict in verdicts if verdict]
         found[key] = IndexedRow(names, key[3], folders, seeds, verdicts=given, settings=settings[key[0]])
-        first[key[:3]] = min(first.get(key[:3], tuple(began)), tuple(began))
+        place = (began or "", folders[0])
+        first[key[:3]] = min(first.get(key[:3], place), place)
     for line in numbers:
         row, (metric, label, better, mean, deviation, n) = found[line[:4]], line[4:]
         row.labels[metric] = metric_label({"metric": metric, "label": label, "higher_is_better": better})

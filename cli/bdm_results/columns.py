@@ -117,7 +117,7 @@ class Columns:
         if same:
             listed = ", ".join(same[:4]) + (", ..." if len(same) > 4 else "")
             raise UserError(f"column {name!r} may be {listed}: give the whole name")
-        every = [*self.known, *self.parameters]
+        every = [*self.known, *self.parameters, *(full.rpartition(".")[2] for full in self.parameters)]
         some = ", ".join(["attack", "defense", "row", "seed", *list(self.parameters)[:1]])
         raise UserError(f"no column {name!r}: {nearest(name, every, f'there are {some}, ...')}")
 

@@ -33,7 +33,7 @@ NAMED = 3
 MOST_WARNINGS = 10
 """So many damaged folders are named."""
 CHOSEN = """WITH chosen AS (SELECT * FROM runs WHERE status = 'complete'
-    QUALIFY row_number() OVER (PARTITION BY cell, seed ORDER BY started DESC, id DESC) = 1)"""
+    QUALIFY row_number() OVER (PARTITION BY cell, seed ORDER BY started DESC, folder DESC) = 1)"""
 """The runs that count: complete ones, and of several of one cell with the same seed the latest."""
 
 
@@ -193,7 +193,7 @@ class Results:
         wanted = None if parameters is None else [self.columns.find(name).parameter for name in parameters]
         source = self.numbers(selection or Selection())
         fields = ", ".join(f'{column.sql} AS "{column.name}"' for column in columns)
-        query = f"{CHOSEN} SELECT r.cell AS cell, {fields} {source.sql} ORDER BY r.started, r.id, n.rowid"
+        query = f"{CHOSEN} SELECT r.cell AS cell, {fields} {source.sql} ORDER BY r.started, r.folder, n.rowid"
         found = self._index.execute(query, source.values).df()
         known: dict[str, dict[str, Any]] = {}
         for cell, name, text, kind in self.ask("SELECT cell, name, text, kind FROM parameters ORDER BY name"):
