@@ -5,9 +5,8 @@
     from bdm_results.results import Results, Selection
 
     results = Results("runs")
-    results.frame()                                                    # every number, as a pandas DataFrame
-    chosen = Selection(where="attack = 'villan'", metrics=("attack-success",))
-    results.summary(["defense"], chosen)                               # means over seeds, with t intervals
+    results.frame(Selection(where="attack = 'villan'"))                # every number, as a pandas DataFrame
+    summarise(results, ["defense"], Selection(metrics=("attack-success",))).frame()     # means over seeds, intervals
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bdm_core.errors import UserError, nearest
-from bdm_results.columns import FINAL, NUMBER_COLUMNS, ROW_ORDER, RUN_COLUMNS, Columns, listed, quoted
+from bdm_results.columns import FINAL, NUMBER_COLUMNS, ROW_ORDER, RUN_COLUMNS, Columns, listed, name_of, quoted
 from bdm_results.engines import engine
 from bdm_results.expressions import Condition, parse
 from bdm_results.index import index_of
@@ -189,15 +188,14 @@ class Results:
             UserError: see :meth:`numbers`; or pandas is not installed.
         """
         tables = engine("pandas")
-        columns = [self.columns.find(name) for name in ("run", *RUN_COLUMNS, *NUMBER_COLUMNS)]
-        wanted = None if parameters is None else [self.columns.find(name).parameter for name in parameters]
+        columns = [self.columns.find(name) for name in ("run", *RUN_COLUMNS, *NUMBER_COLUMNS, *(parameters or ()))]
         source = self.numbers(selection or Selection())
-        fields = ", ".join(f'{column.sql} AS "{column.name}"' for column in columns)
+        fields = ", ".join(f"{column.sql} AS {name_of(column.name)}" for column in columns)
         query = f"{CHOSEN} SELECT r.cell AS cell, {fields} {source.sql} ORDER BY r.started, r.folder, n.rowid"
         found = self._index.execute(query, source.values).df()
         known: dict[str, dict[str, Any]] = {}
         for cell, name, text, kind in self.ask("SELECT cell, name, text, kind FROM parameters ORDER BY name"):
-            if wanted is None or name in wanted:
+            if parameters is None:
                 known.setdefault(cell, {})[name] = text if kind in (None, "text") else json.loads(text)
         cells = [cell for cell in found["cell"].unique() if cell in known]
         settings = tables.DataFrame([known[cell] for cell in cells], index=cells)

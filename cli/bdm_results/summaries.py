@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bdm_core.errors import UserError
 from bdm_results.columns import FINAL, Column, natural, row_place
+from bdm_results.engines import engine
 from bdm_results.intervals import Estimate
 from bdm_results.results import CHOSEN, MetricFacts, Results, Selection
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 NOT_GROUPS = ("value", "stderr", "n", "metric")
 """Columns that no group is made of: what is averaged, and what the columns of a summary are."""
@@ -56,6 +60,21 @@ class Summary:
         mixed = sum(not group.balanced for group in self.groups)
         text = f"{mixed} of {len(self.groups)} groups do not have the same number of runs for every seed"
         return [f"{text}: their means mix what was run with what was not"] if mixed else []
+
+    def frame(self) -> DataFrame:
+        """The table as a pandas DataFrame: a row for each group and metric, with mean, ends of the interval, n.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        rows = []
+        for group in self.groups:
+            for metric, estimate in group.estimates.items():
+                low, high = estimate.interval or (None, None)
+                numbers = {"mean": estimate.mean, "low": low, "high": high, "std": estimate.deviation, "n": estimate.n}
+                rows.append({**dict(zip(self.by, group.key, strict=True)), "metric": metric, **numbers})
+        found: DataFrame = engine("pandas").DataFrame(rows)
+        return found
 
 
 @dataclass(frozen=True)
