@@ -13,11 +13,13 @@ from made_runs import make_grid, make_run
 
 from bdm_core.errors import UserError
 from bdm_results.columns import Pairs
-from bdm_results.intervals import Estimate, t_distribution, t_quantile
+from bdm_results.distributions import f_survival, range_quantile, t_distribution, t_quantile
+from bdm_results.intervals import Estimate
 from bdm_results.paired import compare, holm, wilcoxon
-from bdm_results.ranking import critical_difference, friedman, rank, ranks_of
+from bdm_results.ranking import critical_difference, friedman, rank
 from bdm_results.results import Results, Selection
 from bdm_results.summaries import pivot, summarise
+from bdm_results.treatments import ranks_of
 
 pytest.importorskip("duckdb", reason="not installed: pip install 'bdm[results]'")
 stats = pytest.importorskip("scipy.stats", reason="not installed: pip install 'bdm[results]'")
@@ -65,6 +67,36 @@ def test_wilcoxon_is_exact_against_all_signs() -> None:
     assert wilcoxon([*differences, 0.0]) == wilcoxon(differences)
 
 
+@pytest.mark.parametrize("count", [1, 5, 20, 50])
+def test_wilcoxon_is_scipys_without_ties(count: int) -> None:
+    chance = random.Random(count)
+    differences = [chance.gauss(0.3, 1) for _ in range(count)]
+    found = stats.wilcoxon(differences, method="exact")
+    assert wilcoxon(differences) == (pytest.approx(found.statistic), pytest.approx(found.pvalue, rel=1e-12))
+
+
+def test_wilcoxon_with_ties_is_exact_and_with_many_pairs_is_scipys_approximation() -> None:
+    differences = [0.1, 0.1, -0.1, 0.2, 0.2, 0.3, -0.3, 0.4, 0.4]
+    ranks = ranks_of([abs(value) for value in differences])
+    sums = [sum(map(float.__mul__, ranks, map(float, signs))) for signs in itertools.product((0, 1), repeat=9)]
+    negative = sum(rank for rank, value in zip(ranks, differences, strict=True) if value < 0)
+    assert wilcoxon(differences) == (negative, pytest.approx(2 * sum(total <= negative for total in sums) / 2**9))
+    chance = random.Random(0)
+    many = [round(chance.gauss(0.1, 1), 1) for _ in range(400)]
+    many = [value for value in many if value]
+    found = stats.wilcoxon(many, method="asymptotic")
+    assert wilcoxon(many) == (pytest.approx(found.statistic), pytest.approx(found.pvalue, rel=1e-9))
+
+
+def test_f_and_the_studentized_range_are_scipys() -> None:
+    for value, numerator, denominator in itertools.product((0.1, 1.0, 3.3, 40.0), (2, 5), (4, 60)):
+        expected = stats.f.sf(value, numerator, denominator)
+        assert f_survival(value, numerator, denominator) == pytest.approx(expected, rel=1e-9)
+    for groups in (2, 3, 10, 30):
+        expected = stats.studentized_range.ppf(0.95, groups, math.inf)
+        assert range_quantile(0.95, groups) == pytest.approx(expected, rel=1e-6)
+
+
 def test_holm_by_hand_and_against_bonferroni() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     chance = random.Random(1)
@@ -100,7 +132,7 @@ def test_friedman_on_the_example_of_demsar() -> None:
         [0.972, 0.981, 0.9751, 0.975],
         [0.957, 0.978, 0.946, 0.970],
     ]
-    ranks = [ranks_of(row, higher_is_better=True) for row in rows]
+    ranks = [ranks_of(row, largest_first=True) for row in rows]
     means = [statistics.fmean(column) for column in zip(*ranks, strict=True)]
     assert means == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=5e-4)
     chi_square, p_value = friedman(rows)
@@ -140,7 +172,7 @@ def test_a_planted_difference_is_found_and_nothing_else(tmp_path: Path) -> None:
     (twin,) = compare(results, ["strong", "twin"], ASR, Pairs.settings)
     assert twin.p_corrected > 0.05
     (seeds,) = compare(results, ["strong", "weak"], ASR, Pairs.seeds)
-    assert seeds.pairs == 24 and seeds.p_value < 1e-5  # more than 13 pairs with ties: the normal approximation
+    assert seeds.pairs == 24 and seeds.p_value == pytest.approx(2 / 2**24)
 
 
 def test_planted_ranks(tmp_path: Path) -> None:

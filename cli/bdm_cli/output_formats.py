@@ -110,10 +110,10 @@ def csv_text(header: list[str], rows: list[list[Any]]) -> str:
 
 def harmless(cell: Any) -> Any:
     """A cell of a CSV file: text that a spreadsheet would run begins with an apostrophe."""
-    if isinstance(cell, list | dict):
-        cell = json.dumps(cell)
-    if not isinstance(cell, str):
+    if cell is None or isinstance(cell, int | float):
         return cell
+    if not isinstance(cell, str):
+        cell = json.dumps(cell)
     risky = cell[:1] in FORMULA or ord(cell[:1] or "0") < 0x20
     return f"'{printable(cell)}" if risky else printable(cell)
 

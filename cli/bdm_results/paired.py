@@ -6,16 +6,17 @@ Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statisti
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bdm_core.errors import UserError
 from bdm_results.columns import Pairs
-from bdm_results.engines import engine
+from bdm_results.distributions import signed_rank_p
 from bdm_results.intervals import Estimate
 from bdm_results.results import MetricFacts, Results, Selection
-from bdm_results.treatments import rounded, treatments
+from bdm_results.treatments import ranks_of, rounded, treatments
 
 
 @dataclass(frozen=True)
@@ -92,14 +93,15 @@ def compare(results: Results, names: Sequence[str], selection: Selection, pairs:
 def wilcoxon(differences: Sequence[float]) -> tuple[float | None, float]:
     """The statistic W and the two-sided p-value of the signed-rank test; differences of 0 are left out.
 
-    SciPy computes it: exactly for up to 50 differences without ties, by all permutations for up to 13 with ties, else
-    with the normal approximation.
+    The p-value is exact for up to 200 differences, also with ties.
     """
     nonzero = [value for value in differences if value != 0]
     if not nonzero:
         return None, 1.0
-    found = engine("scipy.stats").wilcoxon(nonzero)
-    return float(found.statistic), float(found.pvalue)
+    ranks = ranks_of([abs(value) for value in nonzero])
+    positive = math.fsum(rank for rank, value in zip(ranks, nonzero, strict=True) if value > 0)
+    statistic = min(positive, math.fsum(ranks) - positive)
+    return statistic, signed_rank_p(ranks, statistic)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

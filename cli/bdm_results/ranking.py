@@ -8,13 +8,14 @@ for k groups and infinitely many degrees of freedom, divided by sqrt(2).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bdm_core.errors import UserError
-from bdm_results.engines import engine
+from bdm_results.distributions import f_survival, range_quantile
 from bdm_results.results import MetricFacts, Results, Selection
-from bdm_results.treatments import names_of, treatments
+from bdm_results.treatments import names_of, ranks_of, treatments
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def rank(results: Results, column: str, selection: Selection) -> list[Ranking]:
 def _ranking(
     metric: MetricFacts, names: Sequence[str], rows: Sequence[Sequence[float]], left_out: int, alpha: float
 ) -> Ranking:
-    ranked = [ranks_of(row, higher_is_better=bool(metric.higher_is_better)) for row in rows]
+    ranked = [ranks_of(row, largest_first=bool(metric.higher_is_better)) for row in rows]
     mean = {name: math.fsum(row[place] for row in ranked) / len(rows) for place, name in enumerate(names)}
     chi_square, p_value = friedman(rows)
     return Ranking(
@@ -105,18 +106,6 @@ def _ranking(
     )
 
 
-def ranks_of(values: Sequence[float], *, higher_is_better: bool) -> list[float]:
-    """The rank of each value, 1 the best; equal values share the mean of their ranks.
-
-    >>> ranks_of([0.9, 0.1, 0.5, 0.5], higher_is_better=False)
-    [4.0, 1.0, 2.5, 2.5]
-    """
-    signed = [-value if higher_is_better else value for value in values]
-    return [
-        sum(other < value for other in signed) + (sum(other == value for other in signed) + 1) / 2 for value in signed
-    ]
-
-
 def friedman(rows: Sequence[Sequence[float]]) -> tuple[float, float]:
     """Friedman's chi-square with correction for ties, and the p-value of Iman and Davenport's F.
 
@@ -125,17 +114,21 @@ def friedman(rows: Sequence[Sequence[float]]) -> tuple[float, float]:
     Args:
         rows: N settings, each with the values of k >= 3 treatments.
     """
-    count, treatments_ = len(rows), len(rows[0])
-    if all(len(set(row)) == 1 for row in rows):
+    count, width = len(rows), len(rows[0])
+    ranks = [ranks_of(row) for row in rows]
+    sums = [math.fsum(column) for column in zip(*ranks, strict=True)]
+    between = 12 / (count * width * (width + 1)) * math.fsum(value * value for value in sums) - 3 * count * (width + 1)
+    ties = sum(times**3 - times for row in rows for times in Counter(row).values())
+    correction = 1 - ties / (count * (width**3 - width))
+    if correction <= 0:
         return 0.0, 1.0
-    chi_square = float(engine("scipy.stats").friedmanchisquare(*zip(*rows, strict=True)).statistic)
-    rest = count * (treatments_ - 1) - chi_square
-    smallest = math.factorial(treatments_) ** (1.0 - count)
+    chi_square = between / correction
+    rest = count * (width - 1) - chi_square
+    smallest = math.factorial(width) ** (1.0 - count)
     if rest <= 1e-9 * count:
         return chi_square, smallest
     statistic = (count - 1) * chi_square / rest
-    freedom = (treatments_ - 1, (treatments_ - 1) * (count - 1))
-    return chi_square, max(smallest, float(engine("scipy.special").fdtrc(*freedom, statistic)))
+    return chi_square, max(smallest, f_survival(statistic, width - 1, (width - 1) * (count - 1)))
 
 
 def critical_difference(treatments: int, settings: int, alpha: float) -> float:
@@ -146,5 +139,5 @@ def critical_difference(treatments: int, settings: int, alpha: float) -> float:
         settings: N.
         alpha: level, in (0, 1).
     """
-    quantile = float(engine("scipy.stats").studentized_range.ppf(1 - alpha, treatments, math.inf)) / math.sqrt(2)
+    quantile = range_quantile(1 - alpha, treatments) / math.sqrt(2)
     return quantile * math.sqrt(treatments * (treatments + 1) / (6 * settings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -103,3 +104,16 @@ def rounded(value: float) -> float:
 def names_of(table: Treatments) -> list[str]:
     """The treatments of a table, sorted."""
     return sorted({name for by_name in table.values.values() for name in by_name})
+
+
+def ranks_of(values: Sequence[float], *, largest_first: bool = False) -> list[float]:
+    """The rank of each value, the smallest 1 unless the largest is to be; equal ones share the mean of their ranks.
+
+    >>> ranks_of([0.9, 0.1, 0.5, 0.5]), ranks_of([0.9, 0.1], largest_first=True)
+    ([4.0, 1.0, 2.5, 2.5], [1.0, 2.0])
+    """
+    signed = sorted(-value if largest_first else value for value in values)
+    place = {value: signed.index(value) for value in set(signed)}
+    times = Counter(signed)
+    found = (-value if largest_first else value for value in values)
+    return [place[value] + (times[value] + 1) / 2 for value in found]
