@@ -71,7 +71,7 @@ def test_the_plain_table_is_the_same_with_and_without_the_index(ask, monkeypatch
     for arguments in (["--format", "json"], ["--format", "csv"], ["--by-seed", "--format", "json"], ["--all"]):
         quick = ask(*arguments)
         with monkeypatch.context() as patch:
-            patch.setattr("bdm_results.engines.installed", lambda module: False)
+            patch.setattr("bdm_results.engines.installed", lambda *modules: False)
             plain = ask(*arguments)
         if "json" in arguments:
             assert approximately(json.loads(quick.stdout)) == approximately(json.loads(plain.stdout))

@@ -67,7 +67,7 @@ def results(options: ResultsOptions) -> None:
         from bdm_cli.output_formats import deliver
 
         deliver(_analysis(chosen[0], options), options.output, options.file)
-    elif installed("duckdb") or options.selects():
+    elif installed("duckdb", "pyarrow") or options.selects():
         _plain(_indexed_rows(options), options)
     else:
         from bdm_cli.summary import summarise

@@ -21,6 +21,6 @@ def engine(module: str) -> Any:
         raise UserError(f"this needs {module.partition('.')[0]} ({error}): pip install 'bdm[results]'") from None
 
 
-def installed(module: str) -> bool:
-    """Whether a module of the extra ``results`` is there, without importing it."""
-    return find_spec(module) is not None
+def installed(*modules: str) -> bool:
+    """Whether modules of the extra ``results`` are all there, without importing them."""
+    return all(find_spec(module) is not None for module in modules)
