@@ -154,6 +154,8 @@ def _setting(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return clean(value)[:LONGEST_TEXT]
+    if isinstance(value, float) and math.isfinite(value):
+        return value
     text = clean(json.dumps(finite(value), default=str))
     return text[:LONGEST_TEXT] if len(text) > LONGEST_TEXT else json.loads(text)
 
