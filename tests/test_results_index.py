@@ -60,6 +60,13 @@ def test_new_changed_and_deleted_runs_are_seen(runs: Path) -> None:
     assert values(runs) == WHOLE
 
 
+def test_one_that_is_open_keeps_its_state_while_another_is_renewed(runs: Path) -> None:
+    before = Results(runs)
+    make_run(runs, "b", "y", 0, {"repaired": {"asr": 0.7}}, name="new")
+    after = Results(runs)
+    assert len(after.frame()) == len(before.frame()) + 1 == len(Results(runs).frame())
+
+
 def test_what_has_not_changed_is_not_read_again(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import bdm_results.reading as reading
 
@@ -164,6 +171,27 @@ def test_it_can_neither_be_written_nor_read_other_files(runs: Path, tmp_path: Pa
         with pytest.raises(duckdb.Error):
             results._index.execute(text).fetchall()
     assert not (tmp_path / "out.csv").exists() and not (tmp_path / "other.duckdb").exists()
+
+
+def test_an_index_that_somebody_else_wrote_stops_nothing(runs: Path, tmp_path: Path) -> None:
+    from bdm_cli.indexed import rows_of
+
+    values(runs)
+    with duckdb.connect(str(runs / FILE)) as connection:
+        for text in (
+            "UPDATE cells SET settings = '['",
+            "UPDATE parameters SET text = '{', kind = 'number'",
+            "UPDATE runs SET warnings = 'no json', started = NULL",
+            "UPDATE numbers SET label = NULL",
+        ):
+            connection.execute(text).fetchall()
+    results = Results(runs)
+    assert len(rows_of(results, Selection(), by_seed=False)) == 6
+    assert (
+        results.warnings == []
+        and len(results.frame()) == 12 * 2
+        and results.frame()["attack:a.poison_rate"].isna().all()
+    )
 
 
 def hostile(folder: Path, kind: str) -> None:

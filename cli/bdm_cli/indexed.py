@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from bdm_cli.summary import CELL, Row
 from bdm_cli.tables import ROWS, metric_label
 from bdm_results.intervals import Estimate
-from bdm_results.results import CHOSEN, Results, Selection
+from bdm_results.results import CHOSEN, Results, Selection, parsed
 
 
 @dataclass
@@ -61,14 +60,15 @@ def rows_of(results: Results, selection: Selection, *, by_seed: bool) -> list[Ro
             stddev_samp(n.value), count(n.value) {source.sql} GROUP BY ALL ORDER BY min(r.started), min(n.rowid)""",
         source.values,
     )
-    settings = {cell: json.loads(text) for cell, text in results.ask("SELECT cell, settings FROM cells")}
+    texts = results.ask("SELECT cell, settings FROM cells")
+    settings = {cell: given if isinstance(given := parsed(text), dict) else {} for cell, text in texts}
     first: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     found: dict[tuple[Any, ...], IndexedRow] = {}
     for line in runs:
         key, cell, (folders, seeds, verdicts, began) = line[:4], line[4 : 4 + len(CELL)], line[4 + len(CELL) :]
         names = dict(zip(CELL, cell, strict=True)) | ({"detect": key[1]} if key[1] else {})
-        given = [verdict for verdict in verdicts if verdict]
-        found[key] = IndexedRow(names, key[3], folders, seeds, verdicts=given, settings=settings[key[0]])
+        judged = [verdict for verdict in verdicts if verdict]
+        found[key] = IndexedRow(names, key[3], folders, seeds, verdicts=judged, settings=settings.get(key[0], {}))
         place = (began or "", folders[0])
         first[key[:3]] = min(first.get(key[:3], place), place)
     for line in numbers:

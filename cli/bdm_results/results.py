@@ -108,9 +108,13 @@ class Results:
         Raises:
             UserError: the question has no answer.
         """
+        found: list[tuple[Any, ...]] = self._answer(query, values, "fetchall")
+        return found
+
+    def _answer(self, query: str, values: Sequence[Any], form: str) -> Any:
         duckdb = engine("duckdb")
         try:
-            found: list[tuple[Any, ...]] = self._index.execute(query, list(values)).fetchall()
+            return getattr(self._index.execute(query, list(values)), form)()
         except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException):
             raise
         except duckdb.Error as error:
@@ -118,8 +122,7 @@ class Results:
                 raise UserError(f"the index of {self.folder} cannot answer: {str(error).splitlines()[0]}") from None
             self._index.close()
             self._index, self._mended = index_of(self.folder, anew=True), True
-            return self.ask(query, values)
-        return found
+            return self._answer(query, values, form)
 
     def numbers(self, selection: Selection) -> Condition:
         """``FROM ... WHERE ...`` for the numbers of a selection: tables ``n`` (numbers) and ``r`` (their runs).
@@ -192,11 +195,11 @@ class Results:
         source = self.numbers(selection or Selection())
         fields = ", ".join(f"{column.sql} AS {name_of(column.name)}" for column in columns)
         query = f"{CHOSEN} SELECT r.cell AS cell, {fields} {source.sql} ORDER BY r.started, r.folder, n.rowid"
-        found = self._index.execute(query, source.values).df()
+        found = self._answer(query, source.values, "df")
         known: dict[str, dict[str, Any]] = {}
         for cell, name, text, kind in self.ask("SELECT cell, name, text, kind FROM parameters ORDER BY name"):
             if parameters is None:
-                known.setdefault(cell, {})[name] = text if kind in (None, "text") else json.loads(text)
+                known.setdefault(cell, {})[name] = text if kind in (None, "text") else parsed(text)
         cells = [cell for cell in found["cell"].unique() if cell in known]
         settings = tables.DataFrame([known[cell] for cell in cells], index=cells)
         joined: DataFrame = found.join(settings, on="cell").drop(columns="cell")
@@ -226,9 +229,14 @@ def label_of(metric: str, label: str | None) -> str:
     return label or metric.rpartition(":")[2].partition(".")[2] or metric
 
 
-def _texts(document: str) -> list[str]:
+def parsed(document: str | None) -> Any:
+    """JSON of the index; None if it is none, which only somebody else can have written."""
     try:
-        found = json.loads(document)
-    except ValueError:
-        return []
+        return json.loads(document or "null")
+    except (ValueError, RecursionError):
+        return None
+
+
+def _texts(document: str) -> list[str]:
+    found = parsed(document)
     return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
