@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from typing import Annotated
@@ -66,4 +67,7 @@ def main() -> None:
     logging.raiseExceptions = False  # a plugin's wrong log call costs its line, not a traceback
     with own_output():
         raise_on_sigterm()
-        app(prog_name="bdm")
+        try:
+            app(prog_name="bdm")
+        finally:
+            gc.freeze()  # the process ends: looking for garbage among all of PyTorch's objects would take half a second
