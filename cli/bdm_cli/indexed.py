@@ -68,7 +68,9 @@ def rows_of(results: Results, selection: Selection, *, by_seed: bool) -> list[Ro
         key, cell, (folders, seeds, verdicts, began) = line[:4], line[4 : 4 + len(CELL)], line[4 + len(CELL) :]
         names = dict(zip(CELL, cell, strict=True)) | ({"detect": key[1]} if key[1] else {})
         judged = [verdict for verdict in verdicts if verdict]
-        found[key] = IndexedRow(names, key[3], folders, seeds, verdicts=judged, settings=settings.get(key[0], {}))
+        found[key] = IndexedRow(
+            names, key[3], folders, seeds, verdicts=judged, settings=_own(settings.get(key[0], {}), key[1])
+        )
         place = (began or "", folders[0])
         first[key[:3]] = min(first.get(key[:3], place), place)
     for line in numbers:
@@ -77,6 +79,18 @@ def rows_of(results: Results, selection: Selection, *, by_seed: bool) -> list[Ro
         if n:
             row.estimates[metric] = Estimate(mean, deviation, n, selection.confidence)
     return [found[key] for key in sorted(found, key=lambda key: (first[key[:3]], str(key[:3]), _row_place(key[3])))]
+
+
+def _own(settings: dict[str, Any], detector: str | None) -> dict[str, Any]:
+    """The settings of a cell; of a scan only its detector's parameters among those of defenses."""
+    if detector is None:
+        return settings
+    owner = f"defense:{detector}"
+    return {
+        name: value
+        for name, value in settings.items()
+        if name.startswith((f"{owner}.", f"{owner} ")) or not name.startswith("defense:")
+    }
 
 
 def _row_place(row: str) -> int:
