@@ -125,6 +125,8 @@ class Plugin:
             In all other hooks rank 0 works alone, so that they must not use collectives, although the process group
             may still exist (torchmetrics: ``sync_on_compute=False``). A training loop of your own that uses
             collectives calls :func:`bdm_core.run.ranks.require_all_ranks` first: an error instead of waiting for ever.
+        resources: what a stage needs, by its name (``inject-backdoor``, or ``*`` for all others): ``cpus``, ``gpus``,
+            ``memory_gib`` and ``hours``. What a store has recorded counts where nothing is declared.
     """
 
     api: ClassVar[int] = API_VERSION
@@ -137,6 +139,7 @@ class Plugin:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     tiny_params: ClassVar[Mapping[str, Any]] = {}
     distributed: ClassVar[bool] = False
+    resources: ClassVar[Mapping[str, Mapping[str, float]]] = {}
 
 
 class Attack(Plugin):
@@ -282,9 +285,37 @@ class Observer(Plugin):
 
 
 class Executor(Plugin):
-    """Runs the stages of many runs on an engine; it comes with ``bdm sweep``."""
+    """Runs the tasks of a sweep on an engine, see ``docs/sweep.md``. It implements no hooks but the methods below.
+
+    A task is JSON: ``number``, ``what`` (for people), ``priority`` (seconds of the longest chain of tasks behind it),
+    ``needs`` (``cpus``, ``gpus``, ``memory`` in bytes, ``hours``; those that are known) and what
+    ``bdm_sweep.work.perform(task)`` needs on a machine that sees the store. That returns the outcome, also JSON, with
+    ``status`` and, where that is ``failed``, ``error``. Performing a task again does no harm.
+
+    Attributes:
+        here: whether tasks run on this machine, so that devices can be checked before anything runs.
+    """
 
     kind = "executor"
+    here: ClassVar[bool] = False
+
+    def open(self, params: Any, folder: Path) -> None:
+        """Get ready. ``folder`` is for logs. Raises BdmError if the engine cannot be reached."""
+
+    def capacity(self) -> int:
+        """How many tasks :meth:`submit` takes now."""
+        raise NotImplementedError
+
+    def submit(self, tasks: list[dict[str, Any]]) -> None:
+        """Take tasks, the most urgent first."""
+        raise NotImplementedError
+
+    def collect(self, seconds: float) -> list[tuple[int, dict[str, Any]]]:
+        """Number and outcome of tasks that have finished since, after so many seconds at most."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End what still runs and give everything back."""
 
 
 BASES: Mapping[str, type[Plugin]] = {base.kind: base for base in (Attack, Defense, Metric, Kit, Observer, Executor)}

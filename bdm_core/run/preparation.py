@@ -80,10 +80,14 @@ class Prepared:
         return list({item.id: item for item in chosen if item is not None}.values())
 
 
-def prepare(spec: RunSpec) -> Prepared:
+def prepare(spec: RunSpec, digests: dict[str, str] | None = None) -> Prepared:
     """Load exactly the plugins that ``spec`` names and check that they fit together.
 
     In the specification that comes back, each role names the defense that takes it, and ``defense`` is None.
+
+    Args:
+        spec: what to run.
+        digests: of distributions that were hashed already; more are added.
 
     Raises:
         PluginError: a plugin is unknown, ambiguous, broken, of another API, or does not fit the hook specifications;
@@ -98,7 +102,7 @@ def prepare(spec: RunSpec) -> Prepared:
     names = dict.fromkeys([("attack", spec.attack), *(("defense", name) for name in defenses)])
     chosen = [(kind, name) for kind, name in names if name is not None]
     task = choose_task(spec.task, chosen, kit=spec.kit, model=spec.model)
-    loading = _Loading(spec, task)
+    loading = _Loading(spec, task, {} if digests is None else digests)
     attack: Attack | None = None if spec.attack is None else loading.plugin("attack", spec.attack)
     roles = {role: _for_role(loading, spec, role, name) for role, name in asked.items()}
     kit: Kit = loading.plugin("kit", choose_kit(task, spec.kit))
@@ -146,10 +150,9 @@ def _check_exists(reference: str | None) -> None:
 class _Loading:
     """Loads each plugin of a run once."""
 
-    def __init__(self, spec: RunSpec, task: str) -> None:
+    def __init__(self, spec: RunSpec, task: str, digests: dict[str, str]) -> None:
         self.found: dict[str, tuple[Any, Candidate]] = {}
-        self._spec, self.task = spec, task
-        self._digests: dict[str, str] = {}
+        self._spec, self.task, self._digests = spec, task, digests
 
     def plugin(self, kind: str, chosen: str | Candidate) -> Any:
         """The plugin of this name, or of this candidate. Raises as :func:`prepare` does."""
