@@ -191,12 +191,17 @@ def plan_of(given: Mapping[str, Any], source: str = "the plan") -> Plan:
 
 
 def read_plan(path: Path) -> Plan:
-    """The plan in a YAML file. ``extends: OTHER.yaml`` takes the fields of another plan, which this one replaces.
+    """The plan in a YAML file. Raises UserError as :func:`read_fields` and :func:`plan_of` do."""
+    return plan_of(read_fields(path), str(path))
+
+
+def read_fields(path: Path) -> dict[str, Any]:
+    """The fields of a plan in a YAML file; ``extends: OTHER.yaml`` takes those that it lacks from another plan.
 
     Raises:
-        UserError: a file cannot be read, plans extend each other in a circle, or see :func:`plan_of`.
+        UserError: a file cannot be read, or plans extend each other in a circle.
     """
-    return plan_of(_merged(path, []), str(path))
+    return _merged(path, [])
 
 
 def _merged(path: Path, before: list[Path]) -> dict[str, Any]:

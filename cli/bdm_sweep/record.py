@@ -1,4 +1,4 @@
-"""What a sweep leaves in ``SWEEPS/NAME``: ``sweep.json``, ``events.jsonl``, ``cells.jsonl``, the workers' logs."""
+"""What a sweep leaves in ``SWEEPS/NAME``: ``sweep.json``, ``reached.json``, ``events.jsonl``, ``cells.jsonl``, logs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ SWEEPS = "sweeps"
 SWEEP_RECORD = "sweep.json"
 EVENTS = "events.jsonl"
 CELLS = "cells.jsonl"
+REACHED = "reached.json"
 
 
 class SweepFolder:
@@ -57,6 +58,11 @@ class SweepFolder:
     def write(self, record: dict[str, Any]) -> None:
         """Write ``sweep.json`` in one step."""
         write_json(self.folder / SWEEP_RECORD, record)
+
+    @report_disk_errors
+    def reach(self, keys: list[str]) -> None:
+        """Write ``reached.json``: keys of finished stages that the sweep needs, so that nobody removes them."""
+        write_json(self.folder / REACHED, keys)
 
     @report_disk_errors
     def event(self, event: dict[str, Any]) -> None:

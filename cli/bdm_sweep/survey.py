@@ -30,6 +30,7 @@ class Survey:
         stages: how many distinct stages the cells have, by the stage's name.
         stored: how many of them the store has, by the stage's name.
         times: what the store knows of times and memory.
+        reached: keys of the stages that the store has.
     """
 
     plan: Plan
@@ -39,6 +40,7 @@ class Survey:
     stages: Counter[str]
     stored: Counter[str]
     times: Times
+    reached: list[str]
 
 
 def survey(plan: Plan, out: Path, *, here: bool = True, on_cell: Callable[[int, int], None] | None = None) -> Survey:
@@ -79,7 +81,8 @@ def survey(plan: Plan, out: Path, *, here: bool = True, on_cell: Callable[[int, 
     graph.weigh({task.number: times.seconds(task.stage, task.plugins) for task in graph.tasks})
     stages = Counter(step.stage for step in steps_by_key.values())
     stored = Counter(step.stage for step in steps_by_key.values() if step.stored)
-    return Survey(plan, cells, graph, frozenset(finished), stages, stored, times)
+    reached = [step.key for step in steps_by_key.values() if step.stored]
+    return Survey(plan, cells, graph, frozenset(finished), stages, stored, times, reached)
 
 
 def _is_recorded(folder: Path, steps: list[Step]) -> bool:

@@ -131,6 +131,7 @@ def carry_out(found: Survey, out: Path, executor: Executor, params: Params, tell
                 telling.on_event({**event, **_progress(state)})
 
         folder.write(record)
+        folder.reach(found.reached)
         orders = Orders(found, out, executor.name, telling.command)
         try:
             on_event({"event": "sweep_started", **_counts(found)})
