@@ -117,7 +117,7 @@ def _plan(options: SweepOptions) -> tuple[Plan, dict[str, Any]]:
         shared["params"] = params
     if shared:
         fields["options"] = shared
-    if not fields.get("attacks"):
+    if options.plan is None and not fields.get("attacks"):
         raise UserError("no attacks given: name a plan, or add --attack NAMES (bdm plugins list attack)")
     return plan_of(fields, str(options.plan or "the command line")), own
 

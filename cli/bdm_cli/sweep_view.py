@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -121,16 +122,21 @@ def print_dry_run(console: Console, found: Survey, document: dict[str, Any]) -> 
         console.print(Text(line))
 
 
-def _more(console: Console, count: int, what: str) -> None:
+def _more(console: Console, count: int, what: str, where: str = "--json lists") -> None:
     if count > 0:
-        console.print(Text(f"... and {count} more {what} (--json lists all)", style="dim"))
+        console.print(Text(f"... and {count} more {what} ({where} all)", style="dim"))
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'s' if count > 1 else ''}"
 
 
 def print_summary(console: Console, summary: Summary) -> None:
     """Print what came of a sweep; what matters most stands last."""
-    for name, reason in list(summary.failed.items())[:SHOWN]:
-        console.print(Text(f"failed  {name}: {one_line(reason)}", style="red"))
-    _more(console, len(summary.failed) - SHOWN, "failed cells")
+    reasons = Counter(summary.failed.values())
+    for reason, count in reasons.most_common(SHOWN):
+        console.print(Text(f"failed   {_cells(count)}: {one_line(reason)}", style="red"))
+    _more(console, len(reasons) - SHOWN, "reasons", "cells.jsonl has")
     if summary.impossible:
         console.print(Text(f"{len(summary.impossible)} cells cannot be, see cells.jsonl (--dry-run says why)"))
     failed = f", {len(summary.failed)} failed" if summary.failed else ""
@@ -148,7 +154,7 @@ class _Progress:
         self._tasks, self._live = found.graph.tasks, live
         self._running: dict[int, tuple[str, float]] = {}
         self._event: dict[str, Any] = {}
-        self._failed: list[str] = []
+        self._failed: Counter[str] = Counter()
         self._began = self._said = time.monotonic()
         self._work = found.graph.work or 1.0
         self._run_name = [cell.name for cell in found.cells.possible]
@@ -162,13 +168,13 @@ class _Progress:
         elif name in ("task_finished", "task_failed"):
             self._running.pop(event["task"], None)
         elif name == "cell_failed":
-            self._failed.append(f"failed  {event['run']}: {one_line(event['error'])}")
+            self._failed[one_line(event["error"])] += 1
         if self._live is None:
             self._lines(name)
 
     def _lines(self, name: str) -> None:
         if name == "cell_failed":
-            say(self._failed[-1])
+            say(f"failed: {self._event['run']}: {one_line(self._event['error'])}")
         if time.monotonic() - self._said > LINE_SECONDS:
             self._said = time.monotonic()
             say(self._head())
@@ -196,7 +202,9 @@ class _Progress:
             lines.append(Text(printable(text), no_wrap=True, overflow="ellipsis"))
         if len(running) > SHOWN:
             lines.append(Text(f"  and {len(running) - SHOWN} more at work", style="dim"))
-        lines += [Text(printable(text), style="red", no_wrap=True, overflow="ellipsis") for text in self._failed[-3:]]
+        for reason, count in list(self._failed.items())[-3:]:
+            text = f"  failed {_cells(count)}: {reason}"
+            lines.append(Text(printable(text), style="red", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
 
 

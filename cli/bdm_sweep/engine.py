@@ -99,9 +99,7 @@ class Engine:
     def _finish(self, task: Task, outcome: dict[str, Any]) -> None:
         state = self._state
         state.work_left -= task.seconds
-        facts: Event = {
-            name: outcome[name] for name in ("key", "places", "cached", "worker", "memory") if name in outcome
-        }
+        facts: Event = {name: outcome[name] for name in ("key", "computed", "worker", "memory") if name in outcome}
         failed = outcome.get("status") not in ("done", "unneeded")
         if failed:
             reason = str(outcome.get("error") or "the executor gave no reason")
@@ -114,11 +112,10 @@ class Engine:
                     )
             return
         state.done += 1
-        seconds = float(outcome.get("seconds") or 0.0)
-        if task.label and outcome["status"] == "done" and not outcome.get("cached"):
-            state.computed += 1
-            state.seconds += seconds
-        self._tell({"event": "task_finished", **_facts(task), **facts, "status": outcome["status"], "seconds": seconds})
+        computed = outcome.get("computed") or []
+        state.computed += len(computed)
+        state.seconds += sum(float(seconds) for _, seconds in computed)
+        self._tell({"event": "task_finished", **_facts(task), **facts, "status": outcome["status"]})
         self._queue.finish(task)
         if not task.label:
             state.complete.add(task.cell)

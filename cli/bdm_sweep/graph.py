@@ -39,7 +39,7 @@ class Task:
     @property
     def what(self) -> str:
         """The plugin that decides the stage, with the stage."""
-        return f"{self.plugins[0]} {self.stage}" if self.plugins else self.stage
+        return f"{self.plugins[0]} {self.stage}" if self.plugins else "a finished run's record"
 
 
 class Graph:

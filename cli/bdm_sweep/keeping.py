@@ -115,8 +115,9 @@ def reached_keys(out: Path) -> Iterator[str]:
         yield from map(str, _json(folder / REACHED, []))
         with contextlib.suppress(OSError):
             for line in (folder / EVENTS).read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError):
-                    yield str(json.loads(line).get("key"))
+                with contextlib.suppress(ValueError, TypeError, AttributeError):
+                    event = json.loads(line)
+                    yield from (str(event.get("key")), *(str(item[0]) for item in event.get("computed") or ()))
 
 
 def _mark(found: Usage, keys: set[str]) -> None:

@@ -172,7 +172,8 @@ def plan_of(given: Mapping[str, Any], source: str = "the plan") -> Plan:
     try:
         plan = Plan.model_validate(dict(given))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        errors = error.errors(include_url=False)  # a name that does not exist explains one that is missing
+        first = min(errors, key=lambda item: item["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             known = sorted(Plan.model_fields if len(first["loc"]) == 1 else Method.model_fields)

@@ -22,7 +22,7 @@ from bdm_core.run.job import Finished, Job
 from bdm_core.run.preparation import Prepared
 from bdm_core.run.rows import count_of
 from bdm_core.run.stages import StageRunner
-from bdm_core.store.stage_record import StageRecord, references_in
+from bdm_core.store.stage_record import StageRecord
 from bdm_core.store.store import Store
 
 ASSUMED_ROWS = 100
@@ -194,8 +194,3 @@ class _NoFolder:
 def is_complete(steps: list[Step]) -> bool:
     """Whether the store has every stage."""
     return all(step.stored for step in steps)
-
-
-def references(record: StageRecord) -> list[str]:
-    """Places in the store of what a stage returned."""
-    return [str(item["at"]) for item in references_in(record.result)]

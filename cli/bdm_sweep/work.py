@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,11 @@ from bdm_core.run.specification import specify
 from bdm_core.run.stages import StageRunner
 from bdm_core.store.store import Store
 from bdm_sweep.cells import Preparation
-from bdm_sweep.sketch import Shelf, Sketch, references
+from bdm_sweep.sketch import Shelf, Sketch
 
 Outcome = dict[str, Any]
-"""What came of a task: ``status`` (``done``, ``unneeded``, ``failed``), ``error``, ``key``, ``seconds``, ..."""
+"""What came of a task: ``status`` (``done``, ``unneeded``, ``failed``), ``error``; ``key`` of the finished stage;
+``computed``: key and seconds of every stage that was not in the store; ``memory``: the highest, in bytes."""
 _WORKPLACES: dict[Path, Workplace] = {}
 
 
@@ -57,7 +57,8 @@ class Workplace:
             if task["label"]:
                 return self._stage(cell, task["label"])
             view = in_folder(cell, self._out, task["name"], task["command"], run_cell, self._store)
-            return {"status": "done", "key": "", "seconds": view.record["seconds"], "memory": None, "cached": False}
+            computed = [[entry["key"], entry["seconds"]] for entry in view.stages if not entry["cached"]]
+            return {"status": "done", "computed": computed}
         except KeyboardInterrupt:
             raise
         except BdmError as error:
@@ -68,14 +69,23 @@ class Workplace:
     def _stage(self, cell: Prepared, label: str) -> Outcome:
         """See that the store has a cell's stage of this label, and whatever it needs that nobody foresaw."""
         wanted = [label]
+        computed: list[list[Any]] = []
         while wanted:
             walker = _Advance(cell, self._shelf, wanted[-1])
             try:
                 walker.walk()
             except _ReachedError as reached:
-                if wanted[-1] == label:
-                    return _outcome(reached.finished)
+                record = reached.finished.record
+                if not reached.finished.cached:
+                    computed.append([record.key, record.seconds])
                 wanted.pop()
+                if not wanted:
+                    return {
+                        "status": "done",
+                        "key": record.key,
+                        "memory": record.peak_memory_bytes,
+                        "computed": computed,
+                    }
                 continue
             except BdmError:
                 if walker.missing is None:
@@ -83,7 +93,7 @@ class Workplace:
             if walker.missing is None or walker.missing in wanted:
                 break
             wanted.append(walker.missing)
-        return {"status": "unneeded", "key": "", "seconds": 0.0, "memory": None, "cached": True}
+        return {"status": "unneeded", "computed": computed}
 
 
 class _ReachedError(Exception):
@@ -121,20 +131,6 @@ class _Advance(Sketch):
                 above |= set(step.parents)
         self.missing = next(step.label for step in self.steps if step.key in above and not step.parents)
         raise BdmError(f"{self.missing} comes before {self._label}")
-
-
-def _outcome(finished: Finished) -> Outcome:
-    record = finished.record
-    return {
-        "status": "done",
-        "stage": record.stage,
-        "key": record.key,
-        "seconds": record.seconds,
-        "memory": record.peak_memory_bytes,
-        "cached": finished.cached,
-        "places": references(record),
-        "process": os.getpid(),
-    }
 
 
 def failed(reason: str) -> Outcome:
