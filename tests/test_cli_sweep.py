@@ -61,7 +61,6 @@ def test_a_failed_cell_ends_with_1(fake_site: FakeSite) -> None:
         (["--set", "executor:ray.retries=1"], "the executor is local"),
         (["--seeds", "x"], "write seeds as whole numbers and ranges"),
         (["--name", "../up"], "--name '../up': use at most 200"),
-        (["--device", "cuda:7"], "device cuda:7 "),
         (["nowhere.yaml"], "cannot read nowhere.yaml"),
     ],
 )

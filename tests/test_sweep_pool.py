@@ -89,7 +89,7 @@ def test_the_most_urgent_waits_shortest(pool: Pool) -> None:
 
 
 def test_longest_chain_first_is_near_the_bound() -> None:
-    """A chain of three and six single tasks, nine seconds on two workers: begun with the chain it takes five, not six."""
+    """Three tasks in a chain and six single ones on two workers: begun with the chain they take 5 seconds, not 6."""
     graph = Graph()
     for number in range(6):
         graph.add(f"single{number}", "", "", (), (), 0)

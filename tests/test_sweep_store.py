@@ -1,4 +1,4 @@
-"""What runs reach of a store, and that pruning takes the rest and nothing that somebody uses, also while others work."""
+"""What runs reach of a store; pruning takes the rest and nothing that somebody uses, also while others work."""
 
 from __future__ import annotations
 
