@@ -287,7 +287,8 @@ class Observer(Plugin):
 class Executor(Plugin):
     """Runs the tasks of a sweep on an engine, see ``docs/sweep.md``. It implements no hooks but the methods below.
 
-    A task is JSON: ``number``, ``what`` (for people), ``priority`` (seconds of the longest chain of tasks behind it),
+    A task is JSON: ``number``, ``what`` (for people), ``seconds`` (expected), ``priority`` (those of the longest chain
+    of tasks that begins with it),
     ``needs`` (``cpus``, ``gpus``, ``memory`` in bytes, ``hours``; those that are known) and what
     ``bdm_sweep.work.perform(task)`` needs on a machine that sees the store. That returns the outcome, also JSON, with
     ``status`` and, where that is ``failed``, ``error``. Performing a task again does no harm.

@@ -179,6 +179,7 @@ class Orders:
             "number": task.number,
             "what": task.what if task.label else f"the record of {cell.name}",
             "priority": round(task.priority, 3),
+            "seconds": round(task.seconds, 3),
             "needs": self._needs.of(task, cell.spec),
             "out": self._out,
             "spec": cell.spec.model_dump(mode="json", exclude_defaults=True),
