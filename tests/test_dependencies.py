@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml"))]
 DISTRIBUTION_OF = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "PyYAML", "bdm_core": "bdm", "bdm_cli": "bdm"}
+DISTRIBUTION_OF["bdm_sweep"] = "bdm"
 """Where the name to import is not that of the distribution, but for ``_`` and ``-``."""
 KINDS = ("kit", "attack", "defense", "metric", "observer", "executor")
 THERE_ANYWAY = {"bdm_core.": {"torch"}, "bdm_cli.": {"torch", "PIL"}, "bdm_core.testing.": {"pytest"}}
@@ -74,7 +75,8 @@ class Distribution:
 
 def read_distribution(folder: Path) -> Distribution:
     project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    packages = [ROOT / "bdm_core", ROOT / "cli" / "bdm_cli"] if folder == ROOT else [folder / packaged(project["name"])]
+    own = [ROOT / "bdm_core", ROOT / "cli" / "bdm_cli", ROOT / "cli" / "bdm_sweep"]
+    packages = own if folder == ROOT else [folder / packaged(project["name"])]
     modules = {
         dotted(path, package.parent): imports_of(path) for package in packages for path in sorted(package.rglob("*.py"))
     }

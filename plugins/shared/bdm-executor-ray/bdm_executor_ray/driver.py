@@ -8,8 +8,6 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-import ray
-
 BEAT_SECONDS = 1.0
 
 
@@ -24,12 +22,13 @@ class Driver:
     """Hands tasks to Ray.
 
     Args:
+        ray: the module, connected to a cluster.
         pipe: to the sweep.
         retries: how often Ray tries a task again when its worker dies.
     """
 
-    def __init__(self, pipe: Connection, retries: int) -> None:
-        self._pipe = pipe
+    def __init__(self, ray: Any, pipe: Connection, retries: int) -> None:
+        self._ray, self._pipe = ray, pipe
         self._remote, self._retries = ray.remote(perform), retries
         self._out: dict[Any, int] = {}
 
@@ -45,17 +44,17 @@ class Driver:
                 for task in message["submit"]:
                     self._submit(task)
             if self._out:
-                ready, _ = ray.wait(list(self._out), timeout=0.2, num_returns=1, fetch_local=False)
+                ready, _ = self._ray.wait(list(self._out), timeout=0.2, num_returns=1, fetch_local=False)
                 for reference in ready:
-                    self._send({"number": self._out.pop(reference), "outcome": outcome_of(reference)})
+                    self._send({"number": self._out.pop(reference), "outcome": outcome_of(self._ray, reference)})
             if time.monotonic() - beat > BEAT_SECONDS:
-                ray.cluster_resources()  # an error here means that the cluster is gone
+                self._ray.cluster_resources()  # an error here means that the cluster is gone
                 self._send({})
                 beat = time.monotonic()
 
     def _submit(self, task: dict[str, Any]) -> None:
         needs = resources(task["needs"])
-        lacking = impossible(needs)
+        lacking = impossible(self._ray, needs)
         if lacking:
             self._send({"number": task["number"], "outcome": {"status": "failed", "error": lacking}})
             return
@@ -65,13 +64,13 @@ class Driver:
 
     def _cancel(self) -> None:
         for reference in self._out:
-            ray.cancel(reference, force=True)
+            self._ray.cancel(reference, force=True)
 
     def _send(self, message: dict[str, Any]) -> None:
         self._pipe.send_bytes(json.dumps(message).encode())
 
 
-def outcome_of(reference: Any) -> dict[str, Any]:
+def outcome_of(ray: Any, reference: Any) -> dict[str, Any]:
     """The outcome of a finished task; one that Ray gave up has failed."""
     try:
         outcome: dict[str, Any] = ray.get(reference)
@@ -93,7 +92,7 @@ def resources(needs: dict[str, float]) -> dict[str, float]:
     return {**found, "memory": needs["memory"]} if needs.get("memory") else found
 
 
-def impossible(needs: dict[str, float]) -> str:
+def impossible(ray: Any, needs: dict[str, float]) -> str:
     """Why no machine of the cluster could ever run a task; "" if one can."""
     names = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -105,12 +104,14 @@ def impossible(needs: dict[str, float]) -> str:
 
 def main(handle: int, params: dict[str, Any]) -> None:
     """Connect, say how many CPUs there are, and serve."""
+    import ray
+
     pipe = Connection(handle)
     options = {"address": params["address"]} if params["address"] else {"include_dashboard": False}
     ray.init(**options, log_to_driver=False, logging_level="warning", namespace="bdm")
     pipe.send_bytes(json.dumps({"cpus": ray.cluster_resources().get("CPU", 1)}).encode())
     try:
-        Driver(pipe, params["retries"]).serve()
+        Driver(ray, pipe, params["retries"]).serve()
     except (EOFError, OSError):
         pass  # the sweep is gone
     finally:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
-
-from submitit.helpers import DelayedSubmission
+from typing import TYPE_CHECKING, Any
 
 from bdm_sweep.local import Pool, Slots
+
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
 
 
 class TasksInTurn:
@@ -43,4 +44,6 @@ class TasksInTurn:
 
     def checkpoint(self, tasks: list[dict[str, Any]], folder: str) -> DelayedSubmission:
         """The same again: what is finished is in the store, the rest has checkpoints there."""
+        from submitit.helpers import DelayedSubmission
+
         return DelayedSubmission(TasksInTurn(), tasks, folder)
