@@ -156,7 +156,9 @@ def _specifications(plan: Plan) -> Iterator[RunSpec]:
     for attack, defense, model, data in itertools.product(*lists):
         used = {f"attack:{attack.name}", *(f"defense:{name}" for name in _names(defense))}
         for row in rows:
-            params = _merge({}, plan.options.get("params") or {})
+            params: dict[str, Any] = {}
+            for source in (plan, attack, defense):
+                _merge(params, source.options.get("params") or {})
             params = {key: value for key, value in params.items() if _counts(key, used)}
             _merge(params, {f"attack:{attack.name}": attack.params} if attack.params else {})
             _merge(params, {f"defense:{defense.name}": defense.params} if defense.params else {})
@@ -165,8 +167,8 @@ def _specifications(plan: Plan) -> Iterator[RunSpec]:
                 if _counts(key, used):
                     _merge(params, {key: {parameter: value}})
             roles = {role: getattr(defense, role) for role in ROLES}
-            options = {**plan.options, "attack": attack.name, "defense": defense.name, **roles}
-            options |= {"model": model, "data": data, "params": params}
+            options = {"model": model, "data": data, **plan.options, **attack.options, **defense.options}
+            options |= {"attack": attack.name, "defense": defense.name, **roles, "params": params}
             for seed in plan.seeds:
                 yield specify(_overridden(plan, {**options, "seed": seed}, used), "the plan")
 

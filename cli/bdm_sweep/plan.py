@@ -28,6 +28,7 @@ class Method(BaseModel):
     Attributes:
         name: the plugin's name; for a defense also ``detect``, ``purify`` and ``repair`` may name one for a role.
         params: parameters of the plugin that has the ``name``.
+        options: options of its cells, which replace the plan's; ``model`` and ``data`` among them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +38,12 @@ class Method(BaseModel):
     purify: str | None = None
     repair: str | None = None
     params: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("options")
+    @classmethod
+    def _own(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return _known(options, [*SHARED, "model", "data"], "option of an attack or a defense")
 
 
 class Override(BaseModel):
