@@ -68,7 +68,7 @@ class Preparation:
 
     def __init__(self, *, here: bool = True) -> None:
         self._here = here
-        self._digests: dict[str, str] = {}
+        self._loads: dict[str, Any] = {}
         self._made: dict[str, Prepared | PluginError] = {}
 
     def __call__(self, spec: RunSpec) -> Prepared:
@@ -86,7 +86,7 @@ class Preparation:
     def _prepared(self, spec: RunSpec) -> Prepared | PluginError:
         elsewhere = not self._here and spec.device != "auto"
         try:
-            found = prepare(spec.model_copy(update={"device": "cpu"}) if elsewhere else spec, self._digests)
+            found = prepare(spec.model_copy(update={"device": "cpu"}) if elsewhere else spec, self._loads)
         except PluginError as error:
             return error
         return replace(found, spec=spec, device=spec.device) if elsewhere else found

@@ -13,7 +13,9 @@ from bdm_sweep.local import Pool, Slots
 
 class LocalParams(Params):
     workers: int = Field(0, ge=0, le=4096, description="Worker processes; 0 for as many as cores and GPUs allow.")
-    threads: int = Field(0, ge=0, le=4096, description="Threads of each worker; 0 shares the cores among the workers.")
+    threads: int = Field(
+        0, ge=0, le=4096, description="Threads of each worker; 0 for OMP_NUM_THREADS, or else the cores shared."
+    )
     memory_gib: float = Field(
         0.0, ge=0, description="Memory in GiB that stages may need together, as recorded; 0 for 0.9 of the machine's."
     )
@@ -36,8 +38,10 @@ class LocalExecutor(Executor):
         devices = visible_gpus() if params.gpus < 0 else visible_gpus()[: params.gpus]
         usual = len(devices) * params.per_gpu or min(cores, max(2, cores // 4))
         workers = params.workers or usual
+        given = os.environ.get("OMP_NUM_THREADS", "")
+        threads = params.threads or (int(given) if given.isdecimal() else 0) or max(1, cores // workers)
         memory = int(params.memory_gib * 2**30) or int(0.9 * total_memory())
-        slots = Slots(workers, params.threads or max(1, cores // workers), memory, devices, params.per_gpu)
+        slots = Slots(workers, threads, memory, devices, params.per_gpu)
         self._pool = Pool(slots, folder)
 
     def capacity(self) -> int:
