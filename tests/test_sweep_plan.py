@@ -140,6 +140,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"attacks": ["toy"], "exclude": [{}]}, "an empty rule holds for every cell"),
     ({"attacks": ["toy"], "exclude": [{"attack": "toy"}]}, "the plan has no cells: its excludes leave nothing"),
     ({"attacks": ["toy"], "defenses": ["elijah"]}, "no cell of the plan is possible"),
+    ({"attacks": ["toy"], "options": {"device": "cuda:1"}}, "device cuda:1: write cuda"),
     ({"attacks": ["toy"], "combine": "both"}, "combine: Input should be 'grid' or 'zip'"),
     (CIRCLE, "it contains itself"),
 ]

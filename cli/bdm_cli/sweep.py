@@ -68,9 +68,9 @@ def sweep(options: SweepOptions) -> None:
         return
     with at_work():
         found = survey(plan, options.out, here=executor.here)
-    workers = getattr(params, "workers", 0)
     if options.dry_run:
-        document = sweep_view.estimate(found, workers or sweep_view.usual_workers())
+        workers = getattr(params, "workers", 0) or getattr(params, "parallel", 0) or sweep_view.usual_workers()
+        document = sweep_view.estimate(found, workers)
         if options.as_json:
             print(json.dumps(document))
         else:

@@ -170,7 +170,10 @@ def _specifications(plan: Plan) -> Iterator[RunSpec]:
             options = {"model": model, "data": data, **plan.options, **attack.options, **defense.options}
             options |= {"attack": attack.name, "defense": defense.name, **roles, "params": params}
             for seed in plan.seeds:
-                yield specify(_overridden(plan, {**options, "seed": seed}, used), "the plan")
+                spec = specify(_overridden(plan, {**options, "seed": seed}, used), "the plan")
+                if spec.device.startswith("cuda:"):
+                    raise UserError(f"the plan: device {spec.device}: write cuda; the executor chooses which GPU")
+                yield spec
 
 
 def _overridden(plan: Plan, options: dict[str, Any], used: set[str]) -> dict[str, Any]:

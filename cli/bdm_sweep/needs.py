@@ -6,6 +6,7 @@ import functools
 
 from bdm_core.discovery.candidates import named
 from bdm_core.errors import PluginError
+from bdm_core.run.preparation import choose_device
 from bdm_core.run.specification import RunSpec
 from bdm_sweep.graph import Task
 from bdm_sweep.times import Times
@@ -19,10 +20,11 @@ class Needs:
 
     Args:
         times: what the store has recorded.
+        here: whether tasks run on this machine, so that ``auto`` is what this machine has.
     """
 
-    def __init__(self, times: Times) -> None:
-        self._times = times
+    def __init__(self, times: Times, *, here: bool) -> None:
+        self._times, self._here = times, here
 
     def of(self, task: Task, spec: RunSpec) -> dict[str, float]:
         """``cpus``, ``gpus``, ``memory`` in bytes and ``hours``; those that are known."""
@@ -33,7 +35,8 @@ class Needs:
         recorded = self._times.memory(task.stage, task.plugins)
         if recorded:
             needs["memory"] = float(recorded)
-        if spec.device.startswith("cuda"):
+        device = choose_device("auto") if spec.device == "auto" and self._here else spec.device
+        if device.startswith("cuda"):
             needs["gpus"] = 1.0
         needs |= {name: float(value) for name, value in declared.items() if name in ("cpus", "gpus", "hours")}
         if "memory_gib" in declared:

@@ -132,7 +132,7 @@ def carry_out(found: Survey, out: Path, executor: Executor, params: Params, tell
 
         folder.write(record)
         folder.reach(found.reached)
-        orders = Orders(found, out, executor.name, telling.command)
+        orders = Orders(found, out, telling.command, here=executor.here)
         try:
             on_event({"event": "sweep_started", **_counts(found)})
             executor.open(params, folder.folder)
@@ -168,9 +168,9 @@ def carry_out(found: Survey, out: Path, executor: Executor, params: Params, tell
 class Orders:
     """Makes of a task what an executor gets."""
 
-    def __init__(self, found: Survey, out: Path, executor: str, command: str) -> None:
+    def __init__(self, found: Survey, out: Path, command: str, *, here: bool) -> None:
         self._found, self._out, self._command = found, str(out.resolve()), command
-        self._needs = Needs(found.times)
+        self._needs = Needs(found.times, here=here)
 
     def of(self, task: Task) -> dict[str, Any]:
         """The JSON of a task."""
