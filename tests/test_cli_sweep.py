@@ -67,3 +67,8 @@ def test_a_failed_cell_ends_with_1(fake_site: FakeSite) -> None:
 def test_wrong_options_are_one_line(fake_site: FakeSite, options: list[str], message: str) -> None:
     assert message in error_line(bdm(fake_site, *COMMAND, *options))
     assert not list(Path(fake_site.root.parent).glob("runs/*/*/*.json"))
+
+
+def test_a_launch_of_several_processes_is_refused(fake_site: FakeSite) -> None:
+    done = bdm(fake_site, *COMMAND, RANK="0", WORLD_SIZE="2")
+    assert "a sweep starts its processes itself" in error_line(done)

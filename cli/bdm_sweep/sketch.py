@@ -27,6 +27,8 @@ from bdm_core.store.store import Store
 
 ASSUMED_ROWS = 10
 """So many rows assumed data has."""
+MOST_KEPT = 500
+"""So many finished stages a process keeps; the manifest of a large image set is some hundred kilobytes."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Shelf:
                 return None
             found = Finished(self.store.result(record), record, True)
             self._kept[key] = found
-            if len(self._kept) > 4000:
+            if len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return found

@@ -16,6 +16,7 @@ from bdm_core.files import canonical_json
 from bdm_core.machine.interrupts import undisturbed
 from bdm_core.machine.redaction import redact, without_credentials
 from bdm_core.plugin import Executor, Params
+from bdm_core.run.ranks import world_size
 from bdm_core.run.runner import NAME_PATTERN
 from bdm_core.run.specification import build_params
 from bdm_sweep.engine import Engine, Event, State
@@ -106,6 +107,8 @@ def open_executor(name: str, params: Mapping[str, Any]) -> tuple[Executor, Param
 
 def carry_out(found: Survey, out: Path, executor: Executor, params: Params, telling: Telling) -> Summary:
     """Work off what a survey found. Arguments, result and errors as for :func:`sweep`."""
+    if world_size() > 1:
+        raise UserError("a sweep starts its processes itself: give the command without accelerate launch or torchrun")
     resolved = without_credentials(found.plan.model_dump(mode="json"))
     name = telling.name or hashlib.sha256(canonical_json(resolved).encode()).hexdigest()[:10]
     if not NAME_PATTERN.fullmatch(name):

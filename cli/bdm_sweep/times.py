@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -11,6 +12,8 @@ from bdm_core.store import paths
 
 LAST_TASK_SECONDS = 0.1
 """Writing a finished cell's run folder."""
+MOST_RECORDS = 20_000
+"""So many records are read at most: a mean needs no more."""
 UNKNOWN_SECONDS = 1.0
 """What a stage is expected to take if this store has never seen one of its kind."""
 
@@ -64,7 +67,7 @@ class Times:
 def recorded_times(root: Path) -> Times:
     """The times in all stage records of a store; a record that cannot be read is passed over."""
     times = Times()
-    for path in root.glob(f"*/??/*/{paths.STAGE_RECORD}"):
+    for path in itertools.islice(root.glob(f"*/??/*/{paths.STAGE_RECORD}"), MOST_RECORDS):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             times.add(

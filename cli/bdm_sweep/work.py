@@ -31,8 +31,11 @@ def perform(task: dict[str, Any]) -> Outcome:
         task: as :meth:`bdm_core.plugin.Executor.submit` gets it.
     """
     out = Path(task["out"]).resolve()
-    if out not in _WORKPLACES:
-        _WORKPLACES[out] = Workplace(out)
+    try:
+        if out not in _WORKPLACES:
+            _WORKPLACES[out] = Workplace(out)
+    except BdmError as error:
+        return failed(str(error))
     return _WORKPLACES[out].perform(task)
 
 
