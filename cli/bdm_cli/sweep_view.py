@@ -151,12 +151,11 @@ class _Progress:
     """Follows a sweep's events. ``live`` is the table of a terminal, or None for lines."""
 
     def __init__(self, found: Survey, live: Live | None) -> None:
-        self._tasks, self._live = found.graph.tasks, live
+        self._live = live
         self._running: dict[int, tuple[str, float]] = {}
         self._event: dict[str, Any] = {}
         self._failed: Counter[str] = Counter()
         self._began = self._said = time.monotonic()
-        self._work = found.graph.work or 1.0
         self._run_name = [cell.name for cell in found.cells.possible]
 
     def on_event(self, event: dict[str, Any]) -> None:
@@ -185,14 +184,16 @@ class _Progress:
             return "starting"
         failed = f", {event['cells_failed']} failed" if event["cells_failed"] else ""
         cells = f"cells {event['cells_complete']}/{len(self._run_name)}{failed}"
-        return f"{cells}   tasks {event['tasks_done']}/{event['tasks']}   {self._left(event['work_left'])}"
+        return f"{cells}   tasks {event['tasks_done']}/{event['tasks']}   {self._left(event)}"
 
-    def _left(self, work_left: float) -> str:
-        """Time left, from how fast the expected work went so far."""
-        spent, done = time.monotonic() - self._began, self._work - work_left
-        if done <= 0.01 * self._work or spent < 1:
+    def _left(self, event: dict[str, Any]) -> str:
+        """Time left: the expected work over how many stages worked at a time so far."""
+        now = time.monotonic()
+        spent = now - self._began
+        worked = event["stage_seconds"] + sum(now - since for _, since in self._running.values())
+        if spent < 1 or worked <= 0 or not event["work_left"]:
             return ""
-        return f"about {seconds(spent * work_left / done)} left"
+        return f"about {seconds(event['work_left'] * spent / worked)} left"
 
     def __rich__(self) -> Group:
         lines = [Text(printable(self._head()), style="bold", no_wrap=True, overflow="ellipsis")]

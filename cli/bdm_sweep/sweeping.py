@@ -113,7 +113,7 @@ def carry_out(found: Survey, out: Path, executor: Executor, params: Params, tell
     name = telling.name or hashlib.sha256(canonical_json(resolved).encode()).hexdigest()[:10]
     if not NAME_PATTERN.fullmatch(name):
         raise UserError(f"--name {name!r}: use at most 200 letters, digits, '.', '_' and '-', a letter or digit first")
-    state = State(found.graph, complete=set(found.finished))
+    state = State(found.graph, found.times, complete=set(found.finished))
     began = time.monotonic()
     record: dict[str, Any] = {
         "sweep": name,
@@ -209,7 +209,8 @@ def _progress(state: State) -> dict[str, Any]:
         "tasks": len(state.graph.tasks),
         "cells_complete": len(state.complete),
         "cells_failed": len(state.failed),
-        "work_left": round(max(0.0, state.work_left), 3),
+        "work_left": round(state.work_left, 3),
+        "stage_seconds": round(state.seconds, 3),
     }
 
 
