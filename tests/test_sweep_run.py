@@ -59,6 +59,18 @@ def test_a_sweep_leaves_what_single_runs_leave(tmp_path: Path) -> None:
     assert one == other
 
 
+def test_models_are_scanned_and_plans_run_together(tmp_path: Path) -> None:
+    scan = {"scan": True, "models": ["tiny"], "defenses": ["toy"], "options": {**OPTIONS, "task": "toy"}}
+    plans = [plan_of(scan), plan_of({"attacks": ["toy"], "defenses": ["toy"], "models": ["tiny"], "options": OPTIONS})]
+    done = sweep(plans, out=tmp_path, params={"workers": 1})
+    assert (len(done.complete), done.failed) == (2, {})
+    verdicts = {view.folder.name.split("_")[1]: view.verdict for view in runs_in(tmp_path)}
+    assert verdicts == {"scan": "clean", "toy": "backdoored"}
+    labels = [entry["label"] for view in runs_in(tmp_path) for entry in view.stages]
+    assert "detection by toy" in labels and labels.count("model") == 2
+    assert sweep(plans, out=tmp_path, params={"workers": 1}).computed == 0
+
+
 def test_a_failed_cell_is_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
     attacks = [{"name": "toy", "params": {"fail_at": 3}}, "toy"]
     done = swept(tmp_path, attacks=attacks, defenses=["toy", "toy-rows"])

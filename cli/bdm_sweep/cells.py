@@ -34,13 +34,13 @@ class Cell:
     def defense(self) -> str:
         """What its defense is called in tables."""
         roles = [name for name in (getattr(self.spec, role) for role in ROLES) if name]
-        return self.spec.defense or "+".join(dict.fromkeys(roles)) or "-"
+        return self.spec.defense or "+".join(dict.fromkeys([*roles, *(self.spec.detectors or [])])) or "-"
 
     @property
     def name(self) -> str:
         facts = canonical_json(self.spec.model_dump(mode="json"))
         digest = hashlib.sha256(facts.encode()).hexdigest()[:10]
-        words = re.sub(r"[^\w.-]", "-", f"{self.spec.attack}_{self.defense.replace('+', '_')}")
+        words = re.sub(r"[^\w.-]", "-", f"{self.spec.attack or 'scan'}_{self.defense.replace('+', '_')}")
         return f"sweep_{words[:120]}_s{self.spec.seed}_{digest}"
 
 
@@ -122,6 +122,13 @@ def cells_of(plan: Plan, preparation: Preparation) -> Cells:
     return found
 
 
+def joined(parts: list[Cells]) -> Cells:
+    """The cells of several plans, each once."""
+    possible = {cell.name: cell for part in parts for cell in part.possible}
+    impossible = {cell.name: (cell, reason) for part in parts for cell, reason in part.impossible}
+    return Cells(list(possible.values()), list(impossible.values()), sum(part.excluded for part in parts))
+
+
 def _check_names(plan: Plan) -> None:
     attacks = [item.name for item in plan.attacks if item.name]
     defenses = [name for item in plan.defenses for name in _names(item)]
@@ -152,7 +159,12 @@ def _names(item: Method) -> list[str]:
 def _specifications(plan: Plan) -> Iterator[RunSpec]:
     values = list(plan.parameters.values())
     rows = list(zip(*values, strict=True) if plan.combine == "zip" and values else itertools.product(*values))
-    lists: list[list[Any]] = [plan.attacks, plan.defenses or [Method()], plan.models or [None], plan.data or [None]]
+    lists: list[list[Any]] = [
+        plan.attacks or [Method()],
+        plan.defenses or [Method()],
+        plan.models or [None],
+        plan.data or [None],
+    ]
     for attack, defense, model, data in itertools.product(*lists):
         used = {f"attack:{attack.name}", *(f"defense:{name}" for name in _names(defense))}
         for row in rows:
@@ -169,6 +181,8 @@ def _specifications(plan: Plan) -> Iterator[RunSpec]:
             roles = {role: getattr(defense, role) for role in ROLES}
             options = {"model": model, "data": data, **plan.options, **attack.options, **defense.options}
             options |= {"attack": attack.name, "defense": defense.name, **roles, "params": params}
+            if plan.scan:
+                options |= {"defense": None, "detectors": [defense.name]}
             for seed in plan.seeds:
                 spec = specify(_overridden(plan, {**options, "seed": seed}, used), "the plan")
                 if spec.device.startswith("cuda:"):
@@ -212,6 +226,7 @@ def _holds(rule: Mapping[str, Any], spec: RunSpec) -> bool:
 def _impossible(spec: RunSpec, preparation: Preparation) -> str:
     """Why an attack and a defense do not go together; "" if they do. Raises UserError for what is wrong anyway."""
     names = {("attack" if role == "attack" else "defense", getattr(spec, role)) for role in OPTIONAL}
+    names |= {("defense", name) for name in spec.detectors or []}
     tasks = {f"{kind}:{name}": _tasks(named(kind, name)) for kind, name in sorted(names, key=str) if name}
     limited = [item for item in tasks.values() if item is not None]
     if limited and not frozenset.intersection(*limited):

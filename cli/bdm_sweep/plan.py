@@ -18,7 +18,7 @@ MOST_CELLS = 100_000
 SEED_RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 SWEPT = ("attack", "defense", "detect", "purify", "repair", "model", "data", "seed")
 """What the lists of a plan set, and rules may ask for."""
-SHARED = sorted(set(RunSpec.model_fields) - set(SWEPT) - {"detectors", "training_data", "observers"})
+SHARED = sorted(set(RunSpec.model_fields) - set(SWEPT) - {"detectors", "observers"})
 """Options of a run that all cells of a plan may share."""
 
 
@@ -66,6 +66,7 @@ class Plan(BaseModel):
 
     Attributes:
         attacks: names, or mappings as :class:`Method`.
+        scan: no attacks: every model is judged by every defense, as ``bdm scan`` does.
         defenses: likewise; empty: every attack without a defense.
         models: references of models; empty: the kit's default.
         data: references of data sets; empty: the kit's default.
@@ -83,7 +84,8 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    attacks: list[Method] = Field(min_length=1)
+    attacks: list[Method] = Field(default_factory=list)
+    scan: bool = False
     defenses: list[Method] = Field(default_factory=list)
     models: list[str] = Field(default_factory=list)
     data: list[str] = Field(default_factory=list)
@@ -190,12 +192,22 @@ def plan_of(given: Mapping[str, Any], source: str = "the plan") -> Plan:
         got = f" (got {text if len(text) <= 80 else text[:77] + '...'})" if first["type"] != "value_error" else ""
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{source}: {where or 'plan'}: {message}{got}") from None
+    _check_scan(plan, source)
     if plan.combine == "zip" and len({len(values) for values in plan.parameters.values()}) > 1:
         lengths = ", ".join(f"{name} has {len(values)}" for name, values in plan.parameters.items())
         raise UserError(f"{source}: zip needs as many values of every parameter: {lengths}")
     if plan.combinations() > MOST_CELLS:
         raise UserError(f"{source}: {plan.combinations():,} cells are too many; a plan has at most {MOST_CELLS:,}")
     return plan
+
+
+def _check_scan(plan: Plan, source: str) -> None:
+    if not plan.scan and not plan.attacks:
+        raise UserError(f"{source}: attacks: name at least one (bdm plugins list attack), or say scan: true")
+    if plan.scan and (plan.attacks or not plan.models or not all(item.name for item in plan.defenses)):
+        raise UserError(f"{source}: a scan has models and defenses with names, and no attacks")
+    if plan.scan and not plan.defenses:
+        raise UserError(f"{source}: defenses: name the detectors of the scan (bdm plugins list defense)")
 
 
 def read_plan(path: Path) -> Plan:

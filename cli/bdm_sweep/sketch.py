@@ -21,6 +21,8 @@ from bdm_core.run.cell import run_cell
 from bdm_core.run.job import Finished, Job
 from bdm_core.run.preparation import Prepared
 from bdm_core.run.rows import count_of
+from bdm_core.run.runner import Body
+from bdm_core.run.scan import scan_model
 from bdm_core.run.stages import StageRunner
 from bdm_core.store.stage_record import StageRecord, references_in
 from bdm_core.store.store import Store
@@ -100,7 +102,7 @@ class Sketch(StageRunner):
 
     def walk(self) -> None:
         """Walk through the cell. What a plugin's parameters say of impossible stages ends it early."""
-        run_cell(self.cell, self, _NoFolder())  # type: ignore[arg-type]
+        body_of(self.cell)(self.cell, self, _NoFolder())  # type: ignore[arg-type]
 
     def parents(self, job: Job) -> tuple[str, ...]:
         """Keys of the stages whose assumed results a job takes."""
@@ -121,6 +123,11 @@ class Sketch(StageRunner):
         return Finished(value, StageRecord(stage=job.stage, key=job.key, payload={}, result=None, seconds=0.0), False)
 
     _follow = _lead
+
+
+def body_of(cell: Prepared) -> Body:
+    """What a cell does: an attack is run, or a model is scanned."""
+    return scan_model if cell.attack is None else run_cell
 
 
 def sketch(cell: Prepared, shelf: Shelf) -> list[Step]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from bdm_core.errors import BdmError
 from bdm_core.store import paths
 from bdm_core.store.store import Store
-from bdm_sweep.cells import Cell, Cells, Preparation, cells_of
+from bdm_sweep.cells import Cell, Cells, Preparation, cells_of, joined
 from bdm_sweep.graph import Graph
 from bdm_sweep.plan import Plan
 from bdm_sweep.sketch import Shelf, Step, is_complete, sketch
@@ -23,8 +23,8 @@ class Survey:
     """What a plan amounts to.
 
     Attributes:
-        plan: the plan.
-        cells: its cells, the impossible ones apart.
+        plans: the plan, or several.
+        cells: their cells, the impossible ones apart.
         graph: the tasks that are left to do.
         finished: numbers of the cells that are complete already.
         stages: how many distinct stages the cells have, by the stage's name.
@@ -33,7 +33,7 @@ class Survey:
         reached: keys of the stages that the store has.
     """
 
-    plan: Plan
+    plans: list[Plan]
     cells: Cells
     graph: Graph
     finished: frozenset[int]
@@ -43,11 +43,13 @@ class Survey:
     reached: list[str]
 
 
-def survey(plan: Plan, out: Path, *, here: bool = True, on_cell: Callable[[int, int], None] | None = None) -> Survey:
-    """Look at every cell of a plan without running anything.
+def survey(
+    plans: Plan | list[Plan], out: Path, *, here: bool = True, on_cell: Callable[[int, int], None] | None = None
+) -> Survey:
+    """Look at every cell without running anything.
 
     Args:
-        plan: the plan.
+        plans: the plan; or several, whose cells are run together.
         out: folder of store and runs.
         here: whether stages run on this machine.
         on_cell: told (done, total) after each cell.
@@ -56,7 +58,8 @@ def survey(plan: Plan, out: Path, *, here: bool = True, on_cell: Callable[[int, 
         BdmError: see :func:`bdm_sweep.cells.cells_of`.
     """
     preparation = Preparation(here=here)
-    cells = cells_of(plan, preparation)
+    several = plans if isinstance(plans, list) else [plans]
+    cells = joined([cells_of(plan, preparation) for plan in several])
     store = Store(out)
     shelf = Shelf(store, verify=False)
     graph = Graph()
@@ -82,7 +85,7 @@ def survey(plan: Plan, out: Path, *, here: bool = True, on_cell: Callable[[int, 
     stages = Counter(step.stage for step in steps_by_key.values())
     stored = Counter(step.stage for step in steps_by_key.values() if step.stored)
     reached = [step.key for step in steps_by_key.values() if step.stored]
-    return Survey(plan, cells, graph, frozenset(finished), stages, stored, times, reached)
+    return Survey(several, cells, graph, frozenset(finished), stages, stored, times, reached)
 
 
 def _is_recorded(folder: Path, steps: list[Step]) -> bool:

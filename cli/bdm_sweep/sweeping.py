@@ -51,7 +51,7 @@ class Summary:
 
 
 def sweep(
-    plan: Plan | Mapping[str, Any],
+    plan: Plan | Mapping[str, Any] | list[Plan],
     *,
     out: str | Path = "runs",
     name: str | None = None,
@@ -63,7 +63,7 @@ def sweep(
     """Run every cell of a plan; each distinct stage once. Called again, it continues where it ended.
 
     Args:
-        plan: a :class:`bdm_sweep.plan.Plan`, or a mapping of its fields.
+        plan: a :class:`bdm_sweep.plan.Plan`, a mapping of its fields, or several plans to be run together.
         out: folder for the store, the run folders and ``sweeps/NAME``.
         name: what the sweep is called; by default a digest of the plan.
         executor: name of the executor, see ``bdm plugins list executor``.
@@ -77,7 +77,7 @@ def sweep(
     Raises:
         BdmError: the plan is wrong, the executor cannot be used, or the store cannot be written.
     """
-    checked = plan if isinstance(plan, Plan) else plan_of(plan)
+    checked = plan if isinstance(plan, Plan | list) else plan_of(plan)
     engine, settings = open_executor(executor, params or {})
     return carry_out(
         survey(checked, Path(out), here=engine.here), Path(out), engine, settings, Telling(name, command, on_event)
@@ -109,7 +109,8 @@ def carry_out(found: Survey, out: Path, executor: Executor, params: Params, tell
     """Work off what a survey found. Arguments, result and errors as for :func:`sweep`."""
     if world_size() > 1:
         raise UserError("a sweep starts its processes itself: give the command without accelerate launch or torchrun")
-    resolved = without_credentials(found.plan.model_dump(mode="json"))
+    plans = [without_credentials(plan.model_dump(mode="json")) for plan in found.plans]
+    resolved = plans[0] if len(plans) == 1 else {"plans": plans}
     name = telling.name or hashlib.sha256(canonical_json(resolved).encode()).hexdigest()[:10]
     if not NAME_PATTERN.fullmatch(name):
         raise UserError(f"--name {name!r}: use at most 200 letters, digits, '.', '_' and '-', a letter or digit first")

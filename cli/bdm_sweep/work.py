@@ -8,7 +8,6 @@ from typing import Any
 from bdm_core.errors import BdmError
 from bdm_core.machine.foreign import described
 from bdm_core.machine.redaction import redact
-from bdm_core.run.cell import run_cell
 from bdm_core.run.job import Finished, Job
 from bdm_core.run.preparation import Prepared
 from bdm_core.run.runner import in_folder
@@ -16,7 +15,7 @@ from bdm_core.run.specification import specify
 from bdm_core.run.stages import StageRunner
 from bdm_core.store.store import Store
 from bdm_sweep.cells import Preparation
-from bdm_sweep.sketch import Shelf, Sketch
+from bdm_sweep.sketch import Shelf, Sketch, body_of
 
 Outcome = dict[str, Any]
 """What came of a task: ``status`` (``done``, ``unneeded``, ``failed``), ``error``; ``key`` of the finished stage;
@@ -59,7 +58,7 @@ class Workplace:
             cell = self._preparation(specify(task["spec"], "the sweep"))
             if task["label"]:
                 return self._stage(cell, task["label"])
-            view = in_folder(cell, self._out, task["name"], task["command"], run_cell, self._store)
+            view = in_folder(cell, self._out, task["name"], task["command"], body_of(cell), self._store)
             computed = [[entry["key"], entry["seconds"]] for entry in view.stages if not entry["cached"]]
             return {"status": "done", "computed": computed}
         except KeyboardInterrupt:
