@@ -127,11 +127,11 @@ def measure(given: argparse.Namespace) -> None:
     if plans:
         params = {"workers": given.workers or os.cpu_count() or 1, "threads": 1}
         sweep(plans, out=work / "runs", params=params, on_event=on_event)
-    first = {member.name: name for name, (member, _) in reversed(owners.items())}
     for member in members:
-        wanted = member.repaired and member.seed == 0 and not preset and (member.name, "samplers") not in known
-        if wanted and member.name in first:
-            rows = sampler_rows(work / "runs" / first[member.name])
-            write(
-                {"model": member.name, "group": member.group, "base": member.base, "defense": "samplers", "rows": rows}
-            )
+        if member.repaired and member.seed == 0 and not preset and (member.name, "samplers") not in known:
+            plan = plan_of_member(member, given.defenses, preset, work)
+            cells = [] if plan is None else cells_of(plan, preparation).possible
+            folder = next((work / "runs" / cell.name for cell in cells if (work / "runs" / cell.name).is_dir()), None)
+            if folder is not None:
+                facts = {"model": member.name, "group": member.group, "base": member.base, "defense": "samplers"}
+                write({**facts, "rows": sampler_rows(folder)})
