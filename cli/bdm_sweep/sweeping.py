@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bdm_core.discovery.candidates import find
-from bdm_core.errors import BdmError, UserError
+from bdm_core.errors import UserError
 from bdm_core.files import canonical_json
 from bdm_core.machine.interrupts import undisturbed
 from bdm_core.machine.redaction import redact, without_credentials
@@ -21,6 +21,7 @@ from bdm_core.run.runner import NAME_PATTERN
 from bdm_core.run.specification import build_params
 from bdm_sweep.engine import Engine, Event, State
 from bdm_sweep.graph import Task
+from bdm_sweep.local_executor import LocalExecutor
 from bdm_sweep.needs import Needs
 from bdm_sweep.plan import Plan, plan_of
 from bdm_sweep.record import SWEEPS, SweepFolder
@@ -100,7 +101,7 @@ def open_executor(name: str, params: Mapping[str, Any]) -> tuple[Executor, Param
         PluginError: there is none of this name, or it is broken.
         UserError: a parameter is unknown or out of range.
     """
-    found = find("executor", name).load()
+    found = LocalExecutor() if name == LocalExecutor.name else find("executor", name).load()
     assert isinstance(found, Executor)
     return found, build_params(found, params)
 
@@ -237,6 +238,3 @@ def _line(cell: Any, status: str, error: str | None) -> dict[str, Any]:
     spec = cell.spec
     facts = {"attack": spec.attack, "defense": cell.defense, "model": spec.model, "data": spec.data, "seed": spec.seed}
     return {"run": cell.name, "status": status, "error": error, **facts, "params": without_credentials(spec.params)}
-
-
-__all__ = ["BdmError", "Summary", "sweep"]
