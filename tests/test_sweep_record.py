@@ -50,7 +50,7 @@ def test_whatever_is_wrong_with_a_task_is_its_outcome(tmp_path: Path) -> None:
     assert perform(task)["error"].startswith("no attack 'nobody' is installed")
     (tmp_path / "file").write_text("")
     outcome = perform({**task, "out": str(tmp_path / "file")})
-    assert outcome["status"] == "failed" and "cannot write to the store" in outcome["error"]
+    assert outcome["status"] == "failed" and "cannot use the store" in outcome["error"]
     good = {**task, "spec": {"attack": "toy", "device": "cpu"}}
     assert perform({**good, "label": "no such stage"}) == {"status": "unneeded", "computed": []}
 
