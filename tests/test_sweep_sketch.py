@@ -19,7 +19,7 @@ from bdm_sweep.plan import plan_of
 from bdm_sweep.sketch import Shelf, Step, assumed, is_complete, sketch
 from bdm_sweep.survey import survey
 
-NO_STAGES = {"illustrate", "stage_started", "stage_progress", "stage_finished"}
+NO_STAGES = {"illustrate"} | {"run_started", "run_finished", "stage_started", "stage_progress", "stage_finished"}
 DEFENSES = ["toy", "toy-rows", "toy-filter", "toy-black-box", "toy-trainer"]
 
 

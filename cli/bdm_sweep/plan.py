@@ -18,7 +18,7 @@ MOST_CELLS = 100_000
 SEED_RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 SWEPT = ("attack", "defense", "detect", "purify", "repair", "model", "data", "seed")
 """What the lists of a plan set, and rules may ask for."""
-SHARED = sorted(set(RunSpec.model_fields) - set(SWEPT) - {"detectors", "observers"})
+SHARED = sorted(set(RunSpec.model_fields) - set(SWEPT) - {"detectors"})
 """Options of a run that all cells of a plan may share."""
 
 
