@@ -56,19 +56,25 @@ def run(spec: RunSpec, out: Path, *, name: str | None = None, command: str = "")
     Raises:
         BdmError: see :func:`bdm_core.run.preparation.prepare` and :meth:`bdm_core.run.stages.StageRunner.run`.
     """
-    return _in_folder(prepare(spec), out, name, command, run_cell)
+    return in_folder(prepare(spec), out, name, command, run_cell)
 
 
 def scan(spec: RunSpec, out: Path, *, name: str | None = None, command: str = "") -> RunView:
     """Judge one model with ``spec.detectors``: no attack, no secret. Arguments and errors as for :func:`run`."""
-    return _in_folder(prepare(spec), out, name, command, scan_model)
+    return in_folder(prepare(spec), out, name, command, scan_model)
 
 
-def _in_folder(cell: Prepared, out: Path, name: str | None, command: str, body: Body) -> RunView:
+def in_folder(
+    cell: Prepared, out: Path, name: str | None, command: str, body: Body, store: Store | None = None
+) -> RunView:
+    """Run ``body`` on a prepared cell and keep its record. Arguments and errors as for :func:`run`.
+
+    ``store`` is that of ``out``, from a process that has used it before.
+    """
     if name is not None and (not NAME_PATTERN.fullmatch(name) or name == paths.STORE):
         rule = "use at most 200 letters, digits, '.', '_' and '-', a letter or digit first, not 'store'"
         raise UserError(f"--name {name!r}: {rule}")
-    store = Store(out)
+    store = store or Store(out)
     store.prepare()
     stages = StageRunner(store, cell.spec.seed, cell.device, cell.kit, cell.observers)
     started = datetime.now(UTC)
