@@ -7,7 +7,9 @@ from typing import Any
 
 HIDDEN = "[redacted]"
 
-_NAME = re.compile(r"(?:^|[_-]|api|access|auth)(?:key|token|password|passwd|secret)\d*$")
+_NAME = re.compile(
+    r"(?:^|[_-]|api|access|auth)(?:key|token|password|passwd|passphrase|secret|authorization|credentials?)\d*$"
+)
 _TEXT_TOKEN = re.compile(
     r"(?:trigger|target|placeholder|special|mask|pad|eos|bos|start|end|initiali[sz]er|rare|new|old|source)[_-]token$"
 )
@@ -49,8 +51,8 @@ def redact_addresses(text: str) -> str:
         return f"{match[1]}{HIDDEN}" if names_credential(match[1].rstrip("=")) else match[0]
 
     text = re.sub(r"\b(hf|sk)[-_][A-Za-z0-9_-]{16,}", HIDDEN, text)
-    text = re.sub(r"://[^/\s@]*@", f"://{HIDDEN}@", text)
-    return re.sub(r"([?&][\w.-]+=)([^&#\s]+)", query, text) if "://" in text else text
+    text = re.sub(r"(\b[a-z][a-z0-9+.-]+:/{1,2})(?:[^/\s@:]*:(?!\d*/)[^\s]*|[^/\s]*)@", rf"\1{HIDDEN}@", text)
+    return re.sub(r"([?&][\w.-]+=)([^&#\s]+)", query, text) if ":/" in text else text
 
 
 def without_credentials(value: Any) -> Any:

@@ -97,6 +97,9 @@ class RunView:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        for file in (folder / name for name in (paths.RUN_RECORD, paths.RESULTS, paths.STAGES)):
+            if file.exists() and not file.is_file():  # reading a pipe would wait for ever
+                raise UserError(f"{folder} is damaged: {file.name} is no file")
         try:
             self.record: dict[str, Any] = json.loads((folder / paths.RUN_RECORD).read_text(encoding="utf-8"))
             self.results = _lines(folder / paths.RESULTS)
