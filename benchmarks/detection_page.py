@@ -221,8 +221,8 @@ def main() -> None:
         "models of the calibration, so that it is never below 1 / (1 + n). What the detectors as shipped now give to\n"
         "clean models of the test half, which no calibration holds, and which it covers: are these p-values smaller\n"
         "than uniform ones (one-sided Kolmogorov-Smirnov test, D+, 5 %)? Larger ones are no fault. That of\n"
-        "reference-audit is on clean models of its last part. `python benchmarks/detection_clean.py` measures what the\n"
-        "lines lack.",
+        "reference-audit is on clean models of its last part. `python benchmarks/detection_clean.py` measures what\n"
+        "the lines lack.",
         markdown(p_value_table(clean_p_values())),
         *again,
         *third_part(read_lines(THIRD)),
