@@ -18,7 +18,7 @@ from bdm_core.context import Context
 from bdm_core.records import Detection, Purified
 from bdm_defense_ufid.graph import densities, perturbed
 from bdm_defense_ufid.params import UfidParams
-from bdm_diffusers.sampling import draw_noise
+from bdm_diffusers.sampling import draw_noise, require_finite_samples
 from bdm_kit_diffusion.data.classifiers import feature_space
 from bdm_kit_diffusion.inversion.baselines import input_baselines
 from bdm_kit_diffusion.inversion.starts import starting_points
@@ -71,12 +71,15 @@ def graph_densities(ctx: Context, params: UfidParams, queries: Tensor, label: st
         queries: (N, C, H, W), N >= 1.
         label: names the folder of the queries.
         seed: of the copies.
+
+    Raises:
+        ArtifactError: an answer of the model holds NaN or infinity.
     """
     order = sorted(range(len(queries)), key=lambda row: queries[row].numpy().tobytes())
     count, shape = params.perturbations, tuple(queries.shape[1:])
     noise = draw_noise(len(queries) * count, shape, seed).unflatten(0, (len(queries), count))
     inputs = perturbed(queries[order], noise, params.strength).flatten(0, 1)
-    images = torch.nan_to_num(load_images(ctx.query(seal_noise(ctx.work / label, inputs))))
+    images = require_finite_samples(load_images(ctx.query(seal_noise(ctx.work / label, inputs))))
     name, embed = feature_space(tuple(images.shape[1:]), params.features, ctx.device)
     features = embed(images.to(ctx.device)).cpu().unflatten(0, (len(queries), count + 1))
     found = torch.empty(len(queries), dtype=torch.float64)
