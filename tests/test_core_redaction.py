@@ -11,8 +11,8 @@ from bdm_cli.specification import load_specification, parse_set, read_mapping
 from bdm_core import Field, Metric, Params
 from bdm_core.errors import UserError
 from bdm_core.machine.redaction import HIDDEN, names_credential, redact, without_credentials
-from bdm_core.run.record import RunView
 from bdm_core.run.specification import build_params
+from bdm_results.view import RunView
 
 
 @pytest.mark.parametrize(
