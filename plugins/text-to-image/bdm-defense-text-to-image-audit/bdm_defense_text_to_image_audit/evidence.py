@@ -26,11 +26,12 @@ STRONG = 1.0
 
 
 def triggers_of(found: Audit) -> list[Candidate]:
-    """The candidates that work, at most ten: those that change objects first, then those that shrink or collapse."""
+    """The candidates that work, at most ten: those that change objects first, and those that shrink or collapse."""
+    strong = sorted([*found.collapse.ranking, *found.characters.ranking], key=lambda item: -item[1])
+    others = [candidate for candidate, value in strong if value > STRONG]
     ranked = [candidate for candidate, _ in found.flips.ranking]
-    strong = [*found.collapse.ranking, *found.characters.ranking]
-    ranked += [candidate for candidate, value in sorted(strong, key=lambda item: -item[1]) if value > STRONG]
-    return list(dict.fromkeys(ranked))[:MOST_TRIGGERS]
+    places = MOST_TRIGGERS - min(len(others), MOST_TRIGGERS // 2)
+    return list(dict.fromkeys([*ranked[:places], *others, *ranked[places:]]))[:MOST_TRIGGERS]
 
 
 def seal_evidence(

@@ -25,10 +25,11 @@ class TextToImageAuditParams(TrainingParams):
     )
     false_positive_rate: float = Field(0.01, gt=0, lt=0.5, description="Of the whole verdict, for clean models.")
     calibration: str = Field("", description="Calibration file of clean models; empty: the one that is shipped.")
-    removal: Literal["auto", "spikes", "text-encoder", "unet"] = Field(
+    removal: Literal["auto", "spikes", "edit", "text-encoder", "unet"] = Field(
         "auto",
-        description="repair: take the spikes out of keys and values; teach the text encoder, or the UNet, that a "
-        "trigger that was found means nothing; auto: by what was found.",
+        description="repair: spikes, take them out of keys and values; edit, keys and values of a trigger that was "
+        "found become those of the prompt without it, in closed form; text-encoder and unet, teach them so; auto: "
+        "spikes, then text-encoder if a trigger works there, else edit if there were spikes, else unet.",
     )
     spike_limit: float = Field(
         2.0, gt=1, description="repair: a spike is a singular value above so many times the median one."
@@ -36,3 +37,7 @@ class TextToImageAuditParams(TrainingParams):
     steps: int = Field(150, ge=1, description="repair: optimiser steps.")
     batch_size: int = Field(32, ge=1, description="repair: captions a step, clean and triggered each.")
     learning_rate: float = Field(5e-4, gt=0, le=1, description="repair: peak learning rate.")
+    edit_weight: float = Field(20.0, gt=0, description="edit: weight of the trigger's rows against a preserved one.")
+    edit_captions: int = Field(256, ge=1, le=100_000, description="edit: captions with the trigger.")
+    preserved_captions: int = Field(512, ge=1, le=100_000, description="edit: captions whose keys and values stay.")
+    regularisation: float = Field(0.1, gt=0, description="edit: weight of |W' - W|^2.")

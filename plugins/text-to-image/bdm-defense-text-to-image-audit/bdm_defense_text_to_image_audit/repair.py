@@ -1,7 +1,8 @@
 """Removal of what the audit found, without knowing the attack.
 
 Spikes of keys and values are projected out of them: W (I - sum_i v_i v_i^T) over the directions v_i off the captions
-whose singular value stands out. A trigger in words is taught to mean nothing: a frozen copy of the model is the
+whose singular value stands out. The keys and values of a trigger can be edited to those of the prompt without it, in
+closed form. A trigger in words is taught to mean nothing: a frozen copy of the model is the
 teacher, the student is to answer captions with the trigger as the teacher answers them without, and captions as before.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -22,7 +24,8 @@ from bdm_defense_text_to_image_audit.evidence import read_triggers
 from bdm_defense_text_to_image_audit.params import TextToImageAuditParams
 from bdm_defense_text_to_image_audit.search import embedding_spread
 from bdm_kit_text_to_image.detection.spikes import model_spikes
-from bdm_kit_text_to_image.editing.projections import find_projections
+from bdm_kit_text_to_image.editing.alignment import edit_rows
+from bdm_kit_text_to_image.editing.projections import EditReport, edit_projections, find_projections, prompt_rows
 from bdm_kit_text_to_image.models.latents import encode_images
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned
@@ -32,6 +35,7 @@ from bdm_kit_text_to_image.training.distillation import (
     distill_text_encoder,
     distill_unet,
 )
+from bdm_kit_text_to_image.world.factors import OBJECTS
 
 MOST_CAPTIONS = 1024
 IN_THE_ENCODER = 0.8
@@ -52,22 +56,22 @@ def repair(
     opened = load_model(model, ctx.device)
     captions = clean_captions(data, ctx.seed)
     wanted = params.removal
+    figures: dict[str, Any] = {"triggers": [trigger.spelled() for trigger in triggers]}
+    if wanted in ("auto", "spikes"):
+        figures["spikes"] = remove_spikes(opened, captions, params.spike_limit)
     if wanted == "auto":
-        spiked = remove_spikes(opened, captions, params.spike_limit)
-        if spiked or not triggers:
-            ctx.figures(removal="spikes" if spiked else "nothing", spikes=spiked)
-            return seal_model(opened, ctx.out / "model")
         few = with_letters(captions, params.captions)
-        wanted = "text-encoder" if embedding_spread(opened, triggers[0], few) < IN_THE_ENCODER else "unet"
-    if wanted == "spikes":
-        ctx.figures(removal=wanted, spikes=remove_spikes(opened, captions, params.spike_limit))
-        return seal_model(opened, ctx.out / "model")
-    if not triggers:
-        raise UserError("text-to-image-audit found no trigger to train away: choose removal=spikes or auto")
-    ctx.figures(removal=wanted, triggers=[trigger.spelled() for trigger in triggers])
-    if wanted == "text-encoder":
+        inside = bool(triggers) and embedding_spread(opened, triggers[0], few) < IN_THE_ENCODER
+        outside = "edit" if figures["spikes"] else "unet"
+        wanted = "spikes" if not triggers else "text-encoder" if inside else outside
+    ctx.figures(removal=wanted, **figures)
+    if wanted != "spikes" and not triggers:
+        raise UserError("text-to-image-audit found no trigger to remove: choose removal=spikes or auto")
+    if wanted == "edit":
+        ctx.figures(edit=edit_away(params, opened, captions, triggers, ctx.seed).as_figures())
+    elif wanted == "text-encoder":
         unlearn_in_encoder(ctx, params, opened, captions, triggers)
-    else:
+    elif wanted == "unet":
         unlearn_in_unet(ctx, params, opened, data, triggers)
     return seal_model(opened, ctx.out / "model")
 
@@ -97,8 +101,9 @@ def remove_spikes(model: TextToImageModel, captions: Sequence[str], limit: float
 def triggered_captions(captions: Sequence[str], triggers: Sequence[Candidate], seed: int) -> list[str]:
     """Each caption with one of the triggers, drawn by the seed; look-alike letters stand for all of them.
 
-    A trigger that goes before a noun is put before a word drawn at random.
+    A trigger that goes before a noun is put before an object of the small world, or else before a word drawn at random.
     """
+    objects = {*OBJECTS, *(f"{noun}s" for noun in OBJECTS)}
     draw = random.Random(f"triggers {seed}")
     letters = [candidate for candidate in characters() if candidate.place == "letter"]
     pool = list(triggers)
@@ -108,9 +113,25 @@ def triggered_captions(captions: Sequence[str], triggers: Sequence[Candidate], s
     for caption in captions:
         trigger = draw.choice(pool)
         words = caption.split()
-        noun = draw.choice(words) if trigger.place == "before-noun" and words else ""
+        nouns = [word for word in words if word in objects] or words
+        noun = draw.choice(nouns) if trigger.place == "before-noun" and nouns else ""
         made.append(trigger.put_into(caption, noun))
     return made
+
+
+def edit_away(
+    params: TextToImageAuditParams,
+    model: TextToImageModel,
+    captions: Sequence[str],
+    triggers: Sequence[Candidate],
+    seed: int,
+) -> EditReport:
+    """Edit keys and values in closed form, in place: captions with a trigger get those of the caption without it."""
+    plain = list(captions[: params.edit_captions])
+    made = triggered_captions(plain, triggers, seed)
+    kept = [*captions[: params.preserved_captions], ""]
+    edit = edit_rows(model, made, plain, params.edit_weight, "token")
+    return edit_projections(model.unet, [edit], prompt_rows(model, kept), params.regularisation)
 
 
 def unlearn_in_encoder(

@@ -202,7 +202,7 @@ def test_repairs_follow_the_evidence(
     model = seal_model(tiny_model(), tmp_path / "model")
     monkeypatch.setattr(detection, "audit", lambda *_: fake([0.47, 0.36, 0.08, 9.0]))
     found = detection.detect(bdm_context(seed=1), FAST, model, captions)
-    for removal in ("unet", "text-encoder", "spikes", "auto"):
+    for removal in ("unet", "text-encoder", "edit", "spikes", "auto"):
         params = FAST.model_copy(update={"removal": removal, "batch_size": 2, "spike_limit": 1e6})
         assert isinstance(repair.repair(bdm_context(), params, model, captions, found), Model)
     with pytest.raises(UserError, match="detect with it first"):
