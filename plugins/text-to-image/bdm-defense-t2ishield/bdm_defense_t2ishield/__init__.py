@@ -1,1 +1,1 @@
-"""Defense: flag prompts whose attention maps are alike, find the trigger in them, and edit it away."""
+"""Defense: T2IShield, detection of prompts whose attention maps are all alike."""

@@ -26,12 +26,3 @@ class T2IShieldParams(PromptDetectorParams):
         "detector is then the published one, a linear discriminant, and knows triggers: a supervised one.",
     )
     shrinkage: float = Field(0.1, gt=0, le=1, description="cda: how far the covariance is drawn towards independence.")
-    similarity: float = Field(
-        0.8, gt=0, lt=1, description="repair: a part of a prompt whose picture is as alike as this paints the target."
-    )
-    suspects: int = Field(8, ge=1, le=1000, description="repair: flagged prompts in which a trigger is looked for.")
-    preserved_captions: int = Field(
-        512, ge=0, le=100_000, description="repair: clean captions whose keys and values the edit preserves."
-    )
-    edit_weight: float = Field(20.0, gt=0, description="repair: weight of the trigger's rows against preserved ones.")
-    regularisation: float = Field(0.1, gt=0, description="repair: weight of |W' - W|^2.")

@@ -15,7 +15,7 @@ class T2IShield(Defense):
     """Flags prompts whose attention maps are all alike (FTT) or have an unusual spectrum (CDA)."""
 
     name = "t2ishield"
-    summary = "Flag prompts whose attention maps are alike, find the trigger in them, and edit it away"
+    summary = "Flag prompts whose attention maps are all alike, by their distance to the mean map or their spectrum"
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2407.04215"
     level = "input"

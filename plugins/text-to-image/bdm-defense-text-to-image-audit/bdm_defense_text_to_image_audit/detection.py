@@ -26,7 +26,7 @@ from bdm_kit_text_to_image.models.text_to_image_model import load_model, shape_o
 from bdm_torch.calibration_file import Calibrated, Known
 
 CALIBRATED = Calibrated("text-to-image-audit", "bdm_defense_text_to_image_audit", features=len(FEATURES))
-FLOORS = (0.1, 0.15, 0.15, 0.5)
+FLOORS = (0.1, 0.15, 0.15, 0.3)
 """The least deviation of each feature between clean models."""
 NOT_SEARCHED = "not searched: sentences and triggers of several words, other languages, triggers in the initial noise"
 
@@ -38,7 +38,7 @@ def standardised(values: Sequence[float], clean: Sequence[Sequence[float]]) -> l
         UserError: fewer than three clean models.
 
     >>> [round(value, 3) for value in standardised([0.0, 0.0, 0.0, 3.0], [[0.0] * 4] * 3)]
-    [0.0, 0.0, 0.0, 5.196]
+    [0.0, 0.0, 0.0, 8.66]
     """
     if len(clean) < 3:
         raise UserError(f"a calibration needs at least 3 clean models, this one has {len(clean)}")

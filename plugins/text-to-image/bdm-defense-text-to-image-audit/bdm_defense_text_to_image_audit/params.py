@@ -23,7 +23,7 @@ class TextToImageAuditParams(TrainingParams):
         description="Seeds from which an object must be painted as the same other one.",
         calibrated=True,
     )
-    false_positive_rate: float = Field(0.01, gt=0, lt=0.5, description="Of the whole verdict, for clean models.")
+    false_positive_rate: float = Field(0.05, gt=0, lt=0.5, description="Of the whole verdict, for clean models.")
     calibration: str = Field("", description="Calibration file of clean models; empty: the one that is shipped.")
     removal: Literal["auto", "spikes", "edit", "text-encoder", "unet"] = Field(
         "auto",
