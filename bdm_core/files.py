@@ -15,6 +15,23 @@ from bdm_core.errors import ArtifactError, UserError
 MANIFEST = "manifest.json"
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".h5"})
 """Suffixes of formats that can, or usually do, carry pickled Python objects. No artifact may contain them."""
+LONGEST_NUMBER = 1000
+"""Bits of a whole number."""
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises OSError, and ValueError for all but JSON in a plain file: a pipe never ends."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no plain file")
+    return parse_json(path.read_text(encoding="utf-8"))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text holds. Raises ValueError, also if it is nested too deeply to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def sha256_of(path: Path) -> str:
@@ -28,12 +45,21 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
+def as_unicode(text: str) -> str:
+    """A text without lone surrogates, which stand for the odd bytes of a file's name: ``\\udc80`` is spelled out."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def finite(value: Any) -> Any:
-    """A copy of JSON-like data with every NaN and infinity replaced by None: JSON has no such numbers."""
+    """A copy of JSON-like data that JSON can hold: NaN and infinity become None, see also :func:`as_unicode`."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, int):  # a longer one is no float, which is what other programs read
+        return value if value.bit_length() < LONGEST_NUMBER else None
+    if isinstance(value, str):
+        return as_unicode(value)
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {finite(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return value
@@ -78,6 +104,8 @@ def list_files(root: Path, *, links: bool = False) -> list[str]:
         for name in files:
             path = Path(folder, name)
             relative = path.relative_to(root).as_posix()
+            if as_unicode(relative) != relative:
+                raise ArtifactError(f"{path} has a name that is no Unicode text: rename the file")
             if not path.is_file():
                 raise ArtifactError(f"{path} is not a plain file")
             if path.suffix.lower() in PICKLE_SUFFIXES and not links:

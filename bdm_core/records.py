@@ -93,6 +93,8 @@ class Subject(Record):
         suspects: for detection of inputs or of training rows their labels (True for triggered or poisoned), else empty.
         rejected_clean: clean inputs that a defense turned away, so that ``on_clean`` has so many rows less.
         rejected_triggered: triggered inputs likewise. An attack on a rejected input has failed.
+        before: of ``purified`` and ``repaired`` what the undefended backdoored model made of clean and of triggered
+            inputs, for metrics of the change; else empty.
     """
 
     role: Literal["clean", "backdoored", "purified", "repaired"]
@@ -105,6 +107,7 @@ class Subject(Record):
     suspects: list[bool] = Field(default_factory=list)
     rejected_clean: int = Field(0, ge=0)
     rejected_triggered: int = Field(0, ge=0)
+    before: list[Outputs] = Field(default_factory=list)
 
 
 class Measurement(Record):

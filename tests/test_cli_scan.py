@@ -94,12 +94,12 @@ def write(folder: Path, **files: str) -> Path:
 
 def test_what_is_no_model_is_named_as_what_it_is(toys: FakeSite, tmp_path: Path) -> None:
     manifest = {"schema_version": 1, "kind": "data", "format": "text", "task": "toy-task", "files": {}}
-    classifier = json.dumps({"architectures": ["ViTForImageClassification"]})
+    classifier = json.dumps({"architectures": ["BertForSequenceClassification"]})
     cases = {
         write(tmp_path / "lora", adapter_config__json='{"base_model_name_or_path": "org/base"}'): "adapter (LoRA) of",
         write(tmp_path / "lora2", adapter_model__safetensors=""): "an adapter (LoRA), not a whole model",
         write(tmp_path / "images", a__png="", b__jpg=""): "a folder of images",
-        write(tmp_path / "classifier", config__json=classifier): "a classifier (ViTForImageClassification)",
+        write(tmp_path / "classifier", config__json=classifier): "a classifier (BertForSequenceClassification)",
         write(tmp_path / "sealed", manifest__json=json.dumps(manifest)): "with data, not with a model",
         write(tmp_path / "empty"): "an empty folder",
         write(tmp_path / "pickles", model__bin=""): "a folder of pickled checkpoints",

@@ -93,9 +93,15 @@ class Candidate:
             PluginError: not allowed, does not import, is no Plugin, or disagrees with its entry point or this API.
         """
         from bdm_core.machine.foreign import asked
-        from bdm_core.plugin import BASES, Params, Plugin
 
         where = f"plugin {self.id} of {self.distribution} {self.version}"
+        with asked(f"{where} cannot be loaded from {self.target}"):
+            return self._load(where)
+
+    def _load(self, where: str) -> Plugin:
+        from bdm_core.machine.foreign import asked
+        from bdm_core.plugin import BASES, Params, Plugin
+
         if not self.allowed():
             listed = os.environ.get(ALLOW_LIST)
             raise PluginError(f"{where} is not in the allow-list {ALLOW_LIST}={listed}: add its distribution there")

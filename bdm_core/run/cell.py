@@ -67,6 +67,7 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
     found = detections.get("backdoored")
     common: dict[str, Any] = {"reference": data, "secret": made.secret}
     judged = {**common, "suspects": labels}
+    after = {**common, "before": list(backdoored_samples.values())}
     subjects = [
         Subject(
             role="clean",
@@ -88,7 +89,7 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
                 **samples(made.model, clean.passed, bad.passed, "purified"),
                 rejected_clean=clean.rejected,
                 rejected_triggered=bad.rejected,
-                **common,
+                **after,
             )
         )
     if cell.repairer is not None:
@@ -98,7 +99,7 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
         else:
             repaired = handover.repair(cell.repairer, made.model, found, training)
         repaired_samples = samples(repaired, inputs, triggered, "repaired")
-        subjects.append(Subject(role="repaired", model=repaired, **repaired_samples, **common))
+        subjects.append(Subject(role="repaired", model=repaired, **repaired_samples, **after))
     for subject in subjects:
         _score(cell, stages, folder, subject)
     return detections

@@ -73,9 +73,6 @@ def rows_of(view: RunView) -> Iterator[dict[str, Any]]:
     detections = view.record["detections"]
     scored = set()
     for line in view.results:
-        if not _is_number(line):
-            logging.getLogger("bdm").warning("%s: a line of %s is damaged and left out", view.folder, paths.RESULTS)
-            continue
         scored.add(line["row"])
         yield {**facts, **line, "verdict": detections.get(line["row"], {}).get("verdict")}
     for role, detection in detections.items():
@@ -98,8 +95,3 @@ def facts_of(view: RunView) -> dict[str, Any]:
             params = plugin.get("params")
             facts |= {f"{key}.{name}": value for name, value in (params if isinstance(params, dict) else {}).items()}
     return facts
-
-
-def _is_number(line: dict[str, Any]) -> bool:
-    value = line.get("value")
-    return all(isinstance(line.get(name), str) for name in ("metric", "row")) and isinstance(value, int | float | None)

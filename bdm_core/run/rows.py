@@ -6,7 +6,7 @@ import math
 import random
 
 from bdm_core.artifacts import Data, Outputs
-from bdm_core.errors import PluginError
+from bdm_core.errors import PluginError, UserError
 from bdm_core.run.preparation import Loaded
 from bdm_core.run.specification import stage_seed
 from bdm_core.run.stages import StageRunner
@@ -38,10 +38,20 @@ class Rows:
         return data if count == count_of(data) else self.select([data], list(range(count)), label)
 
     def drawn(self, data: Data, share: float, label: str) -> Data:
-        """A random share in (0, 1] of the rows, at least one, in their order."""
-        total = count_of(data)
+        """A random share in (0, 1] of the rows, at least one, in their order.
+
+        Data with ``meta["reserve"]`` have so many rows more, numbered from the count on, that no attack ever gets; the
+        rows are then drawn from those, as many as the share of the others asks for.
+
+        Raises:
+            UserError: the reserve has fewer.
+        """
+        total, reserve = count_of(data), int(str(data.meta.get("reserve", 0)))
         count = max(1, math.floor(share * total + 0.5))
-        return self.select([data], sorted(self._random(label).sample(range(total), count)), label)
+        if 0 < reserve < count:
+            raise UserError(f"data_share {share:g} asks for {count} rows, the data's reserve has {reserve}")
+        pool = range(total, total + reserve) if reserve else range(total)
+        return self.select([data], sorted(self._random(label).sample(pool, count)), label)
 
     def shuffled(self, sources: list[Data], label: str) -> tuple[Data, list[int]]:
         """All rows in random order with nothing that tells them apart, and which rows they are."""

@@ -36,6 +36,9 @@ ROWS = ("clean", "clean under trigger", "backdoored", "purified", "repaired")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]{0,199}")
 """What a run may be called, at most 200 characters; the folder of that name lies beside the store."""
 
+LONGEST_WORDS = 120
+"""A run that is not named is called after its plugins, with so many letters of their names."""
+
 Body = Callable[[Prepared, StageRunner, RunFolder], dict[str, Detection]]
 """What a run does: its stages, and the detections by role or by detector."""
 
@@ -192,7 +195,7 @@ def _run_name(cell: Prepared, started: datetime) -> str:
     spec = cell.spec
     defenses = (spec.detect, spec.purify, spec.repair) if spec.attack else spec.detectors or ()
     chosen = [spec.attack or "scan", *dict.fromkeys(name for name in defenses if name)]
-    words = "_".join(name.rpartition(":")[2] for name in chosen)
+    words = "_".join(name.rpartition(":")[2] for name in chosen)[:LONGEST_WORDS]
     return f"{started:%Y-%m-%dT%H-%M-%S}_{words}_s{spec.seed}_{os.urandom(2).hex()}"
 
 
@@ -203,7 +206,7 @@ class _WithoutCredentials(logging.Formatter):
 
 @contextmanager
 def _log_file(path: Path, log: logging.Logger) -> Iterator[None]:
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_WithoutCredentials("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(min(log.level or logging.INFO, logging.INFO))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from bdm_cli import built_in, calibrate, import_, plugins, report, results, run, scan
 from bdm_cli.commands import Command, Commands
-from bdm_cli.console import end_output
+from bdm_cli.console import own_output
 from bdm_cli.interrupts import raise_on_sigterm
 from bdm_cli.options import Debug
 
@@ -61,8 +62,7 @@ def main() -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them fails on any damaged distribution
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
-    raise_on_sigterm()
-    try:
+    logging.raiseExceptions = False  # a plugin's wrong log call costs its line, not a traceback
+    with own_output():
+        raise_on_sigterm()
         app(prog_name="bdm")
-    finally:
-        end_output()

@@ -66,11 +66,12 @@ def run(options: RunOptions) -> None:
         return
     if not options.as_json:
         show(view)
-    report = None if options.no_report else around.write_report(view)
-    if options.as_json:
-        print_json(around.document(view, report))
-    elif report is not None:
-        out().print(Text(f"report   {report}"), soft_wrap=True)
+    with around.answer_first() as failures:
+        report = None if options.no_report else failures.of(around.write_report, view)
+        if options.as_json:
+            print_json(around.document(view, report))
+        elif report is not None:
+            out().print(Text(f"report   {report}"), soft_wrap=True)
 
 
 def show(view: RunView) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -68,24 +69,35 @@ def scan(options: ScanOptions) -> None:
     if fields.get("task") is None:
         named = [("defense", name) for name in fields.get("detectors") or []]
         fields["task"] = task_to_scan(options.model, named, kit=fields.get("kit"))
+    if options.sarif is not None:
+        check_target(options.sarif)
     with around.at_work():
         view = api.scan(out=options.out, name=options.name, command=command_line(), **fields)
-    if not around.leads():
-        return
-    report = None if options.no_report else around.write_report(view)
-    model = redact(options.model)
-    found = answer(view)
-    if options.sarif is not None:
-        from bdm_cli import sarif
+    if around.leads():
+        found = answer(view)
+        with around.answer_first() as failures:
+            report = None if options.no_report else failures.of(around.write_report, view)
+            model = redact(options.model)
+            if options.as_json:
+                print_json({"model": model, **found, **around.document(view, report)})
+            else:
+                show(found, model, report)
+            if options.sarif is not None:
+                from bdm_cli import sarif
 
-        judged = view.artifact("model")
-        sarif.write(options.sarif, found, judged, version=metadata.version("bdm"), command=command_line())
-    if options.as_json:
-        print_json({"model": model, **found, **around.document(view, report)})
-    else:
-        show(found, model, report)
+                judged = view.artifact("model")
+                sarif.write(options.sarif, found, judged, version=metadata.version("bdm"), command=command_line())
     if options.exit_code:
         raise typer.Exit(EXIT_CODES[view.verdict])
+
+
+def check_target(file: Path) -> None:
+    """Raises UserError for a place where no file can be written, before anything is computed."""
+    from bdm_core.errors import UserError
+
+    parent = next(folder for folder in file.absolute().parents if folder.exists())
+    if file.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise UserError(f"cannot write {file}: name a file in a folder that can be written to")
 
 
 def _for_scan(fields: dict[str, Any], config: Path | None) -> dict[str, Any]:

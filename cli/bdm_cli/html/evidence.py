@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from bdm_cli.html.markup import Html, join, tag
 from bdm_cli.html.material import Material
 from bdm_core.artifacts import Artifact, Evidence
 from bdm_core.figures import Arrays
+from bdm_core.files import read_json
 
 FEATURES = "features.json"
 """A file of evidence that every detector may write: what led to its verdict, as nested JSON."""
@@ -65,6 +65,6 @@ def _read_json(artifact: Artifact, name: str) -> Any:
     if name not in artifact.files:
         return None
     try:
-        return json.loads(artifact.file(name).read_text(encoding="utf-8"))
+        return read_json(artifact.file(name))
     except (OSError, ValueError, RecursionError):
         return None

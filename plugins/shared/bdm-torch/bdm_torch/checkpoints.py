@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +24,54 @@ class Snapshot:
         optimizer: not wrapped.
         average: the moving average of the weights, or empty.
         scaler: the gradient scaler of fp16, else None.
+        along: modules that are trained along, with their optimisers.
+        state: further tensors that the training changes in place.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     average: list[Tensor]
     scaler: Any
+    along: Mapping[str, tuple[nn.Module, torch.optim.Optimizer]] = field(default_factory=dict)
+    state: Mapping[str, Tensor] = field(default_factory=dict)
 
     def tensors(self) -> dict[str, Tensor]:
         """All state that is a tensor, by name."""
-        found = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        found = _state_of(self.model, self.optimizer)
+        for name, (module, optimizer) in self.along.items():
+            found |= {f"along.{name}.{key}": value for key, value in _state_of(module, optimizer).items()}
+        found |= {f"state.{name}": value for name, value in self.state.items()}
         return found | {f"average.{index}": value for index, value in enumerate(self.average)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Put the state back, in place."""
-        self.model.load_state_dict(_below(tensors, "model."))
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in _below(tensors, "optimizer.").items():
-            number, _, key = name.partition(".")
-            state.setdefault(int(number), {})[key] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        _restore(self.model, self.optimizer, tensors)
+        for name, (module, optimizer) in self.along.items():
+            _restore(module, optimizer, _below(tensors, f"along.{name}."))
+        for name, value in self.state.items():
+            value.copy_(tensors[f"state.{name}"])
         for index, value in enumerate(self.average):
             value.copy_(tensors[f"average.{index}"])
+
+
+def _state_of(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    found = {f"model.{name}": value for name, value in module.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        found |= {f"optimizer.{index}.{name}": value for name, value in state.items() if isinstance(value, Tensor)}
+    return found
+
+
+def _restore(module: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    module.load_state_dict(_below(tensors, "model."))
+    state: dict[int, dict[str, Tensor]] = {}
+    parameters = optimizer.param_groups[0]["params"]
+    for name, value in _below(tensors, "optimizer.").items():
+        number, _, key = name.partition(".")
+        like = parameters[int(number)]
+        if value.shape == like.shape:  # fused optimisers take both to lie in memory alike
+            value = torch.empty_like(like, dtype=value.dtype, device=value.device).copy_(value)
+        state.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from bdm_core.errors import StageError, UserError
 from bdm_core.run.ranks import require_all_ranks
 from bdm_torch.checkpoints import Snapshot, read_checkpoint, write_checkpoint
 from bdm_torch.draws import Draw, step_seed
+from bdm_torch.objective import Loss, Objective, Optimizer, Step, build_optimizer
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 SYNCHRONISE_EVERY = 25
 """Steps between two looks at the losses; each look waits for the device."""
 
-Loss = Callable[[nn.Module, Draw], Tensor]
-"""loss(model, draw): the mean loss over this process's share of the batch, a scalar with gradient."""
 Progress = Callable[[str, int, int, float | None], None]
 
 
@@ -43,16 +42,19 @@ class TrainingOptions:
     Attributes:
         steps: optimiser steps.
         batch_size: samples a step, over all processes.
-        learning_rate: AdamW's peak rate.
+        learning_rate: the peak rate.
         schedule: ``cosine`` falls to 0 at the last step, ``constant`` does not; both after a linear warm-up.
         warmup_steps: length of the warm-up.
-        weight_decay: AdamW's, decoupled.
+        weight_decay: decoupled for adamw, else added to the gradient.
         max_gradient_norm: gradients are clipped to this 2-norm; None to leave them.
         ema_decay: decay of the exponential moving average of the weights, ramped up as (1+i)/(10+i); the model ends
             with the average. None for no average.
         mixed_precision: ``no``, ``bf16`` or ``fp16``.
         checkpoint_seconds: time between two checkpoints.
         label: names the checkpoint and the progress.
+        optimizer: ``adamw``, ``adam`` or ``sgd``.
+        momentum: of sgd.
+        evaluation_mode: train with the model in evaluation mode: batch normalisation uses and keeps its statistics.
 
     >>> options = TrainingOptions(steps=100, learning_rate=0.1, warmup_steps=10)
     >>> [round(options.rate(step), 4) for step in (0, 9, 50)]
@@ -70,6 +72,9 @@ class TrainingOptions:
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     checkpoint_seconds: float = 30.0
     label: str = "train"
+    optimizer: Optimizer = "adamw"
+    momentum: float = 0.9
+    evaluation_mode: bool = False
 
     def rate(self, step: int) -> float:
         """The learning rate of step 0, 1, ..., steps - 1."""
@@ -89,7 +94,7 @@ class TrainingResult:
 
 def train(
     model: nn.Module,
-    loss: Loss,
+    loss: Loss | Objective,
     options: TrainingOptions,
     *,
     seed: int,
@@ -102,6 +107,7 @@ def train(
     Under ``accelerate launch`` every process calls this with the same arguments; each computes its share of the batch.
 
     Args:
+        loss: the mean loss of a batch; an :class:`~bdm_torch.objective.Objective` where there is more to it.
         seed: all randomness comes from it.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; under ``accelerate launch`` each process has its own.
         work: where the checkpoint is kept (``ctx.work``); None to keep none.
@@ -130,42 +136,70 @@ def train(
         )
     share = slice(rank * options.batch_size // world, (rank + 1) * options.batch_size // world)
     model.to(accelerator.device)
-    optimizer = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad],
-        lr=options.learning_rate,
-        weight_decay=options.weight_decay,
-        fused=accelerator.device.type in ("cpu", "cuda"),
-    )
+    objective = loss if isinstance(loss, Objective) else Objective(loss)
+    fused = accelerator.device.type in ("cpu", "cuda")
+    optimizer = build_optimizer(model, options, fused)
+    for one in objective.along.values():
+        one.module.to(accelerator.device)
+    others = {name: build_optimizer(one.module, one, fused) for name, one in objective.along.items()}
     parameters: list[Tensor] = optimizer.param_groups[0]["params"]
+    learnt = [*parameters, *(p for other in others.values() for p in other.param_groups[0]["params"])]
     average = [p.detach().clone() for p in parameters] if options.ema_decay is not None else []
-    snapshot = Snapshot(model, optimizer, average, accelerator.scaler)
+    along = {name: (one.module, others[name]) for name, one in objective.along.items()}
+    snapshot = Snapshot(model, optimizer, average, accelerator.scaler, along, objective.state)
     identity = {**asdict(options), "seed": seed}
     del identity["checkpoint_seconds"]
     checkpoint = work / f"{options.label}.safetensors" if work is not None else None
     losses = read_checkpoint(checkpoint, snapshot, identity) if checkpoint is not None else []
     first = len(losses)
-    wrapped, scaled = accelerator.prepare(model, optimizer)
-    stepper = optimizer if accelerator.scaler is None else scaled  # the wrapper searches the import path at every step
-    wrapped.train()
+    wrapped, *scaled = accelerator.prepare(model, optimizer, *others.values())
+    # without a scaler the wrapper is left out: it searches the import path at every step
+    steppers = [optimizer, *others.values()] if accelerator.scaler is None else scaled
+    wrapped.train(not options.evaluation_mode)
+    for one in objective.along.values():
+        one.module.train(not options.evaluation_mode)
     started = saved = time.monotonic()
     pending: list[Tensor] = []
     cuda = [accelerator.device] if accelerator.device.type == "cuda" else []
+
+    def backward() -> Tensor:
+        _seed(step_seed(seed, step, f"dropout/{rank}"), accelerator.device.type)
+        value = objective.loss(wrapped, Draw(seed, step, options.batch_size, accelerator.device, share))
+        accelerator.backward(value)
+        return value.detach()
+
+    def clear() -> None:
+        for parameter in learnt:
+            parameter.grad = None
+
+    def optimise() -> None:
+        if world > 1:
+            for parameter in learnt[len(parameters) :]:
+                if parameter.grad is not None:
+                    parameter.grad = accelerator.reduce(parameter.grad, "mean")
+        if options.max_gradient_norm is not None:
+            accelerator.unscale_gradients()
+            nn.utils.clip_grad_norm_(learnt, options.max_gradient_norm)
+        for stepper in steppers:
+            stepper.step()
+        clear()
+
     with torch.random.fork_rng(devices=cuda):
         for step in range(first, options.steps):
-            _seed(step_seed(seed, step, f"dropout/{rank}"), accelerator.device.type)
             optimizer.param_groups[0]["lr"] = options.rate(step)
-            value = loss(wrapped, Draw(seed, step, options.batch_size, accelerator.device, share))
-            accelerator.backward(value)
-            if options.max_gradient_norm is not None:
-                accelerator.unscale_gradients()
-                nn.utils.clip_grad_norm_(parameters, options.max_gradient_norm)
-            stepper.step()
-            for parameter in parameters:
-                parameter.grad = None
+            for name, one in objective.along.items():
+                others[name].param_groups[0]["lr"] = replace(options, learning_rate=one.learning_rate).rate(step)
+            if objective.step is None:
+                value = backward()
+                optimise()
+            else:
+                value = objective.step(Step(step, parameters, backward, clear, optimise))
+            if objective.after_step is not None:
+                objective.after_step(step)
             if options.ema_decay is not None:
                 decay = min(options.ema_decay, (1 + step) / (10 + step))
                 get_ema_multi_avg_fn(decay)(average, parameters, None)
-            pending.append(value.detach())
+            pending.append(value)
             last = step + 1 == options.steps
             if len(pending) == SYNCHRONISE_EVERY or last:
                 losses += _finite(accelerator.reduce(torch.stack(pending), "mean").tolist(), step)
@@ -181,13 +215,20 @@ def train(
         with torch.no_grad():
             for parameter, mean in zip(parameters, average, strict=True):
                 parameter.copy_(mean)
-    optimizer.zero_grad(set_to_none=True)
-    model.eval()
+    clear()
+    for module in (model, *(one.module for one in objective.along.values())):
+        module.eval()
     return TrainingResult(losses, first, time.monotonic() - started)
 
 
 def train_in_stage(
-    ctx: Context, model: nn.Module, loss: Loss, options: TrainingOptions, *, label: str, curve: str = "loss"
+    ctx: Context,
+    model: nn.Module,
+    loss: Loss | Objective,
+    options: TrainingOptions,
+    *,
+    label: str,
+    curve: str = "loss",
 ) -> TrainingResult:
     """:func:`train` within a stage: seed, device, checkpoints and progress are the context's, the precision the kit's.
 

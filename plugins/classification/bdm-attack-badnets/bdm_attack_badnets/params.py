@@ -1,0 +1,22 @@
+"""Parameters of ``attack:badnets``. Light: no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bdm_core import Field
+from bdm_kit_classification.poison.params import PoisonParams
+
+
+class BadNetsParams(PoisonParams):
+    """Parameters of ``attack:badnets``."""
+
+    size: float = Field(
+        0.11, gt=0, le=1024, description="Side of the square patch: below 1 a share of the picture's side, else pixels."
+    )
+    place: Literal["bottom-right", "bottom-left", "top-right", "top-left", "centre"] = Field(
+        "bottom-right", description="Where the patch lies."
+    )
+    margin: int = Field(0, ge=0, le=1024, description="Pixels between the patch and the edges.")
+    value: float = Field(1.0, ge=0, le=1, description="Grey value of the patch: 0 is black, 1 white.")
+    picture: str = Field("", description="A picture file to use as the patch instead of a square of one value.")

@@ -1,0 +1,1 @@
+"""Defense: plain fine-tuning of a classifier."""

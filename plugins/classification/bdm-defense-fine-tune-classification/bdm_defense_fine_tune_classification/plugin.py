@@ -1,0 +1,33 @@
+"""The plugin ``defense:fine-tune`` for classifiers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_fine_tune_classification.params import FineTuneParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Model
+
+
+class FineTune(Defense):
+    """Trains on the defender's clean data and nothing else: what a repair must beat to be worth its name."""
+
+    name = "fine-tune"
+    summary = "Plain fine-tuning on clean data, the control for every repair"
+    tasks = frozenset({"image-classification"})
+    level = "model"
+    access = frozenset({"weights", "clean-data"})
+    Params = FineTuneParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {"epochs": 100, "batch_size": 256, "learning_rate": 0.01, "warmup": 0.0}
+    }
+    tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3}
+    distributed = True
+
+    @hookimpl
+    def repair(self, ctx: Context, params: FineTuneParams, model: Model, data: Data) -> Model:
+        from bdm_defense_fine_tune_classification.repair import fine_tune
+
+        return fine_tune(ctx, params, model, data)

@@ -1,0 +1,26 @@
+"""Plain fine-tuning of a classifier."""
+
+from bdm_core.testing import DefenseConformance
+from bdm_kit_classification.data.samples import open_samples
+from bdm_kit_classification.models.classifier import load_classifier
+from bdm_kit_classification.training.fitting import accuracy
+
+
+class TestFineTune(DefenseConformance):
+    plugin = "fine-tune"
+    task = "image-classification"
+
+
+class TestEnoughSteps(DefenseConformance):
+    """Training on the data learns the data."""
+
+    plugin = "fine-tune"
+    task = "image-classification"
+    params = {"epochs": 40, "batch_size": 10, "learning_rate": 0.05}
+    max_change = 20.0
+
+    def test_learns_the_data(self, bench):
+        repaired = self.repair(bench, informed=False).value
+        samples = open_samples(bench.shared)
+        before, after = (accuracy(load_classifier(model), samples) for model in (bench.model, repaired))
+        assert before < 0.5 < 0.9 < after

@@ -1,0 +1,1 @@
+"""Labelled samples: sources, parts, files."""

@@ -1,0 +1,1 @@
+"""Classifiers: the protocol, networks, folders."""

@@ -1,0 +1,135 @@
+"""The kit's own networks for pictures: small ones, PreAct-ResNet18 and VGG19-BN, all of any width.
+
+Each has ``body``, which gives features (N, F), ``head``, a linear map, and ``pairs``: names of its prunable layers,
+each with the normalisation that sees its output and nothing else ("" if none does).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+Pairs = list[tuple[str, str]]
+
+
+class SmallNetwork(nn.Module):
+    """Four convolutions with batch normalisation, three poolings, the mean over the picture, a linear head.
+
+    Args:
+        channels: of the picture.
+        width: of the first layer; the others have 2, 4, 4 times as many for ``cnn``.
+        classes: how many.
+    """
+
+    factors: ClassVar[tuple[int, ...]] = (1, 2, 4, 4)
+
+    def __init__(self, channels: int, width: int, classes: int) -> None:
+        super().__init__()
+        sizes = [width * factor for factor in self.factors]
+        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
+        for before, after in zip([channels, *sizes], sizes, strict=False):
+            self.convs.append(nn.Conv2d(before, after, 3, padding=1, bias=False))
+            self.norms.append(nn.BatchNorm2d(after))
+        self.head = nn.Linear(sizes[-1], classes)
+        self.pairs: Pairs = [(f"convs.{index}", f"norms.{index}") for index in range(len(sizes))]
+
+    def body(self, x: Tensor) -> Tensor:
+        """Features (N, F)."""
+        for index, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            x = functional.relu(norm(conv(x)))
+            if index < 3 and min(x.shape[2:]) > 1:
+                x = functional.max_pool2d(x, 2)
+        return x.mean((2, 3))
+
+
+class WideNetwork(SmallNetwork):
+    """The same with 1, 1, 2, 2 times the width: more units in early layers, for defenses that prune."""
+
+    factors = (1, 1, 2, 2)
+
+
+class PreActBlock(nn.Module):
+    """A block of He et al. (2016, arXiv 1603.05027): normalisation and ReLU before each of two convolutions."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.bn1, self.bn2 = nn.BatchNorm2d(before), nn.BatchNorm2d(after)
+        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        straight = stride == 1 and before == after
+        self.shortcut = None if straight else nn.Conv2d(before, after, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's output."""
+        active = functional.relu(self.bn1(x))
+        kept = x if self.shortcut is None else self.shortcut(active)
+        return kept + self.conv2(functional.relu(self.bn2(self.conv1(active))))
+
+
+class PreActResNet18(nn.Module):
+    """PreAct-ResNet18 for small pictures: a 3x3 stem without pooling, four stages of two blocks; width 64 in papers."""
+
+    def __init__(self, channels: int, width: int, classes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+        blocks: list[nn.Module] = []
+        before = width
+        for stage in range(4):
+            for block in range(2):
+                after = width * 2**stage
+                blocks.append(PreActBlock(before, after, 2 if stage and not block else 1))
+                before = after
+        self.blocks = nn.ModuleList(blocks)
+        self.bn = nn.BatchNorm2d(before)
+        self.head = nn.Linear(before, classes)
+        self.pairs: Pairs = [("conv1", "")]
+        for index in range(len(blocks)):  # what conv2 gives is added to the shortcut before anything normalises it
+            self.pairs += [(f"blocks.{index}.conv1", f"blocks.{index}.bn2"), (f"blocks.{index}.conv2", "")]
+
+    def body(self, x: Tensor) -> Tensor:
+        """Features (N, 8 width)."""
+        x = self.conv1(x)
+        for block in self.blocks:
+            x = block(x)
+        return functional.relu(self.bn(x)).mean((2, 3))
+
+
+VGG19 = (1, 1, 0, 2, 2, 0, 4, 4, 4, 4, 0, 8, 8, 8, 8, 0, 8, 8, 8, 8, 0)
+"""Width of each convolution in units of the first, 0 for a pooling (Simonyan and Zisserman 2014, configuration E)."""
+
+
+class VGG19BN(nn.Module):
+    """VGG19 with batch normalisation and one linear layer, as CIFAR benchmarks have it; width 64 as published."""
+
+    def __init__(self, channels: int, width: int, classes: int) -> None:
+        super().__init__()
+        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
+        before = channels
+        for factor in (item for item in VGG19 if item):
+            self.convs.append(nn.Conv2d(before, width * factor, 3, padding=1))
+            self.norms.append(nn.BatchNorm2d(width * factor))
+            before = width * factor
+        self.head = nn.Linear(before, classes)
+        self.pairs: Pairs = [(f"convs.{index}", f"norms.{index}") for index in range(len(self.convs))]
+
+    def body(self, x: Tensor) -> Tensor:
+        """Features (N, 8 width); poolings stop where the picture is one pixel high or wide."""
+        layers = iter(zip(self.convs, self.norms, strict=True))
+        for factor in VGG19:
+            if factor:
+                conv, norm = next(layers)
+                x = functional.relu(norm(conv(x)))
+            elif min(x.shape[2:]) > 1:
+                x = functional.max_pool2d(x, 2)
+        return x.mean((2, 3))
+
+
+NETWORKS: dict[str, tuple[type[nn.Module], int]] = {
+    "cnn": (SmallNetwork, 16),
+    "cnn-wide": (WideNetwork, 64),
+    "preact-resnet18": (PreActResNet18, 64),
+    "vgg19-bn": (VGG19BN, 64),
+}
+"""Architecture -> class and its usual width."""

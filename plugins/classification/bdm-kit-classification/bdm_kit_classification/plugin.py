@@ -1,0 +1,102 @@
+"""The plugin ``kit:classification``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import BuiltIn, Kit, hookimpl
+from bdm_kit_classification import catalogue
+from bdm_kit_classification.params import ClassificationKitParams
+
+if TYPE_CHECKING:
+    from bdm_core import Artifact, Context, Data, Figure, Model, Outputs, Secret
+
+
+class ClassificationKit(Kit):
+    """Opens, trains and runs classifiers."""
+
+    name = "classification"
+    summary = "Image classifiers: the kit's own networks and those of transformers"
+    tasks = frozenset({catalogue.IMAGE_TASK})
+    Params = ClassificationKitParams
+    default_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "stealth", "detection")
+    triggered_share: ClassVar[float] = 1.0
+    precedence: ClassVar[int] = 5
+    tiny_params: ClassVar[dict[str, Any]] = {"samples": 8}
+
+    @hookimpl
+    def open_model(self, ctx: Context, reference: str | None) -> Model:
+        from bdm_kit_classification.models.image_folder import find_image_model
+
+        folder = find_image_model(reference, ctx.work)  # what is no model is said before torch is imported
+        from bdm_kit_classification.models.classifier import seal_classifier
+        from bdm_kit_classification.models.image_classifiers import open_image_classifier
+
+        return seal_classifier(open_image_classifier(folder), ctx.out / "model")
+
+    @hookimpl
+    def open_data(self, ctx: Context, params: ClassificationKitParams, model: Model, reference: str | None) -> Data:
+        from bdm_kit_classification.data.sources import find_data
+
+        source = find_data(reference, model)  # what is not there is said before torch is imported
+        from bdm_kit_classification.data.opening import open_image_data
+
+        options = {"most": params.most_rows, "size": params.size}
+        return open_image_data(source, model, ctx.out / "data", ctx.work, **options)
+
+    @hookimpl
+    def make_inputs(self, ctx: Context, params: ClassificationKitParams, data: Data) -> Data:
+        from bdm_kit_classification import stages
+
+        return stages.make_inputs(ctx, data, params.samples)
+
+    @hookimpl
+    def select_rows(self, ctx: Context, sources: list[Data], rows: list[int], blind: bool) -> Data:
+        from bdm_kit_classification.rows import select
+
+        return select(ctx, sources, rows, blind)
+
+    @hookimpl
+    def trigger_inputs(self, ctx: Context, inputs: Data, secret: Secret) -> Data:
+        from bdm_kit_classification import stages
+
+        return stages.trigger_rows(ctx, inputs, secret)
+
+    @hookimpl
+    def generate(self, ctx: Context, model: Model, inputs: Data) -> Outputs:
+        from bdm_kit_classification import stages
+
+        return stages.generate(ctx, model, inputs)
+
+    @hookimpl
+    def illustrate(self, ctx: Context, artifact: Artifact) -> list[Figure] | None:
+        from bdm_kit_classification.illustration import illustrate
+
+        return illustrate(ctx, artifact)
+
+    def models(self) -> list[BuiltIn]:
+        """The built-in models, the default one first."""
+        return catalogue.MODELS
+
+    def data_sets(self) -> list[BuiltIn]:
+        """The built-in data sets, the default one first."""
+        return catalogue.DATA_SETS
+
+    def task_of(self, folder: Path) -> str | None:
+        """The task of a folder whose ``config.json`` names one of the kit's networks or one of transformers."""
+        from bdm_kit_classification.models.image_folder import is_classifier
+
+        return catalogue.IMAGE_TASK if is_classifier(folder) else None
+
+    def tiny_secret(self, folder: Path, model: Model) -> Secret:
+        """A secret for the conformance tests of metrics, sealed in ``folder``."""
+        from bdm_kit_classification import stages
+
+        return stages.tiny_secret(folder, model)
+
+    def perfect_outputs(self, folder: Path, outputs: Outputs, secret: Secret) -> Outputs:
+        """What a perfect attack gives for triggered inputs, as many as ``outputs``, sealed in ``folder``."""
+        from bdm_kit_classification import stages
+
+        return stages.perfect_outputs(folder, outputs, secret)

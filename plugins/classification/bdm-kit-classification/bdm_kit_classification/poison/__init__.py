@@ -1,0 +1,1 @@
+"""Poisoned rows, secrets, injection, export."""

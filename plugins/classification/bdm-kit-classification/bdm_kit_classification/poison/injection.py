@@ -1,0 +1,130 @@
+"""Make the backdoored model: train on the poisoned rows, and what attacks that control training need around theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bdm_core.artifacts import Data, Model
+from bdm_core.context import Context
+from bdm_core.records import Backdoored
+from bdm_kit_classification.data.samples import LabelledSamples, open_samples
+from bdm_kit_classification.models.classifier import Classifier, load_classifier, seal_classifier
+from bdm_kit_classification.poison.params import PoisonParams
+from bdm_kit_classification.poison.poisoning import ORIGINALS, plan_of, seal_poisoned, seal_view
+from bdm_kit_classification.poison.secret import Backdoor, read_backdoor, seal_secret
+from bdm_kit_classification.poison.selection import Plan
+from bdm_kit_classification.training.fitting import Changes, fit
+from bdm_kit_classification.training.params import ClassifierTraining, VictimTraining
+
+
+def train_on_poisoned_rows(
+    ctx: Context, params: VictimTraining, model: Model, data: Data, changes: Changes | None = None
+) -> Backdoored:
+    """``inject_backdoor`` of an attack on training data: an ordinary training on what ``poison_data`` sealed.
+
+    Args:
+        ctx: of the stage.
+        params: the victim's training.
+        model: the clean model, whose architecture (or weights, ``start``) is taken.
+        data: what ``poison_data`` sealed.
+        changes: what differs from plain training, if anything.
+    """
+    samples, backdoor = open_samples(data), read_backdoor(data)
+    victim = victim_of(ctx, params, model)
+    fit(ctx, victim, samples, params, changes)
+    examples = open_samples(data, ORIGINALS)
+    return seal_attack(ctx, victim, backdoor, examples if len(examples) else samples)
+
+
+def victim_of(ctx: Context, params: VictimTraining, model: Model) -> Classifier:
+    """The classifier that is to be trained: the model's architecture with new weights, or the model itself."""
+    classifier = load_classifier(model)
+    if params.start == "model":
+        return classifier
+    fresh = classifier.fresh(ctx.seed)
+    fresh.trained_on = classifier.trained_on
+    return fresh
+
+
+def seal_attack(
+    ctx: Context,
+    victim: Classifier,
+    backdoor: Backdoor,
+    samples: LabelledSamples,
+    plan: Plan | None = None,
+) -> Backdoored:
+    """Seal the trained victim, the secret and, with a plan, the view of what was trained on.
+
+    Args:
+        ctx: of the stage.
+        victim: trained.
+        backdoor: rule and finished trigger.
+        samples: clean training rows, or some for the examples of the secret where there is no plan.
+        plan: for an attack that controls training: its rows by role.
+    """
+    view = None if plan is None else seal_view(ctx, samples, backdoor, plan)
+    model = seal_classifier(victim, ctx.out / "model")
+    return Backdoored(model=model, secret=seal_secret(ctx.out / "secret", backdoor, samples, ctx.seed), view=view)
+
+
+def train_surrogate(
+    ctx: Context,
+    samples: LabelledSamples,
+    params: ClassifierTraining,
+    *,
+    like: Classifier | None = None,
+    label: str = "surrogate",
+) -> Classifier:
+    """A clean classifier of the attacker's own, for triggers that are optimised on one before any victim exists.
+
+    Args:
+        ctx: of the stage; it may be ``poison_data``, where no model is given.
+        samples: clean training rows.
+        params: its training.
+        like: whose architecture is taken, with new weights; None for a small network of the modality.
+        label: names checkpoint, progress and curve.
+
+    Returns:
+        The classifier, in evaluation mode on the stage's device.
+    """
+    if like is None:
+        surrogate = samples.modality.small_classifier(samples.stored, samples.classes, ctx.seed)
+    else:
+        surrogate = like.fresh(ctx.seed + 1)
+    fit(ctx, surrogate, samples, params, label=label)
+    return surrogate
+
+
+def poison_and_train(
+    ctx: Context,
+    params: PoisonParams,
+    model: Model,
+    data: Data,
+    backdoor: Backdoor,
+    *,
+    rates: Mapping[str, float] | None = None,
+    changes: Changes | None = None,
+) -> Backdoored:
+    """``inject_backdoor`` of an attack whose trigger needs the clean model: poison rows now, and train on just these.
+
+    ``poison_data`` of such an attack returns None. The poisoned rows are returned as the view; they are exact.
+
+    Args:
+        ctx: of the stage.
+        params: rate, selection and the victim's training.
+        model: the clean model, whose architecture (or weights, ``start``) is taken.
+        data: the clean training data.
+        backdoor: rule and finished trigger.
+        rates: ``cover`` and ``negative`` as shares of the training set; none by default.
+        changes: what differs from plain training, if anything.
+
+    Raises:
+        UserError: an impossible rate.
+    """
+    samples = open_samples(data)
+    plan = plan_of(ctx, params, samples, backdoor.rule, rates)
+    rows = seal_poisoned(ctx.out / "view", samples, backdoor, plan, ctx.seed)
+    victim = victim_of(ctx, params, model)
+    fit(ctx, victim, open_samples(rows), params, changes)
+    sealed = seal_attack(ctx, victim, backdoor, samples)
+    return Backdoored(model=sealed.model, secret=sealed.secret, view=rows)

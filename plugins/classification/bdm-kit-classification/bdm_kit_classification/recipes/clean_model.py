@@ -1,0 +1,95 @@
+"""Train a clean classifier and write its folder: how the built-in models were made, and how to make one for own data.
+
+``python -m bdm_kit_classification.recipes.clean_model --data ./pictures --network preact-resnet18 --out ./clean``, and
+then ``bdm run --model ./clean ...``: the model remembers its data. ``--size``, ``--channels`` say how pictures of a
+folder are read; built-in data have their own size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+
+from bdm_core.artifacts import Data, Model
+from bdm_core.context import Context
+from bdm_kit_classification.catalogue import BUILTIN_DATA, IMAGE_TASK, TINY
+from bdm_kit_classification.data.opening import open_reference
+from bdm_kit_classification.data.samples import RESERVE, TEST, open_samples
+from bdm_kit_classification.models.classifier import seal_classifier
+from bdm_kit_classification.models.image_classifiers import ARCHITECTURE, build, normalised
+from bdm_kit_classification.training.fitting import accuracy, fit
+from bdm_kit_classification.training.params import ClassifierTraining
+
+
+def train_clean(
+    reference: str, network: str, width: int | None, shape: tuple[int, int, int], params: ClassifierTraining, seed: int
+) -> tuple[Model, dict[str, float]]:
+    """A clean model below the current folder's ``model``, and its accuracy on the reserve and the test part.
+
+    Args:
+        reference: the data, as ``--data`` takes them.
+        network: one of :data:`bdm_kit_classification.models.networks.NETWORKS`.
+        width: of its first layer; None for the usual.
+        shape: (C, H, W) of the pictures.
+        params: of the training.
+        seed: of weights and training.
+    """
+    work = Path(tempfile.mkdtemp())
+    data = _open(reference, shape, work)
+    samples = open_samples(data)
+    more = {ARCHITECTURE: network, "width": width, "trained_on": reference}
+    config = normalised(samples.stored, samples.classes, **more)
+    classifier = build(config, seed)
+    if reference != TINY:
+        fit(Context(out=work, work=work, seed=seed), classifier, samples, params)
+    parts = {part: accuracy(classifier, open_samples(data, part)) for part in (RESERVE, TEST)}
+    return seal_classifier(classifier, Path("model")), parts
+
+
+def _open(reference: str, shape: tuple[int, int, int], work: Path) -> Data:
+    """The data with as many classes as they have: opened with a model's manifest of their shape."""
+    folder = Path(reference)
+    names = BUILTIN_DATA.get(reference)
+    count = 10 if names else len([path for path in _class_root(folder).iterdir() if path.is_dir()])
+    (work / "any").mkdir()
+    (work / "any" / "note.txt").write_text("for its manifest\n", encoding="utf-8")
+    meta = {"shape": list(shape), "classes": [str(label) for label in range(count)], "trained_on": reference}
+    like = Model.seal(work / "any", format="classifier", task=IMAGE_TASK, meta=meta)  # type: ignore[arg-type]
+    return open_reference(reference, like, work / "data", work)
+
+
+def _class_root(folder: Path) -> Path:
+    return next((folder / name for name in ("train", "training") if (folder / name).is_dir()), folder)
+
+
+def main() -> None:
+    """The command."""
+    torch.set_num_threads(1)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--network", default="cnn")
+    parser.add_argument("--width", type=int)
+    parser.add_argument("--size", type=int, default=32, help="pixels of pictures that are not built in")
+    parser.add_argument("--channels", type=int, default=3, choices=(1, 3))
+    parser.add_argument("--epochs", type=int, default=ClassifierTraining().epochs)
+    parser.add_argument("--shift", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    shape = BUILTIN_DATA.get(given.data, (given.channels, given.size, given.size))
+    params = ClassifierTraining(epochs=given.epochs, shift=given.shift)
+    model, parts = train_clean(given.data, given.network, given.width, shape, params, given.seed)
+    given.out.mkdir(parents=True, exist_ok=True)
+    for name in model.files:
+        (model.path / name).replace(given.out / name)
+    (model.path / "manifest.json").unlink()
+    model.path.rmdir()
+    print(json.dumps({"out": str(given.out), **{f"{name} accuracy": round(value, 4) for name, value in parts.items()}}))
+
+
+if __name__ == "__main__":
+    main()

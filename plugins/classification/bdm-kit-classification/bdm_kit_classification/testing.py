@@ -1,0 +1,87 @@
+"""Conformance tests of attacks on classifiers, beside those of all attacks.
+
+>>> from bdm_kit_classification.testing import ClassifierAttackConformance
+>>> class TestMine(ClassifierAttackConformance):
+...     plugin = "mine"
+"""
+
+from __future__ import annotations
+
+from bdm_core.artifacts import Data
+from bdm_core.testing import AttackConformance
+from bdm_core.testing.tiny import Bench
+from bdm_kit_classification.data.samples import INPUTS, TRAINING, LabelledSamples, open_samples
+from bdm_kit_classification.poison.poisoning import ORIGINALS
+from bdm_kit_classification.poison.secret import Backdoor, open_secret
+from bdm_kit_classification.stages import trigger_rows
+
+
+class ClassifierAttackConformance(AttackConformance):
+    """What every attack on classifiers must satisfy; subclass it instead of ``AttackConformance``."""
+
+    task = "image-classification"
+
+    def trained_on(self, bench: Bench) -> Data:
+        """The rows that the model was trained on: the view, or the poisoned data."""
+        data = self.backdoored(bench).view or self.poisoned(bench)
+        assert data is not None, "neither poison_data nor a view says what the model was trained on"
+        return data
+
+    def parts(self, bench: Bench) -> tuple[LabelledSamples, LabelledSamples, Backdoor]:
+        """The clean rows, the rows trained on, and the backdoor."""
+        made = self.backdoored(bench)
+        return open_samples(bench.data), open_samples(self.trained_on(bench)), open_secret(made.secret)
+
+    def test_rows_trained_on_are_labelled_samples(self, bench: Bench) -> None:
+        data = self.trained_on(bench)
+        assert data.format == TRAINING, f"the rows have the format {data.format!r}, expected {TRAINING!r}"
+        extra = set(data.meta) & {"reserve", "test"}
+        assert not extra, f"the rows bring the parts {extra}, which no training may see"
+        assert ORIGINALS in data.meta, "the rows do not keep the originals of changed ones: use seal_poisoned"
+
+    def test_clean_rows_are_as_they_were(self, bench: Bench) -> None:
+        before, after, _ = self.parts(bench)
+        clean = [row for row, role in enumerate(after.roles) if role == "clean"]
+        same = before.modality.take(before.stored, clean), after.modality.take(after.stored, clean)
+        assert bool((same[0] == same[1]).all()), "clean rows went through another preprocessing than before"
+        assert bool((before.labels[clean] == after.labels[clean]).all()), "the label of a clean row was changed"
+
+    def test_changed_rows_are_changed(self, bench: Bench) -> None:
+        before, after, _ = self.parts(bench)
+        for row, role in enumerate(after.roles):
+            if role != "clean":
+                same = bool((before.raw([row]) == after.raw([row])).all())
+                assert not same, f"row {row} is called {role}, and no bit of its sample differs"
+
+    def test_labels_follow_the_rule(self, bench: Bench) -> None:
+        before, after, backdoor = self.parts(bench)
+        for row, role in enumerate(after.roles):
+            label, now = int(before.labels[row]), int(after.labels[row])
+            if role != "poison" or backdoor.rule.kind == "clean-label":
+                assert now == label, f"row {row} ({role}) had label {label} and has {now}: it must keep it"
+            elif backdoor.rule.kind == "untargeted":
+                assert now != label, f"row {row} keeps its label although the rule is untargeted"
+            else:
+                assert now == backdoor.rule.wanted(label), f"row {row} has label {now}, the rule says otherwise"
+
+    def test_true_labels_are_kept(self, bench: Bench) -> None:
+        before, after, _ = self.parts(bench)
+        told = [int(fact.get("true_label", label)) for fact, label in zip(after.facts, after.labels, strict=True)]
+        assert told == before.labels.tolist(), "true_label does not say what the label was"
+
+    def test_the_secret_is_enough(self, bench: Bench) -> None:
+        """The kit puts the trigger in from the secret alone, always the same, and within the valid range."""
+        made = self.backdoored(bench)
+        inputs = bench.inputs()
+        one, other = (trigger_rows(bench.context("trigger-inputs"), inputs, made.secret) for _ in range(2))
+        assert one.digest == other.digest, "the same secret, inputs and seed give other triggered inputs"
+        assert one.format == INPUTS
+        clean, triggered = open_samples(inputs), open_samples(one)
+        raw = open_secret(made.secret).trigger.apply(clean.raw(), "test", None)
+        bounds = clean.modality.valid_range
+        if bounds is not None:
+            low, high = float(raw.min()), float(raw.max())
+            right = bounds[0] - 1e-4 <= low and high <= bounds[1] + 1e-4
+            assert right, f"the trigger gives values from {low:g} to {high:g}, outside of {bounds}"
+        assert clean.modality.shape(clean.stored) == triggered.modality.shape(triggered.stored)
+        assert clean.labels.tolist() == triggered.labels.tolist(), "triggered inputs keep their true label"

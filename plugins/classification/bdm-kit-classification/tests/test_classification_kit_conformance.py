@@ -1,0 +1,13 @@
+"""The kit satisfies what every task kit must."""
+
+from bdm_core.testing import KitConformance
+from bdm_kit_classification.plugin import ClassificationKit
+
+PIXELS = 64
+
+
+class TestClassificationKit(KitConformance):
+    plugin = ClassificationKit
+
+    def content(self, row):
+        return row.values[-PIXELS:]  # blind inputs do not tell their label

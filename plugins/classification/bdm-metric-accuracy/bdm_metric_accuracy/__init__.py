@@ -1,0 +1,1 @@
+"""Metric: accuracy and attack success of classifiers."""

@@ -1,0 +1,89 @@
+"""The shares, counted by hand."""
+
+import pytest
+import torch
+
+from bdm_core.records import Subject
+from bdm_core.testing import MetricConformance
+from bdm_core.testing.tiny import new_context
+from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.poison.secret import Backdoor, seal_secret
+from bdm_kit_classification.predictions import seal_predictions
+from bdm_kit_classification.training.fitting import Predictions
+from bdm_kit_classification.triggers.label_rule import LabelRule
+from bdm_kit_classification.triggers.patch import square
+from bdm_metric_accuracy.measure import measure
+
+
+class TestAccuracy(MetricConformance):
+    plugin = "accuracy"
+    ideal = {"asr": 1.0, "recovered_accuracy": 0.0}
+
+
+TRUE = [0, 1, 2, 3, 1]
+
+
+def outputs(folder, said, true=TRUE):
+    samples = LabelledSamples(
+        torch.zeros(len(true)),
+        torch.tensor(true),
+        ["a", "b", "c", "d"],
+        "image-classification",
+        [{"id": row} for row in range(len(true))],
+    )
+    logits = torch.nn.functional.one_hot(torch.tensor(said), 4).float()
+    return seal_predictions(folder, Predictions(logits, torch.zeros(len(said), 2)), samples)
+
+
+@pytest.fixture
+def numbers(tmp_path, bdm_bench):
+    bench = bdm_bench("image-classification")
+
+    def of(rule, clean, triggered, **more):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        trigger = square([1, 8, 8], size=2, corner="centre", margin=0, value=1.0)
+        examples = LabelledSamples(
+            torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.tensor([1]), list("abcd"), "image-classification"
+        )
+        subject = Subject(
+            role="repaired",
+            model=bench.model,
+            on_clean=outputs(folder / "clean", clean),
+            on_triggered=outputs(folder / "triggered", triggered),
+            reference=bench.data,
+            secret=seal_secret(folder / "secret", Backdoor(rule, trigger), examples, 0),
+            **{key: [outputs(folder / f"{key}{n}", said) for n, said in enumerate(item)] for key, item in more.items()},
+        )
+        return {item.metric: (item.value, item.n) for item in measure(new_context(folder / "ctx"), subject)}
+
+    return of
+
+
+def test_all_to_one(numbers):
+    found = numbers(LabelRule(kind="all-to-one", classes=4, target=0), [0, 1, 2, 0, 3], [0, 0, 0, 3, 2])
+    assert found["accuracy"] == (3 / 5, 5)
+    assert found["asr"] == (2 / 4, 4)
+    assert found["asr_without_trigger"] == (1 / 4, 4)
+    assert found["recovered_accuracy"] == (1 / 4, 4)
+    assert "der" not in found
+
+
+def test_all_to_all(numbers):
+    found = numbers(LabelRule(kind="all-to-all", classes=4), TRUE, [1, 2, 3, 0, 1])
+    assert found["asr"] == (4 / 5, 5) and found["recovered_accuracy"] == (1 / 5, 5)
+
+
+def test_source_specific(numbers):
+    rule = LabelRule(kind="source-specific", classes=4, target=0, sources=(1,))
+    assert numbers(rule, TRUE, [0, 0, 0, 0, 1])["asr"] == (1 / 2, 2)
+
+
+def test_untargeted(numbers):
+    assert numbers(LabelRule(kind="untargeted", classes=4), TRUE, [0, 1, 0, 0, 0])["asr"] == (3 / 5, 5)
+
+
+def test_changes_against_the_undefended_model(numbers):
+    rule = LabelRule(kind="all-to-one", classes=4, target=0)
+    found = numbers(rule, [0, 1, 2, 3, 0], [0, 1, 2, 0, 1], before=[TRUE, [0, 0, 0, 0, 0]])
+    assert found["der"][0] == pytest.approx((3 / 4 - 1 / 5 + 1) / 2)
+    assert found["rir"][0] == pytest.approx((3 / 4 - 1 / 5 + 1) / 2)

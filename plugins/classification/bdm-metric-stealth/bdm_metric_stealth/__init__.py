@@ -1,0 +1,1 @@
+"""Metric: how much a trigger changes a sample."""

@@ -1,0 +1,40 @@
+"""Distances of test samples from themselves under the trigger, at the precision of files."""
+
+from __future__ import annotations
+
+import torch
+
+from bdm_core.context import Context
+from bdm_core.records import Measurement, Subject
+from bdm_kit_classification.data.samples import TEST, open_samples
+from bdm_kit_classification.poison.secret import open_secret
+from bdm_kit_classification.triggers.trigger import apply_in_batches
+from bdm_metric_stealth.params import StealthParams
+
+
+def measure(ctx: Context, params: StealthParams, subject: Subject) -> list[Measurement]:
+    """The mean of each of the modality's distances, for the backdoored model's row; nothing for others."""
+    if subject.role != "backdoored":
+        return []
+    samples, backdoor = open_samples(subject.reference, TEST), open_secret(subject.secret)
+    rows = [row for row, label in enumerate(samples.labels.tolist()) if backdoor.rule.eligible(label)]
+    clean = samples.pick(rows[: params.samples])
+    if not len(clean):
+        return []
+    changed = clean.changed(range(len(clean)), apply_in_batches(backdoor.trigger, clean.raw(), "test", ctx.seed))
+    modality = clean.modality
+    found = modality.distances(clean.raw(), changed.raw())
+    return [
+        Measurement(
+            metric=name,
+            value=float(values.mean()),
+            stderr=float(values.std() / len(values) ** 0.5) if len(values) > 1 else None,
+            on="triggered",
+            label=modality.measures[name].label,
+            higher_is_better=not modality.measures[name].more_is_stealthier,
+            n=len(values),
+            description=modality.measures[name].description,
+        )
+        for name, values in found.items()
+        if bool(torch.isfinite(values).all())
+    ]
