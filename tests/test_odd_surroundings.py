@@ -195,7 +195,6 @@ def test_a_damaged_number_costs_its_line_only(tmp_path: Path, caplog: pytest.Log
         ("run.json", ("seconds",), "x"),
         ("stages.json", (0, "warnings"), 1.5),
         ("stages.json", (0, "stage"), {}),
-        ("stages.json", (0, "seconds"), 10**400),
     ],
 )
 def test_a_damaged_record_is_left_out(tmp_path: Path, file: str, place: tuple[Any, ...], value: Any) -> None:

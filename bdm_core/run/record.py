@@ -95,11 +95,11 @@ _LINE: Form = {"metric": _TEXT, "row": _TEXT, "value": _NUMBER} | {
 }
 _LINE |= {"role": _TEXT, "on": _TEXT, "label": _TEXT, "description": _TEXT, "measures": _TEXT}
 _LINE |= {"stderr": _NUMBER, "n": _COUNT, "seed": (int,)} | _OPTIONS
-_STAGE: Form = {"label": _TEXT, "stage": _TEXT, "key": _TEXT, "cached": (bool,), "seconds": (float, int)}
+_STAGE: Form = {"label": _TEXT, "stage": _TEXT, "key": _TEXT, "cached": (bool,), "seconds": _NUMBER}
 _STAGE |= {"peak_memory_bytes": _COUNT, "figures": (dict,), "warnings": (list,)}
 _DETECTION: Form = {"verdict": _TEXT, "note": _TEXT, "score": _NUMBER, "threshold": _NUMBER, "p_value": _NUMBER}
 _RECORD: Form = {"status": _TEXT, "spec": (dict,), "plugins": (dict,), "detections": (dict,), "seed": (int,)}
-_RECORD |= {"task": (str, NoneType), "seconds": (float, int), "notes": (dict,)}
+_RECORD |= {"task": (str, NoneType), "seconds": _NUMBER, "notes": (dict,)}
 """What the parts of a run's files are; what a part has beside is not looked at."""
 
 
@@ -123,6 +123,9 @@ class RunView:
             if not isinstance(entries, list):
                 raise ValueError(f"{paths.STAGES} is not what a run writes")
             self.stages: list[dict[str, Any]] = [_checked(entry, paths.STAGES, _STAGE, "label") for entry in entries]
+            for item in self.record["detections"].values():
+                if item.get("level", "model") != "model" and item.get("conclusive", True):
+                    item["verdict"] = ""  # earlier runs say more than Detection.verdict now does
         except FileNotFoundError as error:
             raise UserError(f"{folder} is no run folder: it has no {Path(error.filename).name}") from None
         except OSError as error:

@@ -21,7 +21,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from bdm_core.artifacts import Artifact, Data, Evidence, Model, Outputs, Record, Secret
 from bdm_core.errors import ArtifactError, BdmError, StoreError
-from bdm_core.files import check_relative, finite
+from bdm_core.files import check_relative, finite, list_files
 from bdm_core.records import Backdoored, Detection, Measurement, Purified
 from bdm_core.store import paths
 from bdm_core.store.lease import Lease
@@ -242,6 +242,5 @@ def _damaged(folder: Path) -> ArtifactError:
 
 
 def _read_only(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(0o444)
+    for name in list_files(folder):
+        (folder / name).chmod(0o444)
