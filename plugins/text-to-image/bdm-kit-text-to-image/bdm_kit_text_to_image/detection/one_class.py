@@ -25,7 +25,7 @@ def mahalanobis(clean: Tensor, shrinkage: float = 0.1) -> Scorer:
     do for many statistics.
 
     >>> score = mahalanobis(torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0]]), shrinkage=1.0)
-    >>> score(torch.tensor([[1.0, 1.0], [1.0, 3.0]])).tolist()
+    >>> [round(value, 6) for value in score(torch.tensor([[1.0, 1.0], [1.0, 3.0]])).tolist()]
     [0.0, 3.0]
     """
     known = clean.double()

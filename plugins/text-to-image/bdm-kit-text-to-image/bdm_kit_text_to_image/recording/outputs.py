@@ -59,6 +59,7 @@ def record_outputs(
     Raises:
         UserError: no module is selected.
 
+    >>> import torch
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> with record_outputs(net, steps=lambda call: call == 1) as recorder:
     ...     _ = [net(torch.ones(4, 2)) for _ in range(3)]
@@ -98,6 +99,7 @@ def record_outputs(
 def scale_modules(modules: Mapping[str, nn.Module], factor: float) -> Iterator[None]:
     """Multiply what some modules give by a factor while the context is open.
 
+    >>> import torch
     >>> layer = nn.Linear(2, 2)
     >>> with scale_modules({"layer": layer}, 0.0):
     ...     float(layer(torch.ones(1, 2)).abs().sum())
