@@ -61,12 +61,12 @@ def robust_excess(clean: Tensor) -> Scorer:
 def without_length(scorer: Callable[[Tensor], Scorer]) -> Callable[[Tensor], Scorer]:
     """The same on statistics from which a straight line in the last column, the prompts' length, was taken.
 
-    The line is fitted to the clean prompts by least squares.
+    The line is fitted to the clean prompts by least squares; what is left is as at their mean length.
 
     >>> lengths = torch.tensor([1.0, 2.0, 3.0, 4.0])
     >>> score = without_length(single)(torch.stack([10 * lengths, lengths], 1))
     >>> [round(value, 4) for value in score(torch.tensor([[50.0, 5.0], [52.0, 5.0]])).tolist()]
-    [0.0, 2.0]
+    [25.0, 27.0]
     """
 
     def fit(clean: Tensor) -> Scorer:
