@@ -33,11 +33,13 @@ FAST = {"perturbations": 2, "clean_queries": 10}
 
 class TestUfid(DefenseConformance):
     plugin = "ufid"
+    task = "unconditional-image-generation"
     params = FAST
 
 
 class TestUfidOnPixels(DefenseConformance):
     plugin = "ufid"
+    task = "unconditional-image-generation"
     params = {**FAST, "features": "pixels"}
 
 
