@@ -1,4 +1,7 @@
-"""One-class verdicts: a score against those of clean models. The rule for verdict and p-value is :class:`Verdict`'s."""
+"""One-class verdicts: a score against those of clean models, or of clean inputs of the model itself.
+
+The rule for verdict and p-value is :class:`Verdict`'s.
+"""
 
 from __future__ import annotations
 
@@ -215,3 +218,43 @@ def _require_finite(values: Sequence[float]) -> None:
     """Raises ArtifactError for a model whose score is NaN or infinite: no comparison with it says anything."""
     if not all(math.isfinite(value) for value in values):
         raise ArtifactError("the model's score is NaN or infinite: its weights or what it answers are damaged")
+
+
+def clean_threshold(scores: Sequence[float], false_positive_rate: float) -> float:
+    """The score that a further clean input exceeds with at most this probability, whatever the distribution is.
+
+    Of K clean scores it is the ceil((1 - rate)(K + 1))-th smallest (the largest if there are too few, see
+    :func:`fewest_clean`).
+
+    Raises:
+        UserError: there are no clean scores.
+
+    >>> clean_threshold([float(number) for number in range(99)], 0.05)
+    94.0
+    >>> clean_threshold([1.0, 2.0], 0.05)
+    2.0
+    """
+    if not len(scores):
+        raise UserError("a threshold needs clean inputs, and there are none")
+    rank = min(len(scores), math.ceil((1 - false_positive_rate) * (len(scores) + 1) - 1e-9))
+    return float(sorted(float(score) for score in scores)[rank - 1])
+
+
+def fewest_clean(false_positive_rate: float) -> int:
+    """How many clean inputs a threshold of this rate needs: with fewer the rate cannot be kept.
+
+    >>> fewest_clean(0.05), fewest_clean(0.01)
+    (19, 99)
+    """
+    return math.ceil(1 / false_positive_rate - 1e-9) - 1
+
+
+def conformal_p_values(scores: Sequence[float], clean: Sequence[float]) -> list[float]:
+    """The p-value of each score by its rank among those of clean inputs, see :func:`conformal`.
+
+    >>> conformal_p_values([5.0, 0.5], [1.0, 2.0, 3.0])
+    [0.25, 1.0]
+    """
+    known = np.sort(np.asarray(clean, dtype=np.float64))
+    above = len(known) - np.searchsorted(known, np.asarray(scores, dtype=np.float64), side="left")
+    return [float(value) for value in (1 + above) / (1 + len(known))]

@@ -6,7 +6,6 @@ The model is a black box: it is asked for the images of initial noise, and nothi
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +15,15 @@ from torch import Tensor
 from bdm_core.artifacts import Data, Evidence
 from bdm_core.context import Context
 from bdm_core.records import Detection, Purified
-from bdm_defense_ufid.graph import densities, perturbed
+from bdm_defense_ufid.graph import perturbed
 from bdm_defense_ufid.params import UfidParams
 from bdm_diffusers.sampling import draw_noise, require_finite_samples
 from bdm_kit_diffusion.data.classifiers import feature_space
 from bdm_kit_diffusion.inversion.baselines import input_baselines
 from bdm_kit_diffusion.inversion.starts import starting_points
 from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
+from bdm_torch.calibration import clean_threshold
+from bdm_torch.diversity import densities
 from bdm_torch.image_sets import load_images
 
 ALIKE = 0.98
@@ -52,7 +53,7 @@ class Judgement:
 
     @property
     def threshold(self) -> float:
-        return clean_threshold(standardised(self.clean, self.clean), self.false_positive_rate)
+        return clean_threshold(standardised(self.clean, self.clean).tolist(), self.false_positive_rate)
 
     @property
     def alike(self) -> bool:
@@ -95,15 +96,6 @@ def standardised(values: Tensor, clean: Tensor) -> Tensor:
         clean: (K,), K >= 2.
     """
     return (values - clean.mean()) / clean.std().clamp(min=1e-6)
-
-
-def clean_threshold(scores: Tensor, false_positive_rate: float) -> float:
-    """The score that a further clean query exceeds with at most this probability, whatever the distribution is.
-
-    Of K clean scores it is the ceil((1 - rate)(K + 1))-th smallest (the largest if there are too few).
-    """
-    rank = min(len(scores), math.ceil((1 - false_positive_rate) * (len(scores) + 1)))
-    return float(scores.sort().values[rank - 1])
 
 
 def judge(ctx: Context, params: UfidParams, noise: Tensor, clean: Tensor | None = None) -> Judgement:
