@@ -22,10 +22,10 @@ from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.discovery.candidates import find
 from bdm_core.plugin import Defense
-from bdm_core.run.record import RunView
 from bdm_core.run.specification import build_params
 from bdm_kit_text_to_image import TASK
 from bdm_kit_text_to_image.stages import generate
+from bdm_results.view import RunView
 
 RESULTS = Path(__file__).parent / "results" / "text_to_image_detectors.jsonl"
 DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {
