@@ -1,8 +1,8 @@
 """SSBA, also ISSBA (Li et al. 2021, arXiv 2012.03816): x' = E(x, s) hides a message s in the picture.
 
 Encoder and decoder are trained on messages drawn anew for each picture; the attack hides one and the same message, and
-the encoder's residual differs from picture to picture (section 4.2). Each bit has a carrier, a fixed pattern of -1 and 1:
-the encoder sees it with the bit's sign, and the decoder's output is multiplied by it.
+the encoder's residual differs from picture to picture (section 4.2). Each bit has a carrier, a fixed pattern of -1 and
+1: the encoder sees it with the bit's sign, and the decoder's output is multiplied by it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def planes_of(bits: Tensor, carriers: Tensor) -> Tensor:
 
 
 def bit_logits(decoded: Tensor, carriers: Tensor) -> Tensor:
-    """Logits (N, B): how far planes (N, B, H, W) agree with the carriers, in standard deviations of those that do not."""
+    """Logits (N, B): how far planes (N, B, H, W) agree with the carriers, times the root of their number of pixels."""
     pixels: int = carriers[0].numel()
     return (decoded * carriers).mean((2, 3)) * pixels**0.5
 
