@@ -16,7 +16,16 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from bdm_core.errors import ArtifactError
-from bdm_core.files import MANIFEST, canonical_json, check_relative, existing, list_files, sha256_of
+from bdm_core.files import (
+    MANIFEST,
+    canonical_json,
+    check_relative,
+    existing,
+    list_files,
+    parse_json,
+    read_json,
+    sha256_of,
+)
 
 ROWS = "rows.jsonl"
 """Describes the rows of data or outputs: one JSON object a line, in order."""
@@ -91,7 +100,7 @@ class Artifact(Record):
             artifact = cls(kind=cls.kind_name, format=format, task=task, path=path, files=files, meta=meta or {})
             text = json.dumps(artifact.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False) + "\n"
         except (ValidationError, ValueError) as error:
-            raise ArtifactError(f"cannot seal {path}: {_first_line(error)}") from None
+            raise ArtifactError(f"cannot seal {path}: {first_line(error)}") from None
         (path / MANIFEST).write_text(text, encoding="utf-8")
         return artifact
 
@@ -104,12 +113,14 @@ class Artifact(Record):
         """
         manifest = path / MANIFEST
         try:
-            record = json.loads(manifest.read_text(encoding="utf-8"))
+            record = read_json(manifest)
             artifact = cls.model_validate({**record, "path": path})
         except FileNotFoundError:
-            raise ArtifactError(f"{path} is no sealed artifact: it has no {MANIFEST}") from None
+            raise ArtifactError(
+                f"{path} is no sealed artifact: it has no {MANIFEST}; give the folder that a stage sealed"
+            ) from None
         except (ValidationError, ValueError, TypeError) as error:
-            raise ArtifactError(f"{manifest} is not valid: {_first_line(error)}") from None
+            raise ArtifactError(f"{manifest} is not valid: {first_line(error)}") from None
         if artifact.kind != cls.kind_name:
             raise ArtifactError(f"{path} is a {artifact.kind}, not a {cls.kind_name}")
         if verify:
@@ -178,12 +189,12 @@ def verify_if_sealed(reference: str | None) -> None:
     """
     folder = existing(reference)
     try:
-        record = json.loads((folder / MANIFEST).read_text(encoding="utf-8")) if folder else None
+        record = read_json(folder / MANIFEST) if folder else None
     except (OSError, ValueError):
         return  # no folder, or another program's manifest
     kinds = {cls.kind_name: cls for cls in (Data, Model, Secret, Outputs, Evidence)}
-    if folder and isinstance(record, dict) and "schema_version" in record and record.get("kind") in kinds:
-        kinds[record["kind"]].open(folder)
+    if folder and isinstance(record, dict) and "schema_version" in record and str(record.get("kind")) in kinds:
+        kinds[str(record["kind"])].open(folder)
 
 
 def rows_of(artifact: Artifact) -> list[dict[str, Any]]:
@@ -196,7 +207,7 @@ def rows_of(artifact: Artifact) -> list[dict[str, Any]]:
     """
     path = artifact.file(ROWS)
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        rows = [parse_json(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     except ValueError as error:
         raise ArtifactError(f"{path} is damaged: {error}") from None
     if not all(isinstance(row, dict) for row in rows):
@@ -233,8 +244,9 @@ def artifacts_in(value: Any) -> list[Artifact]:
     return []
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first complaint of an error in one line."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         return f"{'.'.join(str(part) for part in first['loc']) or 'manifest'}: {first['msg']}"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return " ".join(str(error).split()) or type(error).__name__

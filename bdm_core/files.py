@@ -15,12 +15,33 @@ from bdm_core.errors import ArtifactError, UserError
 MANIFEST = "manifest.json"
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".h5"})
 """Suffixes of formats that can, or usually do, carry pickled Python objects. No artifact may contain them."""
+_PICKLES = tuple(PICKLE_SUFFIXES)
+LONGEST_NUMBER = 1000
+"""Bits of a whole number."""
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises OSError, and ValueError for all but JSON in a plain file: a pipe never ends."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no plain file")
+    return parse_json(path.read_text(encoding="utf-8"))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text holds. Raises ValueError, also if it is nested too deeply to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, as 64 hexadecimal digits."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as handle:
+        while block := handle.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def canonical_json(value: Any) -> str:
@@ -28,12 +49,21 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
+def as_unicode(text: str) -> str:
+    """A text without lone surrogates, which stand for the odd bytes of a file's name: ``\\udc80`` is spelled out."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def finite(value: Any) -> Any:
-    """A copy of JSON-like data with every NaN and infinity replaced by None: JSON has no such numbers."""
+    """A copy of JSON-like data that JSON can hold: NaN and infinity become None, see also :func:`as_unicode`."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, int):  # a longer one is no float, which is what other programs read
+        return value if value.bit_length() < LONGEST_NUMBER else None
+    if isinstance(value, str):
+        return as_unicode(value)
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {finite(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return value
@@ -70,23 +100,34 @@ def list_files(root: Path, *, links: bool = False) -> list[str]:
     if not root.is_dir():
         raise ArtifactError(f"{root} is no folder")
     names: list[str] = []
-    for folder, subfolders, files in os.walk(root, onerror=_unreadable):
-        for name in [*subfolders, *files]:
-            path = Path(folder, name)
-            if path.is_symlink() and not links:
-                raise ArtifactError(f"{path} is a link: an artifact holds plain files only")
-        for name in files:
-            path = Path(folder, name)
-            relative = path.relative_to(root).as_posix()
-            if not path.is_file():
-                raise ArtifactError(f"{path} is not a plain file")
-            if path.suffix.lower() in PICKLE_SUFFIXES and not links:
+    folders = [""]
+    for folder in folders:
+        for entry in _entries(root / folder):
+            name = folder + entry.name
+            if as_unicode(name) != name:
+                raise ArtifactError(f"{root / name} has a name that is no Unicode text: rename the file")
+            if entry.is_symlink() and not links:
+                raise ArtifactError(f"{root / name} is a link: an artifact holds plain files only")
+            if entry.is_dir():
+                folders += [] if entry.is_symlink() else [f"{name}/"]
+                continue
+            if not entry.is_file():
+                raise ArtifactError(f"{root / name} is not a plain file")
+            if name.lower().endswith(_PICKLES) and not links:
                 raise ArtifactError(
-                    f"{path} may hold pickled code: artifacts are safetensors and JSON; "
+                    f"{root / name} may hold pickled code: artifacts are safetensors and JSON; "
                     "convert a foreign checkpoint with `bdm import`"
                 )
-            names.append(relative)
+            names.append(name)
     return sorted(names)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except OSError as error:
+        raise ArtifactError(f"{error.filename} cannot be read: {error.strerror or error}") from error
 
 
 def existing(text: str | Path | None) -> Path | None:
@@ -193,7 +234,3 @@ def _cannot_read(error: OSError, path: Path) -> UserError:
 
 def _raise(error: OSError) -> None:
     raise error
-
-
-def _unreadable(error: OSError) -> None:
-    raise ArtifactError(f"{error.filename} cannot be read: {error.strerror or error}") from error

@@ -20,7 +20,8 @@ HOOKS: dict[str, dict[str, Any]] = {
 
 def implements(plugin: object, hook: str) -> bool:
     """Whether a plugin implements a hook."""
-    return getattr(getattr(plugin, hook, None), "bdm_impl", None) is not None
+    cls = plugin if isinstance(plugin, type) else type(plugin)
+    return getattr(getattr(cls, hook, None), "bdm_impl", None) is not None
 
 
 @functools.cache

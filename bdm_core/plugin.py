@@ -179,6 +179,7 @@ class Defense(Plugin):
             * ``training``: it trains the model itself: ``repair`` gets the model that training starts from, not the
               backdoored one.
             * ``reference``: a public base of the model, which its parameters name.
+        least_clean_models: how many clean models ``calibrate`` needs; ``bdm calibrate`` refuses fewer at once.
 
     >>> class Mine(Defense):
     ...     name = "mine"
@@ -193,6 +194,7 @@ class Defense(Plugin):
     kind = "defense"
     level: ClassVar[Level] = "model"
     access: ClassVar[frozenset[Access]] = frozenset({"weights", "clean-data"})
+    least_clean_models: ClassVar[int] = 1
 
     def calibrate(self, ctx: Context, params: AnyParams, models: Mapping[str, Model], out: Path) -> None:
         """Write a calibration file from clean models, for ``bdm calibrate``.

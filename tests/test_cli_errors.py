@@ -127,7 +127,7 @@ def test_other_wrong_input(toys: FakeSite, arguments: list[str], expected: str) 
 def test_an_output_folder_that_cannot_be_made_is_one_line(toys: FakeSite, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     message = error_line(bdm(toys, "run", "--attack", "toyword", "--out", "file/runs", "--quiet", "--device", "cpu"))
-    assert "cannot write to the store" in message and "--out" in message
+    assert "cannot use the store" in message and "--out" in message
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_a_lease_that_cannot_be_made_is_one_line_and_the_run_folder_is_given_bac
         return plain(path, *arguments)
 
     monkeypatch.setattr(os, "open", refusing)
-    with pytest.raises(StoreError, match=r"cannot write to the store at .*\.lease: Permission denied"):
+    with pytest.raises(StoreError, match=r"cannot use the store at .*\.lease: Permission denied"):
         run(CELL, tmp_path, name="mine")
     assert not (tmp_path / "mine" / ".lease").exists()
 

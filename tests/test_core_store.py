@@ -190,7 +190,7 @@ def test_inputs_count_by_digest_and_not_by_path(store: Store, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("code", "message"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "cannot write"), (errno.EROFS, "--out")]
+    ("code", "message"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "cannot use"), (errno.EROFS, "--out")]
 )
 def test_disk_errors_are_one_line_with_exit_code_2(code: int, message: str) -> None:
     error = disk_error(OSError(code, "reason", "/some/where"))

@@ -93,9 +93,15 @@ class Candidate:
             PluginError: not allowed, does not import, is no Plugin, or disagrees with its entry point or this API.
         """
         from bdm_core.machine.foreign import asked
-        from bdm_core.plugin import BASES, Params, Plugin
 
         where = f"plugin {self.id} of {self.distribution} {self.version}"
+        with asked(f"{where} cannot be loaded from {self.target}"):
+            return self._load(where)
+
+    def _load(self, where: str) -> Plugin:
+        from bdm_core.machine.foreign import asked
+        from bdm_core.plugin import BASES, Params, Plugin
+
         if not self.allowed():
             listed = os.environ.get(ALLOW_LIST)
             raise PluginError(f"{where} is not in the allow-list {ALLOW_LIST}={listed}: add its distribution there")
@@ -198,7 +204,8 @@ def named(kind: str, name: str) -> list[Candidate]:
     if matches:
         return matches
     known = sorted({item.name for item in candidates})
-    hint = nearest(plain, known, f"installed: {', '.join(known) or 'none'}", cutoff=0.5)
+    others = [f"it is of kind {item.kind}" for item in installed() if item.name == plain]
+    hint = (others or [nearest(plain, known, f"installed: {', '.join(known) or 'none'}", cutoff=0.5)])[0]
     raise PluginError(f"no {kind} {name!r} is installed; {hint} (bdm plugins list)")
 
 

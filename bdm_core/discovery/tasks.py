@@ -81,7 +81,7 @@ def choose_task(
         declared = "; ".join(f"{name}: {_tasks_of(found)}" for name, found in candidates.items())
         raise UserError(
             f"no installed kit serves a task that all chosen plugins share ({declared}); "
-            f"kits: {', '.join(sorted(served)) or 'none'}"
+            f"tasks that kits serve: {', '.join(sorted(served)) or 'none'}"
         )
     if len(shared) > 1 and model is not None:
         shared = shared & {task for task in tasks_of_model(model) if task in shared} or shared
@@ -100,7 +100,7 @@ def tasks_of_model(reference: str) -> list[str]:
             with asked(f"kit {kit.name!r}"):
                 tasks = [model.task for model in kit.models() if model.name == reference]
                 if not tasks and folder is not None and folder.is_dir() and (task := kit.task_of(folder)):
-                    tasks = [task]
+                    tasks = [task] if task in kit.tasks else []
         except BdmError:  # what the folder is will be said where it is opened
             continue
         found += tasks
@@ -136,7 +136,7 @@ def built_in(what: Literal["models", "data_sets"], task: str | None = None) -> l
         items: list[BuiltIn] = []
         try:
             with asked(f"kit {kit.name!r} cannot list its {what.replace('_', ' ')}"):
-                items += getattr(kit, what)()
+                items += [BuiltIn.model_validate(item) for item in getattr(kit, what)()]
         except BdmError as error:
             logging.getLogger("bdm").warning("%s", error)
         for item in items:

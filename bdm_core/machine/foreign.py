@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -39,6 +40,8 @@ def foreign_code() -> Iterator[None]:
         raise Ended(f"{type(error).__name__}: {error}") from error
     finally:
         os._exit = leave
+        if os.getpid() != here:  # a child that the code forked and did not end
+            leave(0)
         if folder is not None and _folder() != folder:
             os.chdir(folder)
 
@@ -64,7 +67,19 @@ def asked(what: str) -> Iterator[None]:
 
 def described(error: BaseException) -> str:
     """An error of foreign code in one line: its class and message."""
-    return " ".join((str(error) if isinstance(error, Ended) else f"{type(error).__name__}: {error}").split())
+    try:
+        message = str(error)
+    except Exception as second:
+        message = f"its message raised {type(second).__name__}"
+    return " ".join((message if isinstance(error, Ended) else f"{type(error).__name__}: {message}").split())
+
+
+def text_of(record: logging.LogRecord) -> str:
+    """The message of a log record, whatever its arguments are."""
+    try:
+        return record.getMessage()
+    except Exception:
+        return str(record.msg)
 
 
 def _folder() -> str | None:

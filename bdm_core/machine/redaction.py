@@ -13,8 +13,8 @@ _TEXT_TOKEN = re.compile(
 )
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s&]+)"""
 _QUOTED_PAIR = re.compile(r"""(['"])([^'"=\s]*?)=((?:(?!\1).)*)\1""")
-_PAIR = re.compile(rf"([\w.:-]+)=(?!\[redacted)({_VALUE})")
-_OPTION = re.compile(rf"(--?[\w-]+)(\s+)(?!-)({_VALUE})")
+_PAIR = re.compile(rf"(?<![\w.:-])([\w.:-]++)=(?!\[redacted)({_VALUE})")
+_OPTION = re.compile(rf"(?<![\w-])(--?[\w-]++)(\s++)(?!-)({_VALUE})")
 
 
 def names_credential(name: str) -> bool:
@@ -48,7 +48,7 @@ def redact_addresses(text: str) -> str:
     def query(match: re.Match[str]) -> str:
         return f"{match[1]}{HIDDEN}" if names_credential(match[1].rstrip("=")) else match[0]
 
-    text = re.sub(r"\b(hf|sk)[-_][A-Za-z0-9_-]{16,}", HIDDEN, text)
+    text = re.sub(r"\b(hf|sk)[-_][A-Za-z0-9_-]{16,}+", HIDDEN, text)
     text = re.sub(r"://[^/\s@]*@", f"://{HIDDEN}@", text)
     return re.sub(r"([?&][\w.-]+=)([^&#\s]+)", query, text) if "://" in text else text
 

@@ -15,8 +15,9 @@ from bdm_core.artifacts import Model
 from bdm_core.context import Context
 from bdm_core.discovery.candidates import scoped
 from bdm_core.errors import BdmError, StageError
+from bdm_core.files import as_unicode
 from bdm_core.hooks import call, takes
-from bdm_core.machine.foreign import described, foreign_code
+from bdm_core.machine.foreign import described, foreign_code, text_of
 from bdm_core.machine.redaction import redact
 from bdm_core.run.preparation import Loaded
 from bdm_core.run.ranks import lone_hook
@@ -116,6 +117,6 @@ class WarningsOf(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a warning once, unless it is not the stage's."""
-        message = redact(record.getMessage())
+        message = as_unicode(redact(text_of(record)))
         if message not in self._kept.warnings and not hasattr(record, "not_the_stages"):
             self._kept.warnings.append(message)

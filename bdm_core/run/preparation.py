@@ -183,8 +183,9 @@ def _for_role(loading: _Loading, spec: RunSpec, role: str, name: str | None) -> 
     if implements(defense, ROLES[role]):
         return defense
     if getattr(spec, role) is not None:
-        able = ", ".join(other for other, hook in ROLES.items() if implements(defense, hook)) or "nothing"
-        raise PluginError(f"{identifier(defense)} cannot {role}: it implements no {ROLES[role]}; it can {able}")
+        able = ", ".join(other for other, hook in ROLES.items() if implements(defense, hook))
+        reason = f"it implements no {ROLES[role]}" + (f"; it can {able}" if able else "")
+        raise PluginError(f"{identifier(defense)} cannot {role}: {reason}")
     return None
 
 

@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Self
 
-from bdm_core.errors import PluginError, StoreError
+from bdm_core.errors import PluginError, StoreError, UserError
 from bdm_core.store import paths
 from bdm_core.store.lease import STALE_SECONDS, Lease
 from bdm_core.store.store import Store, report_disk_errors
@@ -33,13 +33,27 @@ LOOPBACK = ("", "localhost", "127.0.0.1", "::1")
 
 
 def rank() -> int:
-    """The rank that the launcher gave to this process; 0 without a launcher."""
-    return int(os.environ.get("RANK") or 0)
+    """The rank that the launcher gave to this process; 0 without a launcher.
+
+    Raises:
+        UserError: RANK or WORLD_SIZE is set by no launcher: not a number, or they contradict each other.
+    """
+    number, size = _number("RANK", 0), world_size()
+    if number >= size:
+        raise UserError(f"RANK is {number} and WORLD_SIZE {size}: unset RANK, or start bdm with accelerate launch")
+    return number
 
 
 def world_size() -> int:
     """How many processes the launcher started; 1 without a launcher."""
-    return int(os.environ.get("WORLD_SIZE") or 1)
+    return _number("WORLD_SIZE", 1)
+
+
+def _number(name: str, without: int) -> int:
+    text = os.environ.get(name, "").strip() or str(without)
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise UserError(f"the environment variable {name} is {text!r}, no number of a launcher: unset it")
+    return int(text)
 
 
 def group() -> str:

@@ -7,11 +7,12 @@ import logging
 import os
 import time
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from bdm_core.artifacts import Artifact
 from bdm_core.errors import StoreError, UserError
-from bdm_core.files import finite
+from bdm_core.files import finite, parse_json, read_json
 from bdm_core.records import Measurement
 from bdm_core.store import paths
 from bdm_core.store.lease import Lease
@@ -85,6 +86,23 @@ class RunFolder:
         self._lease.release()
 
 
+Form = dict[str, tuple[type, ...]]
+_TEXT, _NUMBER, _COUNT = (str,), (float, int, NoneType), (int, NoneType)
+_OPTIONS: Form = dict.fromkeys(("attack", "detect", "purify", "repair", "model", "data", "task"), (str, NoneType))
+_LINE: Form = {"metric": _TEXT, "row": _TEXT, "value": _NUMBER} | {
+    "higher_is_better": (bool, NoneType),
+    "share": (bool,),
+}
+_LINE |= {"role": _TEXT, "on": _TEXT, "label": _TEXT, "description": _TEXT, "measures": _TEXT}
+_LINE |= {"stderr": _NUMBER, "n": _COUNT, "seed": (int,)} | _OPTIONS
+_STAGE: Form = {"label": _TEXT, "stage": _TEXT, "key": _TEXT, "cached": (bool,), "seconds": _NUMBER}
+_STAGE |= {"peak_memory_bytes": _COUNT, "figures": (dict,), "warnings": (list,)}
+_DETECTION: Form = {"verdict": _TEXT, "note": _TEXT, "score": _NUMBER, "threshold": _NUMBER, "p_value": _NUMBER}
+_RECORD: Form = {"status": _TEXT, "spec": (dict,), "plugins": (dict,), "detections": (dict,), "seed": (int,)}
+_RECORD |= {"task": (str, NoneType), "seconds": _NUMBER, "notes": (dict,)}
+"""What the parts of a run's files are; what a part has beside is not looked at."""
+
+
 class RunView:
     """A run as read from its folder.
 
@@ -98,17 +116,21 @@ class RunView:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.record: dict[str, Any] = json.loads((folder / paths.RUN_RECORD).read_text(encoding="utf-8"))
+            self.record: dict[str, Any] = _checked_record(finite(read_json(folder / paths.RUN_RECORD)))
             self.results = _lines(folder / paths.RESULTS)
             stages = folder / paths.STAGES
-            text = stages.read_text(encoding="utf-8") if stages.exists() else "[]"
-            self.stages: list[dict[str, Any]] = json.loads(text)
-            _check_form(self.record, self.stages)
+            entries = finite(read_json(stages)) if stages.exists() else []
+            if not isinstance(entries, list):
+                raise ValueError(f"{paths.STAGES} is not what a run writes")
+            self.stages: list[dict[str, Any]] = [_checked(entry, paths.STAGES, _STAGE, "label") for entry in entries]
+            for item in self.record["detections"].values():
+                if item.get("level", "model") != "model" and item.get("conclusive", True):
+                    item["verdict"] = ""  # earlier runs say more than Detection.verdict now does
         except FileNotFoundError as error:
             raise UserError(f"{folder} is no run folder: it has no {Path(error.filename).name}") from None
         except OSError as error:
             raise UserError(f"{folder} cannot be read: {error.strerror or error}") from None
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise UserError(f"{folder} is damaged: {error}") from None
         self.store = Store(folder.parent)
 
@@ -150,16 +172,27 @@ def is_calibrated(detection: dict[str, Any]) -> bool:
     return detection.get("p_value") is not None
 
 
-def _check_form(record: Any, stages: Any) -> None:
-    """Raises ValueError for a record or stages that no run wrote."""
-    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(f"{paths.RUN_RECORD} is no record of this version of bdm (schema_version {SCHEMA_VERSION})")
-    parts = {"status": str, "spec": dict, "plugins": dict, "detections": dict, "seed": int}
-    wrong = next((name for name, form in parts.items() if not isinstance(record.get(name), form)), None)
-    if wrong or not all(isinstance(item, dict) for name in ("plugins", "detections") for item in record[name].values()):
-        raise ValueError(f"{paths.RUN_RECORD} has no valid {wrong or 'plugins and detections'}")
-    if not isinstance(stages, list) or not all(isinstance(entry, dict) and "label" in entry for entry in stages):
-        raise ValueError(f"{paths.STAGES} is not what a run writes")
+def _checked(found: Any, name: str, form: Form, *needed: str) -> dict[str, Any]:
+    """``found`` if it is an object of a form. Raises ValueError otherwise."""
+    if not isinstance(found, dict) or not found.keys() >= set(needed):
+        raise ValueError(f"{name} is not what a run writes")
+    for field, types in form.items():
+        value = found.get(field)
+        if field in found and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+            raise ValueError(f"{name} has no valid {field}")
+    return found
+
+
+def _checked_record(found: Any) -> dict[str, Any]:
+    name = paths.RUN_RECORD
+    if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(f"{name} is no record of this version of bdm (schema_version {SCHEMA_VERSION})")
+    _checked(found, name, _RECORD, "status", "spec", "plugins", "detections", "seed")
+    _checked(found["spec"], name, _OPTIONS)
+    for part, form in (("plugins", {}), ("detections", _DETECTION)):
+        for item in found[part].values():
+            _checked(item, name, form)
+    return found
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -182,11 +215,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            item = json.loads(line)
+            found.append(_checked(finite(parse_json(line)), path.name, _LINE, "metric", "row", "value"))
         except ValueError:
-            item = None
-        if isinstance(item, dict):
-            found.append(item)
-        else:
             logging.getLogger("bdm").warning("%s: line %d is damaged and left out", path, number)
     return found

@@ -73,9 +73,6 @@ def rows_of(view: RunView) -> Iterator[dict[str, Any]]:
     detections = view.record["detections"]
     scored = set()
     for line in view.results:
-        if not _is_number(line):
-            logging.getLogger("bdm").warning("%s: a line of %s is damaged and left out", view.folder, paths.RESULTS)
-            continue
         scored.add(line["row"])
         yield {**facts, **line, "verdict": detections.get(line["row"], {}).get("verdict")}
     for role, detection in detections.items():
@@ -84,22 +81,20 @@ def rows_of(view: RunView) -> Iterator[dict[str, Any]]:
             judged = {"row": "model", "role": "model", "detect": role} if scan else {"row": role, "role": role}
             name = role if scan else facts["detect"]
             number = {"metric": f"defense:{name}.score", "value": detection.get("score"), "label": f"{name} score"}
-            yield {**facts, **judged, **number, "verdict": detection.get("verdict")}
+            yield {**facts_of(view, role if scan else ""), **judged, **number, "verdict": detection.get("verdict")}
 
 
-def facts_of(view: RunView) -> dict[str, Any]:
-    """What tells one run from another: options, parameters and plugin versions."""
+def facts_of(view: RunView, detector: str = "") -> dict[str, Any]:
+    """What tells one run from another: options, parameters and plugin versions; of the defenses only a scan's detector
+    if it is given.
+    """
     record, spec = view.record, view.record["spec"]
     facts = {name: spec.get(name) for name in OPTIONS}
     facts |= {"run": view.folder.name, "task": record.get("task"), "seed": record["seed"], "device": spec.get("device")}
     for key, plugin in record["plugins"].items():
-        if not key.startswith("observer:"):
+        other = key.startswith("defense:") and detector and key != f"defense:{detector}"
+        if not (other or key.startswith("observer:")):
             facts[f"{key} version"] = f"{plugin.get('distribution')} {plugin.get('version')}"
             params = plugin.get("params")
             facts |= {f"{key}.{name}": value for name, value in (params if isinstance(params, dict) else {}).items()}
     return facts
-
-
-def _is_number(line: dict[str, Any]) -> bool:
-    value = line.get("value")
-    return all(isinstance(line.get(name), str) for name in ("metric", "row")) and isinstance(value, int | float | None)

@@ -31,10 +31,11 @@ from bdm_core.store import paths
 from bdm_core.store.stage_record import references_in
 from bdm_core.store.store import Store
 
-ROWS = ("clean", "clean under trigger", "backdoored", "purified", "repaired")
-"""The rows of every result table."""
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]{0,199}")
 """What a run may be called, at most 200 characters; the folder of that name lies beside the store."""
+
+LONGEST_WORDS = 120
+"""A run that is not named is called after its plugins, with so many letters of their names."""
 
 Body = Callable[[Prepared, StageRunner, RunFolder], dict[str, Detection]]
 """What a run does: its stages, and the detections by role or by detector."""
@@ -73,9 +74,13 @@ def _in_folder(cell: Prepared, out: Path, name: str | None, command: str, body: 
     path = out / (name or _run_name(cell, started))
     try:
         with stages.launch:
-            folder = _claim(path, cell)
+            known, folder = path.exists(), _claim(path, cell)
             try:
                 _keep_record(cell, stages, folder, started, command, body)
+            except UserError:
+                if not (known or folder.stages):  # refused before the first stage: nothing was done
+                    shutil.rmtree(path, ignore_errors=True)
+                raise
             finally:
                 folder.close()
         return RunView(path)
@@ -88,33 +93,21 @@ def _keep_record(
     cell: Prepared, stages: StageRunner, folder: RunFolder, started: datetime, command: str, body: Body
 ) -> None:
     """Run ``body`` and keep ``run.json`` up to date, also if it fails or is interrupted."""
-    stages.on_finished = _keeper(folder)
-    record: dict[str, Any] = {
-        "run": folder.folder.name,
-        "status": "running",
-        "error": None,
-        "command": redact(command),
-        "spec": _public(cell.spec),
-        "task": cell.task,
-        "plugins": {
-            item.id: {
-                **item.origin,
-                "summary": item.plugin.summary,
-                "params": _public(item.params),
-                **({"access": sorted(item.plugin.access)} if item in cell.defenses else {}),
-            }
-            for item in cell.all()
-        },
-        "device": cell.device,
-        "seed": cell.spec.seed,
-        "git_commit": git_commit(),
-        "versions": versions({*OWN, *(name for item in cell.all() for name in item.foreign)}),
-        "hardware": hardware(),
-        "started": started.isoformat(timespec="seconds"),
-        "detections": {},
-        "not_checked": cell.passed_over,
-        "notes": folder.notes,
+    stages.on_finished = _keeper(folder, stages.log)
+    record: dict[str, Any] = {"run": folder.folder.name, "status": "running", "error": None, "command": redact(command)}
+    record |= {"spec": _public(cell.spec), "task": cell.task, "started": started.isoformat(timespec="seconds")}
+    record["plugins"] = {
+        item.id: {
+            **item.origin,
+            "summary": item.plugin.summary,
+            "params": _public(item.params),
+            **({"access": sorted(item.plugin.access)} if item in cell.defenses else {}),
+        }
+        for item in cell.all()
     }
+    record["versions"] = versions({*OWN, *(name for item in cell.all() for name in item.foreign)})
+    record |= {"device": cell.device, "seed": cell.spec.seed, "git_commit": git_commit(), "hardware": hardware()}
+    record |= {"detections": {}, "not_checked": cell.passed_over, "notes": folder.notes}
     start = time.perf_counter()
     with _log_file(folder.folder / paths.LOG, stages.log):
         try:
@@ -124,8 +117,7 @@ def _keep_record(
             record["detections"] = {role: _summary(item) for role, item in detections.items()}
             record["status"] = "complete"
         except BaseException as error:
-            record["status"] = "failed"
-            record["error"] = _reason(error)
+            record |= {"status": "failed", "error": _reason(error)}
             raise
         finally:
             with undisturbed():
@@ -151,32 +143,21 @@ def _public(values: BaseModel) -> Any:
 
 def _claim(folder: Path, cell: Prepared) -> RunFolder:
     """The run's folder; a named one is used again only for the same run."""
-    if (folder / paths.RUN_RECORD).is_file():
-        earlier = RunView(folder).record.get("spec")
-        if earlier != _public(cell.spec):
-            raise UserError(f"run folder {folder} holds another run: choose another --name")
+    if (folder / paths.RUN_RECORD).is_file() and RunView(folder).record["spec"] != _public(cell.spec):
+        raise UserError(f"run folder {folder} holds another run: choose another --name")
     return RunFolder(folder)
 
 
-def _keeper(folder: RunFolder) -> Callable[[str, Finished], None]:
+def _keeper(folder: RunFolder, log: logging.Logger) -> Callable[[str, Finished], None]:
     def keep(label: str, finished: Finished) -> None:
         record = finished.record
-        facts = {
-            "label": label,
-            "stage": record.stage,
-            "key": record.key,
-            "cached": finished.cached,
-            "seconds": record.seconds,
-            "peak_memory_bytes": record.peak_memory_bytes,
-        }
-        more = {
-            "seed": record.payload.get("seed"),
-            "digests": sorted(item["digest"] for item in references_in(record.result)),
-            "figures": record.figures,
-            "warnings": record.warnings,
-        }
-        folder.stage({**facts, **more})
+        facts = {"label": label, "stage": record.stage, "key": record.key, "cached": finished.cached}
+        facts |= {"seconds": record.seconds, "peak_memory_bytes": record.peak_memory_bytes}
+        digests = sorted(item["digest"] for item in references_in(record.result))
+        more = {"seed": record.payload.get("seed"), "digests": digests, "figures": record.figures}
+        folder.stage({**facts, **more, "warnings": record.warnings})
         folder.event("stage_finished", **facts)
+        log.info("%s: %.2f s%s", label, record.seconds, ", from the store" if finished.cached else "")
 
     return keep
 
@@ -185,6 +166,9 @@ def _summary(detection: Detection) -> dict[str, Any]:
     """What ``run.json`` keeps of a detection: all but the scores of single rows and the evidence."""
     score = detection.scores[0] if detection.level == "model" else None
     facts = detection.model_dump(exclude={"scores", "evidence"})
+    if detection.level != "model":
+        flagged = sum(score > detection.threshold for score in detection.scores)
+        facts |= {"judged": len(detection.scores), "flagged": flagged}
     return {"verdict": detection.verdict, "score": score, **facts}
 
 
@@ -192,7 +176,7 @@ def _run_name(cell: Prepared, started: datetime) -> str:
     spec = cell.spec
     defenses = (spec.detect, spec.purify, spec.repair) if spec.attack else spec.detectors or ()
     chosen = [spec.attack or "scan", *dict.fromkeys(name for name in defenses if name)]
-    words = "_".join(name.rpartition(":")[2] for name in chosen)
+    words = "_".join(name.rpartition(":")[2] for name in chosen)[:LONGEST_WORDS]
     return f"{started:%Y-%m-%dT%H-%M-%S}_{words}_s{spec.seed}_{os.urandom(2).hex()}"
 
 
@@ -203,7 +187,7 @@ class _WithoutCredentials(logging.Formatter):
 
 @contextmanager
 def _log_file(path: Path, log: logging.Logger) -> Iterator[None]:
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_WithoutCredentials("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(min(log.level or logging.INFO, logging.INFO))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bdm_core.artifacts import Model, artifacts_in
+from bdm_core.artifacts import Model, artifacts_in, first_line
 from bdm_core.context import Context
 from bdm_core.errors import BdmError, StageError
 from bdm_core.machine.resources import peak_memory_bytes, reset_peak_memory
@@ -29,6 +29,8 @@ from bdm_core.store.store import Store, report_disk_errors
 
 WAIT_SECONDS = 5.0
 """After so long a run says whom it waits for."""
+MOST_LOST = 3
+"""So often a stage is computed whose lease is gone afterwards."""
 
 
 @dataclass
@@ -129,6 +131,7 @@ class StageRunner:
     def _lead(self, job: Job) -> Finished:
         """Compute the stage, or wait for the process that does."""
         began = time.monotonic()
+        lost = 0
         while True:
             with self.store.lease(job.key) as lease:
                 if not lease.acquire():
@@ -137,9 +140,12 @@ class StageRunner:
                     finished = None
                 else:  # it may have been published between the look-up and the lease
                     finished = self._from_store(job) or self._compute_leased(job, lease)
+                    lost += finished is None
             finished = finished or self._from_store(job)
             if finished is not None:
                 return finished
+            if lost == MOST_LOST:
+                raise StageError(f"{job.label!r}: files of {self.store.work_folder(job.key)} vanish: use another --out")
 
     def _say_who(self, job: Job, holder: dict[str, Any], waited: float) -> None:
         """Say once whom this process waits for."""
@@ -201,9 +207,8 @@ class StageRunner:
                 figures=kept.figures,
                 warnings=kept.warnings,
             )
-        except (BdmError, ValueError, TypeError) as error:
-            reason = " ".join(str(error).split())
-            raise StageError(f"{job.plugins[0].id} left a wrong {job.label!r}: {reason}") from error
+        except (BdmError, ValueError, TypeError, AttributeError) as error:
+            raise StageError(f"{job.plugins[0].id} left a wrong {job.label!r}: {first_line(error)}") from error
 
     def _follow(self, job: Job) -> Finished:
         """Rank 1 and up: take part where all ranks compute together, publish nothing, wait for rank 0's result."""

@@ -7,10 +7,13 @@ import functools
 import json
 import os
 import socket
+import stat
 import threading
 import time
 from pathlib import Path
 from typing import Any, Self
+
+from bdm_core.files import parse_json
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
@@ -75,8 +78,12 @@ class Lease:
                 if not self._clear_abandoned():
                     return False
                 continue
-            with os.fdopen(handle, "w") as stream:
-                stream.write(self._mine)
+            try:
+                with os.fdopen(handle, "w") as stream:
+                    stream.write(self._mine)
+            except OSError:  # a full disk
+                self.path.unlink(missing_ok=True)
+                raise
             self._sweep()
             self._thread = threading.Thread(target=self._beat, daemon=True)
             self._thread.start()
@@ -86,7 +93,7 @@ class Lease:
     def holder(self) -> dict[str, Any] | None:
         """Who holds the lease: pid, host, start, launcher, nonce; None if nobody does or the file is being written."""
         try:
-            record = json.loads(self.path.read_text(encoding="utf-8"))
+            record = parse_json(_text(self.path))
         except (OSError, ValueError):
             return None
         return record if isinstance(record, dict) else None
@@ -94,14 +101,14 @@ class Lease:
     def held(self) -> bool:
         """Whether this object still holds the lease: after a long pause another process may have taken it over."""
         try:
-            return bool(self._mine) and self.path.read_text(encoding="utf-8") == self._mine
+            return bool(self._mine) and _text(self.path) == self._mine
         except OSError:
             return False
 
     def abandoned(self) -> bool:
         """Whether there is no lease, or its holder is gone."""
         try:
-            return _gone(self.path.read_text(encoding="utf-8"), self._age())
+            return _gone(_text(self.path), self._age())
         except FileNotFoundError:
             return True
 
@@ -131,7 +138,7 @@ class Lease:
         The time of a heartbeat is the file system's. A lease that looks young, also one from the future, is as old as
         this process has seen it unchanged. Raises FileNotFoundError if there is no lease.
         """
-        status = self.path.stat()
+        status = self.path.lstat()
         beat, since = _SEEN.get(self.path, (-1, 0.0))
         if beat != status.st_mtime_ns:
             since = time.monotonic()
@@ -152,7 +159,7 @@ class Lease:
     def _clear_abandoned(self) -> bool:
         """Remove the lease of a process that is gone; True if the path may be free now."""
         try:
-            text = self.path.read_text(encoding="utf-8")
+            text = _text(self.path)
             if not _gone(text, self._age()):
                 return False
         except FileNotFoundError:
@@ -162,7 +169,7 @@ class Lease:
             self.path.rename(grave)
         except FileNotFoundError:
             return True
-        if grave.read_text(encoding="utf-8") != text:  # somebody else cleared it first and holds it now: put it back
+        if _text(grave) != text:  # somebody else cleared it first and holds it now: put it back
             with contextlib.suppress(OSError):
                 os.link(grave, self.path)
         grave.unlink()
@@ -176,15 +183,21 @@ class Lease:
                     grave.unlink()
 
 
+def _text(path: Path) -> str:
+    """What a lease says; "" of anything but a plain file, which no process of bdm made."""
+    plain = stat.S_ISREG(path.lstat().st_mode)
+    return path.read_text(encoding="utf-8", errors="replace") if plain else ""
+
+
 def _gone(text: str, age: float) -> bool:
     """Whether the process that wrote a lease has ended.
 
     In the same process table that is certain; elsewhere the age of the last heartbeat in seconds decides.
     """
     try:
-        record = json.loads(text)
+        record = parse_json(text)
         if machine() and record["machine"] == machine():
             return not record["start"] or _process_start(record["pid"]) != record["start"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return age > HEARTBEAT_SECONDS  # half-written by a process that was killed
     return age > STALE_SECONDS

@@ -21,7 +21,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from bdm_core.artifacts import Artifact, Data, Evidence, Model, Outputs, Record, Secret
 from bdm_core.errors import ArtifactError, BdmError, StoreError
-from bdm_core.files import check_relative
+from bdm_core.files import check_relative, finite, list_files
 from bdm_core.records import Backdoored, Detection, Measurement, Purified
 from bdm_core.store import paths
 from bdm_core.store.lease import Lease
@@ -52,7 +52,7 @@ def disk_error(error: OSError) -> StoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(f"the disk is full{where}: free some space and give the same command again; it continues")
     reason = error.strerror or str(error)
-    return StoreError(f"cannot write to the store{where}: {reason}; choose another folder with --out")
+    return StoreError(f"cannot use the store{where}: {reason}; choose another folder with --out")
 
 
 class Store:
@@ -175,13 +175,14 @@ class Store:
             return {"$artifact": type(value).__name__, "at": reference, "digest": value.digest}
         if isinstance(value, Record):
             fields = {name: getattr(value, name) for name in type(value).model_fields}
+            type(value)(**fields)  # a copy with changes, or a record made without checks, may be anything
             items = {
                 name: self.encode(item, out=out, stage=stage, key=key, known=known) for name, item in fields.items()
             }
             return {"$record": type(value).__name__, "fields": items}
         if isinstance(value, list):
             return [self.encode(item, out=out, stage=stage, key=key, known=known) for item in value]
-        return value
+        return finite(value)
 
     def decode(self, value: Any) -> Any:
         """The inverse of :meth:`encode`; opens and verifies the artifacts (each once a process)."""
@@ -241,6 +242,5 @@ def _damaged(folder: Path) -> ArtifactError:
 
 
 def _read_only(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(0o444)
+    for name in list_files(folder):
+        (folder / name).chmod(0o444)

@@ -1,5 +1,5 @@
 """``python -m bdm_cli`` is ``bdm``."""
 
-from bdm_cli.main import main
+from bdm_cli.start import main
 
 main()

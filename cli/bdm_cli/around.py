@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bdm_cli.console import foreign_code, warn
+from bdm_core.machine.foreign import text_of
 
 if TYPE_CHECKING:
     from bdm_cli.options import Running
@@ -66,11 +67,40 @@ def write_report(view: RunView) -> Path:
     path = view.folder / REPORT
     with foreign_code():
         text = render(view)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.write_text(text, encoding="utf-8", errors="replace")
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+        temporary.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror or error}; the rest of the run is kept") from None
     return path
+
+
+class Failures:
+    """What went wrong beside an answer that is printed all the same."""
+
+    def __init__(self) -> None:
+        self.first: Exception | None = None
+
+    def of(self, write: Callable[[RunView], Path], view: RunView) -> Path | None:
+        """What ``write`` returns, or None if it failed with an expected error."""
+        from bdm_core.errors import BdmError
+
+        try:
+            return write(view)
+        except BdmError as error:
+            self.first = self.first or error
+            return None
+
+
+@contextmanager
+def answer_first() -> Iterator[Failures]:
+    """While this is open, what :class:`Failures` collects does not stop the answer; afterwards it is raised."""
+    failures = Failures()
+    yield failures
+    if failures.first is not None:
+        raise failures.first
 
 
 def document(view: RunView, report: Path | None) -> dict[str, Any]:
@@ -86,7 +116,9 @@ def document(view: RunView, report: Path | None) -> dict[str, Any]:
 
 def leads() -> bool:
     """Whether this process prints: of those that ``accelerate launch`` started, the first one does."""
-    return os.environ.get("RANK", "").strip() in ("", "0")
+    from bdm_core.run.ranks import rank
+
+    return rank() == 0
 
 
 class _ToTerminal(logging.Handler):
@@ -97,7 +129,7 @@ class _ToTerminal(logging.Handler):
         self._seen: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
+        message = text_of(record)
         if message not in self._seen:
             self._seen.add(message)
             warn(message)

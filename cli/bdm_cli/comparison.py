@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import textwrap
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
@@ -15,8 +14,10 @@ from rich.text import Text
 
 from bdm_cli.grid import Column, blocks, heading, line
 from bdm_cli.numbers import ARROWS, number
+from bdm_cli.run_models import short_name
 from bdm_cli.summary import Row
 from bdm_cli.tables import ARROWS_MEAN, wrap_label
+from bdm_cli.verdict_words import shown
 
 HEADER_WIDTH = 10
 """Metrics' names are wrapped to so many columns, unless the numbers below are wider or a word is longer."""
@@ -34,15 +35,15 @@ def lines(rows: list[Row], metrics: list[str], width: int, *, everything: bool =
         width: columns of the terminal.
         everything: also metrics without a better direction (scores, thresholds), which csv and json always have.
     """
-    shown = metrics if everything else [name for name in metrics if _compares(name, rows)] or metrics
-    columns = [Column(["verdict"], [row.verdict() for row in rows])] if any(row.verdicts for row in rows) else []
-    columns += [_column(name, rows) for name in shown]
+    chosen = metrics if everything else [name for name in metrics if _compares(name, rows)] or metrics
+    columns = [Column(["verdict"], [shown(row.verdict()) for row in rows])] if any(row.verdicts for row in rows) else []
+    columns += [_column(name, rows) for name in chosen]
     names = Column([""], [f"  {ROW_NAMES.get(row.row, row.row)}" for row in rows])
     titles = _titles(rows)
     found: list[Text] = []
     for block in blocks(columns, width - names.width):
         found += [*_block(names, block, titles, width), Text("")]
-    left_out = ", ".join(" ".join(_label(name, rows).split()) for name in metrics if name not in shown)
+    left_out = ", ".join(" ".join(_label(name, rows).split()) for name in metrics if name not in chosen)
     if left_out:
         found += [Text(part, style="dim") for part in textwrap.wrap(f"--all also shows: {left_out}", width)]
     if any(column.header != ["verdict"] for column in columns):
@@ -102,7 +103,7 @@ def _name(row: Row) -> str:
     else:
         words = {"detect": "detection", "purify": "purification", "repair": "repair"}
         parts += [f"{word} {cell[key]}" for key, word in words.items() if cell[key]]
-    parts += [f"{key} {Path(name).name}" for key in ("model", "data") if (name := cell[key])]
+    parts += [f"{key} {short_name(name)}" for key in ("model", "data") if (name := cell[key])]
     return ", ".join(parts)
 
 

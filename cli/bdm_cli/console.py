@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
 import io
 import json
 import os
@@ -32,6 +33,8 @@ ASCII = {
     "’": "'",
 }
 """What stands for a character where the output cannot show it; others lose their accents, or become ``?``."""
+LONGEST_LINE = 4000
+"""Characters of one message on the terminal."""
 STEERING = frozenset(range(0x20)) | frozenset(range(0x7F, 0xA0)) | {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 """Code points that a terminal obeys instead of showing them: control characters, and those that turn text around."""
 
@@ -69,7 +72,8 @@ def say(message: str) -> None:
     from bdm_core.machine.redaction import redact
 
     clear = "\r\x1b[2K" if sys.stderr.isatty() else ""
-    print(clear + printable(redact(message)), file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # standard error is closed or full: the result still counts
+        print(clear + printable(redact(message)), file=sys.stderr, flush=True)
 
 
 def warn(message: str) -> None:
@@ -78,8 +82,9 @@ def warn(message: str) -> None:
 
 
 def one_line(message: str) -> str:
-    """A message without line breaks."""
-    return " ".join(message.split())
+    """A message without line breaks, and of what nobody reads to its end the beginning."""
+    line = " ".join(message.split())
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}… ({len(line):,} characters)"
 
 
 def show_traceback(error: BaseException) -> None:
@@ -123,12 +128,41 @@ def foreign_code() -> Iterator[None]:
             os.close(kept)
 
 
-def end_output() -> None:
-    """Let nothing follow the result on standard output: what plugins print while the process ends goes to stderr."""
-    with contextlib.suppress(OSError, ValueError):  # a closed pipe keeps what was not written
-        sys.stdout.flush()
-        os.dup2(2, 1)
+@contextlib.contextmanager
+def own_output() -> Iterator[None]:
+    """While this is open, standard output is bdm's alone, and afterwards nothing follows the result on it.
+
+    ``sys.stdout`` writes to a copy of descriptor 1, which itself leads to standard error: what threads, libraries and
+    children of plugins print at any time is no part of the result. A stream that was closed before the start is the
+    null device.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is this one
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    old = sys.stdout
+    encoding, by_line = getattr(old, "encoding", "utf-8"), bool(getattr(old, "line_buffering", False))
+    sys.stdout = io.TextIOWrapper(os.fdopen(os.dup(1), "wb"), encoding=encoding, line_buffering=by_line)
+    os.dup2(2, 1)
+    failed, said = None, False
+    try:
+        yield
+    except SystemExit as end:
+        said = bool(end.code)
+        raise
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            failed = error
         sys.stdout = sys.stderr
+        if failed is not None:  # what is left in the buffer is not tried again
+            if failed.errno != errno.EPIPE and not said:
+                print(f"error: cannot write the result: {failed.strerror}", file=sys.stderr, flush=True)
+            os._exit(1)
 
 
 def prepare_terminal() -> None:

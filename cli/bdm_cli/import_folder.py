@@ -9,7 +9,7 @@ from typing import Any
 
 from bdm_cli.checkpoint import PICKLED, read_weights, shapes_of, write_weights
 from bdm_core.errors import UserError
-from bdm_core.files import MANIFEST, walk
+from bdm_core.files import MANIFEST, read_json, walk
 
 TEXT_SUFFIXES = frozenset({".json", ".txt", ".model", ".md"})
 """Files beside the weights that are kept: configurations, vocabularies, model cards."""
@@ -91,7 +91,7 @@ def _convert_index(path: Path, target: Path) -> None:
 
 def _read_index(path: Path) -> dict[str, Any]:
     try:
-        index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        index: dict[str, Any] = read_json(path)
         index["weight_map"] = dict(index["weight_map"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path} is no index of weights") from None
@@ -135,7 +135,7 @@ def _take_off_wrapper(folder: Path) -> None:
 
 def _wrappers_of(folder: Path) -> tuple[str, ...]:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
     except (OSError, ValueError, RecursionError):  # the kit will say what is wrong with it
         return ()
     return DIFFUSERS_WRAPPERS if isinstance(config, dict) and "_class_name" in config else WRAPPERS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 from typing import Annotated
 
@@ -9,7 +11,7 @@ import typer
 
 from bdm_cli import built_in, calibrate, import_, plugins, report, results, run, scan
 from bdm_cli.commands import Command, Commands
-from bdm_cli.console import end_output
+from bdm_cli.console import own_output
 from bdm_cli.interrupts import raise_on_sigterm
 from bdm_cli.options import Debug
 
@@ -17,7 +19,7 @@ app = typer.Typer(
     name="bdm",
     cls=Commands,
     help="Backdoor learning: attack, defend, score and compare in one command.",
-    epilog="Two minutes: bdm run --attack villan --defense elijah",
+    epilog="To start: bdm run --attack villan --defense elijah",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -61,8 +63,10 @@ def main() -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them fails on any damaged distribution
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
-    raise_on_sigterm()
-    try:
-        app(prog_name="bdm")
-    finally:
-        end_output()
+    logging.raiseExceptions = False  # a plugin's wrong log call costs its line, not a traceback
+    with own_output():
+        raise_on_sigterm()
+        try:
+            app(prog_name="bdm")
+        finally:
+            gc.freeze()  # the process ends: looking for garbage among all of PyTorch's objects would take half a second

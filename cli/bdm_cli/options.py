@@ -90,7 +90,7 @@ class Running(Common):
     seed: Seed = None
     device: Device = None
     data_share: Annotated[
-        float | None, typer.Option(help="Share of the clean data that the defender is allowed, (0, 1].")
+        float | None, typer.Option(help="Share of the clean data that the defender is allowed, (0, 1] (default 0.1).")
     ] = None
     out: Out = Path("runs")
     name: Annotated[str | None, typer.Option(help="Name of the run's folder below --out.", metavar="NAME")] = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from bdm_core.discovery.candidates import find, named
 from bdm_core.discovery.tasks import kits, kits_by_task, tasks_of_model
 from bdm_core.errors import UserError, nearest
-from bdm_core.files import MANIFEST, existing
+from bdm_core.files import MANIFEST, existing, read_json
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"})
 TEXTS = frozenset({".txt", ".md", ".csv", ".json", ".jsonl", ".yaml", ".yml"})
@@ -44,7 +43,8 @@ def task_to_scan(reference: str, detectors: list[tuple[str, str]], *, kit: str |
         shared = served.intersection(*({tag for item in named(*one) for tag in item.tasks} for one in detectors))
         if len(shared) == 1:
             return shared.pop()
-        raise UserError(f"what {reference} is shows only after the download: name its task, {choices}")
+        commit = "" if "@" in reference else f"; name its commit too, {reference}@COMMIT with the 40 digits"
+        raise UserError(f"what {reference} is shows only after the download: name its task, {choices}{commit}")
     path = existing(reference)
     if path is not None:
         raise UserError(f"{reference} is {what_is(path)}; if it is a model all the same, name its task, {choices}")
@@ -107,7 +107,7 @@ def _folder(path: Path) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

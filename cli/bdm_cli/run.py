@@ -32,7 +32,10 @@ class RunOptions(Running):
     model: Annotated[
         str | None, typer.Option(help="Built-in name (bdm models), folder, or hf:org/name@commit.", metavar="REF")
     ] = None
-    metric: Annotated[list[str] | None, typer.Option(help="A metric; repeat for more.", metavar="NAME")] = None
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="A metric; repeat for more (default: those of the task's kit).", metavar="NAME"),
+    ] = None
     triggered_share: Annotated[
         float | None,
         typer.Option(help="Share of the evaluation inputs that also get the trigger, (0, 1]; default: the kit's."),
@@ -66,16 +69,20 @@ def run(options: RunOptions) -> None:
         return
     if not options.as_json:
         show(view)
-    report = None if options.no_report else around.write_report(view)
-    if options.as_json:
-        print_json(around.document(view, report))
-    elif report is not None:
-        out().print(Text(f"report   {report}"), soft_wrap=True)
+    with around.answer_first() as failures:
+        report = None if options.no_report else failures.of(around.write_report, view)
+        if options.as_json:
+            print_json(around.document(view, report))
+        elif report is not None:
+            out().print(Text(f"report   {report}"), soft_wrap=True)
 
 
 def show(view: RunView) -> None:
     """Print a finished run: stages, verdicts, results, command and folder; what matters most stands last."""
+    from bdm_cli.run_models import models_of
+
     console = out()
+    ways = {"backdoored": "", "repaired": " --row repaired"}
     console.print()
     tables.print_stages(console, view.stages)
     console.print()
@@ -87,4 +94,7 @@ def show(view: RunView) -> None:
         console.print()
     console.print(Text(f"time     {seconds(view.record['seconds'])}, seed {view.record['seed']}"), soft_wrap=True)
     console.print(Text(f"command  {view.record['command']}"), soft_wrap=True)
+    for row, path in models_of(view).items():
+        if row in ways:
+            console.print(Text(f"model    {path}  ({row}; bdm scan {view.folder}{ways[row]})"), soft_wrap=True)
     console.print(Text(f"folder   {view.folder}"), soft_wrap=True)

@@ -32,8 +32,11 @@ def load_specification(path: Path | None, options: dict[str, Any], sets: Iterabl
     given = {key: value for key, value in options.items() if value is not None}
     merged.update(given)
     params = _mappings(merged.get("params") or {})
+    given_by: dict[tuple[str, str], str] = {}
     for item in sets:
         key, name, value = parse_set(item)
+        if given_by.setdefault((key, name), item) is not item:
+            raise UserError(f"--set {key}.{name} is given twice: {given_by[key, name]!r} and {item!r}")
         if isinstance(value, str) and names_credential(name):
             raise UserError(
                 f"--set {key}.{name}: a credential on the command line is seen by others and kept in a history; "
@@ -52,17 +55,34 @@ def read_mapping(path: Path) -> dict[str, Any]:
             holds something else.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is no plain file: name a YAML file")
         if path.stat().st_size > LARGEST_FILE:
             raise UserError(f"{path} is larger than {LARGEST_FILE // 2**10} KiB: a configuration is a short file")
         text = path.read_text(encoding="utf-8")
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise UserError(f"{path} uses YAML aliases: write the values out")
+        refuse_repeated_keys(yaml.compose(text, yaml.SafeLoader), path)
         loaded = yaml.safe_load(text)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     if not isinstance(loaded, dict):
         raise UserError(f"{path} holds no mapping of options: write e.g. 'attack: villan'")
     return {str(key): value for key, value in loaded.items()}
+
+
+def refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
+    """Raises UserError if a mapping of a YAML document has a key twice, of which the last one would silently win."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            refuse_repeated_keys(item, path)
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen if isinstance(key, yaml.ScalarNode) else False:
+                raise UserError(f"{path}, line {key.start_mark.line + 1}: {key.value!r} stands there twice")
+            seen.add(str(key.value))
+            refuse_repeated_keys(value, path)
 
 
 def _mappings(params: Any) -> dict[str, dict[str, Any]]:

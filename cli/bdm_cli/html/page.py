@@ -6,7 +6,7 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
-from bdm_cli.html import evidence, provenance, samples, stages, table, verdict
+from bdm_cli.html import detectors, evidence, provenance, samples, stages, table, verdict
 from bdm_cli.html.audio import Player
 from bdm_cli.html.illustration import Illustrator
 from bdm_cli.html.markup import Html, join, tag
@@ -34,9 +34,10 @@ def render(run: RunView) -> str:
         illustrator, player = Illustrator(material.record, Path(folder)), Player()
         sections = [
             verdict.section(material),
+            detectors.section(material) if material.is_scan() else None,
             table.section(material),
             samples.section(material, illustrator, player),
-            evidence.section(material, illustrator, player),
+            *evidence.sections(material, illustrator, player),
             stages.curves(material),
             stages.costs(material),
             provenance.section(material),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from bdm_core import files
 from bdm_core.errors import ArtifactError
 from bdm_core.files import all_finite
 
@@ -28,6 +28,7 @@ SCHEDULERS = frozenset(
 LARGEST_JSON = 2**20
 LARGEST = {"layer": 256, "timesteps": 100_000, "channels": 32_768, "size": 1_000_000}
 """What an entry whose name has such a word in it may be at most: nothing is built that takes all time or memory."""
+CLASS = "_class_name"
 LONGEST = 256
 """Entries of a list of layers, channels or blocks."""
 
@@ -43,13 +44,15 @@ def read_json(path: Path, missing: str) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise ValueError("larger than 1 MiB")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = files.read_json(path)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is no valid JSON: {error}") from None
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror or error}") from None
     if not isinstance(value, dict):
         raise ArtifactError(f"{path} is no JSON object")
+    if not isinstance(value.get(CLASS, ""), str):
+        raise ArtifactError(f"{path}: {CLASS} is no text")
     for key, item in value.items():
         if not all_finite(item):
             raise ArtifactError(f"{path}: {key} is NaN or infinite")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bdm_core.errors import UserError
+from bdm_core.files import read_json
 from bdm_torch.foreign_models import first_line, load_weights
 
 WEIGHTS = "model.safetensors"
@@ -109,7 +110,7 @@ def load_classifier(folder: Path, device: str | torch.device = "cpu") -> ImageCl
     bdm_core.errors.UserError: nowhere holds no feature network (model.safetensors, config.json): ...
     """
     try:
-        classifier = ImageClassifier(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+        classifier = ImageClassifier(**read_json(folder / CONFIG))
     except Exception as error:  # an odd configuration leads to errors of all kinds
         raise UserError(f"{folder} holds no feature network ({WEIGHTS}, {CONFIG}): {first_line(error)}") from None
     load_weights(classifier, folder / WEIGHTS)

@@ -7,7 +7,6 @@ classes). :func:`find_weights` is light: no torch.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bdm_core.errors import ArtifactError
+from bdm_core.files import read_json
 from bdm_torch.weights import Entry, is_pointer, read_header
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _by_index(folder: Path, index: Path) -> dict[str, Entry]:
     try:
         if index.stat().st_size > LARGEST_INDEX:
             raise ValueError
-        named: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        named: dict[str, str] = read_json(index)["weight_map"]
         files = sorted(set(named.values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ArtifactError(f"{index} is no index of weights") from None
@@ -228,7 +228,7 @@ def _refuse_quantised(folder: Path, tensors: Mapping[str, Entry]) -> None:
     if (folder / "adapter_config.json").exists():
         raise ArtifactError(f"{folder} holds an adapter (adapter_config.json): merge it into the weights first")
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
     except (OSError, ValueError, RecursionError):
         raise ArtifactError(f"{folder} has no config.json that can be read") from None
     if isinstance(config, dict) and config.get("quantization_config") is not None:

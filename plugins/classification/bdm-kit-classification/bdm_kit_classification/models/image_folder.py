@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from bdm_core.artifacts import Record
 from bdm_core.errors import ArtifactError
-from bdm_core.files import existing
+from bdm_core.files import existing, read_json
 from bdm_kit_classification.built_in import BUILTIN
 from bdm_kit_classification.catalogue import BUILTIN_MODELS, DEFAULT_MODEL, TINY
 from bdm_torch.foreign_models import find_weights
@@ -82,7 +81,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_CONFIG:
             raise ValueError
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     except (OSError, ValueError, RecursionError):
         raise ArtifactError(f"{folder} is no classifier: it has no {CONFIG} that can be read") from None
     if isinstance(config, dict) and ARCHITECTURE in config:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bdm_core.errors import ArtifactError, UserError
+from bdm_core.files import read_json
 from bdm_kit_classification.catalogue import IMAGE_TASK
 from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
 from bdm_torch.draws import built_with_seed
@@ -136,7 +137,7 @@ def open_transformers_classifier(folder: Path) -> TransformersClassifier:
     network = open_network(AutoModelForImageClassification, folder, "model").float()
     path = folder / PROCESSOR
     try:
-        processor = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        processor = read_json(path) if path.is_file() else {}
         return TransformersClassifier(network, dict(processor)).eval()
     except (OSError, ValueError, TypeError) as error:
         raise ArtifactError(f"{path} is not valid: {error}") from None
