@@ -278,7 +278,10 @@ class Kit(Plugin):
 
 
 class Observer(Plugin):
-    """Watches a run. Hooks: ``stage_started``, ``stage_progress``, ``stage_finished``."""
+    """Watches a run.
+
+    Hooks: ``run_started``, ``stage_started``, ``stage_progress``, ``stage_finished``, ``run_finished``.
+    """
 
     kind = "observer"
 

@@ -9,7 +9,7 @@ import pytest
 from cli_process import bdm, error_line, install_toys
 from fake_site import FakeSite
 
-from bdm_cli.results import harmless
+from bdm_cli.output_formats import harmless
 from bdm_core import api
 
 RUN = ("run", "--attack", "toyword", "--defense", "toylook", "--out", "runs", "--no-report", "--device", "cpu")

@@ -6,7 +6,21 @@ from pathlib import Path
 from cli_process import bdm, install_toys, python
 from fake_site import FakeSite
 
-HEAVY = ("torch", "numpy", "diffusers", "transformers", "pydantic", "accelerate", "sklearn", "PIL", "safetensors")
+HEAVY = (
+    "torch",
+    "numpy",
+    "diffusers",
+    "transformers",
+    "pydantic",
+    "accelerate",
+    "sklearn",
+    "PIL",
+    "safetensors",
+    "duckdb",
+    "pandas",
+    "scipy",
+    "matplotlib",
+)
 
 LIST_MODULES = """
 import sys

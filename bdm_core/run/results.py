@@ -74,7 +74,7 @@ def rows_of(view: RunView) -> Iterator[dict[str, Any]]:
     scored = set()
     for line in view.results:
         scored.add(line["row"])
-        yield {**facts, **line, "verdict": detections.get(line["row"], {}).get("verdict")}
+        yield {**line, **facts, "verdict": detections.get(line["row"], {}).get("verdict")}
     for role, detection in detections.items():
         if role not in scored:
             scan = facts["attack"] is None

@@ -113,6 +113,7 @@ def _keep_record(
         try:
             folder.write_record(record)
             folder.event("run_started", spec=record["spec"])
+            stages.watching.tell("run_started", folder=folder.folder, record=record)
             detections = body(cell, stages, folder)
             record["detections"] = {role: _summary(item) for role, item in detections.items()}
             record["status"] = "complete"
@@ -127,6 +128,7 @@ def _keep_record(
                 record["hardware"] = hardware()
                 folder.write_record(record)
                 folder.event("run_finished", status=record["status"], seconds=record["seconds"])
+            stages.watching.tell("run_finished", folder=folder.folder, record=record, results=folder.results)
 
 
 def _reason(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bdm_cli import built_in, calibrate, import_, plugins, report, results, run, scan
+from bdm_cli import built_in, calibrate, import_, plot, plugins, report, results, run, scan
 from bdm_cli.commands import Command, Commands
 from bdm_cli.console import own_output
 from bdm_cli.interrupts import raise_on_sigterm
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("run", cls=Command)(run.run)
 app.command("scan", cls=Command)(scan.scan)
 app.command("results", cls=Command)(results.results)
+app.command("plot", cls=Command)(plot.plot)
 app.command("report", cls=Command)(report.report)
 app.command("models", cls=Command)(built_in.models)
 app.command("data", cls=Command)(built_in.data)
