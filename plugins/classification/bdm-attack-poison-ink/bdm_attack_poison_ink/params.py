@@ -20,8 +20,8 @@ class PoisonInkParams(PoisonParams):
         0.5, gt=0, description="Least gradient of an edge, as a share of the picture's largest."
     )
     encoder_steps: int = Field(400, ge=1, le=10_000_000, description="Steps of encoder and decoder.")
-    encoder_rate: float = Field(0.01, gt=0, le=1, description="Learning rate of encoder and decoder.")
+    encoder_rate: float = Field(5e-3, gt=0, le=1, description="Learning rate of encoder and decoder.")
     picture_weight: float = Field(
-        5.0, ge=0, description="Final weight of the mean squared change of a pixel beside the decoder's loss."
+        0.03, ge=0, description="Final weight of the mean squared change of a pixel beside the decoder's loss."
     )
     width: int = Field(16, ge=1, le=1024, description="Channels of both networks at full size.")
