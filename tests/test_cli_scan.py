@@ -9,7 +9,7 @@ from cli_process import Done, bdm, bdm_process, error_line, install_toys
 from fake_site import FakeSite
 
 from bdm_cli.overall import answer
-from bdm_core.run.record import RunView
+from bdm_results.view import RunView
 
 OPTIONS = ("--no-report", "--device", "cpu", "--quiet", "--exit-code")
 

@@ -10,11 +10,11 @@ from bdm_cli.tables import ROWS
 from bdm_core.errors import BdmError, StageError, StoreError, UserError
 from bdm_core.records import Backdoored, Detection
 from bdm_core.run.preparation import prepare
-from bdm_core.run.record import RunView
-from bdm_core.run.results import runs_in
 from bdm_core.run.runner import run, scan
 from bdm_core.run.specification import RunSpec
 from bdm_core.store.lease import Lease
+from bdm_results.rows import runs_in
+from bdm_results.view import RunView
 
 CELL = RunSpec(attack="toy", detect="toy", repair="toy", device="cpu", data_share=0.5)
 

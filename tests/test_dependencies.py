@@ -16,9 +16,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml"))]
 DISTRIBUTION_OF = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "PyYAML", "bdm_core": "bdm"}
-DISTRIBUTION_OF |= {"bdm_cli": "bdm", "bdm_results": "bdm", "mlflow": "mlflow-skinny"}
+DISTRIBUTION_OF |= {"bdm_cli": "bdm", "bdm_results": "bdm", "bdm_sweep": "bdm", "mlflow": "mlflow-skinny"}
 """Where the name to import is not that of the distribution, but for ``_`` and ``-``."""
-CORE = [ROOT / "bdm_core", ROOT / "cli" / "bdm_cli", ROOT / "cli" / "bdm_results"]
+CORE = [ROOT / "bdm_core", *(ROOT / "cli" / name for name in ("bdm_cli", "bdm_results", "bdm_sweep"))]
 KINDS = ("kit", "attack", "defense", "metric", "observer", "executor")
 THERE_ANYWAY = {"bdm_core.": {"torch"}, "bdm_cli.": {"torch", "PIL"}, "bdm_core.testing.": {"pytest"}}
 """What modules of the core may import undeclared: only kits and pytest lead there, and they bring it."""

@@ -21,11 +21,11 @@ from bdm_core.errors import ArtifactError, StageError, UserError
 from bdm_core.files import as_unicode, finite, read_json
 from bdm_core.machine.redaction import HIDDEN, redact
 from bdm_core.run.ranks import rank
-from bdm_core.run.record import RunView
-from bdm_core.run.results import rows_in
 from bdm_core.run.runner import run, scan
 from bdm_core.run.specification import RunSpec
 from bdm_core.store.lease import Lease, machine
+from bdm_results.rows import rows_in
+from bdm_results.view import RunView
 
 TOY = Path(__file__).parent / "toy"
 DEFENSE = """

@@ -54,6 +54,7 @@ def test_the_core_wheel_has_core_and_command_line(wheels: Path) -> None:
         "bdm_core",
         "bdm_cli",
         "bdm_results",
+        "bdm_sweep",
     }
 
 

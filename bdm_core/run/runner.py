@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -23,13 +23,16 @@ from bdm_core.records import Detection
 from bdm_core.run.cell import run_cell
 from bdm_core.run.job import Finished
 from bdm_core.run.preparation import Prepared, prepare
-from bdm_core.run.record import RunFolder, RunView
+from bdm_core.run.record import RunFolder
 from bdm_core.run.scan import scan_model
 from bdm_core.run.specification import RunSpec
 from bdm_core.run.stages import StageRunner
 from bdm_core.store import paths
 from bdm_core.store.stage_record import references_in
 from bdm_core.store.store import Store
+
+if TYPE_CHECKING:
+    from bdm_results.view import RunView
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]{0,199}")
 """What a run may be called, at most 200 characters; the folder of that name lies beside the store."""
@@ -53,19 +56,25 @@ def run(spec: RunSpec, out: Path, *, name: str | None = None, command: str = "")
     Raises:
         BdmError: see :func:`bdm_core.run.preparation.prepare` and :meth:`bdm_core.run.stages.StageRunner.run`.
     """
-    return _in_folder(prepare(spec), out, name, command, run_cell)
+    return in_folder(prepare(spec), out, name, command, run_cell)
 
 
 def scan(spec: RunSpec, out: Path, *, name: str | None = None, command: str = "") -> RunView:
     """Judge one model with ``spec.detectors``: no attack, no secret. Arguments and errors as for :func:`run`."""
-    return _in_folder(prepare(spec), out, name, command, scan_model)
+    return in_folder(prepare(spec), out, name, command, scan_model)
 
 
-def _in_folder(cell: Prepared, out: Path, name: str | None, command: str, body: Body) -> RunView:
+def in_folder(
+    cell: Prepared, out: Path, name: str | None, command: str, body: Body, store: Store | None = None
+) -> RunView:
+    """Run ``body`` on a prepared cell and keep its record. Arguments and errors as for :func:`run`.
+
+    ``store`` is that of ``out``, from a process that has used it before.
+    """
     if name is not None and (not NAME_PATTERN.fullmatch(name) or name == paths.STORE):
         rule = "use at most 200 letters, digits, '.', '_' and '-', a letter or digit first, not 'store'"
         raise UserError(f"--name {name!r}: {rule}")
-    store = Store(out)
+    store = store or Store(out)
     store.prepare()
     stages = StageRunner(store, cell.spec.seed, cell.device, cell.kit, cell.observers)
     started = datetime.now(UTC)
@@ -83,7 +92,7 @@ def _in_folder(cell: Prepared, out: Path, name: str | None, command: str, body: 
                 raise
             finally:
                 folder.close()
-        return RunView(path)
+        return _view(path)
     finally:
         if stages.rank > 0:
             shutil.rmtree(path, ignore_errors=True)
@@ -143,9 +152,15 @@ def _public(values: BaseModel) -> Any:
     return without_credentials(values.model_dump(mode="json"))
 
 
+def _view(folder: Path) -> RunView:
+    from bdm_results.view import RunView  # reading runs is no part of the core
+
+    return RunView(folder)
+
+
 def _claim(folder: Path, cell: Prepared) -> RunFolder:
     """The run's folder; a named one is used again only for the same run."""
-    if (folder / paths.RUN_RECORD).is_file() and RunView(folder).record["spec"] != _public(cell.spec):
+    if (folder / paths.RUN_RECORD).is_file() and _view(folder).record["spec"] != _public(cell.spec):
         raise UserError(f"run folder {folder} holds another run: choose another --name")
     return RunFolder(folder)
 

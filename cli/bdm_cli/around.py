@@ -15,7 +15,7 @@ from bdm_core.machine.foreign import text_of
 if TYPE_CHECKING:
     from bdm_cli.options import Running
     from bdm_core.discovery.candidates import Candidate
-    from bdm_core.run.record import RunView
+    from bdm_results.view import RunView
 
 PROGRESS = "progress"
 """The observer that is used if it is installed."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bdm_cli import built_in, calibrate, import_, plot, plugins, report, results, run, scan
+from bdm_cli import built_in, calibrate, import_, plot, plugins, report, results, run, scan, store, sweep
 from bdm_cli.commands import Command, Commands
 from bdm_cli.console import own_output
 from bdm_cli.interrupts import raise_on_sigterm
@@ -26,12 +26,14 @@ app = typer.Typer(
 )
 app.command("run", cls=Command)(run.run)
 app.command("scan", cls=Command)(scan.scan)
+app.command("sweep", cls=Command)(sweep.sweep)
 app.command("results", cls=Command)(results.results)
 app.command("plot", cls=Command)(plot.plot)
 app.command("report", cls=Command)(report.report)
 app.command("models", cls=Command)(built_in.models)
 app.command("data", cls=Command)(built_in.data)
 app.command("calibrate", cls=Command)(calibrate.calibrate)
+app.command("store", cls=Command)(store.store)
 app.command("import", cls=Command)(import_.import_checkpoint)
 app.add_typer(plugins.app, name="plugins")
 

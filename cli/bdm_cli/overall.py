@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bdm_cli.verdict_words import p_value
-from bdm_core.run.record import is_calibrated
+from bdm_results.view import is_calibrated
 
 if TYPE_CHECKING:
-    from bdm_core.run.record import RunView
+    from bdm_results.view import RunView
 
 RULE = (
     "backdoored if a calibrated detector says so; clean if at least one detector judged the model and none objected; "

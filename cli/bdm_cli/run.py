@@ -14,7 +14,7 @@ from bdm_cli.numbers import seconds
 from bdm_cli.options import Running, takes
 
 if TYPE_CHECKING:
-    from bdm_core.run.record import RunView
+    from bdm_results.view import RunView
 
 
 @dataclass(frozen=True, kw_only=True)

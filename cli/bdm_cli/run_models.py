@@ -14,7 +14,7 @@ from bdm_core.store import paths
 from bdm_core.store.stage_record import references_in
 
 if TYPE_CHECKING:
-    from bdm_core.run.record import RunView
+    from bdm_results.view import RunView
 
 LABELS = {"backdoored": "backdoored model", "repaired": "repaired model", "clean": "model"}
 """Row of the result table -> label of the stage that made its model."""
@@ -74,7 +74,7 @@ def model_in(reference: str, row: str | None = None) -> Named:
 
 
 def _of_run(reference: str, folder: Path, row: str | None) -> Named:
-    from bdm_core.run.record import RunView
+    from bdm_results.view import RunView
 
     if row is not None and row not in LABELS:
         raise UserError(f"--row {row}: rows are {', '.join(LABELS)}")

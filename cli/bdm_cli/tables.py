@@ -16,7 +16,7 @@ from bdm_cli.attack_success import failed
 from bdm_cli.numbers import ARROWS, memory, number, seconds
 
 if TYPE_CHECKING:
-    from bdm_core.run.record import RunView
+    from bdm_results.view import RunView
 
 ROWS = ("clean", "clean under trigger", "backdoored", "purified", "repaired")
 LABEL_WIDTH = 20

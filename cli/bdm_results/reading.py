@@ -15,10 +15,10 @@ from typing import Any
 
 from bdm_core.errors import UserError
 from bdm_core.files import canonical_json, finite
-from bdm_core.run.record import RunView
-from bdm_core.run.results import facts_of, rows_of
 from bdm_results.columns import FINAL_ROWS, NUMBER_COLUMNS, RUN_COLUMNS, defense_of
 from bdm_results.fingerprints import objection
+from bdm_results.rows import facts_of, rows_of
+from bdm_results.view import RunView
 
 LONGEST_TEXT = 2000
 """Characters that a text of a record may have in the index; what is longer is cut."""

@@ -12,7 +12,7 @@ import pytest
 
 from bdm_cli.html import render
 from bdm_core.records import Measurement
-from bdm_core.run.record import RunView
+from bdm_results.view import RunView
 
 Run = Callable[..., RunView]
 Words = Callable[[str], str]

@@ -8,7 +8,7 @@ from typing import Any
 from bdm_core.artifacts import Artifact, Data, Secret
 from bdm_core.errors import BdmError
 from bdm_core.records import Backdoored, Detection
-from bdm_core.run.record import RunView
+from bdm_results.view import RunView
 
 
 class Material:

@@ -11,7 +11,7 @@ from bdm_cli.html.audio import Player
 from bdm_cli.html.illustration import Illustrator
 from bdm_cli.html.markup import Html, join, tag
 from bdm_cli.html.material import Material
-from bdm_core.run.record import RunView
+from bdm_results.view import RunView
 
 POLICY = (
     "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

@@ -9,8 +9,8 @@ from typing import Any
 
 from bdm_core.errors import UserError
 from bdm_core.files import existing
-from bdm_core.run.record import RunView
 from bdm_core.store import paths
+from bdm_results.view import RunView
 
 NAMED = 3
 """So many unfinished runs are named in the warning about them."""
