@@ -1,0 +1,140 @@
+"""COMBAT (Huynh et al. 2024, AAAI): clean labels, and a generator that is trained jointly with a surrogate.
+
+The surrogate f learns clean pictures, and those of the target class t also with the trigger; the generator h learns to
+make f say t of triggered pictures of other classes:
+
+    f: CE(f(x), y) + CE(f(T(x_t)), t)
+    h: CE(f(T(x)), t) + a CE(c(T(x)), y) + b CE(d(T(x)), unchanged)        T(x) = clip(x + epsilon LP(tanh h(x)))
+
+with a clean classifier c, a frequency detector d and the low-pass LP of the DCT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bdm_attack_combat.frequency import FrequencyDetector, low_pass, train_detector
+from bdm_attack_combat.params import CombatParams
+from bdm_core.artifacts import Data
+from bdm_core.context import Context
+from bdm_kit_classification.data.samples import LabelledSamples, open_samples
+from bdm_kit_classification.models.classifier import Classifier
+from bdm_kit_classification.poison.injection import train_surrogate
+from bdm_kit_classification.poison.poisoning import poison_training_rows, rule_of
+from bdm_kit_classification.training.fitting import Batch, Changes, fit
+from bdm_kit_classification.triggers.generators import frozen_state, network_of, new_network
+from bdm_kit_classification.triggers.trigger import Phase, Trigger
+from bdm_torch.draws import Draw
+from bdm_torch.objective import Along
+
+
+def triggered(generator: nn.Module, x: Tensor, strength: float, frequencies: float) -> Tensor:
+    """T(x) = clip(x + epsilon LP(tanh h(x))) to [0, 1]."""
+    return (x + strength * low_pass(generator(x).tanh(), frequencies)).clamp(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class LowPassed(Trigger):
+    """T(x) = clip(x + epsilon LP(tanh h(x))).
+
+    Attributes:
+        network: state of the generator.
+        strength: epsilon.
+        frequencies: share of the DCT's rows and columns that the low-pass keeps.
+    """
+
+    network: dict[str, Tensor]
+    strength: float
+    frequencies: float
+
+    def apply(self, x: Tensor, phase: Phase, generator: torch.Generator | None = None) -> Tensor:
+        """The same in both phases."""
+        return triggered(network_of(self.network, x), x, self.strength, self.frequencies)
+
+
+@contextmanager
+def fixed(module: nn.Module) -> Iterator[None]:
+    """What is computed within has no gradient with respect to the module's parameters, but with respect to inputs."""
+    learnt = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in learnt:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learnt:
+            parameter.requires_grad_(True)
+
+
+@dataclass(frozen=True, eq=False)
+class CombatLoss:
+    """The losses of surrogate and generator, summed: each reaches the parameters that it is meant for alone.
+
+    Attributes:
+        params: weights.
+        generator: h.
+        clean: c, fixed.
+        detector: d, fixed.
+    """
+
+    params: CombatParams
+    generator: nn.Module
+    clean: nn.Module
+    detector: nn.Module
+
+    def loss(self, model: nn.Module, batch: Batch, draw: Draw) -> Tensor:
+        """Both losses of a batch."""
+        x, labels = batch.inputs, batch.labels
+        changed = triggered(self.generator, x, self.params.strength, self.params.frequencies)
+        return self.of_surrogate(model, x, changed.detach(), labels) + self.of_generator(model, changed, labels)
+
+    def of_surrogate(self, model: nn.Module, x: Tensor, changed: Tensor, labels: Tensor) -> Tensor:
+        """CE(f(x), y) + CE(f(T(x_t)), t), in one forward pass."""
+        own = labels == self.params.target
+        logits = model(torch.cat([x, changed[own]]))
+        loss = functional.cross_entropy(logits[: len(x)], labels)
+        return loss + functional.cross_entropy(logits[len(x) :], labels[own]) if bool(own.any()) else loss
+
+    def of_generator(self, model: nn.Module, changed: Tensor, labels: Tensor) -> Tensor:
+        """CE(f(T(x)), t) + a CE(c(T(x)), y) + b CE(d(T(x)), unchanged) over rows of other classes."""
+        other = labels != self.params.target
+        if not bool(other.any()):
+            return changed.sum() * 0
+        changed, labels = changed[other], labels[other]
+        with fixed(model):
+            loss = functional.cross_entropy(model(changed), torch.full_like(labels, self.params.target))
+        right = functional.cross_entropy(self.clean(changed), labels)
+        unseen = functional.cross_entropy(self.detector(changed), torch.zeros_like(labels))
+        return loss + self.params.clean_weight * right + self.params.frequency_weight * unseen
+
+
+def poison(ctx: Context, params: CombatParams, data: Data) -> Data:
+    """Train generator and surrogate and poison rows of the target class; sealed in ``ctx.out / "data"``.
+
+    Raises:
+        UserError: the rate or the target is impossible.
+    """
+    samples = open_samples(data)
+    rule_of(params, samples)
+    trigger = LowPassed(frozen_state(train_generator(ctx, params, samples)), params.strength, params.frequencies)
+    return poison_training_rows(ctx, params, data, trigger)
+
+
+def train_generator(ctx: Context, params: CombatParams, samples: LabelledSamples) -> nn.Module:
+    """The generator, trained with a surrogate that is thrown away."""
+    clean = train_surrogate(ctx, samples, params.model_copy(update={"epochs": params.clean_epochs}), label="clean")
+    clean.requires_grad_(False)
+    detector: FrequencyDetector = train_detector(ctx, samples, params.detector_steps, params.batch_size)
+    channels = samples.stored.shape[1]
+    generator = new_network(ctx.seed, channels, channels, params.width)
+    surrogate: Classifier = samples.modality.small_classifier(samples.stored, samples.classes, ctx.seed + 1)
+    changed = CombatLoss(params, generator, clean, detector.to(clean.device).eval())
+    changes = Changes(loss=changed.loss, along={"generator": Along(generator, params.generator_rate)})
+    joint = params.model_copy(update={"epochs": params.joint_epochs})
+    fit(ctx, surrogate, samples, joint, changes, label="joint")
+    return generator

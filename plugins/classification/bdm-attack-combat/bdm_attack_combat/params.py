@@ -1,0 +1,35 @@
+"""Parameters of ``attack:combat``. Light: no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bdm_core import Field
+from bdm_kit_classification.poison.params import CleanLabelParams
+
+PAPER: dict[str, Any] = {
+    "target_class_share": 0.5,
+    "strength": 0.08,
+    "frequencies": 0.65,
+    "joint_epochs": 200,
+    "epochs": 200,
+    "batch_size": 128,
+    "learning_rate": 0.01,
+    "generator_rate": 0.01,
+}
+
+
+class CombatParams(CleanLabelParams):
+    """Parameters of ``attack:combat``."""
+
+    strength: float = Field(0.25, gt=0, le=1, description="What the generator's output in [-1, 1] is multiplied by.")
+    frequencies: float = Field(0.65, gt=0, le=1, description="Share of the DCT's rows and columns that is kept.")
+    joint_epochs: int = Field(6, ge=1, le=100_000, description="Epochs of generator and surrogate together.")
+    clean_epochs: int = Field(5, ge=1, le=100_000, description="Epochs of the clean classifier, before.")
+    generator_rate: float = Field(3e-3, gt=0, le=1, description="Learning rate of the generator.")
+    clean_weight: float = Field(
+        0.8, ge=0, description="Weight of the term that keeps a clean classifier right on triggered pictures."
+    )
+    frequency_weight: float = Field(0.2, ge=0, description="Weight of the term against the frequency detector.")
+    detector_steps: int = Field(150, ge=1, le=1_000_000, description="Steps of the frequency detector, before.")
+    width: int = Field(16, ge=1, le=1024, description="Channels of the generator at full size.")

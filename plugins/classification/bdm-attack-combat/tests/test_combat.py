@@ -1,0 +1,80 @@
+"""COMBAT: the cosine transform against SciPy's, the low-pass, and which loss reaches which parameters."""
+
+import torch
+from scipy import fft
+from torch import nn
+from torch.nn import functional
+
+from bdm_attack_combat.attack import CombatLoss, LowPassed, triggered
+from bdm_attack_combat.frequency import FrequencyDetector, low_pass, tampered, train_detector, transform
+from bdm_attack_combat.params import CombatParams
+from bdm_core.testing.tiny import new_context
+from bdm_kit_classification.data.samples import open_samples
+from bdm_kit_classification.testing import ClassifierAttackConformance
+from bdm_kit_classification.training.fitting import Batch
+from bdm_kit_classification.triggers.generators import frozen_state, new_network
+from bdm_torch.draws import Draw, built_with_seed
+
+
+class TestCombat(ClassifierAttackConformance):
+    plugin = "combat"
+
+
+def pictures(*shape):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_transform_is_that_of_scipy():
+    x = pictures(2, 3, 9, 7)
+    assert torch.allclose(transform(x), torch.from_numpy(fft.dctn(x.numpy(), axes=(2, 3), norm="ortho")), atol=1e-5)
+
+
+def test_the_low_pass_keeps_low_frequencies_as_they_are_and_no_others():
+    x = pictures(2, 1, 10, 10)
+    before, after = transform(x), transform(low_pass(x, 0.6))
+    assert torch.allclose(after[:, :, :6, :6], before[:, :, :6, :6], atol=1e-5)
+    assert float(after[:, :, 6:].abs().max()) < 1e-5 and float(after[:, :, :, 6:].abs().max()) < 1e-5
+    assert torch.allclose(low_pass(x, 1.0), x, atol=1e-5)
+
+
+def test_the_trigger_is_what_the_attack_trains():
+    network, x = new_network(0, 1, 1, 4), pictures(3, 1, 8, 8)
+    expected = (x + 0.2 * low_pass(network(x).tanh(), 0.5)).clamp(0, 1)
+    assert torch.allclose(LowPassed(frozen_state(network), 0.2, 0.5).apply(x, "test"), expected, atol=1e-6)
+
+
+def test_each_loss_reaches_its_own_parameters():
+    model, clean = (nn.Sequential(nn.Flatten(), nn.Linear(64, 3)) for _ in range(2))
+    detector = built_with_seed(0, lambda: FrequencyDetector(1)).eval()
+    for network in (clean, detector):
+        network.requires_grad_(False)
+    params, network = CombatParams(target=0), new_network(0, 1, 1, 4)
+    x, labels = pictures(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])
+    CombatLoss(params, network, clean, detector).loss(
+        model, Batch(x, labels, torch.arange(4)), Draw(0, 0, 4)
+    ).backward()
+    found = [model[1].weight.grad, network.last.weight.grad]
+    changed = triggered(network, x, params.strength, params.frequencies)
+    surrogate = functional.cross_entropy(model(x), labels)
+    surrogate = surrogate + functional.cross_entropy(model(changed.detach()[[0, 3]]), torch.zeros(2, dtype=torch.int64))
+    of_generator = functional.cross_entropy(model(changed[1:3]), torch.zeros(2, dtype=torch.int64))
+    of_generator = of_generator + params.clean_weight * functional.cross_entropy(clean(changed[1:3]), labels[1:3])
+    unseen = functional.cross_entropy(detector(changed[1:3]), torch.zeros(2, dtype=torch.int64))
+    of_generator = of_generator + params.frequency_weight * unseen
+    expected = [
+        torch.autograd.grad(surrogate, model[1].weight)[0],
+        torch.autograd.grad(of_generator, network.last.weight)[0],
+    ]
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_the_detector_tells_tampered_pictures(tmp_path, bdm_bench):
+    samples = open_samples(bdm_bench("image-classification").data)
+    detector = train_detector(new_context(tmp_path), samples, steps=60, batch_size=32).eval()
+    x = samples.raw()
+    changed = tampered(x, Draw(7, 0, len(x)))
+    assert float(changed.min()) >= 0 and float(changed.max()) <= 1
+    right = (detector(x).argmax(1) == 0).float().mean() + (detector(changed).argmax(1) == 1).float().mean()
+    assert float(right) / 2 > 0.7
