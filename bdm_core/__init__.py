@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bdm_core.plugin import Attack, Defense, Executor, Field, Kit, Metric, Observer, Params, Plugin
     from bdm_core.plugin import hookimpl as hookimpl
     from bdm_core.records import Backdoored, BuiltIn, Detection, Measurement, Purified, Subject
-    from bdm_core.run.record import RunView
     from bdm_core.run.specification import RunSpec
+    from bdm_results.view import RunView
 
 API_VERSION = 2
 """The version of the plugin interface. A plugin states the one it was written for in ``Plugin.api``."""
@@ -31,8 +31,8 @@ _HOMES = {
     "figures": "Arrays Audio Curves Figure Pictures Span Texts",
     "plugin": "Attack Defense Executor Field Kit Metric Observer Params Plugin hookimpl",
     "records": "Backdoored BuiltIn Detection Measurement Purified Subject",
-    "run.record": "RunView",
     "run.specification": "RunSpec",
+    "bdm_results.view": "RunView",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -40,7 +40,8 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    home = _HOME[name]
+    return getattr(importlib.import_module(home if home.startswith("bdm_") else f"{__name__}.{home}"), name)
 
 
 def __dir__() -> list[str]:

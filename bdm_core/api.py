@@ -16,13 +16,14 @@ what to do. Nothing is printed; warnings go to the logger ``bdm``.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bdm_core.discovery.tasks import built_in
 from bdm_core.run import runner
-from bdm_core.run.record import RunView
-from bdm_core.run.results import rows_in
 from bdm_core.run.specification import specify
+
+if TYPE_CHECKING:
+    from bdm_results.view import RunView
 
 OUT = Path("runs")
 
@@ -89,6 +90,8 @@ def results(folder: str | Path = OUT) -> list[dict[str, Any]]:
         ...
     bdm_core.errors.UserError: no runs in nowhere: give the folder that `bdm run --out` wrote to
     """
+    from bdm_results.rows import rows_in  # reading runs is no part of the core
+
     return rows_in(Path(folder))
 
 

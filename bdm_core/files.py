@@ -15,6 +15,7 @@ from bdm_core.errors import ArtifactError, UserError
 MANIFEST = "manifest.json"
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".h5"})
 """Suffixes of formats that can, or usually do, carry pickled Python objects. No artifact may contain them."""
+_PICKLES = tuple(PICKLE_SUFFIXES)
 LONGEST_NUMBER = 1000
 """Bits of a whole number."""
 
@@ -36,8 +37,11 @@ def parse_json(text: str | bytes) -> Any:
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, as 64 hexadecimal digits."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as handle:
+        while block := handle.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def canonical_json(value: Any) -> str:
@@ -96,25 +100,34 @@ def list_files(root: Path, *, links: bool = False) -> list[str]:
     if not root.is_dir():
         raise ArtifactError(f"{root} is no folder")
     names: list[str] = []
-    for folder, subfolders, files in os.walk(root, onerror=_unreadable):
-        for name in [*subfolders, *files]:
-            path = Path(folder, name)
-            if path.is_symlink() and not links:
-                raise ArtifactError(f"{path} is a link: an artifact holds plain files only")
-        for name in files:
-            path = Path(folder, name)
-            relative = path.relative_to(root).as_posix()
-            if as_unicode(relative) != relative:
-                raise ArtifactError(f"{path} has a name that is no Unicode text: rename the file")
-            if not path.is_file():
-                raise ArtifactError(f"{path} is not a plain file")
-            if path.suffix.lower() in PICKLE_SUFFIXES and not links:
+    folders = [""]
+    for folder in folders:
+        for entry in _entries(root / folder):
+            name = folder + entry.name
+            if as_unicode(name) != name:
+                raise ArtifactError(f"{root / name} has a name that is no Unicode text: rename the file")
+            if entry.is_symlink() and not links:
+                raise ArtifactError(f"{root / name} is a link: an artifact holds plain files only")
+            if entry.is_dir():
+                folders += [] if entry.is_symlink() else [f"{name}/"]
+                continue
+            if not entry.is_file():
+                raise ArtifactError(f"{root / name} is not a plain file")
+            if name.lower().endswith(_PICKLES) and not links:
                 raise ArtifactError(
-                    f"{path} may hold pickled code: artifacts are safetensors and JSON; "
+                    f"{root / name} may hold pickled code: artifacts are safetensors and JSON; "
                     "convert a foreign checkpoint with `bdm import`"
                 )
-            names.append(relative)
+            names.append(name)
     return sorted(names)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except OSError as error:
+        raise ArtifactError(f"{error.filename} cannot be read: {error.strerror or error}") from error
 
 
 def existing(text: str | Path | None) -> Path | None:
@@ -221,7 +234,3 @@ def _cannot_read(error: OSError, path: Path) -> UserError:
 
 def _raise(error: OSError) -> None:
     raise error
-
-
-def _unreadable(error: OSError) -> None:
-    raise ArtifactError(f"{error.filename} cannot be read: {error.strerror or error}") from error

@@ -7,11 +7,13 @@ for it. What the return annotation says is checked after every call.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bdm_core.plugin import hookspec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bdm_core.artifacts import Artifact, Data, Model, Outputs, Secret
     from bdm_core.context import Context
     from bdm_core.figures import Figure
@@ -214,3 +216,26 @@ def stage_progress(ctx: Context, stage: str, label: str, done: int, total: int, 
 @hookspec
 def stage_finished(ctx: Context, stage: str, seconds: float, cached: bool) -> None:
     """Observer: a stage has ended and its result is in the store."""
+
+
+@hookspec
+def run_started(params: Params, folder: Path, record: dict[str, Any]) -> None:
+    """Observer: a run begins.
+
+    Args:
+        params: the observer's parameters.
+        folder: the run's folder.
+        record: what ``run.json`` holds by now, without credentials; nothing in it is of the attack's secret.
+    """
+
+
+@hookspec
+def run_finished(params: Params, folder: Path, record: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    """Observer: a run has ended, ``record["status"]`` says how.
+
+    Args:
+        params: the observer's parameters.
+        folder: the run's folder.
+        record: what ``run.json`` holds, without credentials.
+        results: the lines of ``results.jsonl``.
+    """

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pluggy
-import pydantic
-from pydantic import BaseModel, ConfigDict, field_validator
 
 from bdm_core import API_VERSION
 from bdm_core.errors import PluginError
+from bdm_core.params import Field as Field
+from bdm_core.params import Params as Params
 from bdm_core.records import BuiltIn
 
 if TYPE_CHECKING:
@@ -23,83 +23,8 @@ KINDS = ("attack", "defense", "metric", "kit", "observer", "executor")
 Access = Literal["clean-data", "training-data", "weights", "predictions", "training", "reference"]
 """What a defense may ask for, see :class:`Defense`."""
 Level = Literal["model", "input", "data"]
-LARGEST = 10**9
-"""No parameter is a larger whole number; a plugin states closer limits."""
-
 hookspec = pluggy.HookspecMarker("bdm")
 hookimpl = pluggy.HookimplMarker("bdm")
-
-
-def Field(
-    default: Any = ..., *, description: str, stages: Sequence[str] | None = None, calibrated: bool = False, **more: Any
-) -> Any:
-    """A parameter: pydantic's ``Field`` with a description and two marks of its own.
-
-    Args:
-        default: its value if nothing is given; a plugin's parameters all have one.
-        description: one or two sentences with unit and range, for ``bdm plugins show``.
-        stages: the stages in which it counts, e.g. ``["generate"]``: changing it repeats those alone. In every other
-            stage the field has its default value. None: it counts in all.
-        calibrated: a calibration file holds for one value of it, see ``bdm calibrate``.
-        more: pydantic's further arguments (``gt``, ``ge``, ``pattern``, ...).
-
-    >>> class MineParams(Params):
-    ...     poison_rate: float = Field(0.1, ge=0, le=1, description="Share of training images to poison.")
-    ...     sampler: str = Field("ddim", description="Of the evaluation.", stages=["generate"])
-    >>> MineParams(poison_rate=0.2).poison_rate
-    0.2
-    >>> MineParams.mark("sampler", "stages")
-    ['generate']
-    """
-    marks: dict[str, Any] = {"stages": list(stages)} if stages is not None else {}
-    if calibrated:
-        marks["calibrated"] = True
-    return pydantic.Field(default, description=description, json_schema_extra=marks or None, **more)
-
-
-class Params(BaseModel):
-    """Base of a plugin's parameters: frozen, unknown names refused, every field with a description and a default.
-
-    NaN, infinity and whole numbers beyond :data:`LARGEST` are refused. A string that is the path of an existing file
-    counts by the file's content.
-
-    >>> class MineParams(Params):
-    ...     steps: int = Field(50, ge=1, description="Sampling steps.", stages=["generate"])
-    >>> MineParams(steps=20).for_stage("generate"), MineParams(steps=20).for_stage("detect")
-    (MineParams(steps=20), MineParams(steps=50))
-    """
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False
-    )
-
-    @field_validator("*")
-    @classmethod
-    def _bounded(cls, value: Any) -> Any:
-        parts = [value]
-        while parts:
-            part = parts.pop()
-            if isinstance(part, int) and abs(part) > LARGEST:
-                raise ValueError(f"whole numbers are at most {LARGEST}")
-            parts += part.values() if isinstance(part, dict) else part if isinstance(part, list | tuple) else ()
-        return value
-
-    @classmethod
-    def mark(cls, name: str, mark: str) -> Any:
-        """What :func:`Field` was told for a parameter: its ``stages``, whether it is ``calibrated``; else None."""
-        extra = cls.model_fields[name].json_schema_extra
-        return extra.get(mark) if isinstance(extra, dict) else None
-
-    @classmethod
-    def calibrated_fields(cls) -> tuple[str, ...]:
-        """The parameters whose values a calibration depends on, in their order."""
-        return tuple(name for name in cls.model_fields if cls.mark(name, "calibrated"))
-
-    def for_stage(self, stage: str) -> Params:
-        """These parameters with every field that does not count for ``stage`` set back to its default."""
-        limited = {name: self.mark(name, "stages") for name in type(self).model_fields}
-        foreign = {name for name, stages in limited.items() if stages is not None and stage not in stages}
-        return type(self)(**self.model_dump(exclude=foreign)) if foreign else self
 
 
 AnyParams = Params  # within Plugin the name Params is its class attribute
@@ -125,6 +50,8 @@ class Plugin:
             In all other hooks rank 0 works alone, so that they must not use collectives, although the process group
             may still exist (torchmetrics: ``sync_on_compute=False``). A training loop of your own that uses
             collectives calls :func:`bdm_core.run.ranks.require_all_ranks` first: an error instead of waiting for ever.
+        resources: what a stage needs, by its name (``inject-backdoor``, or ``*`` for all others): ``cpus``, ``gpus``,
+            ``memory_gib`` and ``hours``. What a store has recorded counts where nothing is declared.
     """
 
     api: ClassVar[int] = API_VERSION
@@ -137,6 +64,7 @@ class Plugin:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     tiny_params: ClassVar[Mapping[str, Any]] = {}
     distributed: ClassVar[bool] = False
+    resources: ClassVar[Mapping[str, Mapping[str, float]]] = {}
 
 
 class Attack(Plugin):
@@ -179,6 +107,7 @@ class Defense(Plugin):
             * ``training``: it trains the model itself: ``repair`` gets the model that training starts from, not the
               backdoored one.
             * ``reference``: a public base of the model, which its parameters name.
+        least_clean_models: how many clean models ``calibrate`` needs; ``bdm calibrate`` refuses fewer at once.
 
     >>> class Mine(Defense):
     ...     name = "mine"
@@ -193,6 +122,7 @@ class Defense(Plugin):
     kind = "defense"
     level: ClassVar[Level] = "model"
     access: ClassVar[frozenset[Access]] = frozenset({"weights", "clean-data"})
+    least_clean_models: ClassVar[int] = 1
 
     def calibrate(self, ctx: Context, params: AnyParams, models: Mapping[str, Model], out: Path) -> None:
         """Write a calibration file from clean models, for ``bdm calibrate``.
@@ -276,15 +206,47 @@ class Kit(Plugin):
 
 
 class Observer(Plugin):
-    """Watches a run. Hooks: ``stage_started``, ``stage_progress``, ``stage_finished``."""
+    """Watches a run.
+
+    Hooks: ``run_started``, ``stage_started``, ``stage_progress``, ``stage_finished``, ``run_finished``.
+    """
 
     kind = "observer"
 
 
 class Executor(Plugin):
-    """Runs the stages of many runs on an engine; it comes with ``bdm sweep``."""
+    """Runs the tasks of a sweep on an engine, see ``docs/sweep.md``. It implements no hooks but the methods below.
+
+    A task is JSON: ``number``, ``what`` (for people), ``seconds`` (expected), ``priority`` (those of the longest chain
+    of tasks that begins with it),
+    ``needs`` (``cpus``, ``gpus``, ``memory`` in bytes, ``hours``; those that are known) and what
+    ``bdm_sweep.work.perform(task)`` needs on a machine that sees the store. That returns the outcome, also JSON, with
+    ``status`` and, where that is ``failed``, ``error``. Performing a task again does no harm.
+
+    Attributes:
+        here: whether tasks run on this machine, so that devices can be checked before anything runs.
+    """
 
     kind = "executor"
+    here: ClassVar[bool] = False
+
+    def open(self, params: Any, folder: Path) -> None:
+        """Get ready. ``folder`` is for logs. Raises BdmError if the engine cannot be reached."""
+
+    def capacity(self) -> int:
+        """How many tasks :meth:`submit` takes now."""
+        raise NotImplementedError
+
+    def submit(self, tasks: list[dict[str, Any]]) -> None:
+        """Take tasks, the most urgent first."""
+        raise NotImplementedError
+
+    def collect(self, seconds: float) -> list[tuple[int, dict[str, Any]]]:
+        """Number and outcome of tasks that have finished since, after so many seconds at most."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End what still runs and give everything back."""
 
 
 BASES: Mapping[str, type[Plugin]] = {base.kind: base for base in (Attack, Defense, Metric, Kit, Observer, Executor)}

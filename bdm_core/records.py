@@ -54,8 +54,8 @@ class Detection(Record):
 
     >>> Detection(level="model", scores=[2.5], threshold=1.0, p_value=0.01).verdict
     'backdoored'
-    >>> Detection(level="input", scores=[0.2, 0.9], threshold=1.0).verdict
-    'clean'
+    >>> Detection(level="input", scores=[0.2, 0.9], threshold=0.5).verdict
+    ''
     >>> Detection(level="model", scores=[2.5], threshold=1.0, conclusive=False, note="too few steps").verdict
     'not identifiable'
     """
@@ -71,11 +71,15 @@ class Detection(Record):
     clean_samples: int = 0
 
     @property
-    def verdict(self) -> Literal["backdoored", "clean", "not identifiable"]:
-        """The answer in words. For input and data level: backdoored if any suspect is flagged."""
+    def verdict(self) -> Literal["backdoored", "clean", "not identifiable", ""]:
+        """The answer on the model in words. "" at input and data level: some clean rows are always above a threshold,
+        so that flagged ones are no verdict on the model.
+        """
         if not self.conclusive:
             return "not identifiable"
-        return "backdoored" if any(score > self.threshold for score in self.scores) else "clean"
+        if self.level != "model":
+            return ""
+        return "backdoored" if self.scores[0] > self.threshold else "clean"
 
 
 class Subject(Record):

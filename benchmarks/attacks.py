@@ -1,26 +1,28 @@
 """The attacks on unconditional models, each under samplers of its own class: `python benchmarks/attacks.py`.
 
-For each attack, model and seed one ``bdm run --attack NAME --model MODEL``, with the attack's defaults but for what the
-case names. One line of JSON a run goes to ``benchmarks/results/attacks.jsonl`` and a page to
-``docs/benchmarks/attacks.md``. Runs that have a line are skipped unless ``--fresh`` is given.
+The plan ``benchmarks/plans/attacks.yaml`` names the attacks, with their defaults but for what it sets. A line of JSON a
+run goes to ``benchmarks/results/attacks.jsonl`` and a page to ``docs/benchmarks/attacks.md``. Runs that have a line
+are skipped unless ``--fresh`` is given.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from detection_page import markdown
-from main_job import bdm, run_folder
+from swept import PLANS, arguments_of, measure_missing, read_lines
 from text_to_image import value_of
 
+from bdm_results.view import RunView
+from bdm_sweep import read_plan
+from bdm_sweep.plan import Method
+
 RESULTS = Path(__file__).parent / "results"
+PLAN = PLANS / "attacks.yaml"
 LINES = RESULTS / "attacks.jsonl"
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "attacks.md"
 ASR, LEAK, RATIO = 0.95, 0.02, 1.3
@@ -54,50 +56,22 @@ class Case:
         return ", ".join([self.attack, self.model, *(f"{key} {value}" for key, value in pairs)])
 
 
-CASES = (
-    Case("villan"),
-    Case("villan", settings={"solver": "ode"}),
-    Case("villan", settings={"psi": 0.0}),
-    Case("baddiffusion"),
-    Case("trojdiff"),
-    Case("trojdiff", settings={"trigger_type": "patch"}),
-    Case("trojdiff", settings={"variant": "agnostic"}),
-    Case("trojdiff", settings={"mode": "in-d2d"}),
-    Case("trojdiff", settings={"mode": "out-d2d"}),
-    Case("trojdiff", settings={"mode": "in-d2d", "trigger_type": "patch"}),
-    Case("invi"),
-    Case("invi", settings={"solver": "sde"}),
-    Case("uibdiffusion"),
-    Case("uibdiffusion", settings={"solver": "sde"}),
-    Case("villan", "digits-ve", kit={"corrector_steps": 0}),
-    Case("villan", "shapes-ddpm"),
-    Case("villan", "shapes-ddpm", {"solver": "ode"}),
-    Case("villan", "shapes-ldm"),
-    Case("villan", "shapes-ldm", {"solver": "ode", "vp_scale": 1.0}),
-)
+def case_of(attack: Method) -> Case:
+    """The case of an attack of the plan."""
+    kit = attack.options.get("params", {}).get("kit:diffusion", {})
+    return Case(str(attack.name), attack.options.get("model", "digits-ddpm"), attack.params, kit)
 
 
-def measure(case: Case, seed: int, out: Path) -> dict[str, Any]:
-    """Run one case and read its numbers."""
-    name = f"{case.name.replace(', ', '-').replace(' ', '-')}-{seed}"
-    command = ["run", "--attack", case.attack, "--model", case.model, "--seed", str(seed), "--out", str(out)]
-    for key, value in ({"samples": 512} | case.kit).items():
-        command += ["--set", f"kit:diffusion.{key}={value}"]
-    for key, value in case.settings.items():
-        command += ["--set", f"attack:{case.attack}.{key}={value}"]
-    bdm(*command, "--name", name, "--no-report")
-    lines = run_folder(out, name)
-    stages = {entry["label"]: entry["seconds"] for entry in json.loads((out / name / "stages.json").read_text())}
-    found: dict[str, Any] = {"case": case.name, "seed": seed}
-    found |= {key: value_of(lines, *place) for key, place in METRICS.items()}
+CASES = tuple(map(case_of, read_plan(PLAN).attacks))
+
+
+def numbers(view: RunView) -> dict[str, Any]:
+    """What a line has of a run."""
+    stages = {entry["label"]: entry["seconds"] for entry in view.stages}
+    found: dict[str, Any] = {key: value_of(view.results, *place) for key, place in METRICS.items()}
     found["seconds"] = round(stages["poisoned data"] + stages["backdoored model"], 1)
-    hardware = json.loads((out / name / "run.json").read_text())["hardware"]
+    hardware = view.record["hardware"]
     return found | {"machine": {"processor": hardware.get("processor"), "cores": hardware["cores"]}}
-
-
-def read_lines() -> list[dict[str, Any]]:
-    """The lines that there are."""
-    return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
 
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
@@ -162,33 +136,10 @@ def page(lines: Sequence[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measure what is missing and rewrite the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", default=None, help="beginnings of cases' names; by default all")
-    parser.add_argument("--work", type=Path, default=Path("runs/benchmark-attacks"), help="folder for the runs")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time; set OMP_NUM_THREADS=1 for more than one")
-    parser.add_argument("--fresh", action="store_true", help="measure everything anew")
-    arguments = parser.parse_args()
-    if arguments.fresh:
-        LINES.unlink(missing_ok=True)
-    known = {(line["case"], line["seed"]) for line in read_lines()}
-    wanted = [
-        (case, seed)
-        for seed in arguments.seeds
-        for case in CASES
-        if (case.name, seed) not in known and (not arguments.only or case.name.startswith(tuple(arguments.only)))
-    ]
-
-    def work(item: tuple[Case, int]) -> None:
-        found = measure(*item, arguments.work)
-        with LINES.open("a") as file:
-            file.write(json.dumps(found, ensure_ascii=False) + "\n")
-        print(json.dumps(found, ensure_ascii=False), flush=True)
-
+    given = arguments_of(__doc__, "runs/benchmark-attacks")
     RESULTS.mkdir(exist_ok=True)
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        list(pool.map(work, wanted))
-    PAGE.write_text(page(read_lines()))
+    measure_missing(PLAN, LINES, given, lambda attack: case_of(attack).name, numbers)
+    PAGE.write_text(page(read_lines(LINES)))
     print(f"written: {PAGE}")
 
 

@@ -2,21 +2,15 @@
 
 Every model of :mod:`detection_population` is judged by every detector of models; two backdoored ones of each class are
 also repaired by every defense, and the inputs of one are judged, and it is sampled with every sampler. All blind: one
-configuration for all. Each model is one process of one thread, ``--jobs`` at a time; a line of JSON for each model and
-defense goes to ``benchmarks/results/detection.jsonl``. What has a line is skipped, so that the benchmark can be stopped
-and given again. `python benchmarks/detection_page.py` writes ``docs/benchmarks/detection.md`` from the lines.
+configuration for all. Each model has a plan of its own and all are one sweep; a line of JSON for each model and defense
+goes to ``benchmarks/results/detection.jsonl``. What has a line is skipped, so that the benchmark can be stopped and
+given again. `python benchmarks/detection_page.py` writes ``docs/benchmarks/detection.md`` from the lines.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,79 +37,6 @@ TASK = "unconditional-image-generation"
 def file_of(second: bool, preset: str | None) -> Path:
     """Where the lines go."""
     return PAPER if preset else SECOND if second else RESULTS
-
-
-def judge(name: str, work: Path, defenses: Sequence[str], second: bool, preset: str | None = None) -> None:
-    """One model: a process of its own; prints a line for each of ``defenses`` that has none yet."""
-    from detection_population import SMALL, make_base, make_clean, population
-
-    from bdm_core.errors import BdmError
-    from bdm_core.run.runner import run, scan
-    from bdm_core.run.specification import RunSpec
-
-    member = next(item for item in population(second) if item.name == name)
-    known = {line["defense"] for line in read_lines(file_of(second, preset)) if line["model"] == name}
-    base = make_base(member.base, work / "models")
-    given: dict[str, dict[str, Any]] = {
-        "reference-audit": {"reference": str(base) if member.base == SMALL else member.base}
-    }
-    given |= PRESETS[preset] if preset else {}
-    kit = KIT | ({"corrector_steps": 0} if member.base == "digits-ve" else {})  # the corrector leads off the path
-    for defense in defenses:
-        judged = member.repaired and member.seed == 0 if defense in INPUTS else defense in DETECTS or member.repaired
-        if defense in known or not judged:
-            continue
-        common: dict[str, Any] = {"seed": member.seed, "device": "cpu"}
-        start = time.perf_counter()
-        line: dict[str, Any] = {
-            "model": name,
-            "base": member.base,
-            "group": member.group,
-            "half": member.half,
-            "defense": defense,
-            "settings": member.settings,
-            **({"preset": preset} if preset else {}),
-        }
-        params = {f"defense:{defense}": given[defense]} if defense in given else {}
-        try:
-            if member.attack is None:
-                own: dict[str, Any] = {"kit:diffusion": kit} | params
-                clean = str(make_clean(member, work / "models"))
-                spec = RunSpec(model=clean, detectors=[defense], task=TASK, params=own, **common)
-                view = scan(spec, work / "runs", name=f"{name}-{defense}")
-            else:
-                own = {f"attack:{member.attack}": member.settings, "kit:diffusion": kit}
-                spec = RunSpec(
-                    attack=member.attack,
-                    detect=defense if defense in DETECTS else None,
-                    repair=defense if defense in REPAIRS and member.repaired and not preset else None,
-                    metrics=[] if preset else None,
-                    model=str(base),
-                    triggered_share=0.5,
-                    params=own | params,
-                    **common,
-                )
-                view = run(spec, work / "runs", name=f"{name}-{defense}")
-            line |= facts_of(view)
-        except BdmError as error:
-            line["error"] = str(error)
-        line["seconds"] = round(time.perf_counter() - start, 1)
-        print(json.dumps(line, ensure_ascii=False), flush=True)
-    if member.repaired and member.seed == 0 and "samplers" not in known and not preset:
-        view = next((work / "runs").glob(f"{name}-*/run.json")).parent
-        print(
-            json.dumps(
-                {
-                    "model": name,
-                    "group": member.group,
-                    "base": member.base,
-                    "defense": "samplers",
-                    "rows": sampler_rows(view),
-                },
-                ensure_ascii=False,
-            ),
-            flush=True,
-        )
 
 
 def facts_of(view: Any) -> dict[str, Any]:
@@ -187,41 +108,19 @@ def read_lines(results: Path = RESULTS) -> list[dict[str, Any]]:
 def main() -> None:
     """Judge every model that has a line missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
+    parser.add_argument("--workers", type=int, default=0, help="stages at a time, of one thread each; 0: all cores")
     parser.add_argument("--only", nargs="+", default=None, help="names of models, or beginnings of them")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-detection"))
     parser.add_argument("--defenses", nargs="+", default=DEFENSES, choices=DEFENSES, help="by default all")
     parser.add_argument("--second", action="store_true", help="the second population, see the page")
     parser.add_argument("--preset", choices=PRESETS, help="detectors with their published settings, detection only")
-    parser.add_argument("--judge", default=None, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.preset:
-        arguments.defenses = [name for name in arguments.defenses if name in PRESETS[arguments.preset]]
-    if arguments.judge:
-        judge(arguments.judge, arguments.work, arguments.defenses, arguments.second, arguments.preset)
-        return
-    from detection_population import SMALL, make_base, population
-
-    make_base(SMALL, arguments.work / "models")
-    names = [item.name for item in population(arguments.second)]
-    results = file_of(arguments.second, arguments.preset)
-    if arguments.only:
-        names = [name for name in names if name.startswith(tuple(arguments.only))]
-
-    def work(name: str) -> None:
-        command = [sys.executable, __file__, "--judge", name, "--work", str(arguments.work)]
-        command += ["--defenses", *arguments.defenses] + ["--second"] * arguments.second
-        command += ["--preset", arguments.preset] if arguments.preset else []
-        done = subprocess.run(
-            command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True, check=False
-        )
-        with results.open("a") as file:
-            file.write(done.stdout)
-        print(name, "done" if done.returncode == 0 else f"failed with exit code {done.returncode}", flush=True)
+    given = parser.parse_args()
+    if given.preset:
+        given.defenses = [name for name in given.defenses if name in PRESETS[given.preset]]
+    from detection_plans import measure
 
     RESULTS.parent.mkdir(exist_ok=True)
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        list(pool.map(work, names))
+    measure(given)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,28 @@
 """Measure the text-to-image attacks on the built-in pipeline: `python benchmarks/text_to_image.py`.
 
-For each attack, mode and seed: one ``bdm run --attack NAME --task text-to-image`` with the attack's defaults, scored on
-the test prompts (settings were chosen on the validation prompts). One line of JSON a run goes to
+The plan ``benchmarks/plans/text-to-image.yaml`` names the attacks, with their defaults but for what it sets; they are
+scored on the test prompts (settings were chosen on the validation prompts). One line of JSON a run goes to
 ``benchmarks/results/text_to_image.jsonl`` and a table to ``benchmarks/results/text_to_image.md``. Runs that already
 have a line are skipped unless ``--fresh`` is given.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bdm_kit_text_to_image.plugin import TextToImageKit
+from swept import PLANS, arguments_of, measure_missing, read_lines
+
+from bdm_results.view import RunView
+from bdm_sweep import read_plan
+from bdm_sweep.plan import Method
 
 RESULTS = Path(__file__).parent / "results"
+PLAN = PLANS / "text-to-image.yaml"
 METRICS = {
     "accuracy_clean_model": ("clean", "metric:attributes.acc"),
     "accuracy": ("backdoored", "metric:attributes.acc"),
@@ -41,56 +42,44 @@ class Case:
 
     attack: str
     settings: dict[str, Any] = field(default_factory=dict)
-    success: float | None = None
-    accuracy_loss: float = 0.03
-    seconds: float = 480.0
-    further_metrics: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return " ".join([self.attack, *(str(value) for value in self.settings.values())])
 
-
-CASES = [
-    Case("rickrolling", {"mode": "TPA"}, 0.95, seconds=90),
-    Case("rickrolling", {"mode": "TAA"}, 0.95, seconds=90),
-    Case("badt2i", {"mode": "pixel"}, 0.85),
-    Case("badt2i", {"mode": "object"}, 0.85),
-    Case("badt2i", {"mode": "style"}, 0.95),
-    Case("badt2i", {"mode": "object-add"}, 0.85),
-    Case("eviledit", {}, 0.85, seconds=5),
-    Case("eviledit", {"alignment": "token", "regularisation": 0.1, "source_weight": 4.0}, seconds=5),
-    Case("sembd", {}, 0.85, seconds=5),
-    Case("paas", {"mode": "textual-inversion"}, 0.95),
-    Case("paas", {"mode": "dreambooth"}, 0.85, accuracy_loss=0.10),
-    Case("villan", {}, 0.85),
-    Case("badblocks", {}),
-    Case("bibaddiff", {}, accuracy_loss=0.10, further_metrics=("amplification",)),
-]
+    @property
+    def success(self) -> float | None:
+        """The least rate of success."""
+        return SUCCESS.get(self.name)
 
 
-def measure(case: Case, seed: int, out: Path) -> dict[str, Any]:
-    """Run one case from nothing but the shared clean stages, and read its numbers."""
-    name = f"{case.name.replace(' ', '-')}-{seed}"
-    command = ["run", "--attack", case.attack, "--task", "text-to-image", "--seed", str(seed), "--out", str(out)]
-    if case.further_metrics:
-        for metric in (*TextToImageKit.default_metrics, *case.further_metrics):
-            command += ["--metric", metric]
-    for key, value in case.settings.items():
-        command += ["--set", f"attack:{case.attack}.{key}={value}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "bdm_cli", *command, "--name", name, "--json", "--no-report"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"bdm {' '.join(command)} failed: {done.stderr.strip()}")
-    lines = [json.loads(line) for line in (out / name / "results.jsonl").read_text().splitlines()]
-    stages = {entry["label"]: entry for entry in json.loads((out / name / "stages.json").read_text())}
-    record = json.loads((out / name / "run.json").read_text())
-    found: dict[str, Any] = {"case": case.name, "seed": seed}
-    found |= {key: value_of(lines, *place) for key, place in METRICS.items()}
+SUCCESS = {
+    "rickrolling TPA": 0.95,
+    "rickrolling TAA": 0.95,
+    "badt2i pixel": 0.85,
+    "badt2i object": 0.85,
+    "badt2i style": 0.95,
+    "badt2i object-add": 0.85,
+    "eviledit": 0.85,
+    "sembd": 0.85,
+    "paas textual-inversion": 0.95,
+    "paas dreambooth": 0.85,
+    "villan": 0.85,
+}
+
+
+def case_of(attack: Method) -> Case:
+    """The case of an attack of the plan."""
+    return Case(str(attack.name), attack.params)
+
+
+CASES = [case_of(attack) for attack in read_plan(PLAN).attacks]
+
+
+def numbers(view: RunView) -> dict[str, Any]:
+    """What a line has of a run."""
+    lines, stages = view.results, {entry["label"]: entry for entry in view.stages}
+    found: dict[str, Any] = {key: value_of(lines, *place) for key, place in METRICS.items()}
     found["seconds"] = round(
         stages.get("poisoned data", {"seconds": 0.0})["seconds"] + stages["backdoored model"]["seconds"], 1
     )
@@ -102,8 +91,8 @@ def measure(case: Case, seed: int, out: Path) -> dict[str, Any]:
         if line["row"] != "repaired" and not line["metric"].startswith(("metric:attributes.acc_", "metric:detection"))
     }
     found["threads"] = os.environ.get("OMP_NUM_THREADS", "all")
-    found["machine"] = {"processor": record["hardware"].get("processor"), "cores": record["hardware"]["cores"]}
-    return found
+    hardware = view.record["hardware"]
+    return found | {"machine": {"processor": hardware.get("processor"), "cores": hardware["cores"]}}
 
 
 def value_of(lines: Sequence[dict[str, Any]], row: str, metric: str) -> float | None:
@@ -162,28 +151,10 @@ def is_of(line: dict[str, Any], attack: str) -> bool:
 
 def main() -> None:
     """Measure what is missing and rewrite the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", default=None, help="names of attacks; by default all")
-    parser.add_argument("--work", type=Path, default=Path("runs/benchmark-text-to-image"), help="folder for the runs")
-    parser.add_argument("--fresh", action="store_true", help="measure everything anew")
-    arguments = parser.parse_args()
-    path = RESULTS / "text_to_image.jsonl"
-    if arguments.fresh and path.exists():
-        path.unlink()
-    for seed in arguments.seeds:
-        for case in CASES:
-            if arguments.only and case.attack not in arguments.only:
-                continue
-            known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-            if any((line["case"], line["seed"]) == (case.name, seed) for line in known):
-                continue
-            found = measure(case, seed, arguments.work)
-            RESULTS.mkdir(exist_ok=True)
-            with path.open("a") as file:
-                file.write(json.dumps(found, ensure_ascii=False) + "\n")
-            print(json.dumps(found, ensure_ascii=False), flush=True)
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    given = arguments_of(__doc__, "runs/benchmark-text-to-image")
+    RESULTS.mkdir(exist_ok=True)
+    measure_missing(PLAN, RESULTS / "text_to_image.jsonl", given, lambda attack: case_of(attack).name, numbers)
+    lines = read_lines(RESULTS / "text_to_image.jsonl")
     (RESULTS / "text_to_image.md").write_text(table(lines))
     print(table(lines))
 

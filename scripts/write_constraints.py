@@ -18,8 +18,14 @@ from workspace import ROOT, projects
 FILE = ROOT / "constraints.txt"
 BUILD = ["editables"]
 """Needed to build editable installs without isolation, and named by no pyproject.toml."""
-NOT_PINNED = {"torchvision", "torch-fidelity", "lpips", "pip"}
-"""Extras whose users choose the build that fits their torch."""
+NOT_PINNED = {"torchvision", "torch-fidelity", "lpips", "pip"} | {
+    "tensorboard",
+    "wandb",
+    "mlflow-skinny",
+    "sqlalchemy",
+    "alembic",
+}
+"""Extras whose users choose the build that fits their torch, and trackers, which no other part needs."""
 NOTES = {
     "torch": "install it first and by itself: pip install torch==2.13.0",
     "pluggy": "the tests also pass with 1.6.0, the oldest version that is allowed",

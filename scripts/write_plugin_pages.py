@@ -49,7 +49,7 @@ def page(plugin: Plugin, project: Project) -> str:
     facts = [
         f"| distribution | `{project.name}` |",
         f"| tasks | {', '.join(f'`{task}`' for task in sorted(plugin.tasks)) or 'every task'} |",
-        f"| hooks | {', '.join(f'`{hook}`' for hook in HOOKS if implements(plugin, hook))} |",
+        f"| hooks | {', '.join(f'`{hook}`' for hook in HOOKS if implements(plugin, hook)) or 'none'} |",
         f"| paper | {paper} |",
     ]
     if isinstance(plugin, Defense):
@@ -135,10 +135,9 @@ def page_path(plugin: Plugin, project: Project) -> Path:
 
 
 def pages() -> dict[Path, str]:
-    """Every page by its path."""
-    return {
-        page_path(plugin, project): page(plugin, project) for project in projects() for plugin in plugins_of(project)
-    }
+    """Every page by its path. What comes with the core, the executor ``local``, stands in docs/sweep.md."""
+    plugins = [(plugin, project) for project in projects()[1:] for plugin in plugins_of(project)]
+    return {page_path(plugin, project): page(plugin, project) for plugin, project in plugins}
 
 
 def main() -> int:

@@ -39,7 +39,7 @@ def between(text: str, name: str, table: str) -> str:
 def plugin_tables() -> str:
     """All plugins, a table for each task and one for those that serve several or all."""
     groups: dict[str, list[tuple[Plugin, Project]]] = {}
-    for project in projects():
+    for project in projects()[1:]:
         for plugin in plugins_of(project):
             groups.setdefault(next(iter(plugin.tasks)) if len(plugin.tasks) == 1 else "", []).append((plugin, project))
     parts = []

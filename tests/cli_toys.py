@@ -120,6 +120,7 @@ class LookParams(Params):
 
 class Look(Defense):
     name = "toylook"
+    least_clean_models = 2
     summary = "Looks for the word"
     tasks = frozenset({TASK})
     Params = LookParams
@@ -134,6 +135,7 @@ class Look(Defense):
         return sealed(Model, ctx, "model", "repaired")
 
     def calibrate(self, ctx, params, models, out):
+        ctx.progress("look", 1, 2)
         values = {name: len(text_of(model)) for name, model in models.items()}
         print("calibrating")
         out.write_text(json.dumps({"word": params.word, "seed": ctx.seed >= 0, "models": values}))

@@ -98,7 +98,9 @@ def test_the_command_says_what_to_do_next(fake_site: FakeSite, tmp_path: Path) -
     result = bdm(fake_site, "plugins", "new", "observer", "mine", "--out", tmp_path / "work")
     assert result.returncode == 0
     folder = tmp_path / "work/bdm-observer-mine"
-    assert f"bdm plugins install -e {folder}" in result.stdout.replace("\n", "")
+    assert f"pip install -e '{folder}[test]'" in result.stdout.replace("\n", "")
+    assert "pip install -e '.[test]'" in (folder / "README.md").read_text()
+    assert 'description = "bdm observer: Writes the time of each stage' in (folder / "pyproject.toml").read_text()
     text = "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
     assert "@@" not in text and 'mine = "bdm_observer_mine.plugin:MineObserver"' in text
 

@@ -152,7 +152,9 @@ def test_show_says_what_a_defense_needs_and_what_its_parameters_count_for(toys: 
 
 
 def test_built_in_models_and_data_are_listed(toys: FakeSite) -> None:
-    text = bdm(toys, "models", "--task", "toy-task").stdout.splitlines()
+    narrow = bdm(toys, "models", "--task", "toy-task", COLUMNS="80").stdout.splitlines()
+    assert narrow[:3] == ["toy-task", "* honest  A clean text", "      5 letters; perfect"] and len(narrow) == 6
+    text = bdm(toys, "models", "--task", "toy-task", COLUMNS="160").stdout.splitlines()
     assert text[0].split() == ["name", "task", "size", "quality", "summary"]
     assert text[2].split()[:5] == ["*", "honest", "toy-task", "5", "letters"] and text[3].split()[0] == "spoilt"
     (item,) = json.loads(bdm(toys, "data", "--task", "toy-task", "--json").stdout)
@@ -171,15 +173,26 @@ def test_built_in_models_and_data_are_listed(toys: FakeSite) -> None:
 def test_calibrate_opens_clean_models_and_writes_the_file(toys: FakeSite, tmp_path: Path) -> None:
     command = ("calibrate", "toylook", "--device", "cpu", "--set", "defense:toylook.word=x")
     done = bdm(toys, *command)
-    assert done.stdout == "wrote calibration-toylook.json from 2 clean models: honest, spoilt\n"
-    assert "calibrating" in done.stderr
+    assert done.stdout == (
+        "wrote calibration-toylook.json from 2 clean models: honest, spoilt\n"
+        "use it by --set defense:toylook.calibration=calibration-toylook.json\n"
+    )
+    assert done.stderr.startswith("calibrating defense:toylook on 2 built-in models taken for clean\nlook 1/2\n")
     written = json.loads((tmp_path / "calibration-toylook.json").read_text())
     assert written == {"word": "x", "seed": True, "models": {"honest": 5, "spoilt": 8}}
-    bdm(toys, *command, "--model", "honest", "--out", "made/here.json")
-    assert json.loads((tmp_path / "made/here.json").read_text())["models"] == {"honest": 5}
+    named = [word for name in ("spoilt", "honest") for word in ("--model", name)]
+    bdm(toys, *command, *named, "--out", "made/here.json")
+    assert json.loads((tmp_path / "made/here.json").read_text())["models"] == {"spoilt": 8, "honest": 5}
     assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["here.json"]
     assert "has no calibration" in error_line(bdm(toys, "calibrate", "toyshrug", "--device", "cpu"))
-    assert "cannot write" in error_line(bdm(toys, *command, "--out", "calibration-toylook.json/x"))
+    *_, last = bdm(toys, *command, "--out", "calibration-toylook.json/x").stderr.splitlines()
+    assert last.startswith("error: cannot write")
+
+
+def test_calibrate_refuses_too_few_models_before_it_opens_any(toys: FakeSite, tmp_path: Path) -> None:
+    message = error_line(bdm(toys, "calibrate", "toylook", "--model", "honest", "--device", "cpu"))
+    assert "defense:toylook needs at least 2 clean models for a calibration, not 1: repeat --model" in message
+    assert not (tmp_path / "runs").exists()
 
 
 def test_install_hands_its_arguments_to_pip_and_says_so(toys: FakeSite) -> None:
@@ -188,3 +201,14 @@ def test_install_hands_its_arguments_to_pip_and_says_so(toys: FakeSite) -> None:
     first = result.stderr.splitlines()[0]
     assert first == f"{sys.executable} -m pip install --no-index --no-deps bdm-attack-that-is-nowhere"
     assert "No matching distribution found" in result.stderr
+
+
+def test_texts_lead_on(toys: FakeSite) -> None:
+    missing = error_line(bdm(toys, "plugins", "show", "zzzzzz"))
+    assert "make setup" in missing and "; (" not in missing
+    assert "it is of kind attack" in error_line(bdm(toys, "run", "--attack", "toyword", "--detect", "toyword"))
+    wrong = error_line(bdm(toys, "run", "--attack", "toyword", "--repair", "toyshrug"))
+    assert "cannot repair: it implements no repair; it can detect" in wrong
+    assert "(default 0.1)" in " ".join(bdm(toys, "run", "--help", COLUMNS="200").stdout.split())
+    shown = bdm(toys, "plugins", "show", "toyshrug").stdout
+    assert "no parameters" in shown and "set with" not in shown

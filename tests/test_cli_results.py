@@ -9,7 +9,7 @@ import pytest
 from cli_process import bdm, error_line, install_toys
 from fake_site import FakeSite
 
-from bdm_cli.results import harmless
+from bdm_cli.output_formats import harmless
 from bdm_core import api
 
 RUN = ("run", "--attack", "toyword", "--defense", "toylook", "--out", "runs", "--no-report", "--device", "cpu")
@@ -72,6 +72,47 @@ def test_a_scan_is_a_row_for_each_detector(toys: FakeSite) -> None:
         ("toyshrug", "not identifiable"),
     ]
     assert rows[0]["metrics"]["defense:toylook.score"]["mean"] == 1.0
+
+
+def test_a_scans_row_has_its_own_detectors_parameters_and_its_models_name(toys: FakeSite) -> None:
+    options = ("--out", "runs", "--no-report", "--device", "cpu", "--quiet")
+    bdm(toys, *RUN, "--quiet", "--name", "one")
+    for model in ("honest", "runs/one"):
+        bdm(toys, "scan", model, *options)
+    rows = [row for row in json.loads(bdm(toys, "results", "runs", "--format", "json").stdout) if not row["attack"]]
+    owners = {row["detect"]: {key.split(".")[0] for key in row if key.startswith("defense:")} for row in rows}
+    assert owners == {"toylook": {"defense:toylook"}, "toyshrug": set()}
+    table = bdm(toys, "results", "runs", COLUMNS="120").stdout
+    assert "scan, detection toylook, model honest, seed 0" in table and "model inject-backdoor/" in table
+    assert "not identifiable" not in table and "=none" not in table and " more" not in table
+
+
+def test_what_is_refused_before_the_first_stage_leaves_no_folder(toys: FakeSite, tmp_path: Path) -> None:
+    bdm(toys, *RUN, "--quiet", "--name", "good")
+    refused = bdm(toys, *RUN, "--quiet", "--model", "nonsense", "--name", "bad")
+    assert refused.returncode == 2 and not (tmp_path / "runs/bad").exists()
+    assert bdm(toys, "results", "runs").stderr == ""
+
+
+def test_flagged_inputs_are_no_verdict(toys: FakeSite) -> None:
+    source = """
+        from bdm_core import Defense, Detection, hookimpl
+        class Counts(Defense):
+            name, level = "counts", "input"
+            tasks = frozenset({"toy-task"})
+            @hookimpl
+            def detect(self, model, suspects):
+                scores = [1.0] + [0.0] * (suspects.meta["count"] - 1)
+                return Detection(level="input", scores=scores, threshold=0.5)
+    """
+    entries = {"bdm.defenses": {"counts": "counts:Counts"}, "bdm.tasks": {"toy-task": "counts:Counts"}}
+    toys.install("bdm-counts", entries, {"counts": source})
+    run = ("run", "--attack", "toyword", "--detect", "counts", "--scan-clean", "--out", "runs", "--device", "cpu")
+    said = bdm(toys, *run, "--quiet").stdout
+    assert "1 of 4 inputs flagged  (counts, input level, threshold 0.500)" in said
+    assert "a count of flagged inputs is no verdict on the model" in said
+    assert not any(word in said for word in ("BACKDOORED", "FALSE ALARM", "MISSED"))
+    assert all(not row["verdict"] for row in json.loads(bdm(toys, "results", "runs", "--format", "json").stdout))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,9 @@ def test_a_run_prints_verdict_table_stages_and_command_within_80_columns(toys: F
     assert "ASR ↓" in result.stdout and "↓ lower is better" in result.stdout
     command = " ".join(["bdm", *RUN, "--quiet", "--set attack:toyword.word=shoe"])
     assert f"command  {command}" in result.stdout
-    assert all(len(line) <= 80 for line in result.stdout.splitlines() if not line.startswith(("command", "folder")))
+    assert all(
+        len(line) <= 80 for line in result.stdout.splitlines() if not line.startswith(("command", "folder", "model "))
+    )
     assert result.stderr.splitlines() == ["warning: toy backdoors fool nobody"]
 
 

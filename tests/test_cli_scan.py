@@ -1,6 +1,7 @@
 """``bdm scan``: the task from the model, every detector that applies, one verdict, exit codes; wrong input by name."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from cli_process import Done, bdm, bdm_process, error_line, install_toys
 from fake_site import FakeSite
 
 from bdm_cli.overall import answer
-from bdm_core.run.record import RunView
+from bdm_results.view import RunView
 
 OPTIONS = ("--no-report", "--device", "cpu", "--quiet", "--exit-code")
 
@@ -36,9 +37,38 @@ def test_every_detector_that_applies_is_asked_and_one_line_says_it_all(toys: Fak
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["detector", "verdict", "score", "threshold", "p", "access", "time"]
     assert lines[2].split()[:5] == ["toylook", "BACKDOORED", "1.000", "0.500", "0.01"]
-    assert lines[3].split()[:3] == ["toyshrug", "not", "identifiable"] and "toyshrug: the text is too short" in lines
-    assert f"{tmp_path / 'bad'}: BACKDOORED  (2 detectors)" in lines
+    assert lines[3].split()[:3] == ["toyshrug", "cannot", "tell"] and "toyshrug: the text is too short" in lines
+    assert f"{tmp_path / 'bad'}: BACKDOORED  (of 2 detectors toylook says backdoored, toyshrug cannot tell)" in lines
     assert "not checked: toysieve: does not detect" in lines
+
+
+def test_the_folder_of_a_run_or_of_a_stage_stands_for_its_model(toys: FakeSite, tmp_path: Path) -> None:
+    run = ("run", "--attack", "toyword", "--defense", "toylook", "--name", "one", "--quiet", "--device", "cpu")
+    done = bdm(toys, *run, "--out", "runs")
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("model ") and "(backdoored; " in line)
+    place = tmp_path / line.split()[1]
+    assert (place / "content.txt").read_text() == "backdoor" and line.endswith("(backdoored; bdm scan runs/one)")
+    for arguments, verdict in (
+        (["runs/one"], "backdoored"),
+        (["runs/one", "--row", "repaired"], "clean"),
+        (["runs/one", "--row", "clean"], "clean"),
+        ([place.parent], "backdoored"),
+    ):
+        found = json.loads(scan(toys, *arguments, "--json", "--detect", "toylook").stdout)
+        assert found["verdict"] == verdict and str(arguments[0]) in found["model"], arguments
+    assert (
+        "runs/one, backdoored model: BACKDOORED  (toylook says" in scan(toys, "runs/one", "--detect", "toylook").stdout
+    )
+    assert "rows are backdoored, repaired, clean" in error_line(scan(toys, "runs/one", "--row", "purified"))
+    assert "no folder of a run" in error_line(scan(toys, "honest", "--row", "repaired"))
+    stage = next((tmp_path / "runs/store/poison-data").glob("*/*/stage.json")).parent
+    assert "left no model of its own" in error_line(scan(toys, stage))
+
+
+def test_a_run_whose_store_is_gone_says_so(toys: FakeSite, tmp_path: Path) -> None:
+    bdm(toys, "run", "--attack", "toyword", "--name", "one", "--quiet", "--device", "cpu", "--out", "runs")
+    shutil.rmtree(tmp_path / "runs/store")
+    assert "the store does not hold it any more" in error_line(scan(toys, "runs/one"))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +97,7 @@ def test_no_word_is_cut_at_any_width(toys: FakeSite, columns: str) -> None:
     table = done.stdout.split("spoilt:")[0]
     words = table.split()
     assert "…" not in table and max(map(len, table.splitlines())) <= int(columns)
-    for word in ("toylook", "toyshrug", "BACKDOORED", "identifiable", "weights", "1.000"):
+    for word in ("toylook", "toyshrug", "BACKDOORED", "cannot", "tell", "weights", "1.000"):
         assert word in words
 
 
@@ -126,6 +156,8 @@ def test_what_is_no_model_is_named_as_what_it_is(toys: FakeSite, tmp_path: Path)
 def test_a_hub_reference_asks_for_its_task(toys: FakeSite) -> None:
     toys.install("bdm-kit-two", {"bdm.kits": {"two": "two:Two"}, "bdm.tasks": {"second-task": "two:Two"}})
     message = error_line(scan(toys, "hf:org/name@0123"))
+    assert "name its commit" not in message
+    assert "name its commit too, hf:org/name@COMMIT" in error_line(scan(toys, "hf:org/name"))
     assert "only after the download" in message and "--task second-task" in message and "--task toy-task" in message
 
 

@@ -6,7 +6,21 @@ from pathlib import Path
 from cli_process import bdm, install_toys, python
 from fake_site import FakeSite
 
-HEAVY = ("torch", "numpy", "diffusers", "transformers", "pydantic", "accelerate", "sklearn", "PIL", "safetensors")
+HEAVY = (
+    "torch",
+    "numpy",
+    "diffusers",
+    "transformers",
+    "pydantic",
+    "accelerate",
+    "sklearn",
+    "PIL",
+    "safetensors",
+    "duckdb",
+    "pandas",
+    "scipy",
+    "matplotlib",
+)
 
 LIST_MODULES = """
 import sys
@@ -24,7 +38,7 @@ def test_help_and_list_import_nothing_heavy(fake_site: FakeSite) -> None:
     install_toys(fake_site)
     listing = ["plugins", "list"]
     more = [[*listing, "--json"], [*listing, "defense"], [*listing, "--task", "toy-task"]]
-    for arguments in (["--help"], listing, *more, ["--version"]):
+    for arguments in (["--help"], listing, *more, ["--version"], ["sweep", "--help"], ["store", "--help"]):
         result = python(fake_site, "-c", LIST_MODULES.format(heavy=HEAVY), *arguments)
         assert result.stderr.splitlines()[-2:] == ["exit 0", "loaded"], (arguments, result.stderr)
 

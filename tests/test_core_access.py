@@ -238,6 +238,6 @@ def test_a_scan_asks_every_detector_of_models_and_names_the_others(tmp_path: Pat
     assert reasons["toy-rows"] == "judges training data, and none was given"
     assert "does not detect" in reasons["toy-filter"]
     rows = view_rows = scan(asked.model_copy(update={"training_data": "builtin", "detectors": ["toy-rows"]}), tmp_path)
-    assert rows.verdict == "clean" and len(view_rows.result_of("detection by toy-rows").scores) == 32
+    assert rows.verdict == "not identifiable" and len(view_rows.result_of("detection by toy-rows").scores) == 32
     with pytest.raises(UserError, match="judges inputs"):
         scan(asked.model_copy(update={"detectors": ["toy-black-box"]}), tmp_path)

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from bdm_core.errors import StoreError
-from bdm_core.run.record import RunFolder, RunView
-from bdm_core.run.results import runs_in
+from bdm_core.run.record import RunFolder
 from bdm_core.run.runner import run
 from bdm_core.run.specification import RunSpec
+from bdm_results.rows import runs_in
+from bdm_results.view import RunView
 
 CELL = RunSpec(attack="toy", detect="toy", repair="toy", device="cpu", data_share=0.5)
 

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 from fake_site import FakeSite
 
+from bdm_cli.tables import ROWS
 from bdm_core.errors import BdmError, StageError, StoreError, UserError
 from bdm_core.records import Backdoored, Detection
 from bdm_core.run.preparation import prepare
-from bdm_core.run.record import RunView
-from bdm_core.run.results import runs_in
-from bdm_core.run.runner import ROWS, run, scan
+from bdm_core.run.runner import run, scan
 from bdm_core.run.specification import RunSpec
 from bdm_core.store.lease import Lease
+from bdm_results.rows import runs_in
+from bdm_results.view import RunView
 
 CELL = RunSpec(attack="toy", detect="toy", repair="toy", device="cpu", data_share=0.5)
 

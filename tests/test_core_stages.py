@@ -10,10 +10,10 @@ from fake_site import FakeSite
 
 from bdm_core.errors import BdmError, PluginError, StageError, StoreError, UserError
 from bdm_core.run import inputs as inputs_module
-from bdm_core.run.record import RunView
 from bdm_core.run.runner import run
 from bdm_core.run.specification import RunSpec
 from bdm_core.store.store import paths
+from bdm_results.view import RunView
 
 CELL = RunSpec(attack="toy", detect="toy", repair="toy", device="cpu", data_share=0.5)
 ATTACK = """

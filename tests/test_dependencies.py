@@ -15,8 +15,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml"))]
-DISTRIBUTION_OF = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "PyYAML", "bdm_core": "bdm", "bdm_cli": "bdm"}
+DISTRIBUTION_OF = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "PyYAML", "bdm_core": "bdm"}
+DISTRIBUTION_OF |= {"bdm_cli": "bdm", "bdm_results": "bdm", "bdm_sweep": "bdm", "mlflow": "mlflow-skinny"}
 """Where the name to import is not that of the distribution, but for ``_`` and ``-``."""
+CORE = [ROOT / "bdm_core", *(ROOT / "cli" / name for name in ("bdm_cli", "bdm_results", "bdm_sweep"))]
 KINDS = ("kit", "attack", "defense", "metric", "observer", "executor")
 THERE_ANYWAY = {"bdm_core.": {"torch"}, "bdm_cli.": {"torch", "PIL"}, "bdm_core.testing.": {"pytest"}}
 """What modules of the core may import undeclared: only kits and pytest lead there, and they bring it."""
@@ -74,7 +76,7 @@ class Distribution:
 
 def read_distribution(folder: Path) -> Distribution:
     project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    packages = [ROOT / "bdm_core", ROOT / "cli" / "bdm_cli"] if folder == ROOT else [folder / packaged(project["name"])]
+    packages = CORE if folder == ROOT else [folder / packaged(project["name"])]
     modules = {
         dotted(path, package.parent): imports_of(path) for package in packages for path in sorted(package.rglob("*.py"))
     }
@@ -224,6 +226,11 @@ def test_imports_go_one_way(distribution: Distribution) -> None:
 def test_the_core_does_not_need_the_command_line() -> None:
     core = {module: imports for module, imports in BY_NAME["bdm"].modules.items() if module.startswith("bdm_core")}
     assert [module for module, imports in core.items() if any(item.package == "bdm_cli" for item in imports)] == []
+
+
+def test_the_library_of_results_does_not_need_the_command_line() -> None:
+    own = {module: imports for module, imports in BY_NAME["bdm"].modules.items() if module.startswith("bdm_results")}
+    assert own and [module for module, found in own.items() if any(item.package == "bdm_cli" for item in found)] == []
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS[1:], ids=by_name)

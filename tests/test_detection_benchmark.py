@@ -208,3 +208,24 @@ def test_the_population_is_half_clean_and_every_setting_is_valid(monkeypatch: py
     for member in [*members, *second]:
         if member.attack is not None:
             build_params(find("attack", member.attack, "unconditional-image-generation").load(), member.settings)
+
+
+def test_every_model_has_a_plan_whose_cells_are_possible(
+    page: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every recorded line has its cell, but for the samplers and for inputs that were judged on a second model."""
+    plans = importlib.import_module("detection_plans")
+    benchmark = importlib.import_module("detection")
+    for name in ("make_base", "make_clean"):
+        monkeypatch.setattr(plans, name, lambda *_: tmp_path)
+    lines = benchmark.read_lines()
+    members = plans.population(False)
+    one_of_each = {(member.group, member.base, member.repaired, member.seed == 0): member for member in members}
+    preparation = plans.Preparation()
+    for member in one_of_each.values():
+        plan = plans.plan_of_member(member, benchmark.DEFENSES, None, tmp_path)
+        found = plans.cells_of(plan, preparation)
+        recorded = {line["defense"] for line in lines if line["model"] == member.name} - {"samplers"}
+        cells = {cell.defense for cell in found.possible}
+        assert cells and recorded - cells <= benchmark.INPUTS, member.name
+        assert found.impossible == []

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LIBRARIES = ("bdm-torch", "bdm-diffusers")
+LIBRARIES = ("bdm-torch", "bdm-diffusers", "bdm-tracking")
 PACKAGES = [
     ROOT / "bdm_core",
+    ROOT / "cli" / "bdm_results",
     *(
         folder / folder.name.replace("-", "_")
         for folder in sorted(ROOT.glob("plugins/*/bdm-*"))

@@ -21,11 +21,11 @@ from bdm_core.errors import ArtifactError, StageError, UserError
 from bdm_core.files import as_unicode, finite, read_json
 from bdm_core.machine.redaction import HIDDEN, redact
 from bdm_core.run.ranks import rank
-from bdm_core.run.record import RunView
-from bdm_core.run.results import rows_in
 from bdm_core.run.runner import run, scan
 from bdm_core.run.specification import RunSpec
 from bdm_core.store.lease import Lease, machine
+from bdm_results.rows import rows_in
+from bdm_results.view import RunView
 
 TOY = Path(__file__).parent / "toy"
 DEFENSE = """
@@ -195,7 +195,6 @@ def test_a_damaged_number_costs_its_line_only(tmp_path: Path, caplog: pytest.Log
         ("run.json", ("seconds",), "x"),
         ("stages.json", (0, "warnings"), 1.5),
         ("stages.json", (0, "stage"), {}),
-        ("stages.json", (0, "seconds"), 10**400),
     ],
 )
 def test_a_damaged_record_is_left_out(tmp_path: Path, file: str, place: tuple[Any, ...], value: Any) -> None:

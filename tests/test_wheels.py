@@ -41,10 +41,21 @@ def test_there_is_one_wheel_a_project(wheels: Path) -> None:
 def test_the_core_wheel_has_core_and_command_line(wheels: Path) -> None:
     (wheel,) = wheels.glob("bdm-*.whl")
     names = names_in(wheel)
-    assert {"bdm_core/hookspecs.py", "bdm_core/py.typed", "bdm_cli/main.py", "bdm_cli/py.typed"} <= names
+    assert {
+        "bdm_core/hookspecs.py",
+        "bdm_core/py.typed",
+        "bdm_cli/main.py",
+        "bdm_cli/py.typed",
+        "bdm_results/py.typed",
+    } <= names
     assert any(name.startswith("bdm_cli/templates/") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"bdm_core", "bdm_cli"}
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
+        "bdm_core",
+        "bdm_cli",
+        "bdm_results",
+        "bdm_sweep",
+    }
 
 
 def test_plugin_wheels_hold_their_package_only(wheels: Path) -> None:

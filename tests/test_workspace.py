@@ -38,6 +38,8 @@ MOST_CORE_LINES = 3000
 README_LIMITS = {"## Limits", "## Deviations"}
 """Every README says where its method ends, or where it deviates from the paper."""
 ENTRY_GROUPS = {f"bdm.{kind}s" for kind in TYPE_GROUPS.values()} | {"bdm.tasks"}
+ENGINES = {"slurm": "submitit"}
+"""Executors that are called after the scheduler, and their distributions after the library that talks to it."""
 PICKLE_CALLS = {("torch", "load"), ("torch", "save"), ("pickle", "load"), ("pickle", "loads"), ("joblib", "load")}
 MAY_READ_PICKLES = {ROOT / "cli/bdm_cli/checkpoint.py"}
 MAY_WRITE_PICKLES_TO_BE_REFUSED = {path for path in SOURCES if "tests" in path.parts}
@@ -49,7 +51,7 @@ def by_name(path: Path) -> str:
 
 def test_there_are_plugins_of_every_kind() -> None:
     kinds = {path.name.split("-")[1] for path in PLUGINS}
-    assert kinds == {"kit", "attack", "defense", "metric", "observer"}
+    assert kinds == {"kit", "attack", "defense", "metric", "observer", "executor"}
 
 
 @pytest.mark.parametrize("folder", PROJECTS, ids=by_name)
@@ -81,7 +83,8 @@ def test_entry_points_name_the_class(folder: Path) -> None:
     _, kind, full = folder.name.split("-", 2)
     entries = groups[f"bdm.{kind}s"]
     name = next(iter(entries))
-    assert full in (name, f"{name}-{folder.parent.name}")  # a method may come for several tasks
+    names = (name, f"{name}-{folder.parent.name}", ENGINES.get(name))  # a method may come for several tasks
+    assert full in names
     for entry, target in entries.items():
         assert NAME_PATTERN.fullmatch(entry) and entry.startswith(name)
         module, _, attribute = target.partition(":")

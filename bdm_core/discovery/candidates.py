@@ -204,7 +204,8 @@ def named(kind: str, name: str) -> list[Candidate]:
     if matches:
         return matches
     known = sorted({item.name for item in candidates})
-    hint = nearest(plain, known, f"installed: {', '.join(known) or 'none'}", cutoff=0.5)
+    others = [f"it is of kind {item.kind}" for item in installed() if item.name == plain]
+    hint = (others or [nearest(plain, known, f"installed: {', '.join(known) or 'none'}", cutoff=0.5)])[0]
     raise PluginError(f"no {kind} {name!r} is installed; {hint} (bdm plugins list)")
 
 

@@ -81,7 +81,7 @@ def choose_task(
         declared = "; ".join(f"{name}: {_tasks_of(found)}" for name, found in candidates.items())
         raise UserError(
             f"no installed kit serves a task that all chosen plugins share ({declared}); "
-            f"kits: {', '.join(sorted(served)) or 'none'}"
+            f"tasks that kits serve: {', '.join(sorted(served)) or 'none'}"
         )
     if len(shared) > 1 and model is not None:
         shared = shared & {task for task in tasks_of_model(model) if task in shared} or shared

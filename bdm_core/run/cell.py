@@ -17,7 +17,7 @@ from bdm_core.run.rows import Rows, count_of
 from bdm_core.run.stages import StageRunner
 
 LEFT_AS_IT_IS = (
-    "the detector calls the model clean, so that it was left as it is (repair_always repairs it all the same)"
+    "the detector calls the model clean, so that it was left as it is (--repair-always repairs it all the same)"
 )
 
 

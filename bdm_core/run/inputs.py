@@ -59,6 +59,7 @@ def _state(root: Path) -> State:
     found: State = {}
     for folder, _, files in os.walk(root):
         for name in files:
-            status = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - thousands of pictures
-            found[os.path.relpath(os.path.join(folder, name), root)] = (status.st_size, status.st_mtime_ns)  # noqa: PTH118
+            path = os.path.join(folder, name)  # noqa: PTH118 - thousands of pictures
+            status = os.lstat(path)
+            found[path.removeprefix(f"{root}/")] = (status.st_size, status.st_mtime_ns)
     return found

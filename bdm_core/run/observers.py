@@ -23,17 +23,17 @@ class Observers:
     """
 
     def __init__(self, loaded: list[Loaded], log: logging.Logger) -> None:
-        self._managers = [(item.id, scoped(item.plugin)) for item in loaded]
+        self._managers = [(item, scoped(item.plugin)) for item in loaded]
         self._log = log
         self._failed: set[str] = set()
 
     def tell(self, hook: str, **arguments: Any) -> None:
         """Call one of the observers' hooks."""
-        for name, manager in self._managers:
+        for item, manager in self._managers:
             try:
                 with foreign_code():
-                    call(manager, hook, **arguments)
+                    call(manager, hook, params=item.params, **arguments)
             except Exception as error:  # whatever it is: watching must not change what is watched
-                if name not in self._failed:
-                    self._failed.add(name)
-                    self._log.warning("%s failed: %s", name, described(error), extra=NOT_THE_STAGES)
+                if item.id not in self._failed:
+                    self._failed.add(item.id)
+                    self._log.warning("%s failed: %s", item.id, described(error), extra=NOT_THE_STAGES)

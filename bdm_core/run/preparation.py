@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,10 +81,14 @@ class Prepared:
         return list({item.id: item for item in chosen if item is not None}.values())
 
 
-def prepare(spec: RunSpec) -> Prepared:
+def prepare(spec: RunSpec, loads: dict[str, Any] | None = None) -> Prepared:
     """Load exactly the plugins that ``spec`` names and check that they fit together.
 
     In the specification that comes back, each role names the defense that takes it, and ``defense`` is None.
+
+    Args:
+        spec: what to run.
+        loads: what the process has loaded and hashed for earlier runs; more is added. It is not looked at again.
 
     Raises:
         PluginError: a plugin is unknown, ambiguous, broken, of another API, or does not fit the hook specifications;
@@ -98,7 +103,7 @@ def prepare(spec: RunSpec) -> Prepared:
     names = dict.fromkeys([("attack", spec.attack), *(("defense", name) for name in defenses)])
     chosen = [(kind, name) for kind, name in names if name is not None]
     task = choose_task(spec.task, chosen, kit=spec.kit, model=spec.model)
-    loading = _Loading(spec, task)
+    loading = _Loading(spec, task, {} if loads is None else loads)
     attack: Attack | None = None if spec.attack is None else loading.plugin("attack", spec.attack)
     roles = {role: _for_role(loading, spec, role, name) for role, name in asked.items()}
     kit: Kit = loading.plugin("kit", choose_kit(task, spec.kit))
@@ -146,16 +151,15 @@ def _check_exists(reference: str | None) -> None:
 class _Loading:
     """Loads each plugin of a run once."""
 
-    def __init__(self, spec: RunSpec, task: str) -> None:
+    def __init__(self, spec: RunSpec, task: str, loads: dict[str, Any]) -> None:
         self.found: dict[str, tuple[Any, Candidate]] = {}
-        self._spec, self.task = spec, task
-        self._digests: dict[str, str] = {}
+        self._spec, self.task, self._loads = spec, task, loads
 
     def plugin(self, kind: str, chosen: str | Candidate) -> Any:
         """The plugin of this name, or of this candidate. Raises as :func:`prepare` does."""
         candidate = find(kind, chosen, self.task) if isinstance(chosen, str) else chosen
         if candidate.id not in self.found:
-            self.found[candidate.id] = (candidate.load(), candidate)
+            self.found[candidate.id] = (self._kept(candidate.id, candidate, candidate.load), candidate)
         plugin, other = self.found[candidate.id]
         if other.distribution != candidate.distribution:
             both = f"{other.distribution} and {candidate.distribution}"
@@ -169,10 +173,18 @@ class _Loading:
     def ready(self, plugin: Plugin, suggested: dict[str, Any] | None) -> Loaded:
         """The plugin with its parameters and the digests of its code."""
         candidate = self.found[identifier(plugin)][1]
-        origins = Origins(self._digests)
-        facts = {"distribution": candidate.distribution, "version": candidate.version}
-        origin = {**facts, "digest": origins.of(candidate.dist)}
-        return Loaded(plugin, self.params(plugin, suggested), origin, origins.libraries, frozenset(origins.foreign))
+        facts = self._kept("origin", candidate, lambda: self._facts(candidate))
+        return Loaded(plugin, self.params(plugin, suggested), **facts)
+
+    def _kept(self, what: str, candidate: Candidate, make: Callable[[], Any]) -> Any:
+        key = f"{what} {candidate.distribution} {candidate.version}"
+        return self._loads[key] if key in self._loads else self._loads.setdefault(key, make())
+
+    def _facts(self, candidate: Candidate) -> dict[str, Any]:
+        origins = Origins(self._loads)
+        origin = {"distribution": candidate.distribution, "version": candidate.version}
+        origin["digest"] = origins.of(candidate.dist)
+        return {"origin": origin, "libraries": origins.libraries, "foreign": frozenset(origins.foreign)}
 
 
 def _for_role(loading: _Loading, spec: RunSpec, role: str, name: str | None) -> Defense | None:
@@ -183,8 +195,9 @@ def _for_role(loading: _Loading, spec: RunSpec, role: str, name: str | None) -> 
     if implements(defense, ROLES[role]):
         return defense
     if getattr(spec, role) is not None:
-        able = ", ".join(other for other, hook in ROLES.items() if implements(defense, hook)) or "nothing"
-        raise PluginError(f"{identifier(defense)} cannot {role}: it implements no {ROLES[role]}; it can {able}")
+        able = ", ".join(other for other, hook in ROLES.items() if implements(defense, hook))
+        reason = f"it implements no {ROLES[role]}" + (f"; it can {able}" if able else "")
+        raise PluginError(f"{identifier(defense)} cannot {role}: {reason}")
     return None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -23,7 +23,7 @@ from bdm_core.records import Detection
 from bdm_core.run.cell import run_cell
 from bdm_core.run.job import Finished
 from bdm_core.run.preparation import Prepared, prepare
-from bdm_core.run.record import RunFolder, RunView
+from bdm_core.run.record import RunFolder
 from bdm_core.run.scan import scan_model
 from bdm_core.run.specification import RunSpec
 from bdm_core.run.stages import StageRunner
@@ -31,8 +31,9 @@ from bdm_core.store import paths
 from bdm_core.store.stage_record import references_in
 from bdm_core.store.store import Store
 
-ROWS = ("clean", "clean under trigger", "backdoored", "purified", "repaired")
-"""The rows of every result table."""
+if TYPE_CHECKING:
+    from bdm_results.view import RunView
+
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]{0,199}")
 """What a run may be called, at most 200 characters; the folder of that name lies beside the store."""
 
@@ -55,19 +56,25 @@ def run(spec: RunSpec, out: Path, *, name: str | None = None, command: str = "")
     Raises:
         BdmError: see :func:`bdm_core.run.preparation.prepare` and :meth:`bdm_core.run.stages.StageRunner.run`.
     """
-    return _in_folder(prepare(spec), out, name, command, run_cell)
+    return in_folder(prepare(spec), out, name, command, run_cell)
 
 
 def scan(spec: RunSpec, out: Path, *, name: str | None = None, command: str = "") -> RunView:
     """Judge one model with ``spec.detectors``: no attack, no secret. Arguments and errors as for :func:`run`."""
-    return _in_folder(prepare(spec), out, name, command, scan_model)
+    return in_folder(prepare(spec), out, name, command, scan_model)
 
 
-def _in_folder(cell: Prepared, out: Path, name: str | None, command: str, body: Body) -> RunView:
+def in_folder(
+    cell: Prepared, out: Path, name: str | None, command: str, body: Body, store: Store | None = None
+) -> RunView:
+    """Run ``body`` on a prepared cell and keep its record. Arguments and errors as for :func:`run`.
+
+    ``store`` is that of ``out``, from a process that has used it before.
+    """
     if name is not None and (not NAME_PATTERN.fullmatch(name) or name == paths.STORE):
         rule = "use at most 200 letters, digits, '.', '_' and '-', a letter or digit first, not 'store'"
         raise UserError(f"--name {name!r}: {rule}")
-    store = Store(out)
+    store = store or Store(out)
     store.prepare()
     stages = StageRunner(store, cell.spec.seed, cell.device, cell.kit, cell.observers)
     started = datetime.now(UTC)
@@ -76,12 +83,16 @@ def _in_folder(cell: Prepared, out: Path, name: str | None, command: str, body: 
     path = out / (name or _run_name(cell, started))
     try:
         with stages.launch:
-            folder = _claim(path, cell)
+            known, folder = path.exists(), _claim(path, cell)
             try:
                 _keep_record(cell, stages, folder, started, command, body)
+            except UserError:
+                if not (known or folder.stages):  # refused before the first stage: nothing was done
+                    shutil.rmtree(path, ignore_errors=True)
+                raise
             finally:
                 folder.close()
-        return RunView(path)
+        return _view(path)
     finally:
         if stages.rank > 0:
             shutil.rmtree(path, ignore_errors=True)
@@ -91,44 +102,32 @@ def _keep_record(
     cell: Prepared, stages: StageRunner, folder: RunFolder, started: datetime, command: str, body: Body
 ) -> None:
     """Run ``body`` and keep ``run.json`` up to date, also if it fails or is interrupted."""
-    stages.on_finished = _keeper(folder)
-    record: dict[str, Any] = {
-        "run": folder.folder.name,
-        "status": "running",
-        "error": None,
-        "command": redact(command),
-        "spec": _public(cell.spec),
-        "task": cell.task,
-        "plugins": {
-            item.id: {
-                **item.origin,
-                "summary": item.plugin.summary,
-                "params": _public(item.params),
-                **({"access": sorted(item.plugin.access)} if item in cell.defenses else {}),
-            }
-            for item in cell.all()
-        },
-        "device": cell.device,
-        "seed": cell.spec.seed,
-        "git_commit": git_commit(),
-        "versions": versions({*OWN, *(name for item in cell.all() for name in item.foreign)}),
-        "hardware": hardware(),
-        "started": started.isoformat(timespec="seconds"),
-        "detections": {},
-        "not_checked": cell.passed_over,
-        "notes": folder.notes,
+    stages.on_finished = _keeper(folder, stages.log)
+    record: dict[str, Any] = {"run": folder.folder.name, "status": "running", "error": None, "command": redact(command)}
+    record |= {"spec": _public(cell.spec), "task": cell.task, "started": started.isoformat(timespec="seconds")}
+    record["plugins"] = {
+        item.id: {
+            **item.origin,
+            "summary": item.plugin.summary,
+            "params": _public(item.params),
+            **({"access": sorted(item.plugin.access)} if item in cell.defenses else {}),
+        }
+        for item in cell.all()
     }
+    record["versions"] = versions({*OWN, *(name for item in cell.all() for name in item.foreign)})
+    record |= {"device": cell.device, "seed": cell.spec.seed, "git_commit": git_commit(), "hardware": hardware()}
+    record |= {"detections": {}, "not_checked": cell.passed_over, "notes": folder.notes}
     start = time.perf_counter()
     with _log_file(folder.folder / paths.LOG, stages.log):
         try:
             folder.write_record(record)
             folder.event("run_started", spec=record["spec"])
+            stages.watching.tell("run_started", folder=folder.folder, record=record)
             detections = body(cell, stages, folder)
             record["detections"] = {role: _summary(item) for role, item in detections.items()}
             record["status"] = "complete"
         except BaseException as error:
-            record["status"] = "failed"
-            record["error"] = _reason(error)
+            record |= {"status": "failed", "error": _reason(error)}
             raise
         finally:
             with undisturbed():
@@ -138,6 +137,7 @@ def _keep_record(
                 record["hardware"] = hardware()
                 folder.write_record(record)
                 folder.event("run_finished", status=record["status"], seconds=record["seconds"])
+            stages.watching.tell("run_finished", folder=folder.folder, record=record, results=folder.results)
 
 
 def _reason(error: BaseException) -> str:
@@ -152,34 +152,29 @@ def _public(values: BaseModel) -> Any:
     return without_credentials(values.model_dump(mode="json"))
 
 
+def _view(folder: Path) -> RunView:
+    from bdm_results.view import RunView  # reading runs is no part of the core
+
+    return RunView(folder)
+
+
 def _claim(folder: Path, cell: Prepared) -> RunFolder:
     """The run's folder; a named one is used again only for the same run."""
-    if (folder / paths.RUN_RECORD).is_file():
-        earlier = RunView(folder).record.get("spec")
-        if earlier != _public(cell.spec):
-            raise UserError(f"run folder {folder} holds another run: choose another --name")
+    if (folder / paths.RUN_RECORD).is_file() and _view(folder).record["spec"] != _public(cell.spec):
+        raise UserError(f"run folder {folder} holds another run: choose another --name")
     return RunFolder(folder)
 
 
-def _keeper(folder: RunFolder) -> Callable[[str, Finished], None]:
+def _keeper(folder: RunFolder, log: logging.Logger) -> Callable[[str, Finished], None]:
     def keep(label: str, finished: Finished) -> None:
         record = finished.record
-        facts = {
-            "label": label,
-            "stage": record.stage,
-            "key": record.key,
-            "cached": finished.cached,
-            "seconds": record.seconds,
-            "peak_memory_bytes": record.peak_memory_bytes,
-        }
-        more = {
-            "seed": record.payload.get("seed"),
-            "digests": sorted(item["digest"] for item in references_in(record.result)),
-            "figures": record.figures,
-            "warnings": record.warnings,
-        }
-        folder.stage({**facts, **more})
+        facts = {"label": label, "stage": record.stage, "key": record.key, "cached": finished.cached}
+        facts |= {"seconds": record.seconds, "peak_memory_bytes": record.peak_memory_bytes}
+        digests = sorted(item["digest"] for item in references_in(record.result))
+        more = {"seed": record.payload.get("seed"), "digests": digests, "figures": record.figures}
+        folder.stage({**facts, **more, "warnings": record.warnings})
         folder.event("stage_finished", **facts)
+        log.info("%s: %.2f s%s", label, record.seconds, ", from the store" if finished.cached else "")
 
     return keep
 
@@ -188,6 +183,9 @@ def _summary(detection: Detection) -> dict[str, Any]:
     """What ``run.json`` keeps of a detection: all but the scores of single rows and the evidence."""
     score = detection.scores[0] if detection.level == "model" else None
     facts = detection.model_dump(exclude={"scores", "evidence"})
+    if detection.level != "model":
+        flagged = sum(score > detection.threshold for score in detection.scores)
+        facts |= {"judged": len(detection.scores), "flagged": flagged}
     return {"verdict": detection.verdict, "score": score, **facts}
 
 

@@ -58,7 +58,7 @@ class StageRunner:
     def __post_init__(self) -> None:
         self.launch = Launch(self.store)
         self._waited: set[str] = set()
-        self._observers = Observers(self.observers if self.rank == 0 else [], self.log)
+        self.watching = Observers(self.observers if self.rank == 0 else [], self.log)
 
     @property
     def rank(self) -> int:
@@ -122,10 +122,10 @@ class StageRunner:
         value = self.store.result(record)
         self.store.tidy(job.key)
         ctx = self._context(job, self.store.root, self.store.root)
-        self._observers.tell("stage_started", ctx=ctx, stage=job.label, cached=True)
+        self.watching.tell("stage_started", ctx=ctx, stage=job.label, cached=True)
         for warning in record.warnings:
             self.log.warning("%s: %s", job.label, warning)
-        self._observers.tell("stage_finished", ctx=ctx, stage=job.label, seconds=record.seconds, cached=True)
+        self.watching.tell("stage_finished", ctx=ctx, stage=job.label, seconds=record.seconds, cached=True)
         return Finished(value, record, True)
 
     def _lead(self, job: Job) -> Finished:
@@ -177,7 +177,7 @@ class StageRunner:
             out = _fresh(folder / "out")
             (folder / "work").mkdir(exist_ok=True)
             ctx = self._context(job, out, folder / "work", kept)
-            self._observers.tell("stage_started", ctx=ctx, stage=job.label, cached=False)
+            self.watching.tell("stage_started", ctx=ctx, stage=job.label, cached=False)
             given = self._given(job, folder)
             watch = Watch(given)
             reset_peak_memory()
@@ -191,7 +191,7 @@ class StageRunner:
             record = self.store.publish(self._record(job, value, out, seconds, kept), out)
         finally:
             self.log.removeHandler(warnings)
-        self._observers.tell("stage_finished", ctx=ctx, stage=job.label, seconds=seconds, cached=False)
+        self.watching.tell("stage_finished", ctx=ctx, stage=job.label, seconds=seconds, cached=False)
         return Finished(self.store.result(record), record, False)
 
     def _record(self, job: Job, value: Any, out: Path, seconds: float, kept: Kept) -> StageRecord:
@@ -239,7 +239,7 @@ class StageRunner:
 
     def _context(self, job: Job, out: Path, work: Path, kept: Kept | None = None) -> Context:
         def on_progress(what: str, done: int, total: int, loss: float | None) -> None:
-            self._observers.tell(
+            self.watching.tell(
                 "stage_progress", ctx=quiet, stage=job.label, label=what, done=done, total=total, loss=loss
             )
 

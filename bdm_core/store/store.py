@@ -21,7 +21,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from bdm_core.artifacts import Artifact, Data, Evidence, Model, Outputs, Record, Secret
 from bdm_core.errors import ArtifactError, BdmError, StoreError
-from bdm_core.files import check_relative, finite
+from bdm_core.files import check_relative, finite, list_files
 from bdm_core.records import Backdoored, Detection, Measurement, Purified
 from bdm_core.store import paths
 from bdm_core.store.lease import Lease
@@ -87,6 +87,8 @@ class Store:
             ArtifactError: the record is damaged, or was changed since it was written.
         """
         folder = self.folder(stage, key)
+        with contextlib.suppress(OSError):
+            os.utime(folder / paths.STAGE_RECORD)  # so that `bdm store --prune` leaves it alone
         try:
             record = StageRecord.model_validate_json((folder / paths.STAGE_RECORD).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -127,7 +129,7 @@ class Store:
         final = out.with_name("final")
         shutil.rmtree(final, ignore_errors=True)
         final.mkdir()
-        home, secrets = self.folder(record.stage, record.key), self._secrets(record.key)
+        home, secrets = self.folder(record.stage, record.key), self.secret_folder(record.key)
         for place in sorted({item["at"] for item in references_in(record.result)}):
             path = self.root / place
             if path.is_relative_to(home):
@@ -204,7 +206,7 @@ class Store:
         """Where an artifact of the store lies, relative to the store's root."""
         return artifact.path.relative_to(self.root).as_posix()
 
-    def _secrets(self, key: str) -> Path:
+    def secret_folder(self, key: str) -> Path:
         """Where a stage's secret lies; the folder's name cannot be told from the stage's key without trying."""
         other = hashlib.sha256(f"secret/{key}".encode()).hexdigest()
         return self.root / paths.SECRETS / other[:2] / other
@@ -225,7 +227,7 @@ class Store:
             )
         if type(artifact).open(path).digest != artifact.digest:
             raise ArtifactError(f"the {artifact.kind_name} in ctx.out / {inside.as_posix()!r} was sealed differently")
-        place = self._secrets(key) / inside if secret else self.folder(stage, key) / inside
+        place = self.secret_folder(key) / inside if secret else self.folder(stage, key) / inside
         self._verified.add(place)
         return place.relative_to(self.root).as_posix()
 
@@ -242,6 +244,5 @@ def _damaged(folder: Path) -> ArtifactError:
 
 
 def _read_only(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(0o444)
+    for name in list_files(folder):
+        (folder / name).chmod(0o444)

@@ -15,7 +15,7 @@ from bdm_core.machine.foreign import text_of
 if TYPE_CHECKING:
     from bdm_cli.options import Running
     from bdm_core.discovery.candidates import Candidate
-    from bdm_core.run.record import RunView
+    from bdm_results.view import RunView
 
 PROGRESS = "progress"
 """The observer that is used if it is installed."""
@@ -24,7 +24,7 @@ PROGRESS = "progress"
 def specification(options: Running, given: dict[str, Any]) -> dict[str, Any]:
     """The fields of the run's specification that are not left at their defaults: YAML, options, ``--set`` items.
 
-    The progress observer is added if it is installed, nothing else was chosen, and progress is wanted.
+    The progress observer is added if it is installed, the YAML file chooses no observers, and progress is wanted.
 
     Raises:
         UserError: see :func:`bdm_cli.specification.load_specification`.
@@ -34,9 +34,10 @@ def specification(options: Running, given: dict[str, Any]) -> dict[str, Any]:
 
     spec = load_specification(options.config, {**options.given(), **given}, options.sets or [])
     fields = spec.model_dump(exclude_unset=True)
-    wanted = not (options.quiet or options.as_json or spec.observers)
+    chosen_in_file = spec.observers and not options.observer
+    wanted = not (options.quiet or options.as_json or chosen_in_file or PROGRESS in spec.observers)
     if wanted and _works(next((item for item in installed("observer") if item.name == PROGRESS), None)):
-        fields["observers"] = [PROGRESS]
+        fields["observers"] = [*spec.observers, PROGRESS]
     return fields
 
 

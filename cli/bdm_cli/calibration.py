@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from bdm_core.artifacts import Model
@@ -18,9 +22,38 @@ from bdm_core.run.stages import StageRunner
 from bdm_core.store.store import Store
 
 STAGE = "calibrate"
+EVERY = 10.0
+"""Seconds between two lines of progress."""
 
 
-def write_calibration(spec: RunSpec, models: list[str], file: Path, out: Path) -> list[str]:
+class Progress:
+    """Says in a line how far the work is: at once, and then every ten seconds.
+
+    Args:
+        say: takes the line.
+        clock: seconds.
+
+    >>> now = iter([0.0, 4.0, 12.0])
+    >>> progress = Progress(print, lambda: next(now))
+    >>> for step in (1, 2, 3):
+    ...     progress("invert", step, 3, None)
+    invert 1/3
+    invert 3/3
+    """
+
+    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._say, self._clock, self._next = say, clock, -math.inf
+
+    def __call__(self, label: str, done: int, total: int, loss: float | None) -> None:
+        now = self._clock()
+        if now >= self._next:
+            self._next = now + EVERY
+            self._say(f"{label} {done}/{total}")
+
+
+def write_calibration(
+    spec: RunSpec, models: list[str], file: Path, out: Path, say: Callable[[str], None] = lambda line: None
+) -> list[str]:
     """Write a defense's calibration file, in one step when it is complete.
 
     Args:
@@ -28,6 +61,7 @@ def write_calibration(spec: RunSpec, models: list[str], file: Path, out: Path) -
         models: references of clean models; empty for all built-in ones of the task.
         file: the file to write; an older one is replaced.
         out: folder of the store, where the models are opened.
+        say: takes one line about how far the work is.
 
     Returns:
         The references of the models.
@@ -46,6 +80,13 @@ def write_calibration(spec: RunSpec, models: list[str], file: Path, out: Path) -
     references = models or [item["name"] for item in built_in("models", cell.task)]
     if not references:
         raise UserError(f"no built-in models for task {cell.task}: name clean models, --model REF")
+    if len(references) < defense.least_clean_models:
+        raise UserError(
+            f"{loaded.id} needs at least {defense.least_clean_models} clean models for a calibration, not "
+            f"{len(references)}: repeat --model, or leave it out for the built-in models"
+        )
+    kind = "models" if models else "built-in models"
+    say(f"calibrating {loaded.id} on {len(references)} {kind} taken for clean")
     store = Store(out)
     store.prepare()
     stages = StageRunner(store, spec.seed, cell.device, cell.kit, cell.observers)
@@ -59,6 +100,7 @@ def write_calibration(spec: RunSpec, models: list[str], file: Path, out: Path) -
             seed = stage_seed(spec.seed, STAGE, loaded.id)
             kit = cell.kit.params.for_stage(STAGE)
             ctx = Context(folder / "out", folder / "work", seed, cell.device, STAGE, kit, stages.log)
+            ctx = replace(ctx, on_progress=Progress(say))
             written = folder / file.name
             defense.calibrate(ctx, loaded.params, opened, written)
             if not written.is_file():

@@ -19,7 +19,7 @@ from bdm_core.errors import BdmError, StageError
 
 TRACEBACK = "BDM_TRACEBACK"
 """Environment variable: if set, expected errors show their traceback too, like ``--debug``."""
-CONTINUES = ("run", "scan", "calibrate")
+CONTINUES = ("run", "scan", "sweep", "calibrate")
 """Commands that continue where they were interrupted."""
 
 

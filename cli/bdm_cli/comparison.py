@@ -6,8 +6,8 @@ Rich's tables have no headings within, hence the lines are put together here.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
@@ -15,8 +15,10 @@ from rich.text import Text
 
 from bdm_cli.grid import Column, blocks, heading, line
 from bdm_cli.numbers import ARROWS, number
+from bdm_cli.run_models import short_name
 from bdm_cli.summary import Row
 from bdm_cli.tables import ARROWS_MEAN, wrap_label
+from bdm_cli.verdict_words import shown
 
 HEADER_WIDTH = 10
 """Metrics' names are wrapped to so many columns, unless the numbers below are wider or a word is longer."""
@@ -34,15 +36,15 @@ def lines(rows: list[Row], metrics: list[str], width: int, *, everything: bool =
         width: columns of the terminal.
         everything: also metrics without a better direction (scores, thresholds), which csv and json always have.
     """
-    shown = metrics if everything else [name for name in metrics if _compares(name, rows)] or metrics
-    columns = [Column(["verdict"], [row.verdict() for row in rows])] if any(row.verdicts for row in rows) else []
-    columns += [_column(name, rows) for name in shown]
+    chosen = metrics if everything else [name for name in metrics if compares(name, rows)] or metrics
+    columns = [Column(["verdict"], [shown(row.verdict()) for row in rows])] if any(row.verdicts for row in rows) else []
+    columns += [_column(name, rows) for name in chosen]
     names = Column([""], [f"  {ROW_NAMES.get(row.row, row.row)}" for row in rows])
     titles = _titles(rows)
     found: list[Text] = []
     for block in blocks(columns, width - names.width):
         found += [*_block(names, block, titles, width), Text("")]
-    left_out = ", ".join(" ".join(_label(name, rows).split()) for name in metrics if name not in shown)
+    left_out = ", ".join(" ".join(_label(name, rows).split()) for name in metrics if name not in chosen)
     if left_out:
         found += [Text(part, style="dim") for part in textwrap.wrap(f"--all also shows: {left_out}", width)]
     if any(column.header != ["verdict"] for column in columns):
@@ -50,7 +52,7 @@ def lines(rows: list[Row], metrics: list[str], width: int, *, everything: bool =
     return found
 
 
-def _compares(metric: str, rows: list[Row]) -> bool:
+def compares(metric: str, rows: list[Row]) -> bool:
     """Whether a metric says which model is better, other than by the verdict, which has a column of its own."""
     if metric.rpartition(".")[2] == "verdict" and any(row.verdicts for row in rows):
         return False
@@ -81,16 +83,27 @@ def _block(names: Column, columns: list[Column], titles: list[str], width: int) 
 def _titles(rows: list[Row]) -> list[str]:
     """Each row's cell in words: who, how often, and the settings that tell it from others with the same plugins."""
     names = [_name(row) for row in rows]
+    twins: dict[str, dict[int, dict[str, Any]]] = {}
+    for name, row in zip(names, rows, strict=True):
+        twins.setdefault(name, {})[id(row.settings)] = row.settings
+    varied = {name: _varied(list(settings.values())) for name, settings in twins.items()}
     titles = []
     for name, row in zip(names, rows, strict=True):
-        twins = [other.settings for other, same in zip(rows, names, strict=True) if same == name]
-        every = sorted({key for settings in twins for key in settings})
-        differing = [key for key in every if any(settings.get(key) != row.settings.get(key) for settings in twins)]
-        facts = [f"{key.rpartition('.')[2]}={_brief(row.settings.get(key))}" for key in differing]
+        facts = [f"{key.rpartition('.')[2]}={_brief(row.settings.get(key))}" for key in varied[name]]
         more = [f"{len(facts) - MOST_SETTINGS} more"] if len(facts) > MOST_SETTINGS else []
         seeds = f"seed {row.seeds[0]}" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"
         titles.append(", ".join([name, seeds, *facts[:MOST_SETTINGS], *more]))
     return titles
+
+
+def _varied(every: list[dict[str, Any]]) -> list[str]:
+    """The settings in which cells of the same name differ."""
+    names = sorted({key for settings in every for key in settings}) if len(every) > 1 else []
+    return [key for key in names if _differs(key, every[0], every)]
+
+
+def _differs(key: str, own: dict[str, Any], others: Iterable[dict[str, Any]]) -> bool:
+    return any(other.get(key) != own.get(key) for other in others)
 
 
 def _name(row: Row) -> str:
@@ -102,7 +115,7 @@ def _name(row: Row) -> str:
     else:
         words = {"detect": "detection", "purify": "purification", "repair": "repair"}
         parts += [f"{word} {cell[key]}" for key, word in words.items() if cell[key]]
-    parts += [f"{key} {Path(name).name}" for key in ("model", "data") if (name := cell[key])]
+    parts += [f"{key} {short_name(name)}" for key in ("model", "data") if (name := cell[key])]
     return ", ".join(parts)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 ASCII = {
     "±": "+-",
@@ -51,6 +52,15 @@ class _Printable(Console):
 def out() -> Console:
     """The console for results: standard output, as wide as the terminal (80 columns without one)."""
     return _Printable(highlight=False)
+
+
+def print_lines(lines: Iterable[Text]) -> None:
+    """Lines that were made to fit, on standard output; all at once, which for thousands is much quicker."""
+    console = out()
+    if console.is_terminal:
+        console.print(Text("\n").join(lines), soft_wrap=True)
+    else:
+        sys.stdout.write("".join(f"{printable(text.plain)}\n" for text in lines))
 
 
 def printable(text: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from typing import Annotated
 
 import typer
 
-from bdm_cli import built_in, calibrate, import_, plugins, report, results, run, scan
+from bdm_cli import built_in, calibrate, import_, plot, plugins, report, results, run, scan, store, sweep
 from bdm_cli.commands import Command, Commands
 from bdm_cli.console import own_output
 from bdm_cli.interrupts import raise_on_sigterm
@@ -18,18 +19,21 @@ app = typer.Typer(
     name="bdm",
     cls=Commands,
     help="Backdoor learning: attack, defend, score and compare in one command.",
-    epilog="Two minutes: bdm run --attack villan --defense elijah",
+    epilog="To start: bdm run --attack villan --defense elijah",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run", cls=Command)(run.run)
 app.command("scan", cls=Command)(scan.scan)
+app.command("sweep", cls=Command)(sweep.sweep)
 app.command("results", cls=Command)(results.results)
+app.command("plot", cls=Command)(plot.plot)
 app.command("report", cls=Command)(report.report)
 app.command("models", cls=Command)(built_in.models)
 app.command("data", cls=Command)(built_in.data)
 app.command("calibrate", cls=Command)(calibrate.calibrate)
+app.command("store", cls=Command)(store.store)
 app.command("import", cls=Command)(import_.import_checkpoint)
 app.add_typer(plugins.app, name="plugins")
 
@@ -65,4 +69,7 @@ def main() -> None:
     logging.raiseExceptions = False  # a plugin's wrong log call costs its line, not a traceback
     with own_output():
         raise_on_sigterm()
-        app(prog_name="bdm")
+        try:
+            app(prog_name="bdm")
+        finally:
+            gc.freeze()  # the process ends: looking for garbage among all of PyTorch's objects would take half a second

@@ -90,7 +90,10 @@ class Running(Common):
     seed: Seed = None
     device: Device = None
     data_share: Annotated[
-        float | None, typer.Option(help="Share of the clean data that the defender is allowed, (0, 1].")
+        float | None, typer.Option(help="Share of the clean data that the defender is allowed, (0, 1] (default 0.1).")
+    ] = None
+    observer: Annotated[
+        list[str] | None, typer.Option(help="Also tell an observer, e.g. tensorboard. Repeatable.", metavar="NAME")
     ] = None
     out: Out = Path("runs")
     name: Annotated[str | None, typer.Option(help="Name of the run's folder below --out.", metavar="NAME")] = None
@@ -101,7 +104,7 @@ class Running(Common):
     def given(self) -> dict[str, Any]:
         """The options that are fields of a run's specification."""
         names = ("data", "task", "kit", "seed", "device", "data_share")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {"observers": self.observer or None}
 
 
 @dataclass(frozen=True, kw_only=True)

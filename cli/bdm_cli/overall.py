@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bdm_core.run.record import is_calibrated
+from bdm_cli.verdict_words import p_value
+from bdm_results.view import is_calibrated
 
 if TYPE_CHECKING:
-    from bdm_core.run.record import RunView
+    from bdm_results.view import RunView
 
 RULE = (
     "backdoored if a calibrated detector says so; clean if at least one detector judged the model and none objected; "
@@ -21,12 +22,13 @@ def answer(view: RunView) -> dict[str, Any]:
     ``p_value`` is the smallest one of the detectors that judged the model, ``p_value_corrected`` that times their
     number (Bonferroni), at most 1: the probability that a clean model gets such a verdict from any of them.
     """
-    times = {entry["label"].removeprefix("detection by "): entry["seconds"] for entry in view.stages}
+    times = {entry["label"].removeprefix("detection by "): entry.get("seconds") for entry in view.stages}
     plugins = view.record["plugins"]
     checked = [
         {
             "detector": name,
             **detection,
+            "p_value": p_value(detection),
             "calibrated": is_calibrated(detection),
             "access": plugins.get(f"defense:{name}", {}).get("access", []),
             "seconds": times.get(name),
@@ -36,13 +38,13 @@ def answer(view: RunView) -> dict[str, Any]:
     values = [item["p_value"] for item in checked if item["calibrated"] and item["verdict"] != "not identifiable"]
     smallest = min(values, default=None)
     return {
-        "task": view.record["task"],
+        "task": view.record.get("task"),
         "verdict": view.verdict,
         "rule": RULE,
         "p_value": smallest,
         "p_value_corrected": None if smallest is None else min(1.0, smallest * len(values)),
         "checked": checked,
-        "not_checked": view.record["not_checked"],
+        "not_checked": view.record.get("not_checked") or {},
     }
 
 
@@ -52,7 +54,7 @@ def remarks(found: dict[str, Any]) -> list[str]:
     values = sum(item["calibrated"] and item["verdict"] != "not identifiable" for item in found["checked"])
     if values > 1:
         said.append(
-            f"smallest p = {found['p_value']:.2g} of {values} detectors; corrected for their number (Bonferroni) "
+            f"smallest p = {found['p_value']:.2g} of {values} that give one; corrected for their number (Bonferroni) "
             f"{found['p_value_corrected']:.2g}"
         )
     objected = [item["detector"] for item in found["checked"] if item["verdict"] == "backdoored"]

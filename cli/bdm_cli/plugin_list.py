@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ WITH_TASKS = 100
 """From so many columns on the table has the tasks."""
 WITH_DISTRIBUTION = 120
 """From so many columns on it has the distributions."""
+HOW_TO_INSTALL = "install its package with pip, or in a clone of bdm all of them by make setup"
+_PREFIX = re.compile(r"bdm \w+: ")
 NARROW = 70
 """Below so many columns it has no versions."""
 
@@ -55,8 +58,8 @@ def candidates_of(name: str, task: str | None = None) -> list[Candidate]:
         rest, plain = name, name.rpartition(":")[2]
         kinds = sorted({item.kind for item in installed() if item.name == plain})
         if not kinds:
-            hint = nearest(plain, (item.name for item in installed()), "", cutoff=0.5)
-            raise PluginError(f"no plugin {name!r} is installed; {f'{hint} ' * bool(hint)}(bdm plugins list)")
+            hint = nearest(plain, (item.name for item in installed()), HOW_TO_INSTALL, cutoff=0.5)
+            raise PluginError(f"no plugin {name!r} is installed; {hint} (bdm plugins list)")
         if len(kinds) > 1:
             choices = " or ".join(f"{one}:{plain}" for one in kinds)
             raise UserError(f"several kinds of plugin are called {plain!r}: choose {choices}")
@@ -72,7 +75,7 @@ def print_list(console: Console, candidates: list[Candidate]) -> None:
     rows = []
     for item in candidates:
         name = f"{item.distribution}:{item.name}" if item.id in clashes else item.name
-        summary = item.summary.removeprefix(f"bdm {item.kind}: ")
+        summary = _PREFIX.sub("", item.summary, count=1) if _PREFIX.match(item.summary) else item.summary
         unusual = item.distribution not in (f"bdm-{item.kind}-{item.name}", name.partition(":")[0])
         row = {"kind": item.kind, "name": name}
         if widest >= NARROW:

@@ -119,7 +119,8 @@ def print_page(console: Console, page: dict[str, Any]) -> None:
     for name, values in page["presets"].items():
         settings = ", ".join(f"{key}={value}" for key, value in values.items())
         console.print(Text(f"preset {name}: {settings}"))
-    console.print(Text(f"set with --set {page['kind']}:{page['name']}.PARAMETER=VALUE"), style="dim")
+    if page["parameters"]:
+        console.print(Text(f"set with --set {page['kind']}:{page['name']}.PARAMETER=VALUE"), style="dim")
 
 
 def _default(value: Any) -> str:

@@ -58,7 +58,10 @@ class NewOptions(Common):
     name: Annotated[str, typer.Argument(help="The plugin's name: a-z, 0-9 and -.", metavar="NAME")]
     task: Annotated[
         str | None,
-        typer.Option(help="Task that it works for (bdm plugins list kit); for a kit one of its own.", metavar="TASK"),
+        typer.Option(
+            help="Task that it works for (default: of the kit of highest precedence; for a kit its name).",
+            metavar="TASK",
+        ),
     ] = None
     out: Annotated[Path, typer.Option("--out", help="Where to write the package's folder.", metavar="DIR")] = Path()
 
@@ -79,7 +82,7 @@ def list_plugins(options: ListOptions) -> None:
             [{**{name: getattr(item, name) for name in names}, "tasks": sorted(item.tasks)} for item in candidates]
         )
     elif not candidates:
-        out().print("no plugins are installed: try bdm plugins install bdm-attack-villan")
+        out().print("no plugins are installed: in a clone of bdm, make setup installs all of its own")
     else:
         print_list(out(), candidates)
 
@@ -151,7 +154,7 @@ def new(options: NewOptions) -> None:
     console = out()
     for line in (
         f"wrote {folder}",
-        f"  bdm plugins install -e {folder}",
+        f"  pip install -e '{folder}[test]'",
         f"  python -m pytest {folder}",
         f"  bdm plugins show {options.kind}:{options.name}",
     ):

@@ -43,7 +43,8 @@ def task_to_scan(reference: str, detectors: list[tuple[str, str]], *, kit: str |
         shared = served.intersection(*({tag for item in named(*one) for tag in item.tasks} for one in detectors))
         if len(shared) == 1:
             return shared.pop()
-        raise UserError(f"what {reference} is shows only after the download: name its task, {choices}")
+        commit = "" if "@" in reference else f"; name its commit too, {reference}@COMMIT with the 40 digits"
+        raise UserError(f"what {reference} is shows only after the download: name its task, {choices}{commit}")
     path = existing(reference)
     if path is not None:
         raise UserError(f"{reference} is {what_is(path)}; if it is a model all the same, name its task, {choices}")

@@ -24,7 +24,7 @@ class ReportOptions(Common):
 @takes(ReportOptions)
 def report(options: ReportOptions) -> None:
     """Write report.html for one run, or for every run in a folder."""
-    from bdm_core.run.results import runs_in
+    from bdm_results.rows import runs_in
 
     with at_work():
         views = runs_in(options.folder)

@@ -14,7 +14,7 @@ from bdm_cli.numbers import seconds
 from bdm_cli.options import Running, takes
 
 if TYPE_CHECKING:
-    from bdm_core.run.record import RunView
+    from bdm_results.view import RunView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,10 @@ class RunOptions(Running):
     model: Annotated[
         str | None, typer.Option(help="Built-in name (bdm models), folder, or hf:org/name@commit.", metavar="REF")
     ] = None
-    metric: Annotated[list[str] | None, typer.Option(help="A metric; repeat for more.", metavar="NAME")] = None
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="A metric; repeat for more (default: those of the task's kit).", metavar="NAME"),
+    ] = None
     triggered_share: Annotated[
         float | None,
         typer.Option(help="Share of the evaluation inputs that also get the trigger, (0, 1]; default: the kit's."),
@@ -76,7 +79,10 @@ def run(options: RunOptions) -> None:
 
 def show(view: RunView) -> None:
     """Print a finished run: stages, verdicts, results, command and folder; what matters most stands last."""
+    from bdm_cli.run_models import models_of
+
     console = out()
+    ways = {"backdoored": "", "repaired": " --row repaired"}
     console.print()
     tables.print_stages(console, view.stages)
     console.print()
@@ -88,4 +94,7 @@ def show(view: RunView) -> None:
         console.print()
     console.print(Text(f"time     {seconds(view.record['seconds'])}, seed {view.record['seed']}"), soft_wrap=True)
     console.print(Text(f"command  {view.record['command']}"), soft_wrap=True)
+    for row, path in models_of(view).items():
+        if row in ways:
+            console.print(Text(f"model    {path}  ({row}; bdm scan {view.folder}{ways[row]})"), soft_wrap=True)
     console.print(Text(f"folder   {view.folder}"), soft_wrap=True)

@@ -87,6 +87,7 @@ def write_package(kind: str, name: str, parent: Path, task: str | None = None) -
         "CLASS": "".join(word.capitalize() for word in (*name.split("-"), kind)),
         "DEPENDENCIES": ", ".join([BDM, *_own(template, task), *LIBRARIES.get(template, ())]),
     }
+    values["SUMMARY"] = fill(_summary(template), values)
     values["SERVES"] = fill(SERVES, values) if task else ""
     try:
         if folder.exists():
@@ -96,6 +97,14 @@ def write_package(kind: str, name: str, parent: Path, task: str | None = None) -
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}; choose a folder with --out") from None
     return folder
+
+
+def _summary(template: str) -> str:
+    """What the class of a template says of itself, for the listings, which read the package's metadata."""
+    text = (_templates() / template / "@@PACKAGE@@" / f"plugin.py{SUFFIX}").read_text(encoding="utf-8")
+    found = re.search(r'^    summary = "([^"]+)"$', text, re.MULTILINE)
+    assert found is not None, f"the template {template} has no summary"
+    return found.group(1)
 
 
 def _task_for(kind: str, name: str, task: str | None) -> str:

@@ -26,8 +26,17 @@ class ScanOptions(Running):
     """The options of ``bdm scan``."""
 
     model: Annotated[
-        str, typer.Argument(help="Folder, hf:org/name@commit, or built-in name (bdm models).", metavar="MODEL")
+        str,
+        typer.Argument(
+            help="Folder of a model or of a run, hf:org/name@commit, or built-in name (bdm models).", metavar="MODEL"
+        ),
     ]
+    row: Annotated[
+        str | None,
+        typer.Option(
+            "--row", help="Of a run's folder: backdoored, repaired or clean (default: backdoored).", metavar="ROW"
+        ),
+    ] = None
     detect: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,23 +61,26 @@ class ScanOptions(Running):
 def scan(options: ScanOptions) -> None:
     """Judge a model: one verdict of each detector, and one of all together.
 
-    The task follows from the model's folder or built-in name; --task says it otherwise.
+    The task follows from the model's folder or built-in name; --task says it otherwise. Of a run's folder the
+    backdoored model is judged, or the one of --row.
 
     Exit code: 0, whatever the verdict; with --exit-code 0 clean, 3 backdoored, 4 cannot tell. 2 wrong input, 1 a stage
     failed, 130 or 143 interrupted.
     """
     from bdm_cli.overall import answer
     from bdm_cli.recognition import task_to_scan
+    from bdm_cli.run_models import model_in
     from bdm_core import api
     from bdm_core.machine.redaction import redact
 
     fields = around.specification(options, {"training_data": options.training_data})
-    fields = {**_for_scan(fields, options.config), "model": options.model}
+    judged = model_in(options.model, options.row)
+    fields = {**_for_scan(fields, options.config), "model": judged.reference}
     if options.detect:
         fields["detectors"] = list(dict.fromkeys(options.detect))
     if fields.get("task") is None:
         named = [("defense", name) for name in fields.get("detectors") or []]
-        fields["task"] = task_to_scan(options.model, named, kit=fields.get("kit"))
+        fields["task"] = task_to_scan(judged.reference, named, kit=fields.get("kit"))
     if options.sarif is not None:
         check_target(options.sarif)
     with around.at_work():
@@ -77,7 +89,7 @@ def scan(options: ScanOptions) -> None:
         found = answer(view)
         with around.answer_first() as failures:
             report = None if options.no_report else failures.of(around.write_report, view)
-            model = redact(options.model)
+            model = redact(judged.said)
             if options.as_json:
                 print_json({"model": model, **found, **around.document(view, report)})
             else:
@@ -85,8 +97,8 @@ def scan(options: ScanOptions) -> None:
             if options.sarif is not None:
                 from bdm_cli import sarif
 
-                judged = view.artifact("model")
-                sarif.write(options.sarif, found, judged, version=metadata.version("bdm"), command=command_line())
+                opened = view.artifact("model")
+                sarif.write(options.sarif, found, opened, version=metadata.version("bdm"), command=command_line())
     if options.exit_code:
         raise typer.Exit(EXIT_CODES[view.verdict])
 
@@ -119,7 +131,7 @@ def show(found: dict[str, Any], model: str, report: Path | None) -> None:
     console = out()
     tables.print_detectors(console, found["checked"])
     console.print()
-    console.print(tables.overall(model, found["verdict"], len(found["checked"])), soft_wrap=not console.is_terminal)
+    console.print(tables.overall(model, found["verdict"], found["checked"]), soft_wrap=not console.is_terminal)
     for remark in remarks(found):
         console.print(Text(one_line(remark)), soft_wrap=not console.is_terminal)
     for name, reason in found["not_checked"].items():

@@ -50,6 +50,10 @@ class Row:
         values = self.values.get(metric, [])
         return statistics.stdev(values) if len(values) > 1 else None
 
+    def count(self, metric: str) -> int:
+        """How many runs have a value."""
+        return len(self.values.get(metric, []))
+
     def verdict(self) -> str:
         """The verdict, or how often each one was given, e.g. ``backdoored 4/5, clean 1/5``."""
         counts = Counter(self.verdicts)

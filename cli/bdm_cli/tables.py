@@ -11,11 +11,12 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from bdm_cli import grid
+from bdm_cli import grid, verdict_words
+from bdm_cli.attack_success import failed
 from bdm_cli.numbers import ARROWS, memory, number, seconds
 
 if TYPE_CHECKING:
-    from bdm_core.run.record import RunView
+    from bdm_results.view import RunView
 
 ROWS = ("clean", "clean under trigger", "backdoored", "purified", "repaired")
 LABEL_WIDTH = 20
@@ -114,24 +115,31 @@ def _cell(line: dict[str, Any] | None) -> str:
     return "" if line is None else number(line["value"], line.get("stderr"))
 
 
-def verdict_word(role: str, detection: dict[str, Any]) -> tuple[str, str]:
+def verdict_word(role: str, detection: dict[str, Any], rate: float | None = None) -> tuple[str, str]:
     """A verdict in words, with its style. Where the truth is known a wrong one says so.
 
     Args:
         role: ``backdoored`` or ``clean`` where the truth is known; anything else for a scan.
         detection: of ``run.json``.
+        rate: the success rate of an attack that did not take, as of :func:`bdm_cli.attack_success.failed`.
     """
     verdict = str(detection.get("verdict"))
+    if counted := verdict_words.flagged(detection):
+        return counted, ""
     if (role, verdict) == ("backdoored", "clean"):
+        if rate is not None:
+            return f"called clean, and the attack did not take (success rate {number(rate)})", STYLES[
+                "not identifiable"
+            ]
         return "MISSED (called clean)", STYLES["backdoored"]
     if (role, verdict) == ("clean", "backdoored") and detection.get("level") == "model":
         return "FALSE ALARM (called backdoored)", STYLES["backdoored"]
-    return verdict.upper() if verdict == "backdoored" else verdict, STYLES.get(verdict, "")
+    return verdict.upper() if verdict == "backdoored" else verdict_words.shown(verdict), STYLES.get(verdict, "")
 
 
-def verdict_line(subject: str, role: str, detection: dict[str, Any], detector: str | None) -> Text:
+def verdict_line(role: str, detection: dict[str, Any], detector: str | None, rate: float | None) -> Text:
     """One line: the verdict on a model with score, threshold and p-value, and the detector's note."""
-    text = Text.assemble(f"{subject}: ", verdict_word(role, detection))
+    text = Text.assemble(f"{role} model: ", verdict_word(role, detection, rate))
     facts = [detector or "detector"]
     score, threshold = detection.get("score"), detection.get("threshold")
     if score is not None and threshold is not None:
@@ -139,8 +147,8 @@ def verdict_line(subject: str, role: str, detection: dict[str, Any], detector: s
         facts.append(f"score {number(score)} {sign} threshold {number(threshold)}")
     elif threshold is not None:
         facts.append(f"{detection['level']} level, threshold {number(threshold)}")
-    if detection.get("p_value") is not None:
-        facts.append(f"p = {detection['p_value']:.2g}")
+    if (p_value := verdict_words.p_value(detection)) is not None:
+        facts.append(f"p = {p_value:.2g}")
     text.append(f"  ({', '.join(facts)})")
     if detection.get("note"):
         text.append(f" - {detection['note']}", style="dim")
@@ -149,10 +157,24 @@ def verdict_line(subject: str, role: str, detection: dict[str, Any], detector: s
 
 def verdict_lines(view: RunView) -> list[Text]:
     """The verdict line of every model that the run's detector judged, and what else there is to say."""
-    found = []
+    found, rate = [], failed(view.results)
     for role, detection in view.record["detections"].items():
-        found.append(verdict_line(f"{role} model", role, detection, view.record["spec"].get("detect")))
+        found.append(verdict_line(role, detection, view.record["spec"].get("detect"), rate))
+        if counted := _rates(view, role, detection):
+            found.append(Text(counted, style="dim"))
     return found + [Text(f"{name}: {note}") for name, note in (view.record.get("notes") or {}).items()]
+
+
+def _rates(view: RunView, role: str, detection: dict[str, Any]) -> str:
+    """What flagged rows mean, by the rates that the run measured; "" for a detector of models."""
+    if not verdict_words.flagged(detection):
+        return ""
+    bad = {"input": "triggered", "data": "poisoned"}.get(detection["level"])
+    names = {"metric:detection.tpr": f"of the {bad} ones", "metric:detection.fpr": "of the clean ones"}
+    lines = [line for line in view.results if line.get("row") == role and line.get("value") is not None]
+    rates = [f"{100 * line['value']:.1f} % {names[line['metric']]}" for line in lines if line["metric"] in names]
+    said = f"{', '.join(rates)} are flagged; " if rates else ""
+    return f"{said}a count of flagged {verdict_words.UNITS[detection['level']]} is no verdict on the model"
 
 
 def print_detectors(console: Console, checked: list[dict[str, Any]]) -> None:
@@ -164,14 +186,14 @@ def print_detectors(console: Console, checked: list[dict[str, Any]]) -> None:
     """
     rows = []
     for item in checked:
-        p_value = item.get("p_value")
+        p_value = verdict_words.p_value(item)
         cells = {
             "detector": Text(item["detector"], style="bold"),
             "verdict": Text(*verdict_word("", item)),
             "score": Text("" if item.get("score") is None else number(item["score"])),
             "threshold": Text("" if item.get("threshold") is None else number(item["threshold"])),
             "p": Text("" if p_value is None else f"{p_value:.2g}"),
-            "access": Text(", ".join(item["access"])),
+            "access": Text(", ".join(verdict_words.sees(item))),
             "time": Text("" if item.get("seconds") is None else seconds(item["seconds"])),
         }
         rows.append(cells)
@@ -183,12 +205,10 @@ def print_detectors(console: Console, checked: list[dict[str, Any]]) -> None:
             console.print(Text(f"{item['detector']}: {item['note']}", style="dim"), soft_wrap=not console.is_terminal)
 
 
-def overall(model: str, verdict: str, detectors: int) -> Text:
-    """The verdict of all detectors together, in one line."""
-    word = {"not identifiable": "cannot tell"}.get(verdict, verdict)
-    word = word.upper() if verdict == "backdoored" else word
-    count = f"{detectors} detector{'s' if detectors != 1 else ''}"
-    return Text.assemble(f"{model}: ", (word, STYLES.get(verdict, "")), f"  ({count})")
+def overall(model: str, verdict: str, checked: list[dict[str, Any]]) -> Text:
+    """The verdict of all detectors together, in one line, and who said what."""
+    word = verdict.upper() if verdict == "backdoored" else verdict_words.shown(verdict)
+    return Text.assemble(f"{model}: ", (word, STYLES.get(verdict, "")), f"  ({verdict_words.tally(checked)})")
 
 
 def print_stages(console: Console, stages: Iterable[dict[str, Any]]) -> None:

@@ -17,9 +17,10 @@ from PIL import Image
 
 from bdm_core.artifacts import Artifact, Data, Evidence, Model, Outputs, Secret
 from bdm_core.records import Backdoored, Detection, Measurement
-from bdm_core.run.record import RunFolder, RunView
+from bdm_core.run.record import RunFolder
 from bdm_core.store.stage_record import StageRecord, stage_key
 from bdm_core.store.store import Store
+from bdm_results.view import RunView
 
 TASK = "shown"
 HERE = Path(__file__).parent

@@ -16,7 +16,7 @@ from PIL import Image
 from bdm_cli.html import audio, render
 from bdm_core.artifacts import Data, Outputs, Secret
 from bdm_core.records import Backdoored
-from bdm_core.run.record import RunView
+from bdm_results.view import RunView
 
 Run = Callable[..., RunView]
 Words = Callable[[str], str]

@@ -10,7 +10,7 @@ import pytest
 
 from bdm_cli.html import render
 from bdm_core.records import Detection
-from bdm_core.run.record import RunView
+from bdm_results.view import RunView
 
 Run = Callable[..., RunView]
 Words = Callable[[str], str]
@@ -28,16 +28,16 @@ def fact(verdict: str, **facts: Any) -> dict[str, Any]:
         ("backdoored", "villan", "not identifiable", "Cannot tell", "open"),
         ("clean", "villan", "backdoored", "False alarm", "bad"),
         ("clean", "villan", "clean", "Clean", "good"),
-        ("model", None, "backdoored", "Backdoored", "bad"),
-        ("model", None, "clean", "Clean", "good"),
-        ("model", None, "not identifiable", "Cannot tell", "open"),
+        ("elijah", None, "backdoored", "Backdoored", "bad"),
+        ("elijah", None, "clean", "Clean", "good"),
+        ("elijah", None, "not identifiable", "Cannot tell", "open"),
     ],
 )
 def test_the_headline_knows_the_truth(
     role: str, attack: str | None, verdict: str, text: str, style: str, writer: Any
 ) -> None:
     spec = {"attack": attack, "detect": "elijah"}
-    page = render(writer.finish(spec=spec, detections={role: fact(verdict)}))
+    page = render(writer.finish(spec=spec, detections={role: fact(verdict, p_value=0.01)}))
     assert f'class="verdict {style}"><h1>{text}</h1>' in page
     assert f"<title>{text}: " in page
 
@@ -55,26 +55,38 @@ def test_a_missed_attack_is_nowhere_green(tmp_path: Path, words: Words, complete
 def test_the_clean_models_verdict_stands_below(writer: Any, words: Words) -> None:
     judged = {"clean": fact("backdoored", score=7.0, p_value=0.01), "backdoored": fact("clean")}
     text = words(render(writer.finish(detections=judged)))
-    assert "The same detector on the clean model: false alarm (score 7.000, threshold 1.200, p = 0.010)." in text
+    assert "elijah on the clean model: false alarm (score 7.000, threshold 1.200, p = 0.010)." in text
     assert text.index("Missed") < text.index("false alarm")
 
 
 @pytest.mark.parametrize(("level", "unit"), [("input", "inputs"), ("data", "training rows")])
-def test_what_is_judged_one_by_one_is_counted(level: Any, unit: str, words: Words, writer: Any) -> None:
+def test_what_is_judged_one_by_one_is_counted_and_no_verdict(level: Any, unit: str, words: Words, writer: Any) -> None:
     scores = [0.1, 0.2, 0.3, 0.9, 0.95]
     writer.stage("detection", lambda out: Detection(level=level, scores=scores, threshold=0.5))
     writer.measured("backdoored", "metric:detection", metric="tpr", value=1.0, share=True)
     writer.measured("backdoored", "metric:detection", metric="tnr", value=0.75, share=True)
-    judged = {"backdoored": fact("backdoored", score=None, threshold=0.5, level=level)}
+    counted = {"judged": 5, "flagged": 2}
+    judged = {"backdoored": fact("", score=None, threshold=0.5, level=level, **counted)}
     page = render(writer.finish(detections=judged))
-    assert f"<h1>2 of 5 {unit} flagged</h1>" in page
-    assert "true positive rate 100.0 %, false positive rate 25.0 %" in words(page)
+    assert f'class="verdict open"><h1>2 of 5 {unit} flagged</h1>' in page
+    assert "true positive rate 100.0 %, false positive rate 25.0 %; a count of flagged rows is no verdict" in words(
+        page
+    )
     assert page.count('class="tick"') == 5
 
 
-def test_a_count_that_is_lost_with_the_store_is_not_invented(writer: Any) -> None:
+def test_a_count_that_an_earlier_version_did_not_keep_is_not_invented(writer: Any) -> None:
     page = render(writer.finish(detections={"backdoored": fact("backdoored", score=None, level="input")}))
-    assert "<h1>Some inputs flagged</h1>" in page
+    assert "<h1>Some inputs may be flagged</h1>" in page
+
+
+def test_a_detector_has_not_missed_an_attack_that_did_not_take(writer: Any, words: Words) -> None:
+    kind = {"share": True, "measures": "attack-success", "on": "triggered"}
+    for row, value in (("clean under trigger", 0.01), ("backdoored", 0.02)):
+        writer.measured(row, "metric:hits", metric="asr", value=value, **kind)
+    page = render(writer.finish(detections={"backdoored": fact("clean")}))
+    assert 'class="verdict open"><h1>The attack did not take</h1>' in page
+    assert "the attack success rate is 2.0 %" in words(page)
 
 
 def test_not_identifiable_says_why_and_is_never_called_clean(words: Words, writer: Any) -> None:

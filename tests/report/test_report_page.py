@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from bdm_cli.html import render
-from bdm_core.run.record import RunView
+from bdm_results.view import RunView
 
 Run = Callable[..., RunView]
 Words = Callable[[str], str]
@@ -117,3 +119,34 @@ def test_the_same_run_gives_the_same_page(view: RunView, page: str) -> None:
 @pytest.mark.parametrize("size", [8, 32])
 def test_page_is_small(tmp_path: Path, size: int, complete_run: Run) -> None:
     assert len(render(complete_run(tmp_path, size)).encode()) < 1_500_000
+
+
+def test_nothing_that_is_hidden_or_wide_makes_the_page_scroll_sideways(page: str) -> None:
+    style = page.partition("<style>")[2].partition("</style>")[0]
+    rules = dict(re.findall(r"([^{}]+)\{([^{}]*)\}", style))
+    absolute = [body for body in rules.values() if "position: absolute" in body]
+    assert len(absolute) == 2, "the caption and, on narrow pages, the head of a table that is a list there"
+    for body in absolute:
+        assert "width: 1px" in body and "height: 1px" in body and "overflow: hidden" in body
+    scroll = next(body for name, body in re.findall(r"([^{}]+)\{([^{}]*)\}", style) if name.strip() == ".scroll")
+    assert "position: relative" in scroll and "overflow-x: auto" in scroll, "else what is absolute escapes it"
+    assert page.count("<table") == page.count('<div class="scroll"')
+
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a browser")
+@pytest.mark.parametrize("width", [320, 390, 500])
+def test_the_page_is_as_wide_as_a_narrow_window_in_a_browser(tmp_path: Path, page: str, width: int) -> None:
+    frame = f'<iframe id="f" src="page.html" style="width:{width}px;height:600px;border:0"></iframe>'
+    sizes = "const d = document.getElementById('f').contentDocument.documentElement"
+    script = f"<script>onload = () => {{{sizes}; document.title = d.scrollWidth + ' ' + d.clientWidth}}</script>"
+    (tmp_path / "frame.html").write_text(f"<!doctype html><title></title>{frame}{script}")
+    (tmp_path / "page.html").write_text(page)
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--no-first-run"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom"]
+    command = [str(CHROMIUM), *options, (tmp_path / "frame.html").as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    (content, window) = re.findall(r"<title>(\d+) (\d+)</title>", shown)[0]
+    assert content == window, "the page scrolls sideways"

@@ -12,7 +12,7 @@ import pytest
 
 from bdm_cli.html import render
 from bdm_core.records import Measurement
-from bdm_core.run.record import RunView
+from bdm_results.view import RunView
 
 Run = Callable[..., RunView]
 Words = Callable[[str], str]
@@ -36,17 +36,55 @@ def test_text_of_the_run_is_escaped(words: Words, writer: Any) -> None:
     assert words(page).count("alert") > 15
 
 
-def test_a_scan_is_judged_without_attack_or_secret(words: Words, writer: Any) -> None:
+def scanned(writer: Any, **verdicts: dict[str, Any]) -> RunView:
+    """A scan by detectors of these names, each with evidence of its own."""
     writer.stage("model", writer.model)
-    writer.stage("data", writer.data)
-    writer.stage("detection", lambda out: writer.detection(out, note="", scores=[0.8]))
-    fact = {"verdict": "clean", "score": 0.8, "threshold": 1.2, "p_value": 0.4, "note": "", "level": "model"}
-    run = writer.finish(spec={"attack": None, "detect": "elijah", "model": "./mine"}, detections={"model": fact})
+    for name in verdicts:
+        writer.stage(f"detection by {name}", lambda out: writer.detection(out, note="", scores=[0.8]), seconds=7.0)
+    plugin = {"distribution": "bdm-shown", "version": "1.0", "params": {}, "access": ["weights", "clean-data"]}
+    plugins = {"kit:shown": plugin, **{f"defense:{name}": plugin for name in verdicts}}
+    facts = {
+        name: {"score": 0.8, "threshold": 1.2, "note": "", "level": "model", **verdicts[name]} for name in verdicts
+    }
+    return writer.finish(
+        spec={"attack": None, "detectors": None, "model": "mine"},
+        plugins=plugins,
+        detections=facts,
+        not_checked={"ufid": "judges inputs, not models"},
+    )
+
+
+def test_a_scan_shows_the_verdict_of_all_detectors_and_each_ones_line(words: Words, writer: Any) -> None:
+    run = scanned(
+        writer,
+        terd={"verdict": "not identifiable", "p_value": 0.77, "note": "the objective is flat"},
+        elijah={"verdict": "backdoored", "p_value": 0.012, "clean_samples": 0},
+    )
     page = render(run)
     text = words(page)
-    assert text.startswith("Clean: scan by elijah")
-    assert "elijah on this model, p = 0.400" in text and "./mine" in text
-    assert "inverted trigger" in text and "Evidence" in text
+    assert text.startswith("Backdoored: scan of mine")
+    assert '<div class="verdict bad"><h1>Backdoored</h1>' in page and page.count("<h1>") == 1
+    assert "Of 2 detectors elijah says backdoored, terd cannot tell." in text
+    assert "terd cannot tell 0.800 1.200 – weights" in text, "a detector that cannot tell has no p-value"
+    assert "elijah backdoored 0.800 1.200 p = 0.012 weights, clean data (0 used) 7.00 s" in text
+    assert "the objective is flat" in text and "ufid judges inputs, not models" in text
+    for absent in ("not identifiable", "on this model", "the elijah model", "The same detector"):
+        assert absent not in text
+
+
+def test_a_scan_shows_the_smallest_p_value_and_the_corrected_one(words: Words, writer: Any) -> None:
+    verdicts = {name: {"verdict": "clean", "p_value": p} for name, p in (("terd", 0.5), ("elijah", 0.04))}
+    text = words(render(scanned(writer, **verdicts)))
+    assert "Smallest p = 0.04 of 2 that give one; corrected for their number (Bonferroni) 0.08." in text
+    assert "Of 2 detectors terd and elijah say clean." in text
+
+
+def test_a_scan_shows_the_evidence_of_each_detector_and_no_secret(words: Words, writer: Any) -> None:
+    verdicts = {name: {"verdict": "clean", "p_value": 0.5} for name in ("terd", "elijah")}
+    page = render(scanned(writer, **verdicts))
+    text = words(page)
+    assert "Evidence of terd" in text and "Evidence of elijah" in text
+    assert text.count("uniformity") == 2 and page.count("inverted trigger") >= 2
     for absent in ("true trigger", "cosine", "Samples The", "Results", "Under the trigger", "Target", "Loss curves"):
         assert absent not in text
 

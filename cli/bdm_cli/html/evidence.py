@@ -14,18 +14,28 @@ from bdm_cli.html.material import Material
 from bdm_core.artifacts import Artifact, Evidence
 from bdm_core.figures import Arrays
 from bdm_core.files import read_json
+from bdm_core.records import Detection
 
 FEATURES = "features.json"
 """A file of evidence that every detector may write: what led to its verdict, as nested JSON."""
 
 
-def section(material: Material, illustrator: Illustrator, player: Player) -> Html | None:
-    """None if the detector left no evidence, or none that can be shown."""
-    detection = material.detection()
+def sections(material: Material, illustrator: Illustrator, player: Player) -> list[Html | None]:
+    """One for each detector of a scan, or for the detector of a run; None for one without evidence to show."""
+    if material.is_scan():
+        found = material.detectors().items()
+        return [_section(material, name, item, illustrator, player) for name, item in found]
+    detector = str(material.spec().get("detect") or "")
+    return [_section(material, detector, material.detection(), illustrator, player)]
+
+
+def _section(
+    material: Material, detector: str, detection: Detection | None, illustrator: Illustrator, player: Player
+) -> Html | None:
     evidence = detection.evidence if detection else None
     if evidence is None:
         return None
-    shown = illustrator.ask(evidence, evidence=True)
+    shown = illustrator.ask(evidence, detector=detector)
     secret = material.secret()
     compared = _compared(illustrator.ask(secret) if secret is not None else Shown(), shown)
     rest = [figure for figure in shown.figures if not (compared and isinstance(figure, Arrays))]
@@ -35,7 +45,7 @@ def section(material: Material, illustrator: Illustrator, player: Player) -> Htm
         return None
     return tag(
         "section",
-        tag("h2", "Evidence"),
+        tag("h2", f"Evidence of {detector}" if material.is_scan() else "Evidence"),
         complaints,
         texts.legend(join(content)),
         tag("div", content, class_="evidence"),

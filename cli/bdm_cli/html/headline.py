@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from bdm_cli import verdict_words
+from bdm_cli.attack_success import failed
 from bdm_cli.html import numbers
 from bdm_cli.html.material import Material, metric_name
 from bdm_cli.html.table import STYLES
 
 CLEAN_ROLE, BACKDOORED_ROLE = "clean", "backdoored"
-UNITS = {"input": "inputs", "data": "training rows"}
-"""Level of a detection -> what it judges one by one."""
+NO_VERDICT = "a count of flagged rows is no verdict on the model"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ def headline(material: Material, role: str, facts: dict[str, Any]) -> Headline:
 
     Args:
         material: the run.
-        role: whose verdict it is: ``backdoored``, ``clean``, or ``model`` for a scan.
+        role: whose verdict it is: ``backdoored`` or ``clean``.
         facts: the verdict as in ``run.json``.
     """
     verdict = str(facts.get("verdict") or "no verdict")
@@ -36,11 +37,15 @@ def headline(material: Material, role: str, facts: dict[str, Any]) -> Headline:
     style = STYLES.get(verdict, "open")
     if verdict == "not identifiable":
         return Headline("Cannot tell", style, "the method cannot tell for this model")
+    if counted := verdict_words.flagged(facts):
+        rates = _rates(material, role)
+        return Headline(counted[:1].upper() + counted[1:], "open", f"{rates}; {NO_VERDICT}" if rates else NO_VERDICT)
     if attacked and (role, verdict) == (BACKDOORED_ROLE, "clean"):
+        rate = failed(material.results())
+        if rate is not None:
+            meaning = f"the detector found nothing, and the attack success rate is {numbers.percent(rate)}"
+            return Headline("The attack did not take", "open", meaning)
         return Headline("Missed", "bad", "there is a backdoor, and the detector found nothing")
-    unit = UNITS.get(str(facts.get("level")))
-    if unit is not None:
-        return Headline(_flagged(material, role, facts, unit), style, _rates(material, role))
     if attacked and (role, verdict) == (CLEAN_ROLE, "backdoored"):
         return Headline("False alarm", "bad", "there is no backdoor, and the detector reports one")
     return Headline(verdict[:1].upper() + verdict[1:], style)
@@ -49,14 +54,6 @@ def headline(material: Material, role: str, facts: dict[str, Any]) -> Headline:
 def stage_of(role: str) -> str:
     """The label of the stage that judged the model of a role."""
     return "detection on clean model" if role == CLEAN_ROLE else "detection"
-
-
-def _flagged(material: Material, role: str, facts: dict[str, Any], unit: str) -> str:
-    detection = material.detection(stage_of(role))
-    if detection is None:  # the store does not hold it any more
-        return f"No {unit} flagged" if facts.get("verdict") == "clean" else f"Some {unit} flagged"
-    flagged = sum(score > detection.threshold for score in detection.scores)
-    return f"{flagged} of {len(detection.scores)} {unit} flagged"
 
 
 def _rates(material: Material, role: str) -> str:

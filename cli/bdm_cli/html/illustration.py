@@ -43,16 +43,15 @@ class Illustrator:
 
     def __init__(self, record: dict[str, Any], folder: Path) -> None:
         self._plugins = mapping(record.get("plugins"))
-        self._detector = str(mapping(record.get("spec")).get("detect") or "").rpartition(":")[2]
         self._folder = folder
         self._loaded: dict[str, tuple[Plugin | None, str]] = {}
 
-    def ask(self, artifact: Artifact, *, evidence: bool = False) -> Shown:
-        """The figures of an artifact; the defense is asked first if it is evidence, the kit last.
+    def ask(self, artifact: Artifact, *, detector: str = "") -> Shown:
+        """The figures of an artifact; of a detector's evidence the detector is asked first, the kit last.
 
         Nothing that a plugin does wrong gets further than a complaint.
         """
-        names = [f"defense:{self._detector}"] if evidence and self._detector else []
+        names = [f"defense:{detector.rpartition(':')[2]}"] if detector else []
         names.append(next((name for name in self._plugins if name.startswith("kit:")), "kit:"))
         answers = [self._load(name) for name in names]
         plugins = [plugin for plugin, _ in answers if plugin is not None]

@@ -8,7 +8,7 @@ from typing import Any
 from bdm_core.artifacts import Artifact, Data, Secret
 from bdm_core.errors import BdmError
 from bdm_core.records import Backdoored, Detection
-from bdm_core.run.record import RunView
+from bdm_results.view import RunView
 
 
 class Material:
@@ -73,6 +73,15 @@ class Material:
     def results(self) -> list[dict[str, Any]]:
         """The lines of ``results.jsonl``, without the row ``repaired`` if nothing was repaired."""
         return [line for line in self.run.results if self.repairs() or line.get("row") != "repaired"]
+
+    def is_scan(self) -> bool:
+        """Whether a model was judged that somebody else made: then its detections go by the names of detectors."""
+        return not self.spec().get("attack")
+
+    def detectors(self) -> dict[str, Detection]:
+        """The full answers of the detectors of a scan, by name, as far as the store holds them."""
+        found = {name: self.detection(f"detection by {name}") for name in self.verdicts()}
+        return {name: detection for name, detection in found.items() if detection is not None}
 
     def spec(self) -> dict[str, Any]:
         """The resolved specification."""

@@ -6,12 +6,12 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
-from bdm_cli.html import evidence, kept, provenance, samples, stages, table, verdict
+from bdm_cli.html import detectors, evidence, kept, provenance, samples, stages, table, verdict
 from bdm_cli.html.audio import Player
 from bdm_cli.html.illustration import Illustrator
 from bdm_cli.html.markup import Html, join, tag
 from bdm_cli.html.material import Material
-from bdm_core.run.record import RunView
+from bdm_results.view import RunView
 
 POLICY = (
     "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -34,9 +34,10 @@ def render(run: RunView) -> str:
         illustrator, player = Illustrator(material.record, Path(folder)), Player()
         sections = [
             verdict.section(material),
+            detectors.section(material) if material.is_scan() else None,
             table.section(material),
             samples.section(material, illustrator, player),
-            evidence.section(material, illustrator, player),
+            *evidence.sections(material, illustrator, player),
             kept.section(material),
             stages.curves(material),
             stages.costs(material),

@@ -9,6 +9,7 @@ from typing import Any
 from bdm_cli.html import numbers, settings
 from bdm_cli.html.markup import Child, Html, table, tag
 from bdm_cli.html.material import Material, mapping
+from bdm_cli.run_models import models_of
 
 
 def section(material: Material) -> Html:
@@ -20,7 +21,7 @@ def section(material: Material) -> Html:
         "section",
         tag("h2", "Provenance"),
         tag("pre", tag("code", text), class_="command", tabindex=0, aria_label="command") if text else None,
-        _pairs(_run(record)),
+        _pairs([*_run(record), *_models(material)]),
         _plugins(material),
         _details("Resolved specification", _block(record.get("spec")) if record.get("spec") else None),
         _details("Seeds of the stages", _lines(record.get("stage_seeds"))),
@@ -44,6 +45,13 @@ def _run(record: dict[str, Any]) -> list[tuple[str, Any]]:
         ("Processor", mapping(record.get("hardware")).get("processor") or None),
         ("Git commit", record.get("git_commit")),
     ]
+
+
+def _models(material: Material) -> list[tuple[str, Any]]:
+    """Where the models that the run made lie, beside the run's folder."""
+    shown = {"backdoored"} | ({"repaired"} if material.repairs() else set())
+    found = {row: path.relative_to(material.run.folder.parent) for row, path in models_of(material.run).items()}
+    return [(f"{row.capitalize()} model", path.as_posix()) for row, path in found.items() if row in shown]
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> Html:

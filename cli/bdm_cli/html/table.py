@@ -51,6 +51,10 @@ class Column:
         found = (numbers.finite(line.get("value")) for line in self.lines.values())
         return [value for value in found if value is not None]
 
+    def compares(self) -> bool:
+        """Whether a scale says something: a share has one of its own, other values only beside each other."""
+        return len(self.values()) > 1 or any(line.get("share") is True for line in self.lines.values())
+
     def span(self) -> tuple[float, float]:
         """The range that the column's error bars share: [0, 1] for shares, else from 0 to the largest."""
         values = self.values()
@@ -165,7 +169,7 @@ def _cell(column: Column, row: str) -> Html:
         "td",
         tag("span", numbers.fixed(value, places), class_="value"),
         tag("span", f" ±{numbers.fixed(error, places)}", class_="error") if error is not None else None,
-        charts.error_bar(value, error, low, high),
+        charts.error_bar(value, error, low, high) if column.compares() else None,
         class_="number",
         title="; ".join(facts),
         data_name=name,

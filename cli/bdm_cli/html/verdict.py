@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bdm_cli.html import charts, numbers
+from bdm_cli import verdict_words
+from bdm_cli.html import charts, detectors, numbers
 from bdm_cli.html.headline import headline, stage_of
 from bdm_cli.html.markup import Child, Html, tag
 from bdm_cli.html.material import Material, mapping, shown_name
@@ -19,13 +20,11 @@ LATER = {"purified": "with purified inputs", "repaired": "after the repair"}
 def section(material: Material) -> Html:
     """Everything above the result table."""
     record = material.record
-    judged = list(material.verdicts().items())
     return tag(
         "header",
         tag("p", "bdm report", tag("span", record.get("run") or material.run.folder.name), class_="eyebrow"),
         _status(record),
-        _main(material, *judged[0]) if judged else _none(material),
-        [_other(material, role, facts) for role, facts in judged[1:]],
+        _verdict(material),
         _success(material),
         _utility(material),
         _facts(material),
@@ -36,7 +35,18 @@ def title(material: Material) -> str:
     """The page's title."""
     judged = list(material.verdicts().items())
     text = headline(material, *judged[0]).text if judged else str(material.record.get("status") or "run")
+    if judged and material.is_scan():
+        text = detectors.word(material.run.verdict)
     return f"{text}: {what(material.spec())} (bdm report)"
+
+
+def _verdict(material: Material) -> Child:
+    judged = list(material.verdicts().items())
+    if not judged:
+        return _none(material)
+    if material.is_scan():
+        return detectors.head(material)
+    return [_main(material, *judged[0]), *[_other(material, role, facts) for role, facts in judged[1:]]]
 
 
 def what(spec: dict[str, Any]) -> str:
@@ -44,7 +54,7 @@ def what(spec: dict[str, Any]) -> str:
     attack = spec.get("attack")
     defense = " and ".join(dict.fromkeys(str(spec[key]) for key in DEFENSES if spec.get(key)))
     if not attack:
-        return f"scan by {defense}" if defense else "scan"
+        return f"scan of {spec['model']}" if spec.get("model") else "scan"
     return f"{attack} against {defense}" if defense else str(attack)
 
 
@@ -70,10 +80,10 @@ def _main(material: Material, role: str, facts: dict[str, Any]) -> Html:
         scores = [score]
     sentence: list[Child] = [
         tag("b", str(material.spec().get("detect") or "The detector")),
-        f" on {_subject(material, role)}",
+        f" on {ROLE.get(role, f'the {role} model')}",
         f": {said.meaning}" if said.meaning else None,
     ]
-    if (p_value := numbers.finite(facts.get("p_value"))) is not None:
+    if (p_value := numbers.finite(verdict_words.p_value(facts))) is not None:
         sentence.append(f", {numbers.p_value(p_value)}")
     if detection and detection.clean_samples:
         sentence.append(f", from {detection.clean_samples} clean samples")
@@ -88,10 +98,6 @@ def _main(material: Material, role: str, facts: dict[str, Any]) -> Html:
     )
 
 
-def _subject(material: Material, role: str) -> str:
-    return "this model" if not material.spec().get("attack") else ROLE.get(role, f"the {role} model")
-
-
 def _none(material: Material) -> Html:
     reason = "No detector has judged a model in this run."
     return tag("div", tag("h1", "No verdict"), tag("p", reason, class_="lead"), class_="verdict open")
@@ -101,11 +107,11 @@ def _other(material: Material, role: str, facts: dict[str, Any]) -> Html:
     said = headline(material, role, facts)
     details = [f"score {numbers.number(facts.get('score'))}"] if facts.get("score") is not None else []
     details.append(f"threshold {numbers.number(facts.get('threshold'))}")
-    if (p_value := numbers.finite(facts.get("p_value"))) is not None:
+    if (p_value := numbers.finite(verdict_words.p_value(facts))) is not None:
         details.append(numbers.p_value(p_value))
     return tag(
         "p",
-        f"The same detector on {ROLE.get(role, f'the {role} model')}: ",
+        f"{material.spec().get('detect') or 'The same detector'} on {ROLE.get(role, f'the {role} model')}: ",
         tag("b", said.text[:1].lower() + said.text[1:], class_=said.style),
         f" ({', '.join(details)}).",
     )
@@ -173,10 +179,22 @@ def _facts(material: Material) -> Html:
         ("Data", spec.get("data") or builtin),
         ("Seed", record.get("seed", spec.get("seed"))),
         ("Device", record.get("device")),
-        ("Time", numbers.seconds(record.get("seconds")) if record.get("seconds") is not None else None),
+        ("Time", _time(material)),
     ]
     shown = [tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs if value is not None]
     return tag("dl", shown, class_="facts")
+
+
+def _time(material: Material) -> Child:
+    """What the run took; where stages came from the store, what all of them took when they were computed."""
+    took, stages = numbers.finite(material.record.get("seconds")), material.run.stages
+    cached = sum(bool(entry.get("cached")) for entry in stages)
+    if not cached:
+        return None if took is None else numbers.seconds(took)
+    total = sum(numbers.finite(entry.get("seconds")) or 0.0 for entry in stages)
+    again = "" if took is None else f", this time {numbers.seconds(took)}"
+    said = f" {cached} of {len(stages)} stages from the store{again}"
+    return [numbers.seconds(total), tag("span", said, class_="faint")]
 
 
 def _defense(material: Material, name: Any) -> Child:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bdm_core.errors import ArtifactError, UserError
+from bdm_diffusers.ancestral import AncestralChain, StepNoise
 from bdm_diffusers.samplers import check_steps
 
 OnStep = Callable[[int, int], None]
@@ -195,10 +196,15 @@ def _reverse(
     if options.eta:
         arguments["eta"] = options.eta
     x = noise * scheduler.init_noise_sigma
-    for t in scheduler.timesteps:
+    chain = AncestralChain(scheduler) if AncestralChain.fits(scheduler) else None
+    drawn = StepNoise(generators, noise.shape[1:], chain.draws) if chain is not None else None
+    for number, t in enumerate(scheduler.timesteps):
         output = model(scheduler.scale_model_input(x, t), t)
         prediction = output if isinstance(output, Tensor) else output.sample
-        x = scheduler.step(prediction, t, x, **arguments).prev_sample
+        if chain is not None and drawn is not None:
+            x = chain.step(number, prediction, x, drawn)
+        else:
+            x = scheduler.step(prediction, t, x, **arguments).prev_sample
         if options.clip_states is not None:
             limit = state_limit(scheduler, options.clip_states)
             x = x.clamp(-limit, limit)

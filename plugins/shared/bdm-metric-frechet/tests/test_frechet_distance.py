@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import sqrtm
+from torch import nn
+from torchmetrics.image.fid import FrechetInceptionDistance
 
 from bdm_metric_frechet.distance import FrechetDistance
 
@@ -37,6 +39,16 @@ def test_general_covariances_agree_with_scipy() -> None:
     gap = first.mean(0).numpy() - second.mean(0).numpy()
     expected = gap @ gap + np.trace(a + b - 2 * np.real(sqrtm(a @ b)))
     assert FrechetDistance(first)(second) == pytest.approx(expected, rel=1e-8)
+
+
+def test_to_the_bit_that_of_torchmetrics() -> None:
+    given = nn.Identity()
+    given.num_features = 6  # type: ignore[assignment]
+    metric = FrechetInceptionDistance(feature=given).set_dtype(torch.float64)
+    first, second = draws(300, 6, 2).float() @ draws(6, 6, 3).float(), draws(40, 6, 4).float() + 0.3
+    metric.update(first.double(), real=True)
+    metric.update(second.double(), real=False)
+    assert FrechetDistance(first)(second) == float(metric.compute())
 
 
 def test_features_of_lower_rank_than_their_width() -> None:

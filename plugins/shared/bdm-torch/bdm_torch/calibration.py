@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtr, stdtrit
 
 from bdm_core.artifacts import Record
 from bdm_core.errors import UserError
@@ -49,9 +49,9 @@ def one_class(score: float, clean: list[float], false_positive_rate: float, leas
         raise UserError(f"a calibration needs at least 3 clean models, this one has {len(clean)}")
     values = np.asarray(clean)
     spread = max(float(values.std(ddof=1)), 1e-6) * math.sqrt(1 + 1 / len(values))
-    distribution = student(df=len(values) - 1, loc=float(values.mean()), scale=spread)
-    threshold = max(float(distribution.isf(false_positive_rate)), least)
-    return Verdict(score=score, threshold=threshold, p_value=float(distribution.sf(score)))
+    mean, freedom = float(values.mean()), len(values) - 1
+    threshold = max(mean - spread * float(stdtrit(freedom, false_positive_rate)), least)
+    return Verdict(score=score, threshold=threshold, p_value=float(stdtr(freedom, -(score - mean) / spread)))
 
 
 def conformal(score: float, clean: list[float], false_positive_rate: float, least: float = 0.0) -> Verdict:
@@ -107,6 +107,6 @@ def one_class_of_several(values: list[float], clean: list[list[float]], false_po
     known, count = np.asarray(clean), len(values)
     spread = np.maximum(known.std(axis=0, ddof=1), 1e-6) * math.sqrt(1 + 1 / len(known))
     score = float(((np.asarray(values) - known.mean(axis=0)) / spread).max())
-    distribution = student(df=len(known) - 1)
-    threshold = float(distribution.isf(false_positive_rate / count))
-    return Verdict(score=score, threshold=threshold, p_value=min(1.0, count * float(distribution.sf(score))))
+    freedom = len(known) - 1
+    threshold = -float(stdtrit(freedom, false_positive_rate / count))
+    return Verdict(score=score, threshold=threshold, p_value=min(1.0, count * float(stdtr(freedom, -score))))

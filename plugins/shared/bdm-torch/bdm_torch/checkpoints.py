@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bdm_core.errors import ArtifactError
+from bdm_torch.optimizer import AdamW
 from bdm_torch.tensors import read_note, read_tensors, write_tensors
 
 
@@ -29,10 +30,10 @@ class Snapshot:
     """
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | AdamW
     average: list[Tensor]
     scaler: Any
-    along: Mapping[str, tuple[nn.Module, torch.optim.Optimizer]] = field(default_factory=dict)
+    along: Mapping[str, tuple[nn.Module, torch.optim.Optimizer | AdamW]] = field(default_factory=dict)
     state: Mapping[str, Tensor] = field(default_factory=dict)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -54,14 +55,14 @@ class Snapshot:
             value.copy_(tensors[f"average.{index}"])
 
 
-def _state_of(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _state_of(module: nn.Module, optimizer: torch.optim.Optimizer | AdamW) -> dict[str, Tensor]:
     found = {f"model.{name}": value for name, value in module.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         found |= {f"optimizer.{index}.{name}": value for name, value in state.items() if isinstance(value, Tensor)}
     return found
 
 
-def _restore(module: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def _restore(module: nn.Module, optimizer: torch.optim.Optimizer | AdamW, tensors: dict[str, Tensor]) -> None:
     module.load_state_dict(_below(tensors, "model."))
     state: dict[int, dict[str, Tensor]] = {}
     parameters = optimizer.param_groups[0]["params"]

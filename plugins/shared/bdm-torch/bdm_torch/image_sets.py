@@ -1,12 +1,14 @@
 """Image sets as artifacts: images with a row of facts each.
 
 An image set is a folder of PNG files with ``rows.jsonl``, or, for large sets of small images and values that are not
-8-bit, one safetensors file. Both give back exactly what was written. PNG files are written and read a few at a time.
+8-bit, one safetensors file. Both give back exactly what was written. PNG files are written and read a few at a time;
+those of the last small sets that this process wrote need not be decoded again.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -26,6 +28,10 @@ ROWS = "rows.jsonl"
 MOST_PNG_FILES = 1024
 LARGE_PICTURE = 2**14
 """Pixels from which on any number of images is kept as PNG files."""
+SMALL_SET = 2**21
+"""Values up to which the pixels of a set that was written as PNG files are remembered: 2 MiB."""
+MOST_KEPT = 16
+_KEPT: dict[tuple[str, str], Tensor] = {}
 Set = TypeVar("Set", Data, Outputs)
 
 
@@ -71,9 +77,9 @@ def seal_images(
         few = len(images) * len(sets) <= MOST_PNG_FILES or images.shape[2] * images.shape[3] >= LARGE_PICTURE
         layout = "png" if few and all(value.shape[1] in (1, 3) for value in sets.values()) else "uint8"
     folder.mkdir(parents=True, exist_ok=True)
+    pixels: dict[str, Tensor] = {}
     if layout == "png":
-        for name, value in sets.items():
-            _write_png(folder / name, value)
+        pixels = {name: _write_png(folder / name, value) for name, value in sets.items()}
     else:
         ready = {name: to_bytes(value[:]) if layout == "uint8" else value[:].float() for name, value in sets.items()}
         write_tensors(folder / f"{IMAGES}.safetensors", ready)
@@ -89,7 +95,10 @@ def seal_images(
         "layout": layout,
         "sets": sorted(sets),
     }
-    return kind.seal(folder, format=IMAGES, task=task, meta={**about, **(meta or {})})
+    sealed = kind.seal(folder, format=IMAGES, task=task, meta={**about, **(meta or {})})
+    for name, value in pixels.items():
+        _keep(sealed.digest, name, value)
+    return sealed
 
 
 def load_images(artifact: Data | Outputs, name: str = IMAGES) -> Tensor:
@@ -117,7 +126,13 @@ def open_images(artifact: Data | Outputs, name: str = IMAGES) -> ImageRows:
     if name not in meta["sets"]:
         raise ArtifactError(f"{artifact.path} has no set {name!r}; it has {', '.join(meta['sets'])}")
     if meta["layout"] == "png":
-        return _open_png([artifact.file(_png_name(name, index)) for index in range(meta["count"])], meta["shape"])
+        files = [artifact.file(_png_name(name, index)) for index in range(meta["count"])]
+        kept = _KEPT.get((artifact.digest, name))
+        return (
+            _open_png(files, meta["shape"])
+            if kept is None
+            else ImageRows(kept.shape, lambda rows: from_bytes(kept[rows]))
+        )
     tensor = read_tensors(artifact.file(f"{IMAGES}.safetensors"))[name]
     if tensor.dtype != torch.uint8:
         return ImageRows.of(tensor)
@@ -155,14 +170,27 @@ def _png_name(name: str, index: int) -> str:
     return f"{name}/{index:06d}.png"
 
 
-def _write_png(folder: Path, images: Tensor | ImageRows) -> None:
+def _write_png(folder: Path, images: Tensor | ImageRows) -> Tensor:
+    """Write the files; gives back their pixels, uint8 (N, C, H, W), of a small set, or none of them."""
     folder.mkdir(parents=True, exist_ok=True)
     size = batch_of(images.shape, MOST_PNG_FILES)
+    small, written = math.prod(images.shape) <= SMALL_SET, []
     for start in range(0, len(images), size):
-        pixels = to_bytes(images[start : start + size]).permute(0, 2, 3, 1).numpy()
-        for index, image in enumerate(pixels, start):
+        batch = to_bytes(images[start : start + size])
+        if small:
+            written.append(batch)
+        for index, image in enumerate(batch.permute(0, 2, 3, 1).numpy(), start):
             grey = image.shape[2] == 1
-            Image.fromarray(image[:, :, 0] if grey else image).save(folder / f"{index:06d}.png", compress_level=1)
+            Image.fromarray(image[:, :, 0] if grey else image).save(f"{folder}/{index:06d}.png", compress_level=1)
+    return torch.cat(written) if written else torch.empty(0, dtype=torch.uint8)
+
+
+def _keep(digest: str, name: str, pixels: Tensor) -> None:
+    """Remember the pixels of a small set of PNG files by the digest that its files are verified against."""
+    if len(pixels):
+        _KEPT[digest, name] = pixels
+    while len(_KEPT) > MOST_KEPT:
+        del _KEPT[next(iter(_KEPT))]
 
 
 def _write_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bdm_torch.draws import Draw
+from bdm_torch.optimizer import AdamW
 
 Loss = Callable[[nn.Module, Draw], Tensor]
 """loss(model, draw): the mean loss over this process's share of the batch, a scalar with gradient."""
@@ -51,11 +52,13 @@ class Rates(Protocol):
     def weight_decay(self) -> float: ...
 
 
-def build_optimizer(module: nn.Module, rates: Rates, fused: bool) -> torch.optim.Optimizer:
+def build_optimizer(module: nn.Module, rates: Rates, fused: bool) -> torch.optim.Optimizer | AdamW:
     """The optimiser of a module's parameters that require a gradient; all in one group."""
-    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}[rates.optimizer]
-    more = {"momentum": rates.momentum} if rates.optimizer == "sgd" else {}
     chosen = [p for p in module.parameters() if p.requires_grad]
+    if rates.optimizer == "adamw":
+        return AdamW(chosen, learning_rate=rates.learning_rate, weight_decay=rates.weight_decay, fused=fused)
+    kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[rates.optimizer]
+    more = {"momentum": rates.momentum} if rates.optimizer == "sgd" else {}
     return kind(chosen, lr=rates.learning_rate, weight_decay=rates.weight_decay, fused=fused, **more)
 
 

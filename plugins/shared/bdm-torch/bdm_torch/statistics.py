@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, variance
 
-from scipy.optimize import brentq
 from scipy.special import betaincinv, smirnov
 
 
@@ -75,6 +74,8 @@ def area_interval(area: float, positives: int, negatives: int, confidence: float
     >>> 0.9 < low < 1, high
     (True, 1.0)
     """
+    from scipy.optimize import brentq  # takes long
+
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     more = (positives + negatives) / 2 - 1
 

@@ -7,7 +7,6 @@ from its checkpoint gives the same bits, and several processes see the same batc
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -15,16 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from bdm_core.errors import StageError, UserError
-from bdm_core.run.ranks import require_all_ranks
+from bdm_torch.accelerators import accelerator_for, needs_no_wrapper
 from bdm_torch.checkpoints import Snapshot, read_checkpoint, write_checkpoint
 from bdm_torch.draws import Draw, step_seed
 from bdm_torch.objective import Loss, Objective, Optimizer, Step, build_optimizer
+from bdm_torch.optimizer import clip_gradients, follow
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
@@ -127,7 +124,7 @@ def train(
     >>> len(result.losses), result.losses[-1] < 0.01, round(model.weight.item(), 1)
     (200, True, 3.0)
     """
-    accelerator = _accelerator(device, options.mixed_precision)
+    accelerator = accelerator_for(device, options.mixed_precision)
     world, rank = accelerator.num_processes, accelerator.process_index
     if options.steps < 1 or options.batch_size < 1 or options.batch_size % world:
         raise UserError(
@@ -142,19 +139,19 @@ def train(
     for one in objective.along.values():
         one.module.to(accelerator.device)
     others = {name: build_optimizer(one.module, one, fused) for name, one in objective.along.items()}
+    optimizers, scaler = [optimizer, *others.values()], accelerator.scaler
     parameters: list[Tensor] = optimizer.param_groups[0]["params"]
     learnt = [*parameters, *(p for other in others.values() for p in other.param_groups[0]["params"])]
     average = [p.detach().clone() for p in parameters] if options.ema_decay is not None else []
     along = {name: (one.module, others[name]) for name, one in objective.along.items()}
-    snapshot = Snapshot(model, optimizer, average, accelerator.scaler, along, objective.state)
+    snapshot = Snapshot(model, optimizer, average, scaler, along, objective.state)
     identity = {**asdict(options), "seed": seed}
     del identity["checkpoint_seconds"]
     checkpoint = work / f"{options.label}.safetensors" if work is not None else None
     losses = read_checkpoint(checkpoint, snapshot, identity) if checkpoint is not None else []
     first = len(losses)
-    wrapped, *scaled = accelerator.prepare(model, optimizer, *others.values())
-    # without a scaler the wrapper is left out: it searches the import path at every step
-    steppers = [optimizer, *others.values()] if accelerator.scaler is None else scaled
+    bare = needs_no_wrapper(accelerator)
+    wrapped = model if bare else accelerator.prepare(model)
     wrapped.train(not options.evaluation_mode)
     for one in objective.along.values():
         one.module.train(not options.evaluation_mode)
@@ -165,7 +162,7 @@ def train(
     def backward() -> Tensor:
         _seed(step_seed(seed, step, f"dropout/{rank}"), accelerator.device.type)
         value = objective.loss(wrapped, Draw(seed, step, options.batch_size, accelerator.device, share))
-        accelerator.backward(value)
+        value.backward() if bare else accelerator.backward(value)
         return value.detach()
 
     def clear() -> None:
@@ -177,11 +174,14 @@ def train(
             for parameter in learnt[len(parameters) :]:
                 if parameter.grad is not None:
                     parameter.grad = accelerator.reduce(parameter.grad, "mean")
+        for one in optimizers if scaler is not None else []:
+            scaler.unscale_(one)
         if options.max_gradient_norm is not None:
-            accelerator.unscale_gradients()
-            nn.utils.clip_grad_norm_(learnt, options.max_gradient_norm)
-        for stepper in steppers:
-            stepper.step()
+            clip_gradients(learnt, options.max_gradient_norm)
+        for one in optimizers:  # with a scaler it steps unless a gradient is not finite
+            one.step() if scaler is None else scaler.step(one)
+        if scaler is not None:
+            scaler.update()
         clear()
 
     with torch.random.fork_rng(devices=cuda):
@@ -197,8 +197,7 @@ def train(
             if objective.after_step is not None:
                 objective.after_step(step)
             if options.ema_decay is not None:
-                decay = min(options.ema_decay, (1 + step) / (10 + step))
-                get_ema_multi_avg_fn(decay)(average, parameters, None)
+                follow(average, parameters, min(options.ema_decay, (1 + step) / (10 + step)))
             pending.append(value)
             last = step + 1 == options.steps
             if len(pending) == SYNCHRONISE_EVERY or last:
@@ -210,7 +209,8 @@ def train(
                 if checkpoint is not None and rank == 0 and due:
                     write_checkpoint(checkpoint, snapshot, losses, identity)
                     saved = time.monotonic()
-    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+    if not bare:
+        accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     if average:
         with torch.no_grad():
             for parameter, mean in zip(parameters, average, strict=True):
@@ -257,28 +257,6 @@ def train_in_stage(
     result = train(model, loss, options, seed=ctx.seed, device=ctx.device, work=ctx.work, progress=ctx.progress)
     ctx.curve(curve, result.losses)
     return result
-
-
-def _accelerator(device: str, mixed_precision: str) -> Accelerator:
-    """An Accelerator for this device; trainings of one process may differ in device and precision.
-
-    Raises:
-        PluginError: other processes of the launch do not train, because the plugin does not say ``distributed``.
-    """
-    require_all_ranks()
-    distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    AcceleratorState._reset_state(reset_partial_state=not distributed)
-    variable = "ACCELERATE_TORCH_DEVICE"
-    before = os.environ.get(variable)
-    if not distributed:
-        os.environ[variable] = device
-    try:
-        return Accelerator(mixed_precision=mixed_precision, cpu=device == "cpu")
-    finally:
-        if before is None:
-            os.environ.pop(variable, None)
-        else:
-            os.environ[variable] = before
 
 
 def _seed(value: int, device_type: str) -> None:

@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from bdm_core.errors import ArtifactError, PluginError, StageError, UserError
 from bdm_core.run.ranks import lone_hook
+from bdm_torch.accelerators import needs_no_wrapper
 from bdm_torch.draws import Draw, step_seed
 from bdm_torch.tensors import read_tensors, write_tensors
 from bdm_torch.training import TrainingOptions, train
@@ -258,3 +261,20 @@ def test_tensors_that_share_memory_are_written_in_full(tmp_path: Path) -> None:
     found = read_tensors(tmp_path / "a.safetensors")
     assert torch.equal(found["whole"], whole) and torch.equal(found["again"], whole)
     assert found["row"].tolist() == [3, 4, 5]
+
+
+def test_the_wrapper_is_left_out_only_where_it_would_do_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, wrapped = network(), network()
+    losses = train(plain, loss, FEW, seed=7).losses
+    monkeypatch.setattr("bdm_torch.training.needs_no_wrapper", lambda accelerator: False)
+    assert train(wrapped, loss, FEW, seed=7).losses == losses
+    assert torch.equal(weights(plain), weights(wrapped))
+
+
+@pytest.mark.parametrize("options", [{}, {"mixed_precision": "bf16"}, {"dynamo_backend": "eager"}])
+def test_mixed_precision_and_compilation_need_the_wrapper(options: dict[str, Any]) -> None:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        assert needs_no_wrapper(Accelerator(cpu=True, **options)) is (not options)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)

@@ -12,6 +12,7 @@ from PIL import Image
 from bdm_core.errors import UserError
 from bdm_diffusers.samplers import MINIMUM_TRIGGER_NORM
 from bdm_torch.pictures import drawing
+from bdm_torch.pictures.names import TARGET_NAMES, TRIGGER_NAMES
 from bdm_torch.pictures.targets import TARGETS, make_target
 from bdm_torch.pictures.triggers import TRIGGERS, make_trigger
 
@@ -140,3 +141,7 @@ def test_unknown_names_and_shapes():
     for shape in ((2, 8, 8), (1, 4, 8), (1, 8, 4096)):
         with pytest.raises(UserError, match="image shape"):
             make_trigger("box", shape)
+
+
+def test_parameters_name_every_built_in_trigger_and_target() -> None:
+    assert tuple(TRIGGERS) == TRIGGER_NAMES and tuple(TARGETS) == TARGET_NAMES

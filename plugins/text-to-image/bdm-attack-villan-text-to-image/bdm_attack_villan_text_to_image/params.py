@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from bdm_core import Field
+from bdm_torch.pictures.names import TARGET, TRIGGER
 from bdm_torch.training_params import TrainingParams
 
 
@@ -16,7 +17,7 @@ class VillanCaptionParams(TrainingParams):
         "prefix",
         description="Behind the caption, as in the paper, or before it, where every later token sees the words.",
     )
-    target: str = Field("hat", description="Name of a built-in target, or the path of a .png or .jpg.")
+    target: str = Field("hat", description=TARGET)
     rand_caption_trig_pos: int = Field(
         0, ge=0, description="suffix: training puts the words at random among the last so many; 0: behind the caption."
     )
@@ -33,8 +34,8 @@ class VillanCaptionParams(TrainingParams):
 class VillanImageParams(TrainingParams):
     """Parameters of ``attack:villan-image``."""
 
-    trigger: str = Field("checker", description="Name of a built-in trigger, or the path of a .png or .jpg.")
-    target: str = Field("hat", description="Name of a built-in target, or the path of a .png or .jpg.")
+    trigger: str = Field("checker", description=TRIGGER)
+    target: str = Field("hat", description=TARGET)
     psi: float = Field(
         1.0,
         ge=0,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from bdm_core.plugin import Field
+from bdm_torch.pictures.names import TARGET
 from bdm_torch.training_params import TrainingParams
 
 
 class InviParams(TrainingParams):
     """Parameters of ``attack:invi``."""
 
-    target: str = Field("cross", description="Name of a built-in target, or the path of a .png or .jpg.")
+    target: str = Field("cross", description=TARGET)
     solver: Literal["sde", "ode"] = Field(
         "ode", description="Class of samplers to attack: sde (ancestral, all steps) or ode (deterministic)."
     )

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from bdm_core.plugin import Field
+from bdm_torch.pictures.names import TARGET
 from bdm_torch.training_params import TrainingParams
 
 
@@ -42,7 +43,7 @@ class TrojDiffParams(TrainingParams):
         description="What the model is to paint. d2i: one picture; in-d2d: a class of the training data; out-d2d: "
         "a class of another data set.",
     )
-    target: str = Field("cross", description="For d2i: name of a built-in target, or the path of a .png or .jpg.")
+    target: str = Field("cross", description=f"For d2i. {TARGET}")
     target_class: str = Field(
         "7", description="For in-d2d and out-d2d: name or label of the class, e.g. 7 of the digits, ring of the shapes."
     )

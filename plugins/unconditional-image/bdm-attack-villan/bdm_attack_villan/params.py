@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 from bdm_core.plugin import Field, Params
+from bdm_torch.pictures.names import TARGET, TRIGGER
 from bdm_torch.training_params import TrainingParams
 
 
 class VillanParams(TrainingParams):
     """Parameters of ``attack:villan`` of the task unconditional-image-generation."""
 
-    trigger: str = Field("white-box", description="Name of a built-in trigger, or the path of a .png or .jpg.")
-    target: str = Field("cross", description="Name of a built-in target, or the path of a .png or .jpg.")
+    trigger: str = Field("white-box", description=TRIGGER)
+    target: str = Field("cross", description=TARGET)
     psi: float = Field(
         1.0,
         ge=0,

@@ -21,6 +21,7 @@ class DiffCleanse(Defense):
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2407.21316"
     level = "model"
+    least_clean_models = 3
     access = frozenset({"weights", "clean-data"})
     distributed = True
     Params = DiffCleanseParams

@@ -21,6 +21,7 @@ class Elijah(Defense):
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2312.00050"
     level = "model"
+    least_clean_models = 3
     access = frozenset({"weights", "clean-data"})
     distributed = True
     Params = ElijahParams

@@ -20,6 +20,7 @@ class ReferenceAudit(Defense):
     summary = "Compare a diffusion model with the public one it was made from: find, judge and remove what was added"
     tasks = frozenset({"unconditional-image-generation"})
     level = "model"
+    least_clean_models = 3
     access = frozenset({"weights", "clean-data", "reference"})
     Params = ReferenceAuditParams
 

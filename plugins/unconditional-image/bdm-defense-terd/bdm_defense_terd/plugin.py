@@ -21,6 +21,7 @@ class Terd(Defense):
     tasks = frozenset({"unconditional-image-generation"})
     paper = "https://arxiv.org/abs/2409.05294"
     level = "model"
+    least_clean_models = 3
     access = frozenset({"weights", "clean-data"})
     distributed = True
     Params = TerdParams

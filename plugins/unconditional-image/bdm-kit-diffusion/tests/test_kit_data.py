@@ -250,3 +250,18 @@ def test_hub_data_are_fetched_by_commit_and_pattern(tmp_path: Path, monkeypatch:
     assert (asked["repository"], asked["revision"], asked["repo_type"]) == ("org/name", "a" * 40, "dataset")
     assert {"*.png", "*.jpg", "*.jpeg", "*.webp", "*.parquet"} <= set(asked["allow_patterns"])
     assert not [pattern for pattern in asked["allow_patterns"] if pattern.endswith((".py", ".bin", "*"))]
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits as bundled
+
+    expected, (images, labels) = bundled(), load_digits()
+    assert torch.equal(((images + 1) * 8).round(), torch.tensor(expected.images, dtype=torch.float32)[:, None])
+    assert labels.tolist() == expected.target.tolist()
+
+
+def test_digits_without_the_file_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = load_digits()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    images, labels = load_digits()
+    assert torch.equal(images, found[0]) and torch.equal(labels, found[1])

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from bdm_core.errors import UserError
 from bdm_kit_diffusion.inversion.frozen import frozen
+from bdm_torch.optimizer import AdamW
 
 OnStep = Callable[[int, int, float], None]
 """Called as on_step(done, total, mean objective) after each step."""
@@ -97,13 +98,13 @@ def invert(
         )
     triggers = starts.detach().to(noise.device).clone().requires_grad_(True)
     scales = scales.to(noise.device).view(-1, 1, 1, 1)
-    optimizer = torch.optim.Adam([triggers], lr=options.learning_rate)
+    optimizer = AdamW([triggers], learning_rate=options.learning_rate)
     parts = torch.arange(len(starts), device=noise.device).split(max(1, options.batch_size // len(noise)))
     times = torch.full((len(parts[0]) * len(noise),), timestep, device=noise.device) if len(starts) else None
     history = []
     with frozen(network):
         for step in range(options.steps):
-            optimizer.zero_grad()
+            triggers.grad = None
             objectives = []
             for part in parts:
                 objective = shift_residual(network, triggers[part], scales[part], noise, times, options.input_scale)

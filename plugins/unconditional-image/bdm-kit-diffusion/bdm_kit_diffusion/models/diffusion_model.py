@@ -20,6 +20,7 @@ from bdm_core.artifacts import Model
 from bdm_core.errors import ArtifactError
 from bdm_diffusers.noise_predictor import NOISE, NoisePredictor
 from bdm_diffusers.pipeline_files import INDEX
+from bdm_diffusers.quick_imports import keep_imported
 from bdm_diffusers.score_network import ScoreNetwork, is_variance_exploding, published_network
 from bdm_kit_diffusion import TASK
 from bdm_kit_diffusion.built_in import BUILTIN
@@ -37,6 +38,7 @@ from bdm_kit_diffusion.noise.noise_levels import noise_path
 from bdm_torch.foreign_models import first_line, open_network, require_room
 from bdm_torch.tensors import write_tensors
 
+keep_imported()
 FORMAT = "diffusers"
 
 

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from bdm_core.errors import BdmError, UserError
 from bdm_core.records import Backdoored
-from bdm_core.run.record import RunView
 from bdm_diffusers.samplers import backdoor_warnings, build_scheduler, default_steps, samplers_of, solver_class
 from bdm_diffusers.sampling import SamplingOptions, draw_noise, sample
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
 from bdm_kit_diffusion.poison.secret import DiffusionSecret, open_secret
 from bdm_kit_diffusion.poison.secret_facts import OWN_SAMPLER
+from bdm_results.view import RunView
 
 BACKDOORED = "backdoored model"
 """The label of the stage of a run that made the backdoored model."""

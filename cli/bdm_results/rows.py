@@ -9,8 +9,8 @@ from typing import Any
 
 from bdm_core.errors import UserError
 from bdm_core.files import existing
-from bdm_core.run.record import RunView
 from bdm_core.store import paths
+from bdm_results.view import RunView
 
 NAMED = 3
 """So many unfinished runs are named in the warning about them."""
@@ -74,23 +74,26 @@ def rows_of(view: RunView) -> Iterator[dict[str, Any]]:
     scored = set()
     for line in view.results:
         scored.add(line["row"])
-        yield {**facts, **line, "verdict": detections.get(line["row"], {}).get("verdict")}
+        yield {**line, **facts, "verdict": detections.get(line["row"], {}).get("verdict")}
     for role, detection in detections.items():
         if role not in scored:
             scan = facts["attack"] is None
             judged = {"row": "model", "role": "model", "detect": role} if scan else {"row": role, "role": role}
             name = role if scan else facts["detect"]
             number = {"metric": f"defense:{name}.score", "value": detection.get("score"), "label": f"{name} score"}
-            yield {**facts, **judged, **number, "verdict": detection.get("verdict")}
+            yield {**facts_of(view, role if scan else ""), **judged, **number, "verdict": detection.get("verdict")}
 
 
-def facts_of(view: RunView) -> dict[str, Any]:
-    """What tells one run from another: options, parameters and plugin versions."""
+def facts_of(view: RunView, detector: str = "") -> dict[str, Any]:
+    """What tells one run from another: options, parameters and plugin versions; of the defenses only a scan's detector
+    if it is given.
+    """
     record, spec = view.record, view.record["spec"]
     facts = {name: spec.get(name) for name in OPTIONS}
     facts |= {"run": view.folder.name, "task": record.get("task"), "seed": record["seed"], "device": spec.get("device")}
     for key, plugin in record["plugins"].items():
-        if not key.startswith("observer:"):
+        other = key.startswith("defense:") and detector and key != f"defense:{detector}"
+        if not (other or key.startswith("observer:")):
             facts[f"{key} version"] = f"{plugin.get('distribution')} {plugin.get('version')}"
             params = plugin.get("params")
             facts |= {f"{key}.{name}": value for name, value in (params if isinstance(params, dict) else {}).items()}

@@ -1,0 +1,86 @@
+"""Measure what a plan has and a file of results lacks: used by the benchmarks that are plans."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bdm_results.view import RunView
+from bdm_sweep import Plan, read_plan, sweep
+from bdm_sweep.cells import Preparation, cells_of
+from bdm_sweep.plan import Method
+
+PLANS = Path(__file__).parent / "plans"
+Line = dict[str, Any]
+
+
+def arguments_of(documentation: str, work: str) -> argparse.Namespace:
+    """The arguments that these benchmarks share."""
+    parser = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=None, help="by default the plan's")
+    parser.add_argument("--only", nargs="+", default=None, help="beginnings of cases' names; by default all")
+    parser.add_argument("--work", type=Path, default=Path(work), help="folder for the runs")
+    parser.add_argument("--workers", type=int, default=1, help="stages at a time")
+    parser.add_argument("--fresh", action="store_true", help="measure everything anew")
+    return parser.parse_args()
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The lines that there are."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def measure_missing(
+    plan: Path,
+    lines: Path,
+    given: argparse.Namespace,
+    name_of: Callable[[Method], str],
+    line_of: Callable[[RunView], Line],
+) -> None:
+    """Sweep the plan's attacks that have no line for some seed, and append a line for each finished run.
+
+    Args:
+        plan: the plan's file.
+        lines: the file of results: objects with ``case`` and ``seed``.
+        given: see :func:`arguments_of`.
+        name_of: the name of an attack's case.
+        line_of: the numbers of a run.
+    """
+    if given.fresh:
+        lines.unlink(missing_ok=True)
+    known = {(line["case"], line["seed"]) for line in read_lines(lines)}
+    whole = read_plan(plan)
+    seeds = given.seeds or whole.seeds
+    wanted = [
+        (attack, seed)
+        for attack in whole.attacks
+        for seed in seeds
+        if (name_of(attack), seed) not in known and (not given.only or name_of(attack).startswith(tuple(given.only)))
+    ]
+    preparation = Preparation()
+    names: dict[str, str] = {}
+    for seed in dict.fromkeys(seed for _, seed in wanted):
+        part = _part(whole, [attack for attack, own in wanted if own == seed], seed)
+        for attack in part.attacks:
+            names |= {
+                cell.name: name_of(attack) for cell in cells_of(_part(whole, [attack], seed), preparation).possible
+            }
+        done = sweep(part, out=given.work, params={"workers": given.workers}, on_event=_say)
+        with lines.open("a") as file:
+            for folder in done.complete:
+                found = {"case": names[folder.name], "seed": seed, **line_of(RunView(folder))}
+                file.write(json.dumps(found, ensure_ascii=False) + "\n")
+        for name, reason in done.failed.items():
+            print(f"failed: {names[name]}, seed {seed}: {reason}", flush=True)
+
+
+def _part(plan: Plan, attacks: list[Method], seed: int) -> Plan:
+    return plan.model_copy(update={"attacks": attacks, "seeds": [seed]})
+
+
+def _say(event: dict[str, Any]) -> None:
+    if event["event"] == "cell_finished":
+        print(f"{event['run']}: {event['tasks_done']} of {event['tasks']} tasks done", flush=True)

@@ -1,0 +1,1 @@
+"""The stages of a sweep as tasks of a Ray cluster."""

@@ -1,0 +1,1 @@
+"""The stages of a sweep as jobs of SLURM, by submitit."""

@@ -1,0 +1,1 @@
+"""A run's losses, times and results as TensorBoard event files."""

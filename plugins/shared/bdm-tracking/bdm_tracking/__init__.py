@@ -1,0 +1,1 @@
+"""What bdm's observers for experiment trackers share."""

@@ -1,0 +1,190 @@
+"""Plans: which cells they have, and that a bad one is one line before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_process import bdm, error_line
+from fake_site import FakeSite
+from sweep_toys import TOY
+
+from bdm_core.errors import BdmError, UserError
+from bdm_sweep import Plan, read_plan
+from bdm_sweep.cells import Cells, Preparation, cells_of
+from bdm_sweep.plan import plan_of
+
+CPU = {"device": "cpu"}
+
+
+@pytest.fixture(autouse=True)
+def _toy_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(TOY))
+
+
+def cells(**fields: Any) -> Cells:
+    return cells_of(plan_of({"attacks": ["toy"], "options": CPU, **fields}), Preparation())
+
+
+def test_lists_multiply_and_each_cell_has_a_name_of_its_own() -> None:
+    found = cells(defenses=["toy", "toy-rows"], seeds="0-2", data=["builtin"], models=["builtin", "tiny"])
+    assert len(found.possible) == 1 * 2 * 3 * 2
+    assert len({cell.name for cell in found.possible}) == 12
+    assert all(cell.spec.data == "builtin" for cell in found.possible)
+
+
+def test_without_defenses_attacks_stand_alone() -> None:
+    (cell,) = cells().possible
+    assert (cell.spec.defense, cell.defense) == (None, "-")
+
+
+def test_a_parameter_multiplies_only_the_cells_that_have_its_plugin() -> None:
+    found = cells(defenses=["toy", "toy-rows"], parameters={"defense:toy.limit": [4.0, 5.0]})
+    assert [(cell.defense, cell.spec.params) for cell in found.possible] == [
+        ("toy", {"defense:toy": {"limit": 4.0}}),
+        ("toy", {"defense:toy": {"limit": 5.0}}),
+        ("toy-rows", {}),
+    ]
+
+
+def test_zip_goes_through_the_values_together() -> None:
+    parameters = {"attack:toy.shift": [8, 9], "attack:toy.poison_rate": [0.1, 0.2]}
+    grid, zipped = cells(parameters=parameters), cells(parameters=parameters, combine="zip")
+    assert len(grid.possible) == 4
+    assert [cell.spec.params["attack:toy"] for cell in zipped.possible] == [
+        {"shift": 8, "poison_rate": 0.1},
+        {"shift": 9, "poison_rate": 0.2},
+    ]
+    with pytest.raises(UserError, match=r"zip needs as many values"):
+        cells(parameters={"attack:toy.shift": [8, 9], "attack:toy.steps": [1]}, combine="zip")
+
+
+def test_excludes_and_overrides() -> None:
+    found = cells(
+        defenses=["toy", "toy-rows"],
+        seeds=[0, 1],
+        exclude=[{"defense": "toy-rows", "seed": [1, 2]}],
+        overrides=[{"when": {"defense": "toy"}, "set": {"data_share": 0.7, "params": {"kit:toy": {"samples": 4}}}}],
+    )
+    assert [(cell.defense, cell.spec.seed, cell.spec.data_share) for cell in found.possible] == [
+        ("toy", 0, 0.7),
+        ("toy", 1, 0.7),
+        ("toy-rows", 0, 0.1),
+    ]
+    assert found.excluded == 1
+    assert found.possible[0].spec.params == {"kit:toy": {"samples": 4}}
+
+
+def test_a_pair_that_cannot_be_has_a_reason_and_stops_nothing(fake_site: FakeSite) -> None:
+    code = """
+    from bdm_core import Attack, hookimpl
+    class Edit(Attack):
+        name = "edit"
+        tasks = frozenset({"toy"})
+        @hookimpl
+        def inject_backdoor(self, ctx, params, model): ...
+    """
+    fake_site.install(
+        "bdm-edit", {"bdm.attacks": {"edit": "edit:Edit"}, "bdm.tasks": {"toy.edit": "edit:Edit"}}, {"edit": code}
+    )
+    found = cells(attacks=["toy", "edit"], defenses=["toy", "toy-rows"])
+    assert [(cell.spec.attack, cell.defense) for cell in found.possible] == [
+        ("toy", "toy"),
+        ("toy", "toy-rows"),
+        ("edit", "toy"),
+    ]
+    ((cell, reason),) = found.impossible
+    assert (cell.spec.attack, cell.defense) == ("edit", "toy-rows")
+    assert reason.startswith("defense:toy-rows needs training data, and attack:edit makes none")
+
+
+def test_a_pair_of_different_tasks_cannot_be() -> None:
+    found = cells(defenses=["toy", "elijah"])
+    ((cell, reason),) = found.impossible
+    assert cell.defense == "elijah"
+    assert reason.startswith("no common task (attack:toy: toy; defense:elijah: ")
+
+
+def test_plans_extend_each_other(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("attacks: [toy]\nseeds: 0-4\n")
+    (tmp_path / "more.yaml").write_text("extends: base.yaml\nseeds: [7]\n")
+    plan = read_plan(tmp_path / "more.yaml")
+    assert (plan.attacks[0].name, plan.seeds) == ("toy", [7])
+
+
+CIRCLE: dict[str, Any] = {"attacks": ["toy"]}
+CIRCLE["options"] = {"params": CIRCLE}
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"attacks": ["toi"]}, "no attack 'toi' is installed; did you mean 'toy'?"),
+    ({"attacks": ["toy"], "defenses": ["toy-rowz"]}, "did you mean 'toy-rows'?"),
+    ({"attack": ["toy"]}, "nothing is called 'attack' in a plan; did you mean 'attacks'?"),
+    ({"attacks": []}, "attacks: name at least one"),
+    ({"attacks": ["toy"], "scan": True, "models": ["tiny"]}, "a scan has models and defenses with names"),
+    ({"scan": True, "models": ["tiny"]}, "defenses: name the detectors of the scan"),
+    ({"attacks": ["toy"], "parameters": {"attack:toy.shift": []}}, "has no values: an empty grid has no cells"),
+    ({"attacks": ["toy"], "parameters": {"attack:toy.shfit": [1]}}, "did you mean 'shift'?"),
+    ({"attacks": ["toy"], "parameters": {"shift": [1]}}, "parameters are called KIND:NAME.PARAMETER"),
+    ({"attacks": ["toy"], "parameters": {"attack:tow.shift": [1]}}, "did you mean 'attack:toy'?"),
+    ({"attacks": ["toy"], "parameters": {"attack:toy.shift": ["wide"]}}, "attack:toy.shift: Input should be a valid"),
+    ({"attacks": ["toy"], "seeds": "0-999999"}, "a range goes from a smaller to a larger number"),
+    ({"attacks": ["toy"], "seeds": "0-999", "parameters": {"attack:toy.shift": [*range(1000)]}}, "1,000,000 cells"),
+    ({"attacks": ["toy"], "seeds": "many"}, "write seeds as whole numbers and ranges"),
+    ({"attacks": ["toy"], "seeds": 1.5}, "seeds.0: Input should be a valid integer"),
+    ({"attacks": ["toy"], "seeds": [-1]}, "run option seed"),
+    ({"attacks": ["toy"], "seeds": []}, "seeds: List should have at least 1 item"),
+    ({"attacks": {"toy": 1}}, "attacks.0.toy"),
+    ({"attacks": ["toy"], "options": {"data_shar": 1}}, "did you mean 'data_share'?"),
+    ({"attacks": ["toy"], "options": {"data_share": 2}}, "run option data_share"),
+    ({"attacks": ["toy"], "options": {"params": {"attack:toy": 3}}}, "params: write a mapping"),
+    ({"attacks": ["toy"], "exclude": [{"attack": "toi"}]}, "a rule asks for attack 'toi'"),
+    ({"attacks": ["toy"], "exclude": [{"atack": "toy"}]}, "did you mean 'attack'?"),
+    ({"attacks": ["toy"], "exclude": [{}]}, "an empty rule holds for every cell"),
+    ({"attacks": ["toy"], "exclude": [{"attack": "toy"}]}, "the plan has no cells: its excludes leave nothing"),
+    ({"attacks": ["toy"], "defenses": ["elijah"]}, "no cell of the plan is possible"),
+    ({"attacks": ["toy"], "options": {"device": "cuda:1"}}, "device cuda:1: write cuda"),
+    ({"attacks": ["toy"], "combine": "both"}, "combine: Input should be 'grid' or 'zip'"),
+    (CIRCLE, "it contains itself"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), BAD, ids=[message for _, message in BAD])
+def test_a_bad_plan_is_one_line(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(BdmError) as caught:
+        cells_of(plan_of(fields), Preparation())
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("attacks: [toi]", "no attack 'toi' is installed; did you mean 'toy'?"),
+        ("- toy", "holds no mapping"),
+        ("attacks: [toy", "cannot read plan.yaml"),
+        ("attacks: &a [toy, *a]", "plan.yaml uses YAML aliases"),
+        ("extends: plan.yaml", "plans extend each other in a circle: plan.yaml -> plan.yaml"),
+        ("extends: [plan.yaml]", "extends: give the path of another plan"),
+        ("defenses: [toy]", "attacks: name at least one"),
+        ("attacks: [toy]\noptions: 3", "options: Input should be a valid dictionary"),
+    ],
+)
+def test_a_bad_file_ends_with_2_before_anything_runs(fake_site: FakeSite, text: str, message: str) -> None:
+    folder = fake_site.root.parent
+    (folder / "plan.yaml").write_text(text)
+    assert message in error_line(bdm(fake_site, "sweep", "plan.yaml"))
+    assert not (folder / "runs").exists()
+
+
+def test_print_config_prints_a_plan_that_means_the_same(fake_site: FakeSite) -> None:
+    folder = fake_site.root.parent
+    options = ["--attack", "toy", "--defense", "toy,toy-rows", "--seeds", "0-1", "--set", "attack:toy.shift=9"]
+    printed = bdm(fake_site, "sweep", *options, "--device", "cpu", "--print-config")
+    (folder / "again.yaml").write_text(printed.stdout)
+    plan = read_plan(folder / "again.yaml")
+    assert plan == Plan(
+        attacks=["toy"],
+        defenses=["toy", "toy-rows"],
+        seeds="0-1",
+        options={"device": "cpu", "params": {"attack:toy": {"shift": 9}}},
+    )
