@@ -44,7 +44,7 @@ def stealth_of(bench):
 
 
 def test_lpips_is_absent_and_said_where_it_cannot_run(bdm_bench, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchmetrics.image.lpip", None)
+    monkeypatch.setitem(sys.modules, "torchvision", None)
     found, kept = stealth_of(bdm_bench("image-classification"))
     assert "lpips" not in {item.metric for item in found}
     assert "LPIPS cannot run" in kept["left_out"] and "bdm-kit-classification[lpips]" in kept["left_out"]
@@ -65,6 +65,7 @@ def test_lpips_is_measured_where_it_can(bdm_bench, monkeypatch):
     fake = types.ModuleType("torchmetrics.image.lpip")
     fake.LearnedPerceptualImagePatchSimilarity = Distance
     monkeypatch.setitem(sys.modules, "torchmetrics.image.lpip", fake)
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
     found, kept = stealth_of(bdm_bench("image-classification"))
     (lpips,) = (item for item in found if item.metric == "lpips")
     assert lpips.n == 4 and 0 < lpips.value < 0.2 and lpips.higher_is_better and not kept

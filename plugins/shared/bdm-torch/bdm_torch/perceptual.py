@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -25,6 +27,7 @@ def perceptual_distances(images: Tensor, others: Tensor, device: str, extra: str
         UserError: the extra is not installed, or its weights cannot be had.
     """
     try:
+        importlib.import_module("torchvision")  # torchmetrics needs it, and takes seconds to find that out
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
         # no collectives: under accelerate launch rank 0 scores alone
