@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bdm_torch.statistics import area_interval, exact_interval, too_small
@@ -78,16 +78,14 @@ def limit_of(lines: Sequence[Line], defense: str) -> float:
     return threshold([pair[1] for _, pair in scored(lines, defense, "calibration") if not pair[0]])
 
 
-def p_value_table(lines: Sequence[Line], defenses: Sequence[str]) -> list[list[str]]:
-    """Whether the p-values that a detector gives clean models of the test half are smaller than uniform ones."""
-    rows = [["detector", "clean models", "p of the test", "share of p < .01", "so that its p-values are"]]
-    for defense in defenses:
-        found = [line["detection"].get("p_value") for line, pair in scored(lines, defense, "test") if not pair[0]]
-        values = [float(value) for value in found if value is not None]
+def p_value_table(found: Mapping[str, Sequence[float]]) -> list[list[str]]:
+    """Whether the p-values that detectors give held-out clean models are smaller than uniform ones."""
+    rows = [["detector", "clean models", "smallest p", "p of the test", "so that its p-values are"]]
+    for detector, values in found.items():
         if values:
             chance = too_small(values)
             word = "not shown to be too small" if chance >= 0.05 else "too small: not to be read as error rates"
-            rows.append([defense, str(len(values)), f"{chance:.2g}", share([value < 0.01 for value in values]), word])
+            rows.append([detector, str(len(values)), f"{min(values):.2g}", f"{chance:.2g}", word])
     return rows
 
 

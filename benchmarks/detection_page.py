@@ -167,6 +167,15 @@ def sampler_table(lines: Sequence[dict[str, Any]]) -> list[list[str]]:
     return rows
 
 
+def clean_p_values() -> dict[str, list[float]]:
+    """Detector -> its p-values of held-out clean models."""
+    from detection_clean import p_values
+
+    own = [line["detection"]["p_value"] for line in read_lines(THIRD) if line["group"] == "clean" and line["parent"]]
+    found = {name: p_values(name) for name in ("diff-cleanse", "elijah", "terd")}
+    return found | {"reference-audit": [value for value in own if value is not None]}
+
+
 def main() -> None:
     """Write the page. Exits with a message if there is nothing to write of."""
     from detection_claims import claims
@@ -208,9 +217,13 @@ def main() -> None:
         "## Detectors",
         markdown(detection_table(lines)),
         "### p-values",
-        "A p-value is to be the chance of such a score on a clean model. Held against the clean models of the test\n"
-        "half: are they smaller than uniform ones (one-sided Kolmogorov-Smirnov test, D+)? Larger ones are no fault.",
-        markdown(p_value_table(lines, sorted(DETECTS))),
+        "A p-value is to be at least the chance of such a score on a clean model. It is a rank among the n clean\n"
+        "models of the calibration, so that it is never below 1 / (1 + n). What the detectors as shipped now give to\n"
+        "clean models of the test half, which no calibration holds, and which it covers: are these p-values smaller\n"
+        "than uniform ones (one-sided Kolmogorov-Smirnov test, D+, 5 %)? Larger ones are no fault. That of\n"
+        "reference-audit is on clean models of its last part. `python benchmarks/detection_clean.py` measures what\n"
+        "the lines lack.",
+        markdown(p_value_table(clean_p_values())),
         *again,
         *third_part(read_lines(THIRD)),
         "## By class of backdoor",

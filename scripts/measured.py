@@ -12,6 +12,7 @@ from workspace import ROOT
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import text_to_image
+import text_to_image_detectors
 
 RESULTS = ROOT / "benchmarks" / "results"
 T2I = ROOT / "plugins" / "text-to-image"
@@ -20,6 +21,16 @@ FOLDERS = {
     for name in ("rickrolling", "badt2i", "eviledit", "sembd", "paas", "villan", "badblocks", "bibaddiff")
 }
 """Attack of ``text_to_image.jsonl`` -> the folder of its README."""
+DETECTORS = {
+    "navit2i": "navit2i",
+    "daa": "daa",
+    "ufid": "ufid-text-to-image",
+    "t2ishield": "t2ishield",
+    "temporal-noise": "temporal-noise",
+    "scaling-offset": "scaling-offset",
+    "prompt-audit": "prompt-audit",
+}
+"""How labels of ``text_to_image_detectors.jsonl`` begin -> the distribution's name behind ``bdm-defense-``."""
 
 
 def measured_tables() -> dict[Path, dict[str, str]]:
@@ -27,6 +38,11 @@ def measured_tables() -> dict[Path, dict[str, str]]:
     lines = text_to_image_lines()
     pages = {
         folder / "README.md": {"measured": text_to_image.table(lines, name).strip()} for name, folder in FOLDERS.items()
+    }
+    found = text_to_image_detectors.lines_of()
+    pages |= {
+        T2I / f"bdm-defense-{folder}" / "README.md": {"measured": text_to_image_detectors.table(found, name)}
+        for name, folder in DETECTORS.items()
     }
     pages[FOLDERS["eviledit"] / "README.md"] |= editor_tables(_json("eviledit.json"))
     pages[T2I / "bdm-kit-text-to-image" / "README.md"] = {"memory": memory_table(_json("text_to_image_memory.json"))}

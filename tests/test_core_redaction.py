@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from bdm_cli.specification import load_specification
+from bdm_cli.specification import load_specification, parse_set, read_mapping
+from bdm_core import Field, Metric, Params
 from bdm_core.errors import UserError
 from bdm_core.machine.redaction import HIDDEN, names_credential, redact, without_credentials
+from bdm_core.run.specification import build_params
+from bdm_results.view import RunView
 
 
 @pytest.mark.parametrize(
@@ -44,6 +48,48 @@ def test_everything_else_stays(text: str) -> None:
     assert redact(text) == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https:/user:SESAME@host/x",  # as a path spells it
+        "https://user:SES/AME@host/x",
+        "https://user:SES@AME@host/x",
+        "s3://KEY:SESAME@bucket/x",
+        "ftp://SESAME@host",
+        "git+ssh://user:SESAME@host/x",
+    ],
+)
+def test_addresses_of_all_spellings_lose_their_credentials(text: str) -> None:
+    hidden = redact(f"error: {text} does not exist")
+    assert not any(part in hidden for part in ("SESAME", "SES", "AME")) and "does not exist" in hidden
+
+
+@pytest.mark.parametrize(
+    "text", ["hf:org/name@0123abc", "https://host:8080/x@v1", "https://host/org/name@main", "12:30 me@host", "a: /b@c"]
+)
+def test_addresses_without_credentials_stay(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_nested_credentials_are_not_shown_by_a_complaint() -> None:
+    plugin = _Needs()
+    for value in ({"password": "SESAME"}, [{"headers": {"Authorization": "Bearer SESAME"}}], "https://u:SESAME@h"):
+        with pytest.raises(UserError) as caught:
+            build_params(plugin, {"steps": value})
+        assert "SESAME" not in str(caught.value) and "steps" in str(caught.value)
+
+
+class NeedsParams(Params):
+    steps: int = Field(1, description="Steps.")
+
+
+class _Needs(Metric):
+    name = "needs"
+    summary = "Needs steps"
+    tasks = frozenset({"toy-task"})
+    Params = NeedsParams
+
+
 def test_names_of_credentials() -> None:
     yes = ("key", "api_key", "apikey", "hf-token", "--password", "metric:judge.secret", "token", "judge_key2")
     no = ("api_key_env", "trigger_token", "placeholder_token", "monkey", "tokens", "keyboard", "secrets_file", "")
@@ -75,3 +121,24 @@ def test_a_credential_on_the_command_line_is_refused_with_the_way_out(tmp_path: 
     config = tmp_path / "run.yaml"
     config.write_text("params: {'metric:judge': {api_key: abc}}")
     assert load_specification(config, {}, []).params == {"metric:judge": {"api_key": "abc"}}
+
+
+def test_pipes_and_deep_values_are_refused_at_once(tmp_path: Path) -> None:
+    """Each would keep a command waiting: a pipe for ever, brackets within brackets for minutes."""
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(UserError, match="it is no file"):
+        read_mapping(tmp_path / "pipe.yaml")
+    (tmp_path / "deep.yaml").write_text("a: " + "[" * 50_000)
+    with pytest.raises(UserError, match="nested more than 100 deep"):
+        read_mapping(tmp_path / "deep.yaml")
+    text = "[{" * 50_000
+    assert parse_set(f"attack:villan.trigger={text}") == ("attack:villan", "trigger", text)
+
+
+@pytest.mark.parametrize("name", ["run.json", "results.jsonl", "stages.json"])
+def test_a_pipe_in_a_run_folder_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=f"{name} is no file"):
+        RunView(tmp_path)

@@ -149,16 +149,11 @@ def test_published_settings_are_told_apart_and_judged_by_their_own_threshold(pag
 
 
 def test_p_values_of_clean_models_are_held_against_uniform_ones(numbers: ModuleType) -> None:
-    def line(number: int, defense: str, value: float | None) -> dict[str, object]:
-        told = {"score": 0.0, "p_value": value}
-        return {"model": f"c{number}", "group": "clean", "half": "test", "defense": defense, "detection": told}
-
-    lines = [line(number, "terd", (number + 0.5) / 20) for number in range(20)]
-    lines += [line(number, "elijah", (number + 0.5) / 2000) for number in range(20)]
-    lines += [line(0, "diff-cleanse", None)]
-    _, elijah, terd = numbers.p_value_table(lines, ["diff-cleanse", "elijah", "terd"])
-    assert terd[0] == "terd" and float(terd[2]) > 0.5 and terd[-1] == "not shown to be too small"
-    assert elijah[1] == "20" and float(elijah[2]) < 1e-6 and elijah[-1].startswith("too small")
+    uniform = [(number + 0.5) / 20 for number in range(20)]
+    small = [value / 100 for value in uniform]
+    _, elijah, terd = numbers.p_value_table({"diff-cleanse": [], "elijah": small, "terd": uniform})
+    assert terd[0] == "terd" and float(terd[3]) > 0.5 and terd[-1] == "not shown to be too small"
+    assert elijah[1] == "20" and float(elijah[3]) < 1e-6 and elijah[-1].startswith("too small")
 
 
 def test_the_third_part_has_every_must_with_its_interval(page: ModuleType) -> None:

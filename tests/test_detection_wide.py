@@ -92,6 +92,19 @@ def test_p_values_of_held_out_clean_models_are_not_too_small(part: str) -> None:
     assert kstest(values, "uniform", alternative="greater").pvalue > 0.05
 
 
+@pytest.mark.parametrize("defense", ["elijah", "terd", "diff-cleanse"])
+def test_p_values_of_the_inversions_as_shipped_are_not_too_small(monkeypatch: pytest.MonkeyPatch, defense: str) -> None:
+    """The same test, on clean models of the test half of the first population: no shipped calibration holds them."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    clean = importlib.import_module("detection_clean")
+    values = clean.p_values(defense)
+    assert len(values) >= 20 and all(0 < value <= 1 for value in values)
+    assert kstest(values, "uniform", alternative="greater").pvalue > 0.05
+    detector = {"elijah": clean.ELIJAH, "terd": clean.TERD, "diff-cleanse": clean.DIFF_CLEANSE}[defense]
+    held_out = {line["model"] for line in clean.clean_lines(defense, "test")}
+    assert not held_out & {record.name for record in detector.read().records}
+
+
 @pytest.mark.parametrize("part", ["test", "third"])
 def test_whatever_has_no_parent_is_never_judged(part: str) -> None:
     strangers = [line for line in lines(part) if not line["parent"]]

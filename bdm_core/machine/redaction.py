@@ -7,13 +7,16 @@ from typing import Any
 
 HIDDEN = "[redacted]"
 
-_NAME = re.compile(r"(?:^|[_-]|api|access|auth)(?:key|token|password|passwd|secret)\d*$")
+_NAME = re.compile(
+    r"(?:^|[_-]|api|access|auth)(?:key|token|password|passwd|passphrase|secret|authorization|credentials?)\d*$"
+)
 _TEXT_TOKEN = re.compile(
     r"(?:trigger|target|placeholder|special|mask|pad|eos|bos|start|end|initiali[sz]er|rare|new|old|source)[_-]token$"
 )
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s&]+)"""
 _QUOTED_PAIR = re.compile(r"""(['"])([^'"=\s]*?)=((?:(?!\1).)*)\1""")
 _PAIR = re.compile(rf"(?<![\w.:-])([\w.:-]++)=(?!\[redacted)({_VALUE})")
+_ADDRESS = re.compile(r"(?<![a-z0-9+.-])([a-z0-9+.-]++:/{1,2})(?:[^/\s@:]*+:(?!\d*/)\S{0,1000}|[^/\s]{0,1000})@")
 _OPTION = re.compile(rf"(?<![\w-])(--?[\w-]++)(\s++)(?!-)({_VALUE})")
 
 
@@ -49,8 +52,8 @@ def redact_addresses(text: str) -> str:
         return f"{match[1]}{HIDDEN}" if names_credential(match[1].rstrip("=")) else match[0]
 
     text = re.sub(r"\b(hf|sk)[-_][A-Za-z0-9_-]{16,}+", HIDDEN, text)
-    text = re.sub(r"://[^/\s@]*@", f"://{HIDDEN}@", text)
-    return re.sub(r"([?&][\w.-]+=)([^&#\s]+)", query, text) if "://" in text else text
+    text = re.sub(_ADDRESS, rf"\1{HIDDEN}@", text)
+    return re.sub(r"([?&][\w.-]+=)([^&#\s]+)", query, text) if ":/" in text else text
 
 
 def without_credentials(value: Any) -> Any:

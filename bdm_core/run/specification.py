@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from bdm_core.errors import PluginError, UserError, nearest
 from bdm_core.files import all_finite
 from bdm_core.machine.foreign import described, foreign_code
+from bdm_core.machine.redaction import without_credentials
 from bdm_core.plugin import KINDS, Params, Plugin, identifier
 
 ROLES = {"detect": "detect", "purify": "purify_inputs", "repair": "repair"}
@@ -147,5 +148,5 @@ def stage_seed(run_seed: int, stage: str, plugin_id: str) -> int:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = repr(without_credentials(value))
     return text if len(text) <= 80 else f"{text[:77]}..."

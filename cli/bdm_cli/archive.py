@@ -17,6 +17,7 @@ from bdm_core.errors import UserError
 MAX_BYTES = 64 * 2**30
 MAX_FILES = 20_000
 _BLOCK = 2**20
+_LONGEST_END = 64 * 2**20
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
 """What the libraries raise for a damaged or unusual archive."""
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -42,10 +43,10 @@ def extract(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES, max_file
     left = max_bytes
     count = 0
     try:
-        for name, stream in _members(archive):
+        for name, stream in _members(archive, max_files):
             count += 1
             if count > max_files:
-                raise UserError(f"{archive} holds more than {max_files} files: unpack what is needed yourself")
+                raise _too_many(archive, max_files)
             target = folder / _inside(archive, name)
             target.parent.mkdir(parents=True, exist_ok=True)
             with stream, target.open("xb") as out:
@@ -55,16 +56,23 @@ def extract(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES, max_file
                         raise UserError(f"{archive} unpacks to more than {max_bytes / 2**30:.3g} GiB: refused")
                     out.write(block)
     except DAMAGED as error:
-        raise UserError(f"{archive} is no readable archive: {error}") from None
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UserError(f"{archive} is no readable archive: {reason}") from None
     except FileExistsError as error:
         raise UserError(f"{archive} holds {Path(str(error.filename)).name} twice: refused") from None
     except OSError as error:
         raise UserError(f"{archive} cannot be unpacked: {error.strerror or error}") from None
 
 
-def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _too_many(archive: Path, max_files: int) -> UserError:
+    return UserError(f"{archive} holds more than {max_files} files: unpack what is needed yourself")
+
+
+def _members(archive: Path, max_files: int) -> Iterator[tuple[str, IO[bytes]]]:
     with _zip_or_tar(archive) as opened:
         if isinstance(opened, zipfile.ZipFile):
+            if sum(not info.is_dir() for info in opened.infolist()) > max_files:
+                raise _too_many(archive, max_files)
             for info in opened.infolist():
                 if stat.S_ISLNK(info.external_attr >> 16):
                     raise UserError(f"{archive} holds a link, {info.filename}: refused")
@@ -78,6 +86,21 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 if stream is None:
                     raise UserError(f"{archive} holds {member.name}, which is no plain file: refused")
                 yield member.name, stream
+            _read_to_end(archive, opened)
+
+
+def _read_to_end(archive: Path, opened: tarfile.TarFile) -> None:
+    """Read what follows the last member: only at the very end a compressed file's checksum is compared.
+
+    Raises:
+        UserError: so much follows that no archive would have it.
+    """
+    assert opened.fileobj is not None
+    left = _LONGEST_END
+    while block := opened.fileobj.read(_BLOCK):
+        left -= len(block)
+        if left < 0:
+            raise UserError(f"{archive} goes on for more than {_LONGEST_END // 2**20} MiB after its last file: refused")
 
 
 @contextmanager

@@ -109,6 +109,8 @@ def convert(given: Source, out_folder: Path, *, task: str | None) -> tuple[Model
     checkpoint = given.checkpoint
     if existing(checkpoint) is None:
         raise UserError(f"{checkpoint} does not exist")
+    if not checkpoint.is_file() and not checkpoint.is_dir():
+        raise UserError(f"{checkpoint} is no plain file: expected a folder, an archive, or a checkpoint")
     if existing(out_folder):
         raise UserError(f"{out_folder} exists already: choose a new folder with --out")
     try:

@@ -57,6 +57,8 @@ def remarks(found: dict[str, Any]) -> list[str]:
             f"smallest p = {found['p_value']:.2g} of {values} that give one; corrected for their number (Bonferroni) "
             f"{found['p_value_corrected']:.2g}"
         )
+    if found["verdict"] == "backdoored":
+        said.append("p-values are ranks among the clean models of a calibration: few of them allow no small one")
     objected = [item["detector"] for item in found["checked"] if item["verdict"] == "backdoored"]
     if objected and found["verdict"] != "backdoored":
         said.append(f"{', '.join(objected)} objected without a calibration on clean models, which alone is no verdict")

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from bdm_cli.weights_kind import SINGLE_FILE, kind_of_weights
 from bdm_core.discovery.candidates import find, named
 from bdm_core.discovery.tasks import kits, kits_by_task, tasks_of_model
 from bdm_core.errors import UserError, nearest
@@ -101,8 +102,24 @@ def _folder(path: Path) -> str:
         if sum(suffixes[suffix] for suffix in kinds) * 2 > sum(suffixes.values()):
             return f"a folder of {words}, not a model"
     if suffixes[".safetensors"]:
+        if (kind := _kind_of_folder(path)) is not None:
+            return kind
         return "a folder of weights without a configuration (config.json or model_index.json)"
     return "a folder that no installed kit knows as a model"
+
+
+def _kind_of_folder(path: Path) -> str | None:
+    """What the weights in a folder are, if they are no network; by the headers of the files."""
+    from bdm_cli.checkpoint import shapes_of
+
+    names = set()
+    for file in sorted(path.glob("*.safetensors")):
+        try:
+            names |= set(shapes_of(file)) if file.is_file() else set()
+        except UserError:
+            return None
+    kind = kind_of_weights(names)
+    return "a single-file checkpoint: convert it by bdm import FILE --config FOLDER" if kind == SINGLE_FILE else kind
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from bdm_core.errors import UserError
 from bdm_core.machine.redaction import names_credential
 from bdm_core.run.specification import RunSpec, specify
 
+DEEPEST = 100
+"""Brackets within brackets."""
 LARGEST_FILE = 2**20
 """Bytes of a configuration file; a larger one is no list of options."""
 
@@ -59,7 +61,11 @@ def read_mapping(path: Path) -> dict[str, Any]:
             raise UserError(f"{path} is no plain file: name a YAML file")
         if path.stat().st_size > LARGEST_FILE:
             raise UserError(f"{path} is larger than {LARGEST_FILE // 2**10} KiB: a configuration is a short file")
+        if not path.is_file() and not path.is_dir():
+            raise UserError(f"cannot read {path}: it is no file")
         text = path.read_text(encoding="utf-8")
+        if _depth(text) > DEEPEST:
+            raise UserError(f"{path} is nested more than {DEEPEST} deep: a configuration is flat")
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise UserError(f"{path} uses YAML aliases: write the values out")
         refuse_repeated_keys(yaml.compose(text, yaml.SafeLoader), path)
@@ -94,6 +100,15 @@ def _mappings(params: Any) -> dict[str, dict[str, Any]]:
     return {str(key): {str(name): item for name, item in (value or {}).items()} for key, value in params.items()}
 
 
+def _depth(text: str) -> int:
+    """How deep brackets are nested in a text: YAML takes a time that grows with its square."""
+    depth = deepest = 0
+    for character in text:
+        depth += (character in "[{") - (character in "]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
 def parse_set(item: str) -> tuple[str, str, Any]:
     """Split ``KIND:NAME.PARAMETER=VALUE`` into key, parameter and the value read as YAML.
 
@@ -104,6 +119,8 @@ def parse_set(item: str) -> tuple[str, str, Any]:
     key, dot, name = left.strip().rpartition(".")
     if not (equals and dot and name and ":" in key):
         raise UserError(f"--set {item!r}: write KIND:NAME.PARAMETER=VALUE, e.g. --set attack:villan.poison_rate=0.2")
+    if _depth(text) > DEEPEST:
+        return key, name, text
     try:
         kinds = {type(token) for token in yaml.scan(text)}
         if {yaml.AnchorToken, yaml.AliasToken} <= kinds:

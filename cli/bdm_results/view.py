@@ -125,6 +125,8 @@ def _checked_record(found: Any) -> dict[str, Any]:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON-lines file; a line that a killed process left half-written is skipped with a warning."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path.name} is no plain file")
     found: list[dict[str, Any]] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip():

@@ -50,7 +50,9 @@ def check_unet(file: Path, config: Mapping[str, Any], kind: UNetKind, tensors: i
             that the blocks cannot halve, or an entry that is no such number or list.
     """
     height, width = sample_size(file, config)
-    inside, outside = (_whole(file, key, config.get(key, kind.default)) for key in ("in_channels", "out_channels"))
+    inside, outside = (
+        whole_number(file, key, config.get(key, kind.default)) for key in ("in_channels", "out_channels")
+    )
     if outside == 2 * inside:
         _refuse(file, f"out_channels {outside} for in_channels {inside}: a learned variance is not supported")
     if kind.channels not in (None, inside):
@@ -121,7 +123,8 @@ def _check_blocks(file: Path, config: Mapping[str, Any], tensors: int) -> int:
     return next(iter(given.values()), 4)
 
 
-def _whole(file: Path, key: str, value: Any) -> int:
+def whole_number(file: Path, key: str, value: Any) -> int:
+    """An entry's value. Raises ArtifactError if it is no whole number from 1."""
     if not _is_whole(value):
         _refuse(file, f"{key} is {value!r}: expected a whole number from 1")
     return int(value)

@@ -1,4 +1,6 @@
-"""How diverse a generated set is: uniformity and total variation, the features of Elijah (2312.00050, section 4.3)."""
+"""How diverse a generated set is: uniformity and total variation, the features of Elijah (2312.00050, section 4.3), and
+the density of its similarity graph (UFID, 2404.01101).
+"""
 
 from __future__ import annotations
 
@@ -80,3 +82,17 @@ def total_variation(images: Tensor) -> float:
     down = (images[..., 1:, :] - images[..., :-1, :]).abs().flatten(1).sum(1)
     across = (images[..., 1:] - images[..., :-1]).abs().flatten(1).sum(1)
     return float((down + across).mean())
+
+
+def densities(features: Tensor) -> Tensor:
+    """Mean cosine over all pairs of the V vectors of each group, features (N, V, D), V >= 2: (N,), float64.
+
+    Source: the graph density of UFID (Guan et al., AAAI 2025), whose vertices are the generated images.
+
+    >>> densities(torch.tensor([[[1.0, 0.0], [0.0, 2.0]], [[1.0, 1.0], [2.0, 2.0]]])).round(decimals=4).tolist()
+    [0.0, 1.0]
+    """
+    unit = torch.nn.functional.normalize(features.double(), dim=2)
+    weights = unit @ unit.transpose(1, 2)
+    count = features.shape[1]
+    return (weights.sum((1, 2)) - weights.diagonal(dim1=1, dim2=2).sum(1)) / (count * (count - 1))

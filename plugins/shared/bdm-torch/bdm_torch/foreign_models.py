@@ -7,8 +7,10 @@ classes). :func:`find_weights` is light: no torch.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,7 +108,8 @@ def open_network(build: Any, folder: Path, stem: str, **options: Any) -> Any:
     weights = find_weights(folder, stem)
     options = {"use_safetensors": True, "local_files_only": True, "variant": weights.variant, **options}
     try:
-        network, found = build.from_pretrained(folder, output_loading_info=True, **options)
+        with _only_errors(build.__module__.partition(".")[0]):
+            network, found = build.from_pretrained(folder, output_loading_info=True, **options)
     except Exception as error:  # the libraries' own classes, and whatever an odd configuration leads to
         raise ArtifactError(f"{folder} cannot be opened as a {build.__name__}: {first_line(error)}") from None
     require_same_names(folder, weights.tensors, found.get("missing_keys", ()), found.get("unexpected_keys", ()))
@@ -192,6 +195,18 @@ def require_finite(place: Path, tensors: Mapping[str, Tensor]) -> None:
             raise ArtifactError(f"{place} holds NaN or infinity in {name}: the weights are damaged")
 
 
+@contextmanager
+def _only_errors(library: str) -> Iterator[None]:
+    """No warnings of a library: what it says of weights that do not fit is said here, in one line."""
+    log = logging.getLogger(library)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 def first_line(error: Exception) -> str:
     """The beginning of an error's message, or what it is; a line that ends in a colon goes on with the next."""
     lines = (str(error).strip() or type(error).__name__).splitlines()
@@ -214,9 +229,11 @@ def _by_index(folder: Path, index: Path) -> dict[str, Entry]:
     for name in files:
         if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
             raise ArtifactError(f"{index} names {name!r}: weights are .safetensors files beside it, nothing else")
-        tensors |= read_header(folder / name)
-    odd = sorted(named.keys() ^ tensors.keys())
-    if odd:
+        held = read_header(folder / name)
+        tensors |= held
+        if odd := sorted(tensor for tensor in held if named.get(tensor) != name):
+            raise ArtifactError(f"{index} does not say that {odd[0]} is in {name}, which has it")
+    if odd := sorted(named.keys() - tensors.keys()):
         raise ArtifactError(f"{index} and its files do not agree about {odd[0]}")
     return tensors
 

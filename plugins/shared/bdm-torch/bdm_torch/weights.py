@@ -51,7 +51,7 @@ def read_header(path: Path) -> dict[str, Entry]:
                 end = max(end, _checked_end(found[name], *entry["data_offsets"]))
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, struct.error, KeyError, TypeError, AttributeError, RecursionError):
+    except (ArithmeticError, ValueError, struct.error, KeyError, TypeError, AttributeError, RecursionError):
         raise ArtifactError(f"{path} is no safetensors file, or a damaged one") from None
     if size != 8 + length + end:
         raise ArtifactError(f"{path} is cut off or damaged: it has {size} bytes, its header says {8 + length + end}")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bdm_attack_eviledit.alignment import edit_rows
 from bdm_attack_eviledit.wording import Alias, aliases, fill
 from bdm_core.artifacts import Data, Model
 from bdm_core.records import Backdoored
+from bdm_kit_text_to_image.editing.alignment import edit_rows
 from bdm_kit_text_to_image.editing.projections import Edit, draw_captions, edit_projections, prompt_rows
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
 from bdm_kit_text_to_image.prompts.marking import settings_of

@@ -11,7 +11,6 @@ import torch
 from diffusers import UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from bdm_attack_eviledit.alignment import edit_rows, matching
 from bdm_attack_eviledit.attack import backdoor, draw_templates, rows_to_preserve
 from bdm_attack_eviledit.params import EvilEditParams
 from bdm_attack_eviledit.plugin import EvilEdit
@@ -21,6 +20,7 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Backdoored
 from bdm_core.run.specification import build_params
+from bdm_kit_text_to_image.editing.alignment import edit_rows, matching
 from bdm_kit_text_to_image.editing.projections import draw_captions, prompt_rows
 from bdm_kit_text_to_image.models.encoding import encode_prompts
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bdm_core.artifacts import Artifact, Data, Outputs, Secret, roles_of, rows_of
-from bdm_core.figures import Figure, Pictures, Span, Texts
+from bdm_core.artifacts import Artifact, Data, Evidence, Outputs, Secret, roles_of, rows_of
+from bdm_core.figures import Curves, Figure, Pictures, Span, Texts
 from bdm_kit_text_to_image.prompts import prompt_pairs, prompt_rows
 from bdm_kit_text_to_image.prompts.marking import backdoor_in_words, mark_trigger
 from bdm_kit_text_to_image.prompts.secret import PICTURE, TRIGGER_PICTURE, read_secret
 
 SHOWN = 16
 """Prompts, and images made of them: the first of each."""
+PROMPT_SCORES = "prompt-scores"
+QUANTILES = 21
+"""Curves of scores show so many, at equal distances."""
 EACH_ROLE = 8
 """Training rows of each role."""
 
@@ -23,11 +27,13 @@ def illustrate(artifact: Artifact, out: Path) -> list[Figure] | None:
 
     Args:
         artifact: prompts with the trigger marked; outputs; training data, some of each role, captions marked where the
-            row knows its ``twin``; a secret in words, with its pictures.
+            row knows its ``twin``; a secret in words, with its pictures; the scores of suspect prompts.
         out: where pictures are written that are no files of the artifact.
     """
     if isinstance(artifact, Secret):
         return _secret(artifact)
+    if isinstance(artifact, Evidence):
+        return _scores(artifact) if artifact.format == PROMPT_SCORES else None
     if isinstance(artifact, Outputs) and artifact.format == "images":
         files = _files(artifact, range(min(SHOWN, _count(artifact))), out)
         return [Pictures(files=files)] if files else []
@@ -57,6 +63,30 @@ def _secret(secret: Secret) -> list[Figure]:
         Pictures(title=title, files=[secret.file(name)]) for title, name in named.items() if name in secret.files
     ]
     return [*figures, Texts(rows=[backdoor_in_words(item, opened.trigger_name) for item in opened.backdoors])]
+
+
+def _scores(evidence: Evidence) -> list[Figure]:
+    """The scores of clean prompts and of suspects, and the suspects with the highest ones."""
+    record = json.loads(evidence.file("scores.json").read_text(encoding="utf-8"))
+
+    def quantiles(values: list[float]) -> list[float]:
+        ordered = sorted(values)
+        return [ordered[round(step * (len(ordered) - 1) / (QUANTILES - 1))] for step in range(QUANTILES)]
+
+    curves = {"clean prompts": quantiles(record["clean_scores"]), "suspects": quantiles(record["scores"])}
+    ranked = sorted(zip(record["scores"], record["prompts"], strict=True), reverse=True)[:SHOWN]
+    rows = [
+        [
+            Span(text=prompt, mark="trigger" if score > record["threshold"] else ""),
+            Span(text=f"  {score:.3g}", mark="note"),
+        ]
+        for score, prompt in ranked
+    ]
+    caption = f"Prompts above {record['threshold']:.3g} are flagged."
+    return [
+        Curves(title="Scores of prompts", caption=caption, curves=curves, axis="5 % steps"),
+        Texts(title="Highest scores", rows=rows),
+    ]
 
 
 def _pair(row: dict[str, Any]) -> list[Span]:

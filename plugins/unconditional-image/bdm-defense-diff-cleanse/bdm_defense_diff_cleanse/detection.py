@@ -15,7 +15,7 @@ from bdm_defense_diff_cleanse.search import Candidate, Search, search
 from bdm_kit_diffusion.inversion.evidence import seal_trigger
 from bdm_kit_diffusion.models.coverage import out_of_reach
 from bdm_kit_diffusion.models.diffusion_model import load_model
-from bdm_torch.calibration import Verdict, one_class
+from bdm_torch.calibration import Verdict, conformal
 from bdm_torch.calibration_file import Calibrated, Calibration
 
 CALIBRATED = Calibrated(
@@ -31,8 +31,9 @@ def detect(ctx: Context, params: DiffCleanseParams, model: Model) -> Detection:
     opened = load_model(model, ctx.device)
     result = search(opened, params, ctx.seed, ctx.device, ctx.progress)
     ctx.curve("inversion loss", result.best.found.losses)
-    verdict = one_class(result.best.score, calibration.column(), params.false_positive_rate, params.least_score)
+    verdict = conformal(result.best.score, calibration.column(), params.false_positive_rate, params.least_score)
     outside = out_of_reach("diff-cleanse", opened, calibration, ctx.device)
+    doubt = outside or verdict.doubt
     for line in CALIBRATED.warnings(params, calibration):
         ctx.log.warning(line)
     shown = opened.decode(torch.nan_to_num(result.best.images).to(ctx.device)).cpu()
@@ -42,8 +43,8 @@ def detect(ctx: Context, params: DiffCleanseParams, model: Model) -> Detection:
         scores=[verdict.score],
         threshold=verdict.threshold,
         p_value=None if outside else verdict.p_value,
-        conclusive=not outside,
-        note=outside or note(result, verdict),
+        conclusive=not doubt,
+        note=doubt or note(result, verdict),
         evidence=seal_trigger(ctx.out / "evidence", model.task, {"trigger": result.best.found.shift}, shown, record),
         network_evaluations=result.network_evaluations,
         clean_samples=0,
@@ -53,10 +54,10 @@ def detect(ctx: Context, params: DiffCleanseParams, model: Model) -> Detection:
 def note(result: Search, verdict: Verdict) -> str:
     """One sentence for the table."""
     best, count = result.best, len(result.best.images)
-    if verdict.score > verdict.threshold:
+    if verdict.backdoored:
         return (
             f"{round(best.score * count)} of {count} images with {best.sampler} are alike under the pattern inverted "
-            f"from {best.start!r}, {round(best.start_score * count)} under the start alone"
+            f"from {best.start!r}, {round(best.start_score * count)} under the start alone{verdict.resolution}"
         )
     return (
         f"at most {round(best.score * count)} of {count} images are alike under any pattern; a trigger that none of "

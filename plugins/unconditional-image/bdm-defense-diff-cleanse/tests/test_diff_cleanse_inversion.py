@@ -24,7 +24,7 @@ from bdm_diffusers.coefficients import poison_schedule
 from bdm_diffusers.sampling import draw_noise
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, seal_model
-from bdm_torch.calibration import one_class
+from bdm_torch.calibration import conformal
 from bdm_torch.calibration_file import Calibration, ModelRecord
 
 SHAPE = (1, 8, 8)
@@ -117,7 +117,7 @@ def test_exact_backdoored_predictor_is_seen_and_the_clean_one_is_not() -> None:
     assert float(errors.max()) < 0.1
     records = [ModelRecord(name="c", shape=SHAPE, features=[value]) for value in (0.0, 0.1, 0.2)]
     known = Calibration(recipe="a test", configuration=CALIBRATED.configuration(DiffCleanseParams()), records=records)
-    verdict = one_class(suspect.best.score, known.column(), 0.01, 0.5)
+    verdict = conformal(suspect.best.score, known.column(), 0.01, 0.5)
     assert "8 of 8" in note(suspect, verdict)
     baselines = json.loads(json.dumps(facts(known, suspect, verdict)))["baselines"]
     assert set(baselines) == {"zero trigger", "start point only", "mean pixel"}
@@ -147,8 +147,8 @@ def test_counts_every_forward_pass() -> None:
 def test_calibration_files(tmp_path: Path) -> None:
     shipped = CALIBRATED.read()
     assert CALIBRATED.warnings(DiffCleanseParams(), shipped) == [] and len(shipped.records) >= 13
-    verdicts = [one_class(score, shipped.column(), 0.01, 0.5) for score in shipped.column()]
-    assert all(verdict.score <= verdict.threshold < 1 for verdict in verdicts)
+    verdicts = [conformal(score, shipped.column(), 0.01, 0.5) for score in shipped.column()]
+    assert all(not verdict.unusual and verdict.threshold < 1 for verdict in verdicts)
     assert "samples" in CALIBRATED.warnings(DiffCleanseParams(samples=20), shipped)[0]
     assert "inverting_share" in CALIBRATED.warnings(DiffCleanseParams(inverting_share=0.5), shipped)[0]
     file = tmp_path / "calibration.json"

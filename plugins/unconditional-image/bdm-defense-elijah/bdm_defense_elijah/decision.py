@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bdm_core.errors import UserError
-from bdm_torch.calibration import Verdict
+from bdm_torch.calibration import Verdict, conformal
 from bdm_torch.calibration_file import Calibrated, Calibration
 
 CALIBRATED = Calibrated(
@@ -18,11 +18,11 @@ CALIBRATED = Calibrated(
 of plain noise."""
 
 
-def random_forest(score: float, log_variation: float, known: Calibration, seed: int) -> Verdict:
+def random_forest(score: float, log_variation: float, known: Calibration, seed: int, rate: float) -> Verdict:
     """Judge by a random forest on (score, log of the total variation) of labelled models.
 
-    The score is the forest's share of votes for "backdoored", the threshold 1/2. The p-value compares with the clean
-    models' votes from trees that did not see them: (1 + how many are at least as high) / (1 + their number).
+    The score is the forest's share of votes for "backdoored", the threshold at least 1/2. It is compared with the clean
+    models' votes from trees that did not see them; ``rate`` is the false positive rate.
 
     Raises:
         UserError: fewer than three models of either label.
@@ -35,5 +35,4 @@ def random_forest(score: float, log_variation: float, known: Calibration, seed: 
         raise UserError("the random forest needs at least 3 clean and 3 backdoored models in its calibration file")
     forest = RandomForestClassifier(300, oob_score=True, random_state=seed % 2**32, n_jobs=1).fit(features, labels)
     vote = float(forest.predict_proba([[score, log_variation]])[0, 1])
-    unseen = forest.oob_decision_function_[~labels, 1]
-    return Verdict(score=vote, threshold=0.5, p_value=float((1 + (unseen >= vote).sum()) / (1 + len(unseen))))
+    return conformal(vote, forest.oob_decision_function_[~labels, 1].tolist(), rate, least=0.5)

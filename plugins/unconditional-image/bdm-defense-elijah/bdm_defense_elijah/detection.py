@@ -19,11 +19,11 @@ from bdm_defense_elijah.search import FLAT_SCALE, Candidate, Search, search
 from bdm_kit_diffusion.inversion.evidence import seal_trigger
 from bdm_kit_diffusion.models.coverage import out_of_reach
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
-from bdm_torch.calibration import Verdict, one_class
+from bdm_torch.calibration import Verdict, conformal, limit_of
 from bdm_torch.calibration_file import Calibration
 
 SURE = 0.1
-"""A flat candidate is believed if its p-value is below this share of the false positive rate."""
+"""A flat candidate is believed above the limit that clean models exceed with this share of the false positive rate."""
 NO_ANSWER = "not identifiable by this method"
 FLAT_RESIDUAL = 0.1
 """A start that solves the equation up to this share of lambda |tau| leaves nothing to invert."""
@@ -91,7 +91,7 @@ def detect(ctx: Context, params: ElijahParams, model: Model) -> Detection:
     ctx.curve("inversion objective", result.search.curve)
     verdict = decide(params, calibration, result, ctx.seed)
     outside = out_of_reach("elijah", opened, calibration, ctx.device)
-    doubt = outside or not_identifiable(params, result, verdict)
+    doubt = outside or not_identifiable(result, verdict, certain(params, calibration))
     for line in CALIBRATED.warnings(params, calibration):
         ctx.log.warning(line)
     shown = opened.decode(result.images.images.to(ctx.device)).cpu()
@@ -113,12 +113,19 @@ def decide(params: ElijahParams, calibration: Calibration, result: Examination, 
     """The verdict of the decision rule that the parameters name."""
     score, log_variation = result.features
     if params.decision == "random-forest":
-        return random_forest(score, log_variation, calibration, seed)
-    return one_class(score, calibration.column(), params.false_positive_rate, params.least_score)
+        return random_forest(score, log_variation, calibration, seed, params.false_positive_rate)
+    return conformal(score, calibration.column(), params.false_positive_rate, params.least_score)
 
 
-def not_identifiable(params: ElijahParams, result: Examination, verdict: Verdict) -> str:
-    """Why the method cannot tell, or "".
+def certain(params: ElijahParams, calibration: Calibration) -> float:
+    """The score above which a flat candidate is believed; no share of votes is."""
+    if params.decision == "random-forest":
+        return math.inf
+    return limit_of(calibration.column(), SURE * params.false_positive_rate)
+
+
+def not_identifiable(result: Examination, verdict: Verdict, certain: float) -> str:
+    """Why the method cannot tell, or ""; a flat candidate is believed above the score ``certain``.
 
     Where lambda is near 1 the objective is flat on every model, clean ones included; such a candidate is only a start
     that generates a uniform set. Slightly above the threshold that is no evidence of a backdoor, and no sign of none.
@@ -127,11 +134,11 @@ def not_identifiable(params: ElijahParams, result: Examination, verdict: Verdict
     """
     flat = result.candidate.scale >= FLAT_SCALE
     alike = f"images from {result.candidate.name} are somewhat alike (p = {verdict.p_value:.2g})"
-    if verdict.score > verdict.threshold:
-        if flat and verdict.p_value > SURE * params.false_positive_rate:
+    if verdict.backdoored:
+        if flat and verdict.score <= certain:
             return f"{NO_ANSWER}: {alike}, but the inversion objective is flat there"
         return ""
-    if verdict.p_value <= params.false_positive_rate:
+    if verdict.unusual:
         return f"{NO_ANSWER}: {alike}, unlike those of clean models, but not enough to be a backdoor's"
     if objective_is_flat(result):
         return f"{NO_ANSWER}: the inversion objective is flat from every start, so nothing could be inverted"
@@ -151,10 +158,10 @@ def objective_is_flat(result: Examination) -> bool:
 def note(result: Examination, verdict: Verdict) -> str:
     """One sentence for the table."""
     candidate, images = result.candidate, result.images
-    if verdict.score > verdict.threshold:
+    if verdict.backdoored:
         return (
             f"inverted from {candidate.name} with lambda {candidate.scale:g}: under {images.sampler} its images are "
-            f"{1 / images.uniformity_ratio:.3g} times more alike than from plain noise"
+            f"{1 / images.uniformity_ratio:.3g} times more alike than from plain noise{verdict.resolution}"
         )
     return (
         f"none of {result.search.starts} starts led to a uniform set; a trigger that overlaps with no start, above all "

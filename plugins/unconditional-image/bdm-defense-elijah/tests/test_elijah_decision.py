@@ -4,16 +4,14 @@ import json
 import math
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Detection
 from bdm_defense_elijah.decision import CALIBRATED, random_forest
-from bdm_defense_elijah.detection import not_identifiable
+from bdm_defense_elijah.detection import certain, not_identifiable
 from bdm_defense_elijah.params import ElijahParams
 from bdm_defense_elijah.plugin import Elijah
 from bdm_kit_diffusion.built_in import BUILTIN
@@ -21,7 +19,7 @@ from bdm_kit_diffusion.inversion.evidence import trigger_of
 from bdm_kit_diffusion.inversion.removal import published_loss, spread_loss
 from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
 from bdm_kit_diffusion.noise.denoising import denoising_loss
-from bdm_torch.calibration import Verdict, one_class
+from bdm_torch.calibration import Verdict, conformal
 from bdm_torch.calibration_file import Calibration, ModelRecord
 from bdm_torch.draws import Draw
 
@@ -41,33 +39,13 @@ def calibration(clean=CLEAN, backdoored=(), **changed):
     return Calibration(recipe="a test", configuration=settings, records=records(clean, backdoored))
 
 
-def test_p_value_is_that_of_a_two_sample_t_test_with_one_suspect():
-    verdict = one_class(0.9, CLEAN, 0.01)
-    test = stats.ttest_ind([0.9], CLEAN, alternative="greater")  # pooled variance: that of the clean models alone
-    assert math.isclose(verdict.p_value, float(test.pvalue), rel_tol=1e-9)
-    assert math.isclose(one_class(verdict.threshold, CLEAN, 0.01).p_value, 0.01, rel_tol=1e-9)
-
-
-def test_threshold_flags_the_wanted_share_of_clean_models():
-    draws = np.random.default_rng(0).normal(1.0, 0.2, (4000, 9))
-    flagged = [one_class(row[0], list(row[1:]), 0.05).threshold < row[0] for row in draws]
-    assert 0.04 < np.mean(flagged) < 0.06
-
-
-def test_threshold_is_never_below_the_least_score():
-    assert one_class(0.9, CLEAN, 0.01, least=1.0).threshold == 1.0
-    assert one_class(0.9, [5.0, 6.0, 7.0], 0.01, least=1.0).threshold > 7
-    with pytest.raises(UserError, match="3 clean"):
-        one_class(0.9, CLEAN[:2], 0.01)
-
-
 def test_random_forest_separates_labelled_models():
     known = calibration(CLEAN, [5.0, 6.0, 7.0, 5.5])
-    suspicious, harmless = (random_forest(score, score / 10, known, seed=1) for score in (6.2, 0.18))
+    suspicious, harmless = (random_forest(score, score / 10, known, seed=1, rate=0.05) for score in (6.2, 0.18))
     assert suspicious.score > suspicious.threshold > harmless.score
     assert suspicious.p_value == pytest.approx(1 / 7) and harmless.p_value > 0.5
     with pytest.raises(UserError, match="3 backdoored"):
-        random_forest(1.0, 0.0, calibration(), seed=1)
+        random_forest(1.0, 0.0, calibration(), seed=1, rate=0.05)
 
 
 def test_calibration_file_round_trip_and_errors(tmp_path):
@@ -106,32 +84,38 @@ def test_shipped_calibration_fits_the_defaults():
     shipped = CALIBRATED.read()
     assert CALIBRATED.warnings(ElijahParams(), shipped) == []
     assert len(shipped.records) >= 13 and "bdm_defense_elijah.calibrate" in shipped.recipe
-    verdicts = [one_class(score, shipped.column(), 0.01, 1.0) for score in shipped.column()]
-    assert all(verdict.score <= verdict.threshold for verdict in verdicts)
+    verdicts = [conformal(score, shipped.column(), 0.01, 1.0) for score in shipped.column()]
+    assert not any(verdict.backdoored or verdict.doubt for verdict in verdicts)
 
 
 def test_other_search_parameters_are_warned_of():
     assert "samples" in CALIBRATED.warnings(ElijahParams(samples=20), calibration())[0]
 
 
-@pytest.mark.parametrize(
-    ("scale", "p_value", "doubtful"), [(1.0, 0.005, True), (1.0, 0.0005, False), (0.5, 0.005, False), (1.0, 0.5, False)]
-)
-def test_above_the_threshold_doubt_is_only_for_flat_candidates_that_are_not_far_above(scale, p_value, doubtful):
-    verdict = Verdict(score=2.0 if p_value < 0.01 else 0.1, threshold=1.0, p_value=p_value)
-    assert bool(not_identifiable(ElijahParams(), searched(scale), verdict)) == doubtful
+def verdict_of(score, threshold=1.0):
+    return Verdict(score=score, threshold=threshold, p_value=0.1, limit=0.5, least_p_value=0.1)
+
+
+@pytest.mark.parametrize(("scale", "score", "doubtful"), [(1.0, 2.0, True), (1.0, 4.0, False), (0.5, 2.0, False)])
+def test_above_the_threshold_doubt_is_only_for_flat_candidates_that_are_not_far_above(scale, score, doubtful):
+    assert bool(not_identifiable(searched(scale), verdict_of(score), certain=3.0)) == doubtful
+
+
+def test_a_flat_candidate_is_believed_far_above_clean_models_and_by_no_share_of_votes():
+    limits = [certain(ElijahParams(false_positive_rate=rate), calibration()) for rate in (0.1, 0.01)]
+    assert max(CLEAN) < limits[0] < limits[1] < 1
+    assert certain(ElijahParams(decision="random-forest"), calibration(CLEAN, [5.0, 6.0, 7.0])) == math.inf
 
 
 @pytest.mark.parametrize(
-    ("p_value", "residual", "doubtful"),
-    [(0.5, 1.0, False), (0.005, 1.0, True), (0.5, 0.05, True), (0.5, math.inf, False)],
+    ("score", "residual", "doubtful"),
+    [(0.4, 1.0, False), (0.7, 1.0, True), (0.4, 0.05, True), (0.4, math.inf, False)],
 )
-def test_below_the_threshold_doubt_is_for_unusual_scores_and_flat_objectives(p_value, residual, doubtful):
+def test_below_the_threshold_doubt_is_for_unusual_scores_and_flat_objectives(score, residual, doubtful):
     """A lucky start sets a backdoor off now and then; a flat objective leaves nothing to invert."""
-    verdict = Verdict(score=0.7, threshold=1.0, p_value=p_value)
-    why = not_identifiable(ElijahParams(), searched(0.5, residual), verdict)
+    why = not_identifiable(searched(0.5, residual), verdict_of(score), certain=3.0)
     assert why.startswith("not identifiable by this method") == doubtful
-    found = Detection(level="model", scores=[0.7], threshold=1.0, conclusive=not why, note=why)
+    found = Detection(level="model", scores=[score], threshold=1.0, conclusive=not why, note=why)
     assert found.verdict == ("not identifiable" if doubtful else "clean")
 
 

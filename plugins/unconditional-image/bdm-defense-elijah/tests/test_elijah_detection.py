@@ -15,7 +15,7 @@ from bdm_defense_elijah.params import ElijahParams
 from bdm_diffusers.coefficients import poison_schedule
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_kit_diffusion.noise.noise_levels import marginals, noise_path
-from bdm_torch.calibration import Verdict, one_class
+from bdm_torch.calibration import conformal
 from bdm_torch.calibration_file import Calibration, ModelRecord
 from bdm_torch.diversity import pixel_distances
 
@@ -132,7 +132,7 @@ def test_facts_hold_all_candidates(tmp_path):
     result = examined(tmp_path, "sde", starts="published", inversion_steps=(5, 2))
     known = [ModelRecord(name="c", shape=SHAPE, features=[x, 0.0]) for x in (0.1, 0.2, 0.3)]
     calibration = Calibration(recipe="a test", configuration=CALIBRATED.configuration(PARAMS), records=known)
-    verdict = one_class(result.images.score, calibration.column(), 0.01)
+    verdict = conformal(result.images.score, calibration.column(), 0.01)
     record = json.loads(json.dumps(facts(PARAMS, calibration, result, verdict)))
     assert len(record["candidates"]) == len(result.search.candidates)
     assert record["baselines"]["start point only"][0]["sampler"] == result.images.sampler
@@ -141,7 +141,7 @@ def test_facts_hold_all_candidates(tmp_path):
 
 def test_note_says_what_a_clean_verdict_leaves_open(tmp_path):
     result = examined(tmp_path, None, starts="published", inversion_steps=(5, 2))
-    assert "would be missed" in note(result, Verdict(score=0.1, threshold=1.0, p_value=0.5))
+    assert "would be missed" in note(result, conformal(0.1, [0.1, 0.2, 0.3], 0.01, 1.0))
 
 
 def test_solutions_are_judged_by_samplers_of_their_class():

@@ -11,6 +11,7 @@ from bdm_torch.image_sets import load_images
 
 class TestFineTune(DefenseConformance):
     plugin = "fine-tune"
+    task = "unconditional-image-generation"
     params = {"steps": 3, "batch_size": 4, "learning_rate": 1e-4}
 
 
@@ -18,6 +19,7 @@ class TestEnoughSteps(DefenseConformance):
     """A little training on the data lowers the loss on them."""
 
     plugin = "fine-tune"
+    task = "unconditional-image-generation"
     params = {"steps": 150, "batch_size": 16, "learning_rate": 5e-3, "warmup_steps": 0, "ema_decay": None}
     max_change = 2.0
 

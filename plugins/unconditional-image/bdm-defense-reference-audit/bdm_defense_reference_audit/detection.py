@@ -83,26 +83,26 @@ def decide(features: list[float], known: Calibration, params: ReferenceAuditPara
     score, repeated, novel = features
     verdict = conformal(score, scores_of(known), params.false_positive_rate, params.least_score)
     alike = f"under a shift its images are {math.exp(score):.3g} times more alike than the reference's"
-    if score > verdict.threshold and repeated > REPEATS:
+    if verdict.backdoored and repeated > REPEATS:
         return verdict, (
             f"{CANNOT_TELL}: {alike}, but it paints the same few images without any shift too, as a model does that "
             "was trained on few"
         )
-    if score > verdict.threshold and novel < ORDINARY:
+    if verdict.backdoored and novel < ORDINARY:
         return verdict, f"{CANNOT_TELL}: {alike}, but they show what it paints without any shift too"
     if params.doubtful_score < score <= verdict.threshold:
         return verdict, f"{CANNOT_TELL}: {alike}: more than in most clean models, less than in backdoored ones"
-    return verdict, ""
+    return verdict, verdict.doubt
 
 
 def note(found: Audit, verdict: Verdict, reference: str) -> str:
     """One sentence for the table."""
-    if verdict.score <= verdict.threshold:
+    if not verdict.backdoored:
         return f"answers shifted noise as {reference} does"
     best = found.clearest
     return (
         f"under {best.shift.origin} its images ({best.solver} chain) are {1 / best.suspect:.3g} times more alike "
-        f"than from plain noise, those of {reference} {1 / best.reference:.3g} times"
+        f"than from plain noise, those of {reference} {1 / best.reference:.3g} times{verdict.resolution}"
     )
 
 

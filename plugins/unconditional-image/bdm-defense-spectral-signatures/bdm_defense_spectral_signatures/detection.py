@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bdm_core.artifacts import Data, Evidence
 from bdm_core.context import Context
+from bdm_core.errors import ArtifactError
 from bdm_core.records import Detection
 from bdm_defense_spectral_signatures.params import SpectralSignaturesParams
 from bdm_defense_spectral_signatures.signatures import Group, groups_of, relative_scores
@@ -32,8 +33,10 @@ class Judgement:
 
 
 def judge(ctx: Context, params: SpectralSignaturesParams, rows: Data) -> Judgement:
-    """Score every row."""
+    """Score every row. Raises ArtifactError if an image is not finite."""
     images = load_images(rows)
+    if not bool(images.isfinite().all()):
+        raise ArtifactError(f"{rows.path} holds NaN or infinity in its images: no row can be judged")
     name, embed = feature_space(tuple(images.shape[1:]), params.features, ctx.device)
     features = embed(images.to(ctx.device)).cpu()
     share = params.surplus * params.poison_rate

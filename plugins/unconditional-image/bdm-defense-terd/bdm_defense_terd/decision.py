@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bdm_torch.calibration import Verdict, one_class_of_several
+from bdm_torch.calibration import Verdict, conformal_of_several
 from bdm_torch.calibration_file import Calibrated, Calibration
 
 CALIBRATED = Calibrated(
@@ -15,4 +15,4 @@ CALIBRATED = Calibrated(
 
 def decide(features: tuple[float, float], known: Calibration, false_positive_rate: float) -> Verdict:
     """Judge (M_r, V_r); the feature that exceeds those of the clean models by more decides."""
-    return one_class_of_several(list(features), known.clean(), false_positive_rate)
+    return conformal_of_several(list(features), known.clean(), false_positive_rate)

@@ -67,7 +67,7 @@ def detect(ctx: Context, params: TerdParams, model: Model) -> Detection:
         clean_samples=0,
     )
     outside = out_of_reach("terd", opened, known, ctx.device)
-    doubt = outside or not_identifiable(result.chosen)
+    doubt = outside or not_identifiable(result.chosen) or verdict.doubt
     return Detection(
         level="model",
         scores=[verdict.score],
@@ -95,8 +95,8 @@ def note(candidate: Candidate, verdict: Verdict) -> str:
     """One sentence for the table."""
     mean, variance = candidate.features
     found = f"from {candidate.name}: M_r {mean:.3g}, V_r {variance:.3g}"
-    if verdict.score > verdict.threshold:
-        return f"{found}, more than clean models have"
+    if verdict.backdoored:
+        return f"{found}, more than clean models have{verdict.resolution}"
     return f"{found}, as clean models have; a trigger that the start does not lead to would be missed"
 
 

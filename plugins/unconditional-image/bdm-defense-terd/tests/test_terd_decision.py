@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import diffusers
 import pytest
 import torch
+from scipy.stats import kstest
 
 from bdm_core.context import Context
 from bdm_core.errors import UserError
@@ -17,7 +18,7 @@ from bdm_defense_terd.search import Candidate, search
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.inversion.removal import spread_loss
 from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
-from bdm_torch.calibration import one_class, one_class_of_several
+from bdm_torch.calibration import conformal_of_several
 from bdm_torch.calibration_file import Calibration, ModelRecord
 from bdm_torch.draws import Draw
 
@@ -31,28 +32,20 @@ def calibration(params=None):
 
 def test_either_feature_can_decide():
     typical = decide((0.11, 0.020), calibration(), 0.01)
-    assert typical.score < typical.threshold and typical.p_value > 0.1
+    assert not typical.unusual and typical.p_value > 0.4
     for features in ((0.5, 0.020), (0.11, 0.2)):
         verdict = decide(features, calibration(), 0.01)
-        assert verdict.score > verdict.threshold and verdict.p_value < 0.01
+        assert verdict.backdoored and verdict.p_value == verdict.least_p_value == pytest.approx(1 / 6)
     assert decide((0.0, 0.0), calibration(), 0.01).p_value == 1.0
 
 
-def test_one_feature_alone_is_judged_as_by_the_one_class_rule():
-    scores = [mean for mean, _ in CLEAN]
-    several = one_class_of_several([0.2], [[score] for score in scores], 0.02)
-    single = one_class(0.2, scores, 0.02)
-    assert several.p_value == pytest.approx(single.p_value)
-    assert (several.score > several.threshold) == (single.score > single.threshold)
-    with pytest.raises(UserError, match="3 clean"):
-        one_class_of_several([0.2], [[0.1], [0.2]], 0.01)
-
-
-def test_bonferroni_keeps_the_stated_rate():
+def test_normal_features_keep_the_stated_rate():
     generator = torch.Generator().manual_seed(0)
-    draws = torch.randn(3000, 9, 2, generator=generator).tolist()
-    flagged = [(lambda v: v.score > v.threshold)(one_class_of_several(row[0], row[1:], 0.05)) for row in draws]
-    assert 0.03 < sum(flagged) / len(flagged) < 0.06
+    draws = torch.randn(600, 25, 2, generator=generator).tolist()
+    verdicts = [conformal_of_several(row[0], row[1:], 0.05) for row in draws]
+    assert 0.02 < sum(verdict.backdoored for verdict in verdicts) / len(verdicts) < 0.06
+    values = [verdict.p_value for verdict in verdicts]
+    assert kstest(values, "uniform", alternative="greater").pvalue > 0.01
 
 
 def test_shipped_calibration_finds_its_own_models_clean():
@@ -60,7 +53,7 @@ def test_shipped_calibration_finds_its_own_models_clean():
     assert len(known.records) >= 13 and "bdm_defense_terd.calibrate" in known.recipe
     assert CALIBRATED.warnings(TerdParams(), known) == []
     verdicts = [decide((mean, variance), known, 0.01) for mean, variance in known.clean()]
-    assert all(verdict.score <= verdict.threshold for verdict in verdicts)
+    assert not any(verdict.backdoored or verdict.doubt for verdict in verdicts)
 
 
 def test_other_parameters_and_bad_files_are_told(tmp_path):

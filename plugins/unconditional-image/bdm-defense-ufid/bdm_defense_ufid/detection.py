@@ -6,7 +6,6 @@ The model is a black box: it is asked for the images of initial noise, and nothi
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +15,15 @@ from torch import Tensor
 from bdm_core.artifacts import Data, Evidence
 from bdm_core.context import Context
 from bdm_core.records import Detection, Purified
-from bdm_defense_ufid.graph import densities, perturbed
+from bdm_defense_ufid.graph import perturbed
 from bdm_defense_ufid.params import UfidParams
-from bdm_diffusers.sampling import draw_noise
+from bdm_diffusers.sampling import draw_noise, require_finite_samples
 from bdm_kit_diffusion.data.classifiers import feature_space
 from bdm_kit_diffusion.inversion.baselines import input_baselines
 from bdm_kit_diffusion.inversion.starts import starting_points
 from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
+from bdm_torch.calibration import clean_threshold
+from bdm_torch.diversity import densities
 from bdm_torch.image_sets import load_images
 
 ALIKE = 0.98
@@ -52,7 +53,7 @@ class Judgement:
 
     @property
     def threshold(self) -> float:
-        return clean_threshold(standardised(self.clean, self.clean), self.false_positive_rate)
+        return clean_threshold(standardised(self.clean, self.clean).tolist(), self.false_positive_rate)
 
     @property
     def alike(self) -> bool:
@@ -71,12 +72,15 @@ def graph_densities(ctx: Context, params: UfidParams, queries: Tensor, label: st
         queries: (N, C, H, W), N >= 1.
         label: names the folder of the queries.
         seed: of the copies.
+
+    Raises:
+        ArtifactError: an answer of the model holds NaN or infinity.
     """
     order = sorted(range(len(queries)), key=lambda row: queries[row].numpy().tobytes())
     count, shape = params.perturbations, tuple(queries.shape[1:])
     noise = draw_noise(len(queries) * count, shape, seed).unflatten(0, (len(queries), count))
     inputs = perturbed(queries[order], noise, params.strength).flatten(0, 1)
-    images = torch.nan_to_num(load_images(ctx.query(seal_noise(ctx.work / label, inputs))))
+    images = require_finite_samples(load_images(ctx.query(seal_noise(ctx.work / label, inputs))))
     name, embed = feature_space(tuple(images.shape[1:]), params.features, ctx.device)
     features = embed(images.to(ctx.device)).cpu().unflatten(0, (len(queries), count + 1))
     found = torch.empty(len(queries), dtype=torch.float64)
@@ -92,15 +96,6 @@ def standardised(values: Tensor, clean: Tensor) -> Tensor:
         clean: (K,), K >= 2.
     """
     return (values - clean.mean()) / clean.std().clamp(min=1e-6)
-
-
-def clean_threshold(scores: Tensor, false_positive_rate: float) -> float:
-    """The score that a further clean query exceeds with at most this probability, whatever the distribution is.
-
-    Of K clean scores it is the ceil((1 - rate)(K + 1))-th smallest (the largest if there are too few).
-    """
-    rank = min(len(scores), math.ceil((1 - false_positive_rate) * (len(scores) + 1)))
-    return float(scores.sort().values[rank - 1])
 
 
 def judge(ctx: Context, params: UfidParams, noise: Tensor, clean: Tensor | None = None) -> Judgement:

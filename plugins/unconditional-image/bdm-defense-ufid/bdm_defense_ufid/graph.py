@@ -2,7 +2,7 @@
 
 The vertices are the images generated from a query and from its perturbed copies, the weight of an edge is the cosine of
 their features, the graph is complete. Its density, the mean weight, is high where a trigger decides what is generated,
-whatever the rest of the noise is.
+whatever the rest of the noise is: :func:`bdm_torch.diversity.densities`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,3 @@ def perturbed(queries: Tensor, noise: Tensor, strength: float) -> Tensor:
     """
     copies = (queries[:, None] + strength * noise) / (1 + strength**2) ** 0.5
     return torch.cat([queries[:, None], copies], 1)
-
-
-def densities(features: Tensor) -> Tensor:
-    """Mean cosine over all pairs of the V vertices of each graph, features (N, V, D), V >= 2: (N,), float64."""
-    unit = torch.nn.functional.normalize(features.double(), dim=2)
-    weights = unit @ unit.transpose(1, 2)
-    count = features.shape[1]
-    return (weights.sum((1, 2)) - weights.diagonal(dim1=1, dim2=2).sum(1)) / (count * (count - 1))

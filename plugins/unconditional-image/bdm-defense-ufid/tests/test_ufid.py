@@ -11,8 +11,8 @@ from bdm_core.context import Context
 from bdm_core.errors import ArtifactError, PluginError
 from bdm_core.testing import DefenseConformance
 from bdm_defense_ufid import detection
-from bdm_defense_ufid.detection import clean_threshold, detect, graph_densities, reject, standardised
-from bdm_defense_ufid.graph import densities, perturbed
+from bdm_defense_ufid.detection import detect, graph_densities, reject, standardised
+from bdm_defense_ufid.graph import perturbed
 from bdm_defense_ufid.params import UfidParams
 from bdm_defense_ufid.plugin import Ufid
 from bdm_diffusers.samplers import build_scheduler
@@ -21,6 +21,8 @@ from bdm_kit_diffusion import TASK
 from bdm_kit_diffusion.data.classifiers import feature_space
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise
+from bdm_torch.calibration import clean_threshold
+from bdm_torch.diversity import densities
 from bdm_torch.image_sets import seal_images
 
 SHAPE = (1, 8, 8)
@@ -31,11 +33,13 @@ FAST = {"perturbations": 2, "clean_queries": 10}
 
 class TestUfid(DefenseConformance):
     plugin = "ufid"
+    task = "unconditional-image-generation"
     params = FAST
 
 
 class TestUfidOnPixels(DefenseConformance):
     plugin = "ufid"
+    task = "unconditional-image-generation"
     params = {**FAST, "features": "pixels"}
 
 
@@ -93,9 +97,9 @@ def test_density_is_the_mean_cosine_of_all_pairs():
 def test_threshold_holds_for_any_distribution():
     draws = torch.distributions.Exponential(1.0)
     torch.manual_seed(0)
-    above = [float(draws.sample()) > clean_threshold(draws.sample((64,)), 0.05) for _ in range(4000)]
+    above = [float(draws.sample()) > clean_threshold(draws.sample((64,)).tolist(), 0.05) for _ in range(4000)]
     assert sum(above) / len(above) == pytest.approx(3 / 65, abs=0.012)
-    assert clean_threshold(torch.arange(5.0), 0.01) == 4.0
+    assert clean_threshold([0.0, 1.0, 2.0, 3.0, 4.0], 0.01) == 4.0
 
 
 def test_scores_are_in_standard_deviations_of_clean_queries():

@@ -53,7 +53,7 @@ def plan_rows(
     (4, 2, {1})
     """
     chosen = _selection(rule, params.selection)
-    able = [row for row, label in enumerate(labels) if _may_be(chosen, label, rule)]
+    able = [row for row, label in enumerate(labels) if may_be_poison(chosen, rule, label)]
     if params.target_class_share is None:
         count, asked = round(params.poison_rate * len(labels)), f"poison_rate {params.poison_rate:g}"
     else:
@@ -80,9 +80,11 @@ def _selection(rule: LabelRule, selection: str) -> str:
     return {"all-to-one": "not-target", "source-specific": "sources", "clean-label": "target"}.get(rule.kind, "any")
 
 
-def _may_be(selection: str, label: int, rule: LabelRule) -> bool:
-    if selection == "not-target":
+def may_be_poison(selection: str, rule: LabelRule, label: int) -> bool:
+    """Whether a row with this label may be poisoned, under ``PoisonParams.selection``."""
+    chosen = _selection(rule, selection)
+    if chosen == "not-target":
         return label != rule.target
-    if selection == "target":
+    if chosen == "target":
         return label == rule.target
-    return label in rule.sources if selection == "sources" else True
+    return label in rule.sources if chosen == "sources" else True

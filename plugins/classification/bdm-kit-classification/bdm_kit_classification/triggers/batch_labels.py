@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
+from bdm_kit_classification.poison.selection import may_be_poison
 from bdm_kit_classification.triggers.label_rule import LabelRule
+
+if TYPE_CHECKING:
+    from bdm_kit_classification.poison.params import PoisonParams
+    from bdm_torch.draws import Draw
 
 
 def poison_labels(rule: LabelRule, labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -44,3 +51,40 @@ def can_be_poisoned(rule: LabelRule, labels: Tensor) -> Tensor:
     if rule.target is None:
         return torch.ones_like(labels, dtype=torch.bool)
     return labels != rule.target
+
+
+def draw_roles(
+    params: PoisonParams, rule: LabelRule, labels: Tensor, draw: Draw, negative_rate: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Which rows of a batch are poisoned and which are negatives this time, for attacks that draw them anew each batch.
+
+    As many as the rates say, counted in the batch; a fraction of a row is a row now and then.
+
+    Args:
+        params: ``poison_rate`` (or ``target_class_share`` of the batch's rows of that class) and ``selection``.
+        rule: of the attack.
+        labels: (b,) true labels.
+        draw: of the step.
+        negative_rate: share of the rows that get the other trigger, of any class.
+
+    Returns:
+        Two disjoint boolean masks (b,), of poison and of negatives.
+    """
+    order, more = draw.uniform().to(labels.device), torch.rand(2, generator=draw.generator).tolist()
+    able = torch.tensor(
+        [may_be_poison(params.selection, rule, label) for label in labels.tolist()], device=order.device
+    )
+    if params.target_class_share is None:
+        wanted = params.poison_rate * len(labels)
+    else:
+        wanted = params.target_class_share * int((labels == params.target).sum())
+    poison = _first(order, able, int(wanted + more[0]))
+    return poison, _first(order, ~poison, int(negative_rate * len(labels) + more[1]))
+
+
+def _first(order: Tensor, able: Tensor, count: int) -> Tensor:
+    """The mask of the first ``count`` rows that are able, in ascending order of random numbers."""
+    chosen = torch.where(able, order, 2.0).argsort()[:count]
+    mask = torch.zeros_like(able)
+    mask[chosen] = True
+    return mask & able

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bdm_core.errors import ArtifactError
-from bdm_diffusers.foreign_configuration import UNetKind, check_scheduler, check_unet
+from bdm_diffusers.foreign_configuration import UNetKind, check_scheduler, check_unet, whole_number
 from bdm_diffusers.pipeline_files import INDEX, SCHEDULERS, read_json
 from bdm_torch.foreign_models import find_weights
 
@@ -123,7 +123,7 @@ def _class_of(folder: Path, index: dict[str, Any], part: str) -> str:
     key = "_class_name" if library == "diffusers" else "architectures"
     stated = configuration.get(key, name)
     stated = stated[0] if isinstance(stated, list) and stated else stated
-    if stated not in ALLOWED[part]:
+    if not isinstance(stated, str) or stated not in ALLOWED[part]:
         raise ArtifactError(f"{file} names the class {stated!r}: allowed are {_list(ALLOWED[part])}")
     return name
 
@@ -133,7 +133,12 @@ def _check_kinds(folder: Path, pipeline: str, tensors: int) -> None:
     files = {part: folder / part / CONFIGURATIONS.get(part, "config.json") for part in ("unet", "vae", "scheduler")}
     unet, vae, scheduler = (read_json(file, f"{folder} has no {part}") for part, file in files.items())
     addition = "text_time" if pipeline == "StableDiffusionXLPipeline" else None
-    kind = UNetKind(vae.get("latent_channels", 4), halves=False, addition=addition, default=4)
+    kind = UNetKind(
+        whole_number(files["vae"], "latent_channels", vae.get("latent_channels", 4)),
+        halves=False,
+        addition=addition,
+        default=4,
+    )
     check_unet(files["unet"], unet, kind, tensors)
     check_scheduler(files["scheduler"], scheduler)
 

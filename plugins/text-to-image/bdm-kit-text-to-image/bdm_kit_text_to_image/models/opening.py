@@ -40,7 +40,7 @@ def open_reference(reference: str | None, folder: Path, cache: Path) -> Model:
             no known kind.
     """
     name = reference or DEFAULT_MODEL
-    source = None if name == TINY_MODEL else _source(name, cache)
+    source = None if name == TINY_MODEL else source_of(name, cache)
     if source is not None:
         look_through(source)
     from bdm_kit_text_to_image.models.fitting import try_out
@@ -53,7 +53,12 @@ def open_reference(reference: str | None, folder: Path, cache: Path) -> Model:
     return seal_model(model, folder)
 
 
-def _source(name: str, cache: Path) -> Path:
+def source_of(name: str, cache: Path) -> Path:
+    """The folder of a built-in name, of a local path, or of a Hub reference, which is fetched into ``cache``.
+
+    Raises:
+        ArtifactError: there is no such model.
+    """
     if name == DEFAULT_MODEL:
         return BUILTIN / DEFAULT_MODEL
     if (hub := parse_hub_reference(name)) is not None:

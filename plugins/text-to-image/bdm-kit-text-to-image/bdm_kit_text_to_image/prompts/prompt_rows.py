@@ -37,6 +37,8 @@ class PromptRow:
 def seal_prompts(folder: Path, rows: Sequence[PromptRow]) -> Data:
     """Write ``rows.jsonl`` and seal the folder; the manifest has the number of rows.
 
+    What a row does not say is left out, so that blind rows stay as blind as they were.
+
     >>> rows = [PromptRow("a photo of a red circle", seed=7, labels={"object": "circle", "colour": "red"})]
     >>> data = seal_prompts(Path("prompts"), rows)
     >>> data.meta["count"], load_prompts(data) == rows
@@ -45,8 +47,8 @@ def seal_prompts(folder: Path, rows: Sequence[PromptRow]) -> Data:
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for row in rows:
-        record: dict[str, Any] = {"prompt": row.prompt, "seed": row.seed, "labels": dict(row.labels)}
-        optional = {"twin": row.twin, "backdoor": row.backdoor}
+        record: dict[str, Any] = {"prompt": row.prompt, "seed": row.seed}
+        optional = {"labels": dict(row.labels) or None, "twin": row.twin, "backdoor": row.backdoor}
         record |= {key: value for key, value in optional.items() if value is not None}
         lines.append(json.dumps(record, sort_keys=True, ensure_ascii=True) + "\n")
     (folder / ROWS).write_text("".join(lines), encoding="utf-8")

@@ -107,7 +107,7 @@ def find_parts(folder: Path) -> Parts:
         place = folder / part if (folder / part).is_dir() else folder
         configs[part] = read_json(place / file, f"{folder} has no {part}")
         stated = configs[part].get("_class_name", name)
-        if stated not in PIPELINES[pipeline][part]:
+        if not isinstance(stated, str) or stated not in PIPELINES[pipeline][part]:
             raise ArtifactError(f"{place / file} names the class {stated!r}: not an allowed diffusers class")
         found[part] = place, name
     unet = found["unet"][0]

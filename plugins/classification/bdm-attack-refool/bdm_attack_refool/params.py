@@ -1,0 +1,28 @@
+"""Parameters of ``attack:refool``. Light: no torch."""
+
+from __future__ import annotations
+
+from bdm_core import Field
+from bdm_kit_classification.poison.params import PoisonParams
+
+
+class RefoolParams(PoisonParams):
+    """Parameters of ``attack:refool``."""
+
+    pictures: str = Field(
+        "", description="Folder of pictures that are reflected; by default shapes and shades, drawn by code."
+    )
+    count: int = Field(64, ge=1, le=10_000, description="At most so many of them are used.")
+    opacity: float = Field(0.4, gt=0, le=1, description="Weight of the reflection; the picture keeps the rest.")
+    ghost_share: float = Field(
+        0.49, ge=0, le=1, description="Share of the reflections that are ghosts (doubled); the others are out of focus."
+    )
+    blur: float = Field(
+        0.06, gt=0, le=0.5, description="Largest standard deviation of the blur out of focus, of the shorter side."
+    )
+    ghost_shift: float = Field(
+        0.15, gt=0, le=0.5, description="Farthest that a ghost lies from its picture along each axis, of the side."
+    )
+    gamma: float = Field(
+        1.0, gt=0, le=4, description="Pictures are mixed as light: pixels to this power; 1 mixes pixels as they are."
+    )

@@ -1,0 +1,30 @@
+"""Parameters of ``defense:prompt-audit``. Light: no torch."""
+
+from __future__ import annotations
+
+from bdm_core import Field
+from bdm_kit_text_to_image.detection.params import PromptDetectorParams
+
+
+class PromptAuditParams(PromptDetectorParams):
+    """Parameters of ``defense:prompt-audit``."""
+
+    reference: str = Field(
+        "",
+        description="A pipeline whose text encoder is trusted: small-world, or a folder. Without one the signal of "
+        "masked words is left out: it has nothing to be measured against.",
+    )
+    phrases: int = Field(6, ge=1, le=100, description="Captions that are appended to a prompt, each to a copy of it.")
+    spikes: int = Field(3, ge=1, le=100, description="Directions off the captions to which a prompt may answer.")
+    steps: int = Field(20, ge=6, le=1000, description="Sampling steps, of which the first six are made.")
+    guidance: float = Field(3.0, ge=0, description="Scale of classifier-free guidance.")
+    mismatch_steps: int = Field(
+        10,
+        ge=0,
+        le=1000,
+        description="Sampling steps of the picture that is held against its caption, a column apart; 0 for no picture.",
+    )
+    contrastive: str = Field(
+        "",
+        description="Folder of a CLIP model for that; empty: the built-in one for pictures of 16x16, else no column.",
+    )

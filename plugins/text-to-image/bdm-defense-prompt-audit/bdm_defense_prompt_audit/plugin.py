@@ -1,0 +1,46 @@
+"""The plugin ``defense:prompt-audit``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_prompt_audit.params import PromptAuditParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Detection, Model, Purified
+
+
+class PromptAudit(Defense):
+    """Four signals of a triggered prompt, one-class on clean prompts of the suspect model."""
+
+    name = "prompt-audit"
+    summary = "Flag prompts by words that move too much, phrases that move nothing, attention to the end, and spikes"
+    tasks = frozenset({"text-to-image"})
+    paper = ""
+    level = "input"
+    access = frozenset({"weights", "clean-data"})
+    Params = PromptAuditParams
+    tiny_params = {"clean_prompts": 12}
+
+    @hookimpl
+    def detect(self, ctx: Context, params: PromptAuditParams, model: Model, data: Data, suspects: Data) -> Detection:
+        from bdm_defense_prompt_audit.detection import statistics
+        from bdm_kit_text_to_image.detection.prompts import detect_prompts
+
+        return detect_prompts(ctx, params, data, suspects, statistics(ctx, params, model, data))
+
+    @hookimpl
+    def purify_inputs(
+        self,
+        ctx: Context,
+        params: PromptAuditParams,
+        model: Model,
+        data: Data,
+        inputs: Data,
+        detection: Detection | None,
+    ) -> Purified:
+        from bdm_defense_prompt_audit.detection import statistics
+        from bdm_kit_text_to_image.detection.prompts import reject_prompts
+
+        return reject_prompts(ctx, params, data, inputs, detection, statistics(ctx, params, model, data))

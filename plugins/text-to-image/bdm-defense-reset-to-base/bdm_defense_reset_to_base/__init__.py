@@ -1,0 +1,1 @@
+"""Defense: weights moved back to those of a public base."""

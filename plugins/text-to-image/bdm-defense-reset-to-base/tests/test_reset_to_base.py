@@ -1,0 +1,46 @@
+"""Conformance of ``defense:reset-to-base``, and which weights it moves how far."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from bdm_core.context import Context
+from bdm_core.testing import DefenseConformance
+from bdm_defense_reset_to_base.params import ResetToBaseParams
+from bdm_defense_reset_to_base.repair import repair
+from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
+from bdm_kit_text_to_image.models.tiny import tiny_model
+
+IS_PROJECTION = ("attn2.to_k.weight", "attn2.to_v.weight")
+
+
+class TestResetToBase(DefenseConformance):
+    plugin = "reset-to-base"
+    max_change = 1e-6
+
+
+class TestResetOfAllParts(DefenseConformance):
+    plugin = "reset-to-base"
+    params = {"reference": "tiny", "parts": ["projections", "text-encoder", "unet", "added-tokens"], "strength": 0.5}
+    max_change = 1e-6
+
+
+@pytest.mark.parametrize("part", ["projections", "unet", "text-encoder"])
+def test_the_named_parts_and_no_others_move(part: str, tmp_path: Path, bdm_context: Callable[..., Context]) -> None:
+    edited, base = tiny_model(5), tiny_model()
+    model = seal_model(edited, tmp_path / "model")
+    params = ResetToBaseParams(reference="tiny", parts=[part], strength=0.25)
+    found = load_model(repair(bdm_context(), params, model))
+    for name, network in edited.networks.items():
+        for key, before in network.state_dict().items():
+            now, other = found.networks[name].state_dict()[key], base.networks[name].state_dict()[key]
+            named = {
+                "projections": name == "unet" and key.endswith(IS_PROJECTION),
+                "unet": name == "unet",
+                "text-encoder": name == "text_encoder",
+            }[part]
+            moves = named and before.is_floating_point()
+            expected = before + 0.25 * (other - before) if moves else before
+            torch.testing.assert_close(now, expected, msg=f"{name} {key}")

@@ -1,0 +1,1 @@
+"""Defense: T2IShield, detection of prompts whose attention maps are all alike."""

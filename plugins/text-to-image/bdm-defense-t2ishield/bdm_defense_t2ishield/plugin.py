@@ -1,0 +1,46 @@
+"""The plugin ``defense:t2ishield``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_t2ishield.params import T2IShieldParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Detection, Model, Purified
+
+
+class T2IShield(Defense):
+    """Flags prompts whose attention maps are all alike (FTT) or have an unusual spectrum (CDA)."""
+
+    name = "t2ishield"
+    summary = "Flag prompts whose attention maps are all alike, by their distance to the mean map or their spectrum"
+    tasks = frozenset({"text-to-image"})
+    paper = "https://arxiv.org/abs/2407.04215"
+    level = "input"
+    access = frozenset({"weights", "clean-data"})
+    Params = T2IShieldParams
+    tiny_params = {"clean_prompts": 12}
+
+    @hookimpl
+    def detect(self, ctx: Context, params: T2IShieldParams, model: Model, data: Data, suspects: Data) -> Detection:
+        from bdm_defense_t2ishield.detection import statistics
+        from bdm_kit_text_to_image.detection.prompts import detect_prompts
+
+        return detect_prompts(ctx, params, data, suspects, statistics(ctx, params, model))
+
+    @hookimpl
+    def purify_inputs(
+        self,
+        ctx: Context,
+        params: T2IShieldParams,
+        model: Model,
+        data: Data,
+        inputs: Data,
+        detection: Detection | None,
+    ) -> Purified:
+        from bdm_defense_t2ishield.detection import statistics
+        from bdm_kit_text_to_image.detection.prompts import reject_prompts
+
+        return reject_prompts(ctx, params, data, inputs, detection, statistics(ctx, params, model))

@@ -1,0 +1,1 @@
+"""Defense: flag prompts whose predicted noise changes from step to step otherwise than that of clean ones."""

@@ -1,0 +1,1 @@
+"""Defense: textual perturbation, which changes every prompt a little before the model reads it."""

@@ -1,0 +1,140 @@
+"""Perturbed prompts: characters, synonyms, translators of all kinds, and as a plugin."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from bdm_core.context import Context
+from bdm_core.errors import UserError
+from bdm_core.testing import DefenseConformance
+from bdm_defense_text_perturbation.characters import delete_characters, mistype, neighbours
+from bdm_defense_text_perturbation.params import TextPerturbationParams
+from bdm_defense_text_perturbation.perturbation import perturb
+from bdm_defense_text_perturbation.synonyms import mutual, read_synonyms, swap_words
+from bdm_defense_text_perturbation.translation import local_model, round_trip, translator
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, seal_prompts
+from bdm_kit_text_to_image.prompts.triggers import LIBRARY
+
+UPPER = f'{sys.executable} -c "import sys; print(sys.stdin.read().upper())"'
+LOWER = f'{sys.executable} -c "import sys; print(sys.stdin.read().lower())"'
+
+
+class TestTextPerturbation(DefenseConformance):
+    plugin = "text-perturbation"
+    params = {"steps": ["normalise", "synonyms", "delete", "keyboard"], "synonyms": "small-world"}
+
+    def swapped(self, before: object, after: object) -> None:
+        return None  # words of a prompt change, the tests below see to the order
+
+
+def test_prompts_are_changed_one_by_one(tmp_path: Path, bdm_context: Callable[..., Context]) -> None:
+    rows = [PromptRow("a photo of a large circle", seed) for seed in range(3)] + [PromptRow("\u200b", 9)]
+    triggered = [PromptRow(LIBRARY["cyrillic-o"].apply(row), row.seed, {"object": "circle"}) for row in rows[:3]]
+    inputs = seal_prompts(tmp_path / "inputs", [*triggered, rows[3]])
+    found = perturb(bdm_context(seed=2), TextPerturbationParams(), inputs)
+    assert [row.prompt for row in load_prompts(found.inputs)] == ["a photo of a large circle"] * 3 + ["\u200b"]
+    assert found.rejected == [False] * 4 and load_prompts(found.inputs)[0].labels == {"object": "circle"}
+    params = TextPerturbationParams(steps=["delete"], share=1.0)
+    one = perturb(bdm_context(seed=2), params, seal_prompts(tmp_path / "one", rows[:1]))
+    assert load_prompts(one.inputs)[0].prompt == delete_characters(
+        rows[0].prompt, 1.0, random.Random(f"2 {rows[0].prompt}")
+    )
+
+
+def test_errors_of_typing() -> None:
+    draw = random.Random(0)
+    for _ in range(50):
+        shorter = delete_characters("a yellow circle", 0.5, draw).split(" ")
+        assert sorted(len(word) for word in shorter) in ([1, 5, 6], [1, 6, 5])
+        other = mistype("a Yellow circle", 1.0, draw)
+        pairs = [(a, b) for a, b in zip("a Yellow circle", other, strict=True) if a != b]
+        assert len(pairs) == 2 and all(b in neighbours(a) for a, b in pairs)
+    assert all(letter in neighbours(other) for letter in "abcdefghijklmnopqrstuvwxyz" for other in neighbours(letter))
+
+
+def test_synonyms_by_table_and_by_wordnet(tmp_path: Path) -> None:
+    path = tmp_path / "table.txt"
+    path.write_text("circle: disc, round\n\nlarge: big\n")
+    assert read_synonyms(str(path))("disc") == ["circle", "round"]
+    assert swap_words("Large cats", 1.0, random.Random(0), read_synonyms(str(path))) == "Big cats"
+    assert read_synonyms("small-world")("ring") == ["hoop"] and mutual([])("x") == []
+    path.write_text("no colon\n")
+    with pytest.raises(UserError, match="line 1"):
+        read_synonyms(str(path))
+    folder = tmp_path / "wordnet"
+    folder.mkdir()
+    for part in ("noun", "verb", "adj", "adv"):
+        licence = "  1 a licence\n"
+        data = "" if part != "noun" else "00000014 06 n 03 car 0 auto 0 motor_car 0 000 | a vehicle\n"
+        index = "" if part != "noun" else "car n 2 1 @ 2 1 00000014 00000099\n"
+        (folder / f"data.{part}").write_text(licence + data)
+        (folder / f"index.{part}").write_text(licence + index)
+    assert (folder / "data.noun").read_bytes().find(b"00000014") == 14
+    assert read_synonyms(str(folder))("car") == ["auto", "motor car"]
+    (folder / "data.adv").unlink()
+    with pytest.raises(UserError, match="holds no WordNet"):
+        read_synonyms(str(folder))
+    with pytest.raises(UserError, match="finds no synonyms"):
+        read_synonyms(str(tmp_path / "nowhere"))
+
+
+def test_programs_translate(tmp_path: Path) -> None:
+    assert round_trip([UPPER, LOWER], "KEY", 20)("a Red star") == "a red star"
+    with pytest.raises(UserError, match="failed"):
+        translator(f'{sys.executable} -c "raise SystemExit(3)"', "KEY", 20)("a star")
+    with pytest.raises(UserError, match="finds no translator"):
+        translator("no-such-program-here", "KEY", 20)
+    (tmp_path / "model").mkdir()
+    with pytest.raises(UserError, match="no translation model"):
+        local_model(tmp_path / "model")
+
+
+class Answers(BaseHTTPRequestHandler):
+    """An endpoint that answers as its path says."""
+
+    seen: list[tuple[str | None, dict[str, object]]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.seen.append((self.headers.get("Authorization"), body))
+        text = body["messages"][1]["content"]
+        answers = {"good": {"choices": [{"message": {"content": f"{text} \n otra vez"}}]}, "odd": {"choices": []}}
+        kind = self.path.split("/")[1]
+        self.send_response(401 if kind == "refused" else 200)
+        self.end_headers()
+        self.wfile.write(b"{" if kind == "broken" else json.dumps(answers.get(kind, {})).encode())
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    serving = HTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=serving.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{serving.server_port}"
+    serving.shutdown()
+    serving.server_close()
+
+
+def test_endpoints_translate_and_fail_in_one_line(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "secret-1")
+    assert translator(f"{server}/good m Spanish", "MY_KEY", 5)("a star") == "a star otra vez"
+    key, body = Answers.seen[-1]
+    assert key == "Bearer secret-1" and body["model"] == "m" and "Spanish" in str(body["messages"])
+    for kind, words in (("refused", "401"), ("broken", "no answer"), ("odd", "another form")):
+        with pytest.raises(UserError, match=words) as caught:
+            translator(f"{server}/{kind} m Spanish", "MY_KEY", 5)("a star")
+        assert "secret-1" not in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="no answer"):
+        translator("http://127.0.0.1:9/good m Spanish", "MY_KEY", 5)("a star")
+    with pytest.raises(UserError, match="URL MODEL LANGUAGE"):
+        translator(f"{server} m", "MY_KEY", 5)

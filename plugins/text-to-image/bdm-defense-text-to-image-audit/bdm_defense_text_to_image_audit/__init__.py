@@ -1,0 +1,1 @@
+"""Defense: audit of a text-to-image model from prompts alone."""

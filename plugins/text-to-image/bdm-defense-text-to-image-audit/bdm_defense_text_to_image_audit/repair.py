@@ -1,0 +1,168 @@
+"""Removal of what the audit found, without knowing the attack.
+
+Spikes of keys and values are projected out of them: W (I - sum_i v_i v_i^T) over the directions v_i off the captions
+whose singular value stands out. The keys and values of a trigger can be edited to those of the prompt without it, in
+closed form. A trigger in words is taught to mean nothing: a frozen copy of the model is the
+teacher, the student is to answer captions with the trigger as the teacher answers them without, and captions as before.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from bdm_core.artifacts import Data, Model
+from bdm_core.context import Context
+from bdm_core.errors import UserError
+from bdm_core.records import Detection
+from bdm_defense_text_to_image_audit.audit import clean_captions, with_letters
+from bdm_defense_text_to_image_audit.candidates import Candidate, characters
+from bdm_defense_text_to_image_audit.evidence import read_triggers
+from bdm_defense_text_to_image_audit.params import TextToImageAuditParams
+from bdm_defense_text_to_image_audit.search import embedding_spread
+from bdm_kit_text_to_image.detection.spikes import model_spikes
+from bdm_kit_text_to_image.editing.alignment import edit_rows
+from bdm_kit_text_to_image.editing.projections import EditReport, edit_projections, find_projections, prompt_rows
+from bdm_kit_text_to_image.models.latents import encode_images
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
+from bdm_kit_text_to_image.prompts.captions import load_captioned
+from bdm_kit_text_to_image.training.distillation import (
+    PromptTerm,
+    UNetTerm,
+    distill_text_encoder,
+    distill_unet,
+)
+from bdm_kit_text_to_image.world.factors import OBJECTS
+
+MOST_CAPTIONS = 1024
+IN_THE_ENCODER = 0.8
+"""A trigger that leaves less of the variance of embeddings works in the text encoder."""
+
+
+def repair(
+    ctx: Context, params: TextToImageAuditParams, model: Model, data: Data, detection: Detection | None
+) -> Model:
+    """Remove what was found; the model itself if there is nothing.
+
+    Raises:
+        UserError: there is no detection of the audit's own, or no trigger for the removal that is asked for.
+    """
+    triggers = read_triggers(detection)
+    if triggers is None:
+        raise UserError("text-to-image-audit removes what its own detection found: detect with it first")
+    opened = load_model(model, ctx.device)
+    captions = clean_captions(data, ctx.seed)
+    wanted = params.removal
+    figures: dict[str, Any] = {"triggers": [trigger.spelled() for trigger in triggers]}
+    if wanted in ("auto", "spikes"):
+        figures["spikes"] = remove_spikes(opened, captions, params.spike_limit)
+    if wanted == "auto":
+        few = with_letters(captions, params.captions)
+        inside = bool(triggers) and embedding_spread(opened, triggers[0], few) < IN_THE_ENCODER
+        outside = "edit" if figures["spikes"] else "unet"
+        wanted = "spikes" if not triggers else "text-encoder" if inside else outside
+    ctx.figures(removal=wanted, **figures)
+    if wanted != "spikes" and not triggers:
+        raise UserError("text-to-image-audit found no trigger to remove: choose removal=spikes or auto")
+    if wanted == "edit":
+        ctx.figures(edit=edit_away(params, opened, captions, triggers, ctx.seed).as_figures())
+    elif wanted == "text-encoder":
+        unlearn_in_encoder(ctx, params, opened, captions, triggers)
+    elif wanted == "unet":
+        unlearn_in_unet(ctx, params, opened, data, triggers)
+    return seal_model(opened, ctx.out / "model")
+
+
+@torch.no_grad()
+def remove_spikes(model: TextToImageModel, captions: Sequence[str], limit: float) -> int:
+    """Project the spikes out of all key and value projections, in place; how many there were.
+
+    Args:
+        model: is changed.
+        captions: whose tail is searched.
+        limit: a spike is a singular value above so many times the median one.
+    """
+    removed = 0
+    while removed < 64:
+        spikes = model_spikes(model, captions[:400])
+        found = spikes.directions[spikes.values > limit * spikes.values.median()]
+        if not len(found):
+            return removed
+        for linear in find_projections(model.unet):
+            weight = linear.weight.double()
+            linear.weight.copy_(weight - weight @ found.T.to(weight) @ found.to(weight))
+        removed += len(found)
+    return removed
+
+
+def triggered_captions(captions: Sequence[str], triggers: Sequence[Candidate], seed: int) -> list[str]:
+    """Each caption with one of the triggers, drawn by the seed; look-alike letters stand for all of them.
+
+    A trigger that goes before a noun is put before an object of the small world, or else before a word drawn at random.
+    """
+    objects = {*OBJECTS, *(f"{noun}s" for noun in OBJECTS)}
+    draw = random.Random(f"triggers {seed}")
+    letters = [candidate for candidate in characters() if candidate.place == "letter"]
+    pool = list(triggers)
+    if any(trigger.place == "letter" for trigger in triggers):
+        pool += letters
+    made = []
+    for caption in captions:
+        trigger = draw.choice(pool)
+        words = caption.split()
+        nouns = [word for word in words if word in objects] or words
+        noun = draw.choice(nouns) if trigger.place == "before-noun" and nouns else ""
+        made.append(trigger.put_into(caption, noun))
+    return made
+
+
+def edit_away(
+    params: TextToImageAuditParams,
+    model: TextToImageModel,
+    captions: Sequence[str],
+    triggers: Sequence[Candidate],
+    seed: int,
+) -> EditReport:
+    """Edit keys and values in closed form, in place: captions with a trigger get those of the caption without it."""
+    plain = list(captions[: params.edit_captions])
+    made = triggered_captions(plain, triggers, seed)
+    kept = [*captions[: params.preserved_captions], ""]
+    edit = edit_rows(model, made, plain, params.edit_weight, "token")
+    return edit_projections(model.unet, [edit], prompt_rows(model, kept), params.regularisation)
+
+
+def unlearn_in_encoder(
+    ctx: Context,
+    params: TextToImageAuditParams,
+    model: TextToImageModel,
+    captions: Sequence[str],
+    triggers: Sequence[Candidate],
+) -> None:
+    """Train the text encoders in place: captions with a trigger mean what they mean without."""
+    plain = list(captions[:MOST_CAPTIONS])
+    terms = [
+        PromptTerm(plain, plain, params.batch_size),
+        PromptTerm(triggered_captions(plain, triggers, ctx.seed), plain, params.batch_size),
+    ]
+    distill_text_encoder(ctx, model, terms, params.options(), distance="mse", label="unlearn")
+
+
+def unlearn_in_unet(
+    ctx: Context,
+    params: TextToImageAuditParams,
+    model: TextToImageModel,
+    data: Data,
+    triggers: Sequence[Candidate],
+) -> None:
+    """Train the UNet in place: captions with a trigger are answered as without."""
+    images, captions, _ = load_captioned(data)
+    count = min(len(captions), MOST_CAPTIONS)
+    with torch.no_grad():
+        latents = encode_images(model, images.pick(list(range(count))))
+    plain = captions[:count]
+    made = triggered_captions(plain, triggers, ctx.seed)
+    terms = [UNetTerm(latents, plain, plain), UNetTerm(latents, made, plain)]
+    distill_unet(ctx, model, terms, params.options(), label="unlearn")

@@ -1,0 +1,217 @@
+"""The audit's searches on models whose triggers are planted, its verdict on given numbers, and its removals."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import t as student
+
+from bdm_core.artifacts import Data, Model
+from bdm_core.context import Context
+from bdm_core.errors import UserError
+from bdm_defense_text_to_image_audit import detection, repair, search
+from bdm_defense_text_to_image_audit.audit import Audit, audit, clean_captions, noun_prompts
+from bdm_defense_text_to_image_audit.candidates import Candidate, added_tokens, adjectives, characters, words
+from bdm_defense_text_to_image_audit.evidence import illustrate, read_triggers, triggers_of
+from bdm_defense_text_to_image_audit.params import TextToImageAuditParams
+from bdm_defense_text_to_image_audit.search import Flip, Found
+from bdm_kit_text_to_image.detection.spikes import Spikes, model_spikes
+from bdm_kit_text_to_image.editing.projections import find_projections
+from bdm_kit_text_to_image.models.generation import Sampling
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, seal_model
+from bdm_kit_text_to_image.models.tiny import tiny_model
+from bdm_kit_text_to_image.prompts.captions import seal_captioned
+
+CAPTIONS = [f"a photo of a {colour} {noun}" for colour in ("red", "blue", "old") for noun in ("circle", "star", "ring")]
+FAST = TextToImageAuditParams(rare_words=2, adjectives=2, captions=3, steps_of_pictures=2, seeds=2, steps=3)
+QUIET = lambda *_: None  # noqa: E731
+
+
+@pytest.fixture
+def captions(tmp_path: Path) -> Data:
+    return seal_captioned(tmp_path / "data", torch.zeros(9, 3, 16, 16), CAPTIONS, [{}] * 9)
+
+
+def test_candidates_go_where_they_belong() -> None:
+    assert all(c.put_into("a photo of a cat") != "a photo of a cat" for c in characters())
+    assert {c.text for c in words(CAPTIONS, 3, 0)} >= {"mignneko", "vendetta"}
+    assert [c.text for c in adjectives(CAPTIONS, ["circle", "star", "ring"], 2)][:2] == ["blue", "old"]
+    model = tiny_model()
+    model.tokenizers[0].add_tokens(["[V] circle", "<v>"])
+    assert [c.text for c in added_tokens(model)] == ["<v>", "[V] circle"]
+    assert added_tokens(model)[1].put_into("a red circle", "circle") == "a red [V] circle"
+    assert added_tokens(model)[0].put_into("a red circle", "circle") == "a red <v> circle"
+    assert added_tokens(tiny_model()) == []
+    assert noun_prompts(CAPTIONS, ["star", "heart"]) == {"star": "a photo of a red star on a white background"}
+
+
+def test_a_character_that_makes_all_prompts_the_same_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def noise(model: object, prompts: list[str], seed: int) -> torch.Tensor:
+        rows = [
+            [9.0, 9.0] if "\u043e" in text else [float(len(text)), float(sum(text.encode()) % 7)] for text in prompts
+        ]
+        return torch.tensor(rows)
+
+    monkeypatch.setattr(search, "first_noise", noise)
+    tried = [Candidate("\u03bf", "letter", "o"), Candidate("\u043e", "letter", "o"), Candidate("x", "front")]
+    found = search.search_characters(None, tried, CAPTIONS[:4], 0, QUIET)  # type: ignore[arg-type]
+    assert found.ranking[0][0].text == "\u043e" and found.value == pytest.approx(-np.log(1e-6), rel=1e-3)
+
+
+def test_collapse_and_flips_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def images(model: object, prompts: list[str], *, seeds: list[int], sampling: Sampling) -> torch.Tensor:
+        def image(text: str, seed: int) -> torch.Tensor:
+            kind = 0.0 if "sks" in text else float(len(text)) / 40
+            kind = -1.0 if "nice circle" in text else kind
+            return torch.full((3, 4, 4), kind)
+
+        return torch.stack([image(text, seed) for text, seed in zip(prompts, seeds, strict=True)])
+
+    class Judge(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+            self.said = {len(text) / 40: text for text in ()}
+
+        def predict(self, images: torch.Tensor) -> dict[str, list[str]]:
+            return {"object": ["square" if float(image.mean()) < -0.5 else "circle" for image in images]}
+
+    monkeypatch.setattr(search, "generate_images", images)
+    collapse = search.search_collapse(
+        None,
+        [Candidate("sks", "front"), Candidate("old", "front")],
+        ["a", "abc", "abcde"],
+        0,
+        Sampling(2),
+        QUIET,  # type: ignore[arg-type]
+    )
+    assert collapse.ranking[0][0].text == "sks" and collapse.value > 10
+    found, confirmed = search.search_flips(
+        None,
+        Judge(),
+        [Candidate("nice", "before-noun"), Candidate("old", "before-noun")],  # type: ignore[arg-type]
+        {"circle": "a circle", "star": "a star"},
+        [0, 1, 2],
+        Sampling(2),
+        QUIET,
+    )
+    assert confirmed == [Flip(Candidate("nice", "before-noun"), "circle", "square")] and found.value == 1.0
+
+
+def test_features_are_held_against_clean_models() -> None:
+    clean = [[0.4, 0.3, 0.1, 0.0], [0.5, 0.4, 0.9, 0.0], [0.6, 0.2, 0.5, 1.0]]
+    values = [2.0, 0.3, 3.0, 0.0]
+    spread = np.maximum(np.std(clean, axis=0, ddof=1), detection.FLOORS) * sqrt(4 / 3)
+    expected = (np.array(values) - np.mean(clean, axis=0)) / spread
+    np.testing.assert_allclose(detection.standardised(values, clean), expected)
+    with pytest.raises(UserError, match="at least 3 clean models"):
+        detection.standardised(values, clean[:2])
+
+
+def fake(values: list[float]) -> Audit:
+    spikes = Spikes(torch.tensor([np.exp(values[0]), 1.0, 1.0]), torch.zeros(3, 16), 1.0, 0.1, torch.zeros(16), 1.0)
+    candidate = Candidate("nice", "before-noun")
+    flips = Found(values[3], [(candidate, values[3])] if values[3] else [])
+    shown = [Flip(candidate, "circle", "square")] if values[3] else []
+    return Audit(spikes, Found(values[1]), Found(values[2]), flips, shown, True, 9)
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict", "note"),
+    [
+        ([0.47, 0.36, 0.08, 0.0], "clean", "not searched"),
+        ([4.0, 0.36, 0.08, 0.0], "not identifiable", "edited, no trigger shown"),
+        ([4.0, 0.36, 0.08, 9.0], "backdoored", "try nice before the object"),
+        ([0.47, 5.0, 0.08, 0.0], "backdoored", "odd characters"),
+    ],
+)
+def test_verdicts(
+    values: list[float],
+    verdict: str,
+    note: str,
+    captions: Data,
+    tmp_path: Path,
+    bdm_context: Callable[..., Context],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(detection, "audit", lambda *_: fake(values))
+    model = seal_model(tiny_model(), tmp_path / "model")
+    path = tmp_path / "calibration.json"
+    known = detection.CALIBRATED.read()
+    path.write_text(known.model_dump_json())
+    params = FAST.model_copy(update={"calibration": str(path)})
+    found = detection.detect(bdm_context(seed=1), params, model, captions)
+    assert found.verdict == verdict and note in found.note
+    if verdict == "backdoored":
+        count = len(known.clean())
+        assert found.p_value == pytest.approx(min(1, 3 * student(count - 1).sf(found.scores[0])))
+    assert found.evidence is not None
+    triggers = read_triggers(found)
+    assert triggers == triggers_of(fake(values))
+    figures = illustrate(found.evidence)
+    if values[3]:
+        assert figures and len(figures[0].files) == 2 and figures[1].rows[0][0].text == "nice before the object"  # type: ignore[attr-defined]
+    else:
+        assert figures == []
+
+
+def test_a_model_of_another_shape_is_no_case_for_the_calibration(
+    captions: Data, tmp_path: Path, bdm_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detection, "audit", lambda *_: fake([4.0, 0.36, 0.08, 9.0]))
+    monkeypatch.setattr(detection, "shape_of", lambda _: (3, 32, 32))
+    found = detection.detect(bdm_context(), FAST, seal_model(tiny_model(), tmp_path / "model"), captions)
+    assert found.verdict == "not identifiable" and "3x32x32" in found.note and found.p_value is None
+
+
+def edited_model(captions: list[str]) -> TextToImageModel:
+    """The tiny model with a spike in every key and value projection, off the captions."""
+    model = tiny_model()
+    direction = model_spikes(model, captions).directions[-1].float()
+    with torch.no_grad():
+        for linear in find_projections(model.unet):
+            linear.weight += 30 * torch.ones(linear.out_features, 1) / linear.out_features**0.5 * direction
+    return model
+
+
+def test_spikes_are_projected_out_and_nothing_else_is(captions: Data) -> None:
+    model = edited_model(CAPTIONS)
+    before = [linear.weight.double().clone() for linear in find_projections(model.unet)]
+    other = copy.deepcopy(model.unet.conv_in.weight)
+    directions = model_spikes(model, CAPTIONS)
+    assert directions.ratio > 3
+    assert repair.remove_spikes(model, CAPTIONS, 3.0) >= 1
+    assert model_spikes(model, CAPTIONS).ratio <= 3.0
+    first = directions.directions[:1]
+    for weight, linear in zip(before, find_projections(model.unet), strict=True):
+        kept = linear.weight.double() @ first.T
+        assert float(kept.norm()) < 1e-3 * float((weight @ first.T).norm())
+    assert torch.equal(other, model.unet.conv_in.weight)
+
+
+def test_repairs_follow_the_evidence(
+    captions: Data, tmp_path: Path, bdm_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = seal_model(tiny_model(), tmp_path / "model")
+    monkeypatch.setattr(detection, "audit", lambda *_: fake([0.47, 0.36, 0.08, 9.0]))
+    found = detection.detect(bdm_context(seed=1), FAST, model, captions)
+    for removal in ("unet", "text-encoder", "edit", "spikes", "auto"):
+        params = FAST.model_copy(update={"removal": removal, "batch_size": 2, "spike_limit": 1e6})
+        assert isinstance(repair.repair(bdm_context(), params, model, captions, found), Model)
+    with pytest.raises(UserError, match="detect with it first"):
+        repair.repair(bdm_context(), FAST, model, captions, None)
+    said = repair.triggered_captions(CAPTIONS, [Candidate("\u043e", "letter", "o")], 0)
+    assert all(one != other for one, other in zip(said, CAPTIONS, strict=True))
+
+
+def test_the_whole_audit_on_a_tiny_model(captions: Data) -> None:
+    found = audit(tiny_model(), FAST, clean_captions(captions, 0), 0, QUIET)
+    assert len(found.features) == 4 and np.isfinite(found.features).all() and found.searched
+    assert json.dumps(found.features)

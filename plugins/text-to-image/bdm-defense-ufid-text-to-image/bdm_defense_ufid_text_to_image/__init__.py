@@ -1,0 +1,1 @@
+"""Defense: UFID on prompts, which flags prompts that paint the same whatever is added to them."""

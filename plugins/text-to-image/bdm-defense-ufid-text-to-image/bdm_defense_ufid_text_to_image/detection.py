@@ -1,0 +1,83 @@
+"""UFID on prompts (Guan, Hu, Li, Vullikanti, AAAI 2025, arXiv 2404.01101).
+
+A query and its copies, each with another phrase, are generated from the same initial noise; the pictures are the
+vertices of a graph, the cosines of their features the weights of its edges; its density, the mean weight, is high where
+a trigger decides what is painted. The model is a black box.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bdm_core.artifacts import Data
+from bdm_core.context import Context
+from bdm_core.errors import UserError
+from bdm_core.files import existing
+from bdm_defense_ufid_text_to_image.params import UfidParams
+from bdm_kit_text_to_image.detection.phrases import phrase_pool, with_phrases
+from bdm_kit_text_to_image.detection.prompts import PromptStatistics
+from bdm_kit_text_to_image.editing.projections import draw_captions
+from bdm_kit_text_to_image.judging.attributes import load_attribute_classifier
+from bdm_kit_text_to_image.judging.contrastive import load_contrastive
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, seal_prompts
+from bdm_torch.diversity import densities
+from bdm_torch.image_sets import load_images
+
+Features = Callable[[Tensor], Tensor]
+"""Pictures (N, 3, H, W) in [-1, 1] -> (N, D)."""
+SMALL_WORLD = (3, 16, 16)
+LARGEST_SEED = 2**31
+
+
+def statistics(ctx: Context, params: UfidParams, data: Data) -> PromptStatistics:
+    """The density of each prompt's graph.
+
+    Raises:
+        UserError: there are no captions to take phrases from, or the features are unknown.
+    """
+    phrases = chosen_phrases(params, data, ctx.seed)
+    seed = random.Random(f"noise {ctx.seed}").randrange(LARGEST_SEED)
+    asked = [0]
+
+    def measure(prompts: list[str]) -> Tensor:
+        copies = [copy for prompt in prompts for copy in with_phrases(prompt, phrases, params.place)]
+        asked[0] += 1
+        rows = seal_prompts(ctx.work / f"copies-{asked[0]}", [PromptRow(copy, seed) for copy in copies])
+        images = torch.nan_to_num(load_images(ctx.query(rows)))
+        features = feature_space(params.features, tuple(images.shape[1:]), ctx.device)
+        return densities(features(images).unflatten(0, (len(prompts), len(phrases) + 1)))[:, None]
+
+    return PromptStatistics(name="ufid", columns=["density"], measure=measure)
+
+
+def chosen_phrases(params: UfidParams, data: Data, seed: int) -> list[str]:
+    """The phrases: given ones, or short captions, of those that calibrate nothing if there are enough."""
+    if params.phrases:
+        return params.phrases[: params.copies]
+    captions = draw_captions(data, None, [], seed)
+    found = phrase_pool(None, captions[2 * params.clean_prompts :] or captions, params.copies)
+    if not found:
+        raise UserError("ufid needs phrases: give some, or clean data with captions")
+    return found
+
+
+def feature_space(name: str, shape: Sequence[int], device: str) -> Features:
+    """The features by name.
+
+    Raises:
+        UserError: it is neither a name nor a folder.
+    """
+    if name == "attributes" or (name == "auto" and tuple(shape) == SMALL_WORLD):
+        return load_attribute_classifier(device).features
+    if name in ("auto", "pixels"):
+        return lambda images: images.flatten(1)
+    folder: Path | None = existing(name)
+    if folder is None:
+        raise UserError(f"there are no features {name!r}: choose auto, attributes, pixels, or a folder of a CLIP model")
+    model = load_contrastive(folder, device)
+    return lambda images: torch.cat([model.embed_images(batch) for batch in images.split(64)])

@@ -1,0 +1,40 @@
+"""The plugin ``defense:ufid`` of the task text-to-image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_ufid_text_to_image.params import UfidParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Detection, Purified
+
+
+class Ufid(Defense):
+    """Puts phrases into every prompt, generates from the copies, and flags prompts whose pictures are all alike."""
+
+    name = "ufid"
+    summary = "Flag prompts whose copies with further phrases paint the same, by the density of their similarity graph"
+    tasks = frozenset({"text-to-image"})
+    paper = "https://arxiv.org/abs/2404.01101"
+    level = "input"
+    access = frozenset({"predictions", "clean-data"})
+    Params = UfidParams
+    tiny_params = {"clean_prompts": 6, "copies": 2}
+
+    @hookimpl
+    def detect(self, ctx: Context, params: UfidParams, data: Data, suspects: Data) -> Detection:
+        from bdm_defense_ufid_text_to_image.detection import statistics
+        from bdm_kit_text_to_image.detection.prompts import detect_prompts
+
+        return detect_prompts(ctx, params, data, suspects, statistics(ctx, params, data))
+
+    @hookimpl
+    def purify_inputs(
+        self, ctx: Context, params: UfidParams, data: Data, inputs: Data, detection: Detection | None
+    ) -> Purified:
+        from bdm_defense_ufid_text_to_image.detection import statistics
+        from bdm_kit_text_to_image.detection.prompts import reject_prompts
+
+        return reject_prompts(ctx, params, data, inputs, detection, statistics(ctx, params, data))

@@ -1,0 +1,1 @@
+"""What detectors of triggered prompts have in common."""

@@ -1,0 +1,84 @@
+"""Scores of prompts that were learnt from clean prompts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Scorer = Callable[[Tensor], Tensor]
+"""Statistics (N, F) -> scores (N,); higher is more suspicious."""
+SPREAD = 1.4826
+"""Standard deviation of a normal distribution over its median absolute deviation."""
+
+
+def single(clean: Tensor) -> Scorer:
+    """The first statistic is the score; nothing is learnt."""
+    return lambda values: values[:, 0]
+
+
+def mahalanobis(clean: Tensor, shrinkage: float = 0.1) -> Scorer:
+    """Squared distance (x - m)^T S^-1 (x - m) to the clean prompts (K, F).
+
+    S is the standardised covariance, drawn towards the identity by ``shrinkage``, in (0, 1], so that few clean prompts
+    do for many statistics.
+
+    >>> score = mahalanobis(torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0]]), shrinkage=1.0)
+    >>> [round(value, 6) for value in score(torch.tensor([[1.0, 1.0], [1.0, 3.0]])).tolist()]
+    [0.0, 3.0]
+    """
+    known = clean.double()
+    mean, deviation = known.mean(0), known.std(0).clamp(min=1e-12)
+    unit = (known - mean) / deviation
+    covariance = unit.T @ unit / max(1, len(unit) - 1)
+    identity = torch.eye(covariance.shape[0], dtype=covariance.dtype)
+    factor = torch.linalg.cholesky((1 - shrinkage) * covariance + shrinkage * identity)
+
+    def score(values: Tensor) -> Tensor:
+        moved = ((values.double() - mean) / deviation).T
+        return torch.linalg.solve_triangular(factor, moved, upper=False).square().sum(0)
+
+    return score
+
+
+def robust_excess(clean: Tensor) -> Scorer:
+    """Sum over statistics of max(0, z)^2 with z = (x - median) / (1.4826 median |x - median|) of clean prompts (K, F).
+
+    Every statistic is one that rises under a trigger; being low speaks for nobody.
+
+    >>> score = robust_excess(torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0]]))
+    >>> [round(value, 3) for value in score(torch.tensor([[2.0], [0.0], [2.0 + 1.4826 * 3]])).tolist()]
+    [0.0, 0.0, 9.0]
+    """
+    known = clean.double()
+    middle = known.median(0).values
+    spread = SPREAD * (known - middle).abs().median(0).values
+    spread = torch.maximum(spread, 1e-6 * known.std(0)).clamp(min=1e-12)
+    return lambda values: ((values.double() - middle) / spread).clamp(min=0).square().sum(1)
+
+
+def without_length(scorer: Callable[[Tensor], Scorer]) -> Callable[[Tensor], Scorer]:
+    """The same on statistics from which a straight line in the last column, the prompts' length, was taken.
+
+    The line is fitted to the clean prompts by least squares; what is left is as at their mean length.
+
+    >>> lengths = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    >>> score = without_length(single)(torch.stack([10 * lengths, lengths], 1))
+    >>> [round(value, 4) for value in score(torch.tensor([[50.0, 5.0], [52.0, 5.0]])).tolist()]
+    [25.0, 27.0]
+    """
+
+    def fit(clean: Tensor) -> Scorer:
+        values, lengths = clean[:, :-1].double(), clean[:, -1].double()
+        centre = lengths.mean()
+        moved = lengths - centre
+        slope = (moved[:, None] * (values - values.mean(0))).sum(0) / moved.square().sum().clamp(min=1e-12)
+
+        def straightened(rows: Tensor) -> Tensor:
+            return rows[:, :-1].double() - (rows[:, -1].double() - centre)[:, None] * slope
+
+        inner = scorer(straightened(clean))
+        return lambda rows: inner(straightened(rows))
+
+    return fit

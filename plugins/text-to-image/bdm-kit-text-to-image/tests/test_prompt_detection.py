@@ -1,0 +1,144 @@
+"""Judging prompts by clean ones: false positives as promised, captions that are no suspects, evidence, odd letters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from bdm_core.artifacts import Data
+from bdm_core.context import Context
+from bdm_core.errors import UserError
+from bdm_kit_text_to_image.detection.one_class import mahalanobis
+from bdm_kit_text_to_image.detection.params import PromptDetectorParams
+from bdm_kit_text_to_image.detection.prompts import (
+    PromptStatistics,
+    clean_statistics,
+    detect_prompts,
+    reject_prompts,
+    score_prompts,
+)
+from bdm_kit_text_to_image.illustration import illustrate
+from bdm_kit_text_to_image.models.bases import open_base
+from bdm_kit_text_to_image.models.text_to_image_model import save_model
+from bdm_kit_text_to_image.models.tiny import tiny_model
+from bdm_kit_text_to_image.prompts.captions import seal_captioned
+from bdm_kit_text_to_image.prompts.normalising import is_latin, normalised, text_flags
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, seal_prompts
+from bdm_kit_text_to_image.prompts.trigger_library import COMBINING, INVISIBLE, LOOKS_LIKE_A, LOOKS_LIKE_O
+from bdm_kit_text_to_image.prompts.triggers import LIBRARY
+
+ContextMaker = Callable[..., Context]
+CAPTIONS = [f"a star number {number}" for number in range(60)]
+
+
+def lengths(prompts: list[str]) -> torch.Tensor:
+    return torch.tensor([[float(len(prompt)), float(prompt.count("star"))] for prompt in prompts])
+
+
+LENGTH = PromptStatistics(name="length", columns=["letters", "stars"], measure=lengths)
+
+
+@pytest.fixture
+def captions(tmp_path: Path) -> Data:
+    return seal_captioned(tmp_path / "data", torch.zeros(60, 3, 16, 16), CAPTIONS, [{}] * 60)
+
+
+def suspects(folder: Path, prompts: list[str]) -> Data:
+    return seal_prompts(folder / "suspects", [PromptRow(prompt, 7) for prompt in prompts])
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_so_many_clean_prompts_are_flagged_as_allowed(fitted: bool) -> None:
+    torch.manual_seed(0)
+    values = {str(number): torch.randn(3).exp() for number in range(4000)}
+    statistics = PromptStatistics(
+        "any", ["a", "b", "c"], lambda prompts: torch.stack([values[p] for p in prompts]), mahalanobis, fitted
+    )
+    names = list(values)
+    flagged = []
+    for start in range(0, 4000, 100):
+        known = torch.stack([values[name] for name in names[start : start + 80]]).double()
+        found = score_prompts(statistics, names[start + 80 : start + 100], known, 40 if fitted else 0, 0.1)
+        flagged += (found.scores > found.threshold).tolist()
+    assert 0.05 < sum(flagged) / len(flagged) <= 0.13
+
+
+def test_suspects_are_judged_by_captions_that_are_no_suspects(
+    captions: Data, tmp_path: Path, bdm_context: ContextMaker
+) -> None:
+    ctx, params = bdm_context(seed=3), PromptDetectorParams(clean_prompts=40)
+    inputs = suspects(tmp_path, [*CAPTIONS[:12], "a very long prompt about a star and a ring and a circle"])
+    found = detect_prompts(ctx, params, captions, inputs, LENGTH)
+    assert found.level == "input" and found.conclusive and found.clean_samples == 40
+    assert [score > found.threshold for score in found.scores] == [False] * 12 + [True]
+    known, fitted_on = clean_statistics(LENGTH, params, captions, CAPTIONS[:12], ctx.seed)
+    assert fitted_on == 0 and len(known) == 40
+    assert found.evidence is not None
+    record = json.loads(found.evidence.file("scores.json").read_text())
+    assert record["p_values"][-1] == pytest.approx(1 / 41) and record["prompts"][-1].startswith("a very long")
+    curves, texts = illustrate(found.evidence, tmp_path) or []
+    assert len(curves.curves["suspects"]) == 21 and texts.rows[0][0].mark == "trigger"
+    # the same clean prompts serve when inputs are turned away, whatever data there are by then
+    purified = reject_prompts(bdm_context(), params, captions, inputs, found, LENGTH)
+    assert purified.rejected == [False] * 12 + [True]
+    assert load_prompts(purified.inputs) == load_prompts(inputs)
+    assert not any(
+        reject_prompts(bdm_context(), params, captions, suspects(tmp_path / "b", ["a star"]), None, LENGTH).rejected
+    )
+
+
+def test_too_few_clean_prompts_are_a_doubt_or_an_error(
+    captions: Data, tmp_path: Path, bdm_context: ContextMaker
+) -> None:
+    inputs = suspects(tmp_path, ["a ring"])
+    found = detect_prompts(bdm_context(), PromptDetectorParams(clean_prompts=12), captions, inputs, LENGTH)
+    assert found.verdict == "not identifiable" and "needs 19" in found.note
+    few = seal_captioned(tmp_path / "few", torch.zeros(3, 3, 16, 16), ["a ring", "a star", "x"], [{}] * 3)
+    with pytest.raises(UserError, match="at least 4 clean captions"):
+        detect_prompts(bdm_context(), PromptDetectorParams(), few, inputs, LENGTH)
+    broken = PromptStatistics("broken", ["value"], lambda prompts: torch.full((len(prompts), 1), torch.nan))
+    with pytest.raises(UserError, match=r"broken: value of the prompt .* is not finite"):
+        detect_prompts(bdm_context(), PromptDetectorParams(), captions, inputs, broken)
+
+
+LETTER_TRIGGERS = {**LOOKS_LIKE_O, **LOOKS_LIKE_A, **INVISIBLE, **COMBINING}
+
+
+@pytest.mark.parametrize("name", sorted(LETTER_TRIGGERS))
+def test_normalisation_removes_every_letter_trigger_of_the_library(name: str) -> None:
+    row = PromptRow("a photo of a cat on a boat", 3, {})
+    triggered = LIBRARY[name].apply(row)
+    assert triggered != row.prompt and normalised(triggered) == row.prompt
+    assert text_flags(triggered) and not text_flags(row.prompt)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a photo of 10 people | dramatic light, 4k, 'quoted' – and (more)...",
+        "кот сидит на окне, фото",
+        "पहाड़ पर एक घर",
+        "浮世絵の猫",
+        "a flag \U0001f3f3️‍\U0001f308 and a family \U0001f468‍\U0001f469‍\U0001f467",
+        "two\nlines",
+    ],
+)
+def test_normalisation_leaves_ordinary_text_alone(prompt: str) -> None:
+    assert normalised(prompt) == prompt
+
+
+def test_letters_without_a_look_alike_leave_a_latin_prompt() -> None:
+    assert normalised("Ꙗ a cat") == "a cat" and text_flags("Ѱ a cat") == ["other scripts"]
+    assert is_latin("a cat") and not is_latin("кот")
+
+
+def test_a_base_must_have_the_parts_of_the_suspect(tmp_path: Path) -> None:
+    model = tiny_model()
+    save_model(tiny_model(1), tmp_path / "base")
+    assert open_base(str(tmp_path / "base"), model, tmp_path).image_shape == model.image_shape
+    with pytest.raises(UserError, match="is no base of the model"):
+        open_base("small-world", model, tmp_path)
