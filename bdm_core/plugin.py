@@ -185,7 +185,7 @@ class Kit(Plugin):
 
         Args:
             weights: a safetensors file.
-            config: a folder with the configurations of such a model.
+            config: a folder with the configurations of such a model, or one file of them.
             folder: an existing empty folder.
 
         Returns:

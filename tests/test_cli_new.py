@@ -12,7 +12,7 @@ from fake_site import FakeSite
 from bdm_cli.scaffold import kinds, write_package
 from bdm_core.errors import UserError
 
-TASKS = ("made-here", "unconditional-image-generation", "text-to-image")
+TASKS = ("made-here", "unconditional-image-generation", "text-to-image", "image-classification")
 """The task of the kit that is made here, which stands for every other one, and those with templates of their own."""
 CASES = [
     ("kit", None),
@@ -21,7 +21,11 @@ CASES = [
 ]
 
 
-NAMES = {"unconditional-image-generation": "noise-made", "text-to-image": "prompt-made"}
+NAMES = {
+    "unconditional-image-generation": "noise-made",
+    "text-to-image": "prompt-made",
+    "image-classification": "pixels-made",
+}
 
 
 def name_for(task: str | None) -> str:

@@ -38,8 +38,9 @@ class ImportOptions(Common):
         Path | None,
         typer.Option(
             "--config",
-            help="Diffusers folder with the configurations, for a single-file checkpoint of the web interfaces.",
-            metavar="DIR",
+            help="Diffusers folder with the configurations, for a single-file checkpoint of the web interfaces; JSON "
+            "file with architecture, classes, size, mean and deviation, for a classifier's state dict.",
+            metavar="PATH",
         ),
     ] = None
     task: Task = None
@@ -75,7 +76,7 @@ class Source:
     Attributes:
         checkpoint: file, archive or folder.
         like: a folder of the same architecture, for a bare state dict.
-        config: a folder with the configurations, for a single-file checkpoint.
+        config: a folder with the configurations, for a single-file checkpoint, or one file for a classifier's weights.
     """
 
     checkpoint: Path
@@ -130,7 +131,8 @@ def convert(given: Source, out_folder: Path, *, task: str | None) -> tuple[Model
             convert_folder(source, target)
         else:
             _convert_file(source, target, given)
-        model = Model.seal(target, format="diffusers", task=task or _task_of(target, checkpoint))
+        format = "diffusers" if (target / "model_index.json").is_file() else "classifier"
+        model = Model.seal(target, format=format, task=task or _task_of(target, checkpoint))
         opened = read_back(target, model.task, Path(temporary, "opened"), checkpoint)
         target.rename(out_folder)
     return Model.open(out_folder), opened
@@ -178,9 +180,16 @@ def _convert_file(source: Path, target: Path, given: Source) -> None:
         _convert_single_file(source, weights, target, given.config or given.like)
     elif kind is not None:
         raise UserError(f"{source} is {kind}")
+    elif given.config is not None:
+        if not _ask_kits(source, weights, target, given.config):
+            raise UserError(
+                f"{source}: no installed kit knows a network with tensors such as {sorted(weights)[0]!r} that "
+                "--config could be for"
+            )
     elif given.like is None:
         raise UserError(
-            f"{source} holds weights without their architecture: add --like FOLDER, a diffusers folder of the same one"
+            f"{source} holds weights without their architecture: add --like FOLDER, a diffusers folder of the same "
+            "one, or for a classifier's, --config FILE"
         )
     else:
         _convert_state_dict(source, weights, target, given.like)
@@ -188,10 +197,7 @@ def _convert_file(source: Path, target: Path, given: Source) -> None:
 
 def _convert_single_file(source: Path, weights: dict[str, Tensor], target: Path, config: Path | None) -> None:
     """Let the kit that knows the names in a single-file checkpoint write the model."""
-    from bdm_cli.checkpoint import write_weights
-    from bdm_core.discovery.tasks import kits
     from bdm_core.errors import UserError
-    from bdm_core.machine.foreign import asked
 
     if config is None:
         raise UserError(
@@ -201,16 +207,30 @@ def _convert_single_file(source: Path, weights: dict[str, Tensor], target: Path,
         )
     if not config.is_dir():
         raise UserError(f"--config {config} is no folder")
+    if not _ask_kits(source, weights, target, config):
+        raise UserError(f"{source} is a single-file checkpoint of the web interfaces, and no installed kit converts it")
+
+
+def _ask_kits(source: Path, weights: dict[str, Tensor], target: Path, config: Path) -> bool:
+    """Whether a kit knew the names of the weights and wrote the model."""
+    from bdm_cli.checkpoint import write_weights
+    from bdm_core.discovery.tasks import kits
+    from bdm_core.errors import UserError
+    from bdm_core.files import existing
+    from bdm_core.machine.foreign import asked
+
+    if existing(config) is None:
+        raise UserError(f"--config {config} does not exist")
     plain = target.with_name("single-file.safetensors")
     write_weights(weights, plain)
     try:
         for kit in kits():
             with asked(f"kit {kit.name!r} cannot convert {source}"):
                 if kit.from_single_file(plain, config, target):
-                    return
+                    return True
     except UserError as error:
         raise UserError(str(error).replace(str(plain), str(source))) from error
-    raise UserError(f"{source} is a single-file checkpoint of the web interfaces, and no installed kit converts it")
+    return False
 
 
 def _convert_state_dict(source: Path, weights: dict[str, Tensor], target: Path, like: Path) -> None:

@@ -24,11 +24,21 @@ REQUIRED = {
     "defense/unconditional-image-generation": ("bdm-kit-diffusion", "bdm-torch"),
     "attack/text-to-image": ("bdm-kit-text-to-image",),
     "defense/text-to-image": ("bdm-kit-text-to-image",),
+    "attack/image-classification": ("bdm-kit-classification",),
+    "defense/image-classification": ("bdm-kit-classification",),
+    "metric/image-classification": ("bdm-kit-classification",),
     "metric/pictures": ("bdm-torch",),
     "metric/any": ("bdm-torch",),
 }
 """Template -> bdm's own distributions that it imports."""
-LIBRARIES = {"metric/pictures": ('"torch>=2.7"',), "kit/any": ('"torch>=2.7"', '"safetensors>=0.5"')}
+TORCH = '"torch>=2.7"'
+LIBRARIES = {
+    "attack/image-classification": (TORCH,),
+    "defense/image-classification": (TORCH,),
+    "metric/image-classification": (TORCH,),
+    "metric/pictures": (TORCH,),
+    "kit/any": (TORCH, '"safetensors>=0.5"'),
+}
 """Template -> other distributions that it imports."""
 SERVES = """
 [project.entry-points."bdm.tasks"]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from bdm_cli.html import arrays, charts, features, numbers, pictures
+from bdm_cli.html import arrays, charts, features, kept, numbers, pictures
 from bdm_cli.html.markup import Html, join, tag
 
 
@@ -220,3 +220,21 @@ def test_error_bars_share_the_range_of_their_column() -> None:
     assert 'cx="54"' in middle and 'x1="44" x2="64"' in middle
     assert 'cx="104"' in charts.error_bar(1.0, None, 0.0, 1.0, width=108)
     assert "whisker" not in charts.error_bar(1.0, None, 0.0, 1.0)
+
+
+class Stages:
+    """As much of the material as tables of stages need."""
+
+    def __init__(self, *figures: Any) -> None:
+        self.run = self
+        self.stages = [{"label": "score backdoored", "figures": item} for item in figures]
+
+
+def test_tables_of_stages_are_drawn_and_what_is_none_is_left_out() -> None:
+    rows = [["<cat>", 7, 0.5, None], ["too", "short"], "no row", *[[f"class {n}", n, 1.0, 0.25] for n in range(20)]]
+    good = {"tables": {"by class": {"head": ["class", "n", "ACC", "ASR"], "rows": rows}}}
+    others = [{"tables": [1]}, {"tables": {"a": 1, "b": {"head": [], "rows": [[]]}}}, {"tables": None}, None]
+    page = str(kept.section(Stages(good, *others)))  # type: ignore[arg-type]
+    assert "score backdoored, by class" in page and "&lt;cat&gt;" in page and "<td>0.500</td>" in page
+    assert page.count("<tr>") == 1 + kept.MOST_ROWS and "9 further rows are in stages.json." in page
+    assert "too" not in page and kept.section(Stages(*others)) is None  # type: ignore[arg-type]

@@ -89,6 +89,12 @@ class ClassificationKit(Kit):
 
         return catalogue.IMAGE_TASK if is_classifier(folder) else None
 
+    def from_single_file(self, weights: Path, config: Path, folder: Path) -> bool:
+        """Write a state dict of a published PreAct-ResNet18 or VGG19-BN as a model folder."""
+        from bdm_kit_classification.models.published import convert_published
+
+        return convert_published(weights, config, folder)
+
     def tiny_secret(self, folder: Path, model: Model) -> Secret:
         """A secret for the conformance tests of metrics, sealed in ``folder``."""
         from bdm_kit_classification import stages

@@ -13,6 +13,7 @@ from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.models.classifier import load_classifier, seal_classifier
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+from bdm_kit_classification.rows import select
 
 CLASSES = ["cat", "dog"]
 
@@ -112,11 +113,18 @@ def test_what_does_not_fit_is_one_line(tmp_path):
 
 @pytest.mark.parametrize("architecture", ["preact-resnet18", "vgg19-bn"])
 def test_an_attack_on_a_folder_of_pictures(architecture, tmp_path):
-    """One step of BadNets with the networks of the published leaderboards."""
+    """One step of BadNets, and one of fine-tuning, with the networks of the published leaderboards."""
     model = model_of(tmp_path, architecture=architecture)
     data = open_reference(str(draw(tmp_path / "pictures", 30)), model, tmp_path / "data", tmp_path)
     plugin = find("attack", "badnets", model.task).load()
     params = plugin.Params(epochs=1, batch_size=64)
     poisoned = plugin.poison_data(new_context(tmp_path / "a"), params, data)
     made = plugin.inject_backdoor(new_context(tmp_path / "b"), params, model, poisoned)
-    assert load_classifier(made.model)(torch.rand(2, 3, 32, 32)).shape == (2, 2)
+    defense = find("defense", "fine-tune", model.task).load()
+    first = len(open_samples(data))
+    reserve = select(new_context(tmp_path / "c"), [data], list(range(first, first + 4)), blind=True)
+    params = defense.Params(epochs=1, batch_size=64)
+    repaired = defense.repair(new_context(tmp_path / "d"), params, made.model, reserve)
+    for result in (made.model, repaired):
+        assert load_classifier(result)(torch.rand(2, 3, 32, 32)).shape == (2, 2)
+    assert repaired.digest != made.model.digest

@@ -16,6 +16,7 @@ from bdm_kit_classification.poison.secret import Backdoor, open_secret
 from bdm_kit_classification.training.fitting import predict
 from bdm_kit_classification.triggers.label_rule import LabelRule
 from bdm_kit_classification.triggers.trigger import apply_in_batches
+from bdm_metric_accuracy.classes import by_class
 from bdm_metric_accuracy.said import Said
 from bdm_torch.statistics import rate
 
@@ -67,6 +68,9 @@ def measure(ctx: Context, subject: Subject) -> list[Measurement]:
             **share(triggered.right, len(triggered)),
         ),
     ]
+    names: Any = subject.on_clean.meta["classes"]
+    before = Said.of(subject.before[0]) if len(subject.before) == 2 else None
+    ctx.figures(tables={"by class": by_class(list(names), rule, clean, triggered, before)})
     found += changes(subject, rule, clean, triggered, rejected)
     if backdoor.negative is not None:
         found.append(false_triggers(ctx, subject, backdoor))

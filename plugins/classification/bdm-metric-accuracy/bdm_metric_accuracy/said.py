@@ -42,6 +42,10 @@ class Said:
         """Those whose true label tells of success."""
         return Said([row for row in self.rows if rule.eligible(row[1])])
 
+    def of_class(self, label: int) -> Said:
+        """Those whose true label is this one."""
+        return Said([row for row in self.rows if row[1] == label])
+
     def of_samples(self, other: Said) -> Said:
         """Those of the samples that ``other`` is of."""
         wanted = {number for _, _, number in other.rows}

@@ -12,7 +12,9 @@ from bdm_kit_classification.predictions import seal_predictions
 from bdm_kit_classification.training.fitting import Predictions
 from bdm_kit_classification.triggers.label_rule import LabelRule
 from bdm_kit_classification.triggers.patch import square
+from bdm_metric_accuracy.classes import by_class
 from bdm_metric_accuracy.measure import measure
+from bdm_metric_accuracy.said import Said
 
 
 class TestAccuracy(MetricConformance):
@@ -66,6 +68,18 @@ def test_all_to_one(numbers):
     assert found["asr_without_trigger"] == (1 / 4, 4)
     assert found["recovered_accuracy"] == (1 / 4, 4)
     assert "der" not in found
+
+
+def test_classes_are_told_apart(tmp_path):
+    rule = LabelRule(kind="all-to-one", classes=4, target=0)
+    clean, before = (Said([*zip(said, TRUE, range(5), strict=True)]) for said in ([0, 1, 2, 0, 3], TRUE))
+    triggered = Said([*zip([0, 0, 3, 1], TRUE[1:], range(1, 5), strict=True)])
+    assert by_class(list("abcd"), rule, clean, triggered, before)["rows"] == [
+        ["d", 1, 0.0, 1, 0.0, 1.0, 1.0],
+        ["b", 2, 0.5, 2, 0.5, 0.5, 1.0],
+        ["a", 1, 1.0, 0, None, None, 1.0],
+        ["c", 1, 1.0, 1, 1.0, 0.0, 1.0],
+    ]
 
 
 def test_all_to_all(numbers):

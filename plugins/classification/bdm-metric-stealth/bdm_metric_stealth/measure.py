@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from bdm_core.context import Context
+from bdm_core.errors import UserError
 from bdm_core.records import Measurement, Subject
 from bdm_kit_classification.data.samples import TEST, open_samples
 from bdm_kit_classification.poison.secret import open_secret
@@ -23,7 +24,11 @@ def measure(ctx: Context, params: StealthParams, subject: Subject) -> list[Measu
         return []
     changed = clean.changed(range(len(clean)), apply_in_batches(backdoor.trigger, clean.raw(), "test", ctx.seed))
     modality = clean.modality
-    found = modality.distances(clean.raw(), changed.raw())
+    found = dict(modality.distances(clean.raw(), changed.raw()))
+    try:
+        found |= modality.learned_distances(clean.raw(), changed.raw(), ctx.device)
+    except UserError as error:  # an extra that nobody has to install
+        ctx.figures(left_out=str(error))
     return [
         Measurement(
             metric=name,

@@ -1,12 +1,17 @@
 """Distances against closed forms."""
 
 import math
+import sys
+import types
 
 import pytest
 import torch
 
+from bdm_core.records import Subject
 from bdm_core.testing import MetricConformance
 from bdm_kit_classification.modalities.registry import modality_of
+from bdm_metric_stealth.measure import measure
+from bdm_metric_stealth.params import StealthParams
 
 
 class TestStealth(MetricConformance):
@@ -24,3 +29,43 @@ def test_distances_of_a_constant_shift():
     assert found["psnr"].tolist() == pytest.approx([-10 * math.log10(0.25)] * 2)
     assert found["l_infinity"].tolist() == [0.5, 0.5]
     assert found["ssim"].tolist() == pytest.approx([(2 * a * b + 1e-4) / (a * a + b * b + 1e-4)] * 2)
+
+
+def stealth_of(bench):
+    """The numbers of the backdoored model's row, and what the stage kept."""
+    from bdm_kit_classification.stages import tiny_secret
+
+    kept = {}
+    ctx = bench.context("score", on_figures=kept.update)
+    outputs = bench.generate(bench.model, bench.inputs())
+    secret = tiny_secret(ctx.out / "secret", bench.model)
+    sides = {"on_clean": outputs, "on_triggered": outputs, "reference": bench.data, "secret": secret}
+    return measure(ctx, StealthParams(samples=4), Subject(role="backdoored", model=bench.model, **sides)), kept
+
+
+def test_lpips_is_absent_and_said_where_it_cannot_run(bdm_bench, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    found, kept = stealth_of(bdm_bench("image-classification"))
+    assert "lpips" not in {item.metric for item in found}
+    assert "LPIPS cannot run" in kept["left_out"] and "bdm-kit-classification[lpips]" in kept["left_out"]
+
+
+class Distance(torch.nn.Module):
+    """Stands for the network: the mean absolute difference of a pair of pictures."""
+
+    def __init__(self, **options):
+        super().__init__()
+
+    def forward(self, one, other):
+        assert one.shape == other.shape == (1, 3, 64, 64)
+        return (one - other).abs().mean()
+
+
+def test_lpips_is_measured_where_it_can(bdm_bench, monkeypatch):
+    fake = types.ModuleType("torchmetrics.image.lpip")
+    fake.LearnedPerceptualImagePatchSimilarity = Distance
+    monkeypatch.setitem(sys.modules, "torchmetrics.image.lpip", fake)
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+    found, kept = stealth_of(bdm_bench("image-classification"))
+    (lpips,) = (item for item in found if item.metric == "lpips")
+    assert lpips.n == 4 and 0 < lpips.value < 0.2 and lpips.higher_is_better and not kept

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
-from bdm_core.errors import UserError
+from bdm_torch import perceptual
 
-SMALLEST_SIDE = 64
 EXTRA = "pip install 'bdm-metric-target[lpips]'"
 
 
-@torch.no_grad()
 def perceptual_distances(images: Tensor, target: Tensor, device: str) -> Tensor:
-    """LPIPS with AlexNet of each image to the target, (N,); small pictures are enlarged to 64 pixels first.
+    """LPIPS with AlexNet of each image to the target, (N,).
 
     Args:
         images: (N, C, H, W) in [0, 1], one or three channels.
@@ -24,27 +20,4 @@ def perceptual_distances(images: Tensor, target: Tensor, device: str) -> Tensor:
     Raises:
         UserError: the extra is not installed, or its weights cannot be had.
     """
-    try:
-        from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
-
-        # no collectives: under accelerate launch rank 0 scores alone
-        network = LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True, sync_on_compute=False)
-        distance = network.to(device)
-    except (ImportError, OSError) as error:
-        raise UserError(f"LPIPS cannot run ({' '.join(str(error).split())}): {EXTRA}") from None
-    if not len(images):
-        return torch.zeros(0, dtype=torch.float64)
-    other = _prepared(target.unsqueeze(0), device)
-    values = [distance(_prepared(image, device), other) for image in images.split(1)]
-    return torch.stack(values).flatten().double().cpu()
-
-
-def _prepared(images: Tensor, device: str) -> Tensor:
-    images = images.float().to(device)
-    if images.shape[1] == 1:
-        images = images.expand(-1, 3, -1, -1)
-    side = min(images.shape[2:])
-    if side < SMALLEST_SIDE:
-        size = [round(length * SMALLEST_SIDE / side) for length in images.shape[2:]]
-        images = functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
-    return images.contiguous()
+    return perceptual.perceptual_distances(images, target.unsqueeze(0), device, EXTRA)

@@ -116,6 +116,7 @@ def test_target_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 def test_lpips_without_its_extra_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchmetrics.image.lpip", None)
+    monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
     with pytest.raises(UserError, match=r"bdm-metric-target\[lpips\]"):
         score(tmp_path, TargetParams(lpips=True), triggered=ramp()[None], clean=ramp()[None], target=ramp())
 
@@ -134,6 +135,7 @@ def test_lpips_gets_three_channels_in_the_unit_range(tmp_path: Path, monkeypatch
     module = ModuleType("torchmetrics.image.lpip")
     module.LearnedPerceptualImagePatchSimilarity = Fake  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torchmetrics.image.lpip", module)
+    monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
     target = torch.ones(1, 8, 8)
     images = torch.stack([target, -target])
     found = score(tmp_path, TargetParams(lpips=True), triggered=images, clean=images, target=target)

@@ -50,13 +50,16 @@ def save_picture(path: Path, image: Tensor) -> None:
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(path)
 
 
-def read_image(source: Path | bytes, shape: Sequence[int], name: str = "") -> np.ndarray[Any, np.dtype[np.uint8]]:
+def read_image(
+    source: Path | bytes, shape: Sequence[int], name: str = "", *, formats: Sequence[str] = FORMATS
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Decode a PNG, JPEG, WebP, BMP or TIFF, crop it centrally to the wanted proportions, and resize it.
 
     Args:
         source: a file, or its content.
         shape: (C, H, W) wanted; C is 1 or 3.
         name: for messages; the path by default.
+        formats: what else Pillow may decode instead of :data:`FORMATS`, by its names.
 
     Returns:
         uint8 of ``shape``. Transparent pixels are laid on white, 16-bit grey is scaled, rotation by EXIF is applied; of
@@ -74,27 +77,36 @@ def read_image(source: Path | bytes, shape: Sequence[int], name: str = "") -> np
         ...
     bdm_core.errors.UserError: cannot read the image upload: it is none of PNG, JPEG, WEBP, BMP, TIFF, or damaged
     """
-    channels, height, width = shape
     name = name or (f"of {len(source)} bytes" if isinstance(source, bytes) else str(source))
     try:
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if size > LARGEST_FILE:
             raise ValueError(f"{size / 2**20:.0f} MiB is more than the allowed {LARGEST_FILE // 2**20} MiB")
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as file:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as file:
             if file.width * file.height > LARGEST_PIXELS:
                 raise ValueError(
                     f"{file.width}x{file.height} pixels are more than {LARGEST_PIXELS // 10**6} megapixels"
                 )
-            if file.format == "TIFF" and file.mode in ("I", "F"):
+            if file.mode == "F" or (file.format == "TIFF" and file.mode == "I"):
                 raise ValueError("which of its 32-bit values are black and white is not known")
-            image = _plain(ImageOps.exif_transpose(file)).convert("L" if channels == 1 else "RGB")
-        if image.size != (width, height):
-            image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+            return fit_image(ImageOps.exif_transpose(file), shape)
     except UnidentifiedImageError:  # its own message names an object in memory
-        raise UserError(f"cannot read the image {name}: it is none of {', '.join(FORMATS)}, or damaged") from None
+        raise UserError(f"cannot read the image {name}: it is none of {', '.join(formats)}, or damaged") from None
     except Exception as error:  # a damaged file raises nearly anything in a decoder
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"cannot read the image {name}: {reason}; repair or remove it") from None
+
+
+def fit_image(image: Image.Image, shape: Sequence[int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """An image cropped centrally to the wanted proportions and resized: uint8 of ``shape``, (C, H, W), C of 1 or 3.
+
+    >>> fit_image(Image.new("RGB", (8, 6), "white"), (1, 4, 4)).tolist()[0][0]
+    [255, 255, 255, 255]
+    """
+    channels, height, width = shape
+    image = _plain(image).convert("L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
     pixels: np.ndarray[Any, np.dtype[np.uint8]] = np.asarray(image, dtype=np.uint8).reshape(height, width, -1)
     return pixels.transpose(2, 0, 1)
 

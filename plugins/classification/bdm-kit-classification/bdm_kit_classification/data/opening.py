@@ -10,10 +10,15 @@ import torch
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.errors import UserError
+from bdm_kit_classification.data import cifar, gtsrb, tiny_imagenet
 from bdm_kit_classification.data.built_in_data import Parts, load_builtin
+from bdm_kit_classification.data.cifar import read_cifar
 from bdm_kit_classification.data.division import divide
+from bdm_kit_classification.data.gtsrb import read_gtsrb
+from bdm_kit_classification.data.layouts import Layout, layout_of
 from bdm_kit_classification.data.samples import RESERVE, TEST, TRAINING, LabelledSamples, open_samples, seal_samples
 from bdm_kit_classification.data.sources import Source, find_data
+from bdm_kit_classification.data.tiny_imagenet import read_tiny_imagenet
 from bdm_torch.data_folders import open_data_folder
 from bdm_torch.images import read_image
 
@@ -73,9 +78,32 @@ def _read(source: Source, shape: tuple[int, int, int], cache: Path) -> Parts:
     if source.kind == "classes":
         assert source.folder is not None
         return read_class_folders(source.folder, shape)
+    if source.kind in ("cifar", "gtsrb", "tiny-imagenet"):
+        assert source.folder is not None
+        return _read_layout(source.kind, source.folder, shape)
     from bdm_kit_classification.data.hub_data import read_datasets
 
     return read_datasets(source, shape, cache)
+
+
+def _read_layout(layout: Layout, folder: Path, shape: tuple[int, int, int]) -> Parts:
+    read = {"cifar": read_cifar, "gtsrb": read_gtsrb, "tiny-imagenet": read_tiny_imagenet}[layout]
+    return read(folder, shape)
+
+
+def count_classes(folder: Path) -> int:
+    """How many classes the pictures of a folder have; pictures are not read.
+
+    Raises:
+        UserError: a published data set's lists are damaged.
+    """
+    layout = layout_of(folder)
+    if layout is None:
+        names = {path.name.lower(): path for path in folder.iterdir() if path.is_dir()}
+        root = next((names[name] for name in TRAINING_NAMES if name in names), folder)
+        return sum(path.is_dir() and not path.name.startswith(".") for path in root.iterdir())
+    module = {"cifar": cifar, "gtsrb": gtsrb, "tiny-imagenet": tiny_imagenet}[layout]
+    return len(module.class_names(folder))
 
 
 def read_class_folders(folder: Path, shape: tuple[int, int, int]) -> Parts:

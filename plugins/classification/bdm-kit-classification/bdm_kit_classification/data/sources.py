@@ -10,11 +10,12 @@ from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
 from bdm_core.files import MANIFEST, existing
 from bdm_kit_classification.catalogue import BUILTIN_DATA, TINY
+from bdm_kit_classification.data.layouts import layout_of
 from bdm_torch.references import HubReference, parse_hub_reference, suggest
 
 DATASET_FILES = ("dataset_info.json", "dataset_dict.json")
 """What ``save_to_disk`` of the library datasets leaves in a folder."""
-Kind = Literal["built-in", "sealed", "classes", "datasets", "hub"]
+Kind = Literal["built-in", "sealed", "classes", "datasets", "hub", "cifar", "gtsrb", "tiny-imagenet"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Source:
 
     Attributes:
         kind: ``built-in``; ``sealed``: an artifact; ``classes``: a folder with a sub-folder a class; ``datasets``: a
-            folder of the library datasets; ``hub``: a data set of the Hub.
+            folder of the library datasets; ``hub``: a data set of the Hub; ``cifar``, ``gtsrb``, ``tiny-imagenet``: a
+            folder in the layout of this data set.
         name: as it was given, or the built-in name.
         folder: the local folder, if it is one.
         hub: the data set of the Hub, if it is one.
@@ -61,6 +63,8 @@ def find_data(reference: str | None, model: Model) -> Source:
         return Source("sealed", name, folder)
     if any((folder / file).is_file() for file in DATASET_FILES):
         return Source("datasets", name, folder)
+    if (layout := layout_of(folder)) is not None:
+        return Source(layout, name, folder)
     if not any(path.is_dir() for path in folder.iterdir()):
         raise UserError(f"{folder} holds no data: expected a sub-folder for each class, or a data set of datasets")
     return Source("classes", name, folder)

@@ -37,7 +37,7 @@ class Modality(ABC):
     Attributes:
         task: the tag of its task.
         valid_range: of raw samples, ``(low, high)``; None if they are no numbers.
-        measures: what :meth:`distances` measures, by name.
+        measures: what :meth:`distances` and :meth:`learned_distances` measure, by name.
     """
 
     task: ClassVar[str]
@@ -94,6 +94,14 @@ class Modality(ABC):
     @abstractmethod
     def distances(self, clean: Any, changed: Any) -> Mapping[str, Tensor]:
         """How far each raw sample is from its clean one: name of the measure -> (N,) float32."""
+
+    def learned_distances(self, clean: Any, changed: Any, device: str) -> Mapping[str, Tensor]:
+        """As :meth:`distances`, by networks that an extra brings; none by default.
+
+        Raises:
+            UserError: the extra is not installed, or its weights cannot be had.
+        """
+        return {}
 
     @abstractmethod
     def open_classifier(self, folder: Path) -> Classifier:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from bdm_kit_classification.models.classifier import Classifier
     from bdm_torch.draws import Draw
 
+EXTRA = "pip install 'bdm-kit-classification[lpips]'"
+
 
 class Images(Modality):
     """Pictures of one size.
@@ -36,6 +38,9 @@ class Images(Modality):
         "psnr": DistanceFacts("PSNR", "Peak signal-to-noise ratio of triggered pictures in dB, at most 100.", True),
         "ssim": DistanceFacts("SSIM", "Structural similarity of triggered and clean pictures, at most 1.", True),
         "l_infinity": DistanceFacts("L-inf", "Largest change of a pixel by the trigger, in [0, 1].", False),
+        "lpips": DistanceFacts(
+            "LPIPS", "Perceptual distance (AlexNet) of triggered and clean pictures, from 0.", False
+        ),
     }
 
     def unpack(self, stored: Tensor) -> Tensor:
@@ -109,6 +114,12 @@ class Images(Modality):
             "ssim": structural_similarity(clean, changed),
             "l_infinity": error.abs().amax(1),
         }
+
+    def learned_distances(self, clean: Tensor, changed: Tensor, device: str) -> Mapping[str, Tensor]:
+        """``lpips``; small pictures are enlarged for it."""
+        from bdm_torch.perceptual import perceptual_distances
+
+        return {"lpips": perceptual_distances(changed, clean, device, EXTRA)}
 
     def open_classifier(self, folder: Path) -> Classifier:
         """One of the kit's own networks, or one of transformers."""

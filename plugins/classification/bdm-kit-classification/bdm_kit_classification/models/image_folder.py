@@ -27,7 +27,7 @@ class ImageConfig(Record):
     """``config.json`` of one of the kit's own networks.
 
     Attributes:
-        architecture: ``cnn``, ``cnn-wide``, ``preact-resnet18`` or ``vgg19-bn``.
+        architecture: ``cnn``, ``cnn-wide``, ``preact-resnet18``, ``preact-resnet18-published`` or ``vgg19-bn``.
         width: channels of its first layer; None for the usual.
         shape: (C, H, W) of the pictures; others are resized to it.
         classes: their names.
@@ -35,7 +35,9 @@ class ImageConfig(Record):
         trained_on: the data it was trained on, as ``--data`` takes it; "" if unknown.
     """
 
-    architecture: Literal["cnn", "cnn-wide", "preact-resnet18", "vgg19-bn"] = Field(alias=ARCHITECTURE)
+    architecture: Literal["cnn", "cnn-wide", "preact-resnet18", "preact-resnet18-published", "vgg19-bn"] = Field(
+        alias=ARCHITECTURE
+    )
     width: int | None = Field(None, ge=1, le=4096)
     shape: tuple[int, int, int]
     classes: list[str] = Field(min_length=2, max_length=100_000)
@@ -97,16 +99,21 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def own_config(folder: Path, config: dict[str, Any]) -> ImageConfig:
     """The checked configuration of one of the kit's own networks. Raises ArtifactError if it is not valid."""
+    return checked_config(folder / CONFIG, config)
+
+
+def checked_config(path: Path, config: dict[str, Any]) -> ImageConfig:
+    """The checked configuration in a file. Raises ArtifactError if it is not valid."""
     try:
         found = ImageConfig.model_validate(config)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise ArtifactError(f"{folder / CONFIG}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ArtifactError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     channels, height, width = found.shape
     if channels not in (1, 3) or not 4 <= height <= 2048 or not 4 <= width <= 2048:
-        raise ArtifactError(f"{folder / CONFIG}: shape {list(found.shape)} is not 1 or 3 channels of 4 to 2048 pixels")
+        raise ArtifactError(f"{path}: shape {list(found.shape)} is not 1 or 3 channels of 4 to 2048 pixels")
     if len(found.mean) not in (1, channels) or len(found.deviation) not in (1, channels) or min(found.deviation) <= 0:
-        raise ArtifactError(f"{folder / CONFIG}: mean and deviation need one number, or one a channel")
+        raise ArtifactError(f"{path}: mean and deviation need one number, or one a channel")
     return found
 
 

@@ -71,6 +71,9 @@ class PreActBlock(nn.Module):
 class PreActResNet18(nn.Module):
     """PreAct-ResNet18 for small pictures: a 3x3 stem without pooling, four stages of two blocks; width 64 in papers."""
 
+    last_norm: ClassVar[bool] = True
+    """Whether a normalisation and a ReLU follow the last block, as in the paper."""
+
     def __init__(self, channels: int, width: int, classes: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
@@ -82,7 +85,7 @@ class PreActResNet18(nn.Module):
                 blocks.append(PreActBlock(before, after, 2 if stage and not block else 1))
                 before = after
         self.blocks = nn.ModuleList(blocks)
-        self.bn = nn.BatchNorm2d(before)
+        self.bn = nn.BatchNorm2d(before) if self.last_norm else None
         self.head = nn.Linear(before, classes)
         self.pairs: Pairs = [("conv1", "")]
         for index in range(len(blocks)):  # what conv2 gives is added to the shortcut before anything normalises it
@@ -93,7 +96,13 @@ class PreActResNet18(nn.Module):
         x = self.conv1(x)
         for block in self.blocks:
             x = block(x)
-        return functional.relu(self.bn(x)).mean((2, 3))
+        return (x if self.bn is None else functional.relu(self.bn(x))).mean((2, 3))
+
+
+class PublishedPreActResNet18(PreActResNet18):
+    """PreAct-ResNet18 as published models of backdoor benchmarks have it: nothing normalises the last block."""
+
+    last_norm = False
 
 
 VGG19 = (1, 1, 0, 2, 2, 0, 4, 4, 4, 4, 0, 8, 8, 8, 8, 0, 8, 8, 8, 8, 0)
@@ -130,6 +139,7 @@ NETWORKS: dict[str, tuple[type[nn.Module], int]] = {
     "cnn": (SmallNetwork, 16),
     "cnn-wide": (WideNetwork, 64),
     "preact-resnet18": (PreActResNet18, 64),
+    "preact-resnet18-published": (PublishedPreActResNet18, 64),
     "vgg19-bn": (VGG19BN, 64),
 }
 """Architecture -> class and its usual width."""

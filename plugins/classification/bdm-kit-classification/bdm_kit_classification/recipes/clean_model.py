@@ -17,7 +17,7 @@ import torch
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_kit_classification.catalogue import BUILTIN_DATA, IMAGE_TASK, TINY
-from bdm_kit_classification.data.opening import open_reference
+from bdm_kit_classification.data.opening import count_classes, open_reference
 from bdm_kit_classification.data.samples import RESERVE, TEST, open_samples
 from bdm_kit_classification.models.classifier import seal_classifier
 from bdm_kit_classification.models.image_classifiers import ARCHITECTURE, build, normalised
@@ -52,18 +52,12 @@ def train_clean(
 
 def _open(reference: str, shape: tuple[int, int, int], work: Path) -> Data:
     """The data with as many classes as they have: opened with a model's manifest of their shape."""
-    folder = Path(reference)
-    names = BUILTIN_DATA.get(reference)
-    count = 10 if names else len([path for path in _class_root(folder).iterdir() if path.is_dir()])
+    count = 10 if reference in BUILTIN_DATA else count_classes(Path(reference))
     (work / "any").mkdir()
     (work / "any" / "note.txt").write_text("for its manifest\n", encoding="utf-8")
     meta = {"shape": list(shape), "classes": [str(label) for label in range(count)], "trained_on": reference}
     like = Model.seal(work / "any", format="classifier", task=IMAGE_TASK, meta=meta)  # type: ignore[arg-type]
     return open_reference(reference, like, work / "data", work)
-
-
-def _class_root(folder: Path) -> Path:
-    return next((folder / name for name in ("train", "training") if (folder / name).is_dir()), folder)
 
 
 def main() -> None:
