@@ -79,7 +79,7 @@ def run(options: RunOptions) -> None:
 
 def show(view: RunView) -> None:
     """Print a finished run: stages, verdicts, results, command and folder; what matters most stands last."""
-    from bdm_cli.run_models import models_of
+    from bdm_cli.run_models import can_be_scanned, models_of
 
     console = out()
     ways = {"backdoored": "", "repaired": " --row repaired"}
@@ -94,7 +94,9 @@ def show(view: RunView) -> None:
         console.print()
     console.print(Text(f"time     {seconds(view.record['seconds'])}, seed {view.record['seed']}"), soft_wrap=True)
     console.print(Text(f"command  {view.record['command']}"), soft_wrap=True)
+    scannable = can_be_scanned(view)
     for row, path in models_of(view).items():
         if row in ways:
-            console.print(Text(f"model    {path}  ({row}; bdm scan {view.folder}{ways[row]})"), soft_wrap=True)
+            way = f"; bdm scan {view.folder}{ways[row]}" if scannable else ""
+            console.print(Text(f"model    {path}  ({row}{way})"), soft_wrap=True)
     console.print(Text(f"folder   {view.folder}"), soft_wrap=True)

@@ -50,6 +50,21 @@ def models_of(view: RunView) -> dict[str, Path]:
     return found
 
 
+def can_be_scanned(view: RunView) -> bool:
+    """Whether an installed defense judges models of the run's task."""
+    from bdm_core.discovery.candidates import installed
+    from bdm_core.hooks import implements
+
+    for candidate in installed("defense", view.record.get("task")):
+        try:
+            defense = candidate.load() if candidate.allowed() else None
+        except BdmError:
+            continue
+        if defense is not None and implements(defense, "detect") and getattr(defense, "level", "") == "model":
+            return True
+    return False
+
+
 def model_in(reference: str, row: str | None = None) -> Named:
     """The model that a reference stands for: of a run's folder the backdoored one, of a stage's folder its own.
 

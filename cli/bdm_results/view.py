@@ -43,6 +43,9 @@ class RunView:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        for file in (folder / name for name in (paths.RUN_RECORD, paths.RESULTS, paths.STAGES)):
+            if file.exists() and not file.is_file():  # reading a pipe would wait for ever
+                raise UserError(f"{folder} is damaged: {file.name} is no file")
         try:
             self.record: dict[str, Any] = _checked_record(finite(read_json(folder / paths.RUN_RECORD)))
             self.results = _lines(folder / paths.RESULTS)
@@ -125,8 +128,6 @@ def _checked_record(found: Any) -> dict[str, Any]:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON-lines file; a line that a killed process left half-written is skipped with a warning."""
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path.name} is no plain file")
     found: list[dict[str, Any]] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip():

@@ -13,6 +13,7 @@ from bdm_core.errors import UserError
 from bdm_kit_classification.data import cifar, gtsrb, tiny_imagenet
 from bdm_kit_classification.data.built_in_data import Parts, load_builtin
 from bdm_kit_classification.data.cifar import read_cifar
+from bdm_kit_classification.data.class_names import matching, relabelled
 from bdm_kit_classification.data.division import divide
 from bdm_kit_classification.data.gtsrb import read_gtsrb
 from bdm_kit_classification.data.layouts import Layout, layout_of
@@ -39,7 +40,8 @@ def open_image_data(
         size: height and width of the pictures of folders; None for the model's.
 
     Raises:
-        UserError: a broken picture, no classes, other classes than the model's, too few rows.
+        UserError: a broken picture, no classes, other classes than the model's, too few rows. Classes of the same names
+            in another order get the model's numbers.
     """
     shape: Any = model.meta["shape"]
     wanted = (int(shape[0]), *((size, size) if size else (int(shape[1]), int(shape[2]))))
@@ -62,6 +64,11 @@ def open_image_data(
             f"{source.name} has {len(rows.classes)} classes, the model {len(model.meta['classes'])}: "  # type: ignore[arg-type]
             "choose other data with --data, or another model with --model"
         )
+    classes: Any = model.meta["classes"]
+    numbers = matching(rows.classes, classes, source.name)
+    if numbers != list(range(len(numbers))):
+        rows = relabelled(rows, numbers, classes)
+        parts = {name: relabelled(part, numbers, classes) for name, part in parts.items()}
     if most is not None and most < len(rows):
         rows = rows.pick(range(most))
     return seal_samples(folder, rows, parts=parts, meta={"source": source.name})

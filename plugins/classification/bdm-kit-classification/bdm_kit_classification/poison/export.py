@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import get_args
 
-from bdm_core.artifacts import Data
+from bdm_core.artifacts import Data, Role
 from bdm_kit_classification.data.samples import open_samples
+from bdm_kit_classification.recipes.command import one_line_errors
 
 
 def export_rows(data: Data, folder: Path, roles: tuple[str, ...] = ()) -> int:
@@ -45,9 +47,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("data", type=Path, help="a sealed artifact of training rows, e.g. .../poison-data/ab/abc/data")
     parser.add_argument("out", type=Path, help="folder to write")
-    parser.add_argument("--role", action="append", default=[], help="only rows of this role; may be repeated")
+    parser.add_argument(
+        "--role", action="append", default=[], choices=get_args(Role), help="only rows of this role; may be repeated"
+    )
     given = parser.parse_args()
-    print(f"{export_rows(Data.open(given.data), given.out, tuple(given.role))} rows in {given.out}")
+    with one_line_errors():
+        print(f"{export_rows(Data.open(given.data), given.out, tuple(given.role))} rows in {given.out}")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,15 @@ import torch
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
+from bdm_core.errors import UserError
+from bdm_core.files import existing
 from bdm_kit_classification.catalogue import BUILTIN_DATA, IMAGE_TASK, TINY
 from bdm_kit_classification.data.opening import count_classes, open_reference
 from bdm_kit_classification.data.samples import RESERVE, TEST, open_samples
 from bdm_kit_classification.models.classifier import seal_classifier
 from bdm_kit_classification.models.image_classifiers import ARCHITECTURE, build, normalised
+from bdm_kit_classification.models.networks import NETWORKS
+from bdm_kit_classification.recipes.command import one_line_errors
 from bdm_kit_classification.training.fitting import accuracy, fit
 from bdm_kit_classification.training.params import ClassifierTraining
 
@@ -65,7 +69,7 @@ def main() -> None:
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", required=True)
-    parser.add_argument("--network", default="cnn")
+    parser.add_argument("--network", default="cnn", choices=sorted(NETWORKS))
     parser.add_argument("--width", type=int)
     parser.add_argument("--size", type=int, default=32, help="pixels of pictures that are not built in")
     parser.add_argument("--channels", type=int, default=3, choices=(1, 3))
@@ -75,8 +79,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     shape = BUILTIN_DATA.get(given.data, (given.channels, given.size, given.size))
-    params = ClassifierTraining(epochs=given.epochs, shift=given.shift)
-    model, parts = train_clean(given.data, given.network, given.width, shape, params, given.seed)
+    with one_line_errors():
+        params = ClassifierTraining(epochs=given.epochs, shift=given.shift)
+        if given.out.exists() and any(given.out.iterdir()):
+            raise UserError(f"{given.out} is not empty: choose another --out")
+        if given.data not in BUILTIN_DATA and given.data != TINY and existing(given.data) is None:
+            raise UserError(f"{given.data} does not exist: give a folder, or one of {', '.join(BUILTIN_DATA)}")
+        model, parts = train_clean(given.data, given.network, given.width, shape, params, given.seed)
     given.out.mkdir(parents=True, exist_ok=True)
     for name in model.files:
         (model.path / name).replace(given.out / name)
