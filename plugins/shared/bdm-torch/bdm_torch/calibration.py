@@ -205,7 +205,13 @@ def _centre(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def checked(clean: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """The clean models' features (N, F). Raises UserError if they are too few or not finite."""
+    """The clean models' features (N, F). Raises UserError if they are too few or not finite.
+
+    >>> checked([[1.0], [2.0], [float("nan")]])
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: a calibration needs finite scores; one of its clean models has NaN or infinity
+    """
     if len(clean) < FEWEST:
         raise UserError(f"a calibration needs at least {FEWEST} clean models, this one has {len(clean)}")
     values: NDArray[np.float64] = np.asarray(clean, dtype=np.float64)
@@ -215,7 +221,13 @@ def checked(clean: Sequence[Sequence[float]]) -> NDArray[np.float64]:
 
 
 def require_finite(values: Sequence[float]) -> None:
-    """Raises ArtifactError for a model whose score is NaN or infinite: no comparison with it says anything."""
+    """Raises ArtifactError for a model whose score is NaN or infinite: no comparison with it says anything.
+
+    >>> require_finite([1.0, float("inf")])
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.ArtifactError: the model's score is NaN or infinite: its weights or what it answers are damaged
+    """
     if not all(math.isfinite(value) for value in values):
         raise ArtifactError("the model's score is NaN or infinite: its weights or what it answers are damaged")
 
