@@ -1,8 +1,10 @@
 """The verdict: what was found, against clean models.
 
 Each feature is standardised by those of clean models, (x - m) / (s sqrt(1 + 1/n)), where s is no less than a floor that
-keeps few and similar clean models from making the interval narrow. The largest of the three searches decides: Student's
-t with n - 1 degrees of freedom, Bonferroni for three. A spike alone is no trigger: benign concept edits have it, too.
+keeps few and similar clean models from making the interval narrow. The largest of the three searches decides. The
+threshold takes clean features for normal (Student's t with n - 1 degrees of freedom, Bonferroni for three); the p-value
+takes nothing for granted: it is the rank among clean models, each one standardised by all others. A spike alone is no
+trigger: benign concept edits have it, too.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
@@ -47,6 +49,20 @@ def standardised(values: Sequence[float], clean: Sequence[Sequence[float]]) -> l
     return [float(value) for value in (np.asarray(values) - known.mean(axis=0)) / spread]
 
 
+def p_value_of(values: Sequence[float], clean: Sequence[Sequence[float]]) -> float:
+    """The rank of a model's largest search among those of clean models, (1 + k) / (1 + n), in [1 / (1 + n), 1].
+
+    All n + 1 models are standardised in the same way, each one by all others (full conformal prediction), so that the
+    rank is exact if a clean model is exchangeable with the known ones.
+
+    >>> p_value_of([0.0, 9.0, 0.0, 0.0], [[0.0] * 4, [0.0, 1.0, 0.0, 0.0], [0.0, 0.5, 0.0, 0.0]])
+    0.25
+    """
+    models = [*clean, values]
+    scores = [max(standardised(one, [*models[:index], *models[index + 1 :]])[1:]) for index, one in enumerate(models)]
+    return (1 + sum(score >= scores[-1] for score in scores[:-1])) / len(models)
+
+
 def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Data) -> Detection:
     """Judge a model; the evidence, with pictures of a trigger that was found, is sealed in ``ctx.out / "evidence"``.
 
@@ -62,8 +78,8 @@ def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Dat
     found = audit(opened, params, captions, ctx.seed, ctx.progress)
     stands = standardised(found.features, known.clean())
     tests = len(FEATURES) - 1
-    distribution = student(df=len(known.clean()) - 1)
-    threshold = float(distribution.isf(params.false_positive_rate / tests))
+    threshold = -float(stdtrit(len(known.clean()) - 1, params.false_positive_rate / tests))
+    p_value = p_value_of(found.features, known.clean())
     score = max(stands[1:])
     ctx.figures(features=dict(zip(FEATURES, found.features, strict=True)), standardised=stands)
     facts = {"standardised": dict(zip(FEATURES, stands, strict=True)), "threshold": threshold}
@@ -76,11 +92,13 @@ def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Dat
         )
     if not doubt and score <= threshold and found.unseen:
         doubt = f"cannot tell: {found.unseen}"
+    if not doubt and score <= threshold and p_value <= params.false_positive_rate:
+        doubt = "cannot tell: more was found than in clean models, but not as much as a backdoor needs"
     return Detection(
         level="model",
         scores=[score],
         threshold=threshold,
-        p_value=None if doubt else min(1.0, tests * float(distribution.sf(score))),
+        p_value=None if doubt else p_value,
         conclusive=not doubt,
         note=doubt or (in_words(found, stands, threshold) if score > threshold else not_searched(found)),
         evidence=seal_evidence(ctx, params, opened, found, captions, facts),

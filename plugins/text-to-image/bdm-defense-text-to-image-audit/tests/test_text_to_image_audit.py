@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.stats import t as student
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
@@ -183,7 +182,7 @@ def test_verdicts(
     assert found.verdict == verdict and note in found.note
     if verdict == "backdoored":
         count = len(known.clean())
-        assert found.p_value == pytest.approx(min(1, 3 * student(count - 1).sf(found.scores[0])))
+        assert found.p_value == pytest.approx(1 / (1 + count))
     assert found.evidence is not None
     triggers = read_triggers(found)
     assert triggers == triggers_of(fake(values))
