@@ -140,7 +140,8 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         "rank = distributed.get_rank(); assert distributed.get_world_size() == 2\n"
         "t.write_tensors(Path(sys.argv[1], f'{rank}.safetensors'),"
         " {'weights': t.weights(model), 'losses': torch.tensor(result.losses)})\n"
-        "distributed.destroy_process_group()\n"
+        "distributed.barrier(); distributed.destroy_process_group()\n"
+        "import os; os._exit(0)  # gloo's threads sometimes abort the interpreter's own end\n"
     )
     common = {
         **os.environ,
