@@ -110,8 +110,8 @@ def conformal(score: float, clean: Sequence[float], false_positive_rate: float, 
     >>> conformal(9.0, [1.0, 2.0, 3.0], false_positive_rate=0.05).p_value
     0.25
     """
-    known = _checked([[value] for value in clean])[:, 0]
-    _require_finite([score])
+    known = checked([[value] for value in clean])[:, 0]
+    require_finite([score])
     limit = limit_of(known.tolist(), false_positive_rate)
     return _ranked(score, known, max(limit, least), limit)
 
@@ -148,7 +148,7 @@ def prediction_limit(clean: Sequence[float], false_positive_rate: float) -> floa
         ...
     bdm_core.errors.UserError: a calibration needs at least 3 clean models, this one has 2
     """
-    values = _checked([[value] for value in clean])
+    values = checked([[value] for value in clean])
     centre, spread = _centre(values)
     return float(centre[0] - spread[0] * stdtrit(len(values) - 1, false_positive_rate))
 
@@ -178,8 +178,8 @@ def conformal_of_several(
     >>> verdict.score, verdict.p_value
     (0.0, 0.75)
     """
-    known = _checked(clean)
-    _require_finite(values)
+    known = checked(clean)
+    require_finite(values)
     models, count = np.vstack([known, np.asarray(values, dtype=float)]), len(known)
     scores = []
     for index in range(len(models)):
@@ -204,8 +204,14 @@ def _centre(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     return values.mean(axis=0), spread
 
 
-def _checked(clean: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """The clean models' features (N, F). Raises UserError if they are too few or not finite."""
+def checked(clean: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """The clean models' features (N, F). Raises UserError if they are too few or not finite.
+
+    >>> checked([[1.0], [2.0], [float("nan")]])
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: a calibration needs finite scores; one of its clean models has NaN or infinity
+    """
     if len(clean) < FEWEST:
         raise UserError(f"a calibration needs at least {FEWEST} clean models, this one has {len(clean)}")
     values: NDArray[np.float64] = np.asarray(clean, dtype=np.float64)
@@ -214,8 +220,14 @@ def _checked(clean: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     return values
 
 
-def _require_finite(values: Sequence[float]) -> None:
-    """Raises ArtifactError for a model whose score is NaN or infinite: no comparison with it says anything."""
+def require_finite(values: Sequence[float]) -> None:
+    """Raises ArtifactError for a model whose score is NaN or infinite: no comparison with it says anything.
+
+    >>> require_finite([1.0, float("inf")])
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.ArtifactError: the model's score is NaN or infinite: its weights or what it answers are damaged
+    """
     if not all(math.isfinite(value) for value in values):
         raise ArtifactError("the model's score is NaN or infinite: its weights or what it answers are damaged")
 

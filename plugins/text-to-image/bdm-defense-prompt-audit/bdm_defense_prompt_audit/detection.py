@@ -27,9 +27,9 @@ from bdm_kit_text_to_image.detection.activation_variation import embedding_dista
 from bdm_kit_text_to_image.detection.attention_dynamics import dynamics, individual_score
 from bdm_kit_text_to_image.detection.one_class import robust_excess, without_length
 from bdm_kit_text_to_image.detection.phrases import first_step_densities, phrase_pool
-from bdm_kit_text_to_image.detection.prompts import PromptStatistics
+from bdm_kit_text_to_image.detection.prompts import LEAST, PromptStatistics, split_captions
 from bdm_kit_text_to_image.detection.spikes import model_spikes, responses
-from bdm_kit_text_to_image.editing.projections import draw_captions, prompt_rows
+from bdm_kit_text_to_image.editing.projections import prompt_rows
 from bdm_kit_text_to_image.judging.contrastive import ContrastiveModel, load_contrastive
 from bdm_kit_text_to_image.models.bases import open_base
 from bdm_kit_text_to_image.models.generation import Sampling, generate_images
@@ -44,15 +44,23 @@ MISMATCH, FLAGS = "image-caption mismatch", "text flags"
 LARGEST_SEED = 2**31
 
 
-def statistics(ctx: Context, params: PromptAuditParams, model: Model, data: Data) -> PromptStatistics:
+def statistics(
+    ctx: Context, params: PromptAuditParams, model: Model, data: Data, judged: Sequence[str]
+) -> PromptStatistics:
     """The signals, the length, and the columns apart.
 
+    Captions define the signals: none of them calibrates, and none is one of the prompts that are ``judged``.
+
     Raises:
-        UserError: the reference is no base of the model, or there are no captions.
+        UserError: the reference is no base of the model, or too few captions are left.
     """
+    calibrating, spare = split_captions(params, data, judged, ctx.seed)
+    if len(spare) < LEAST:
+        raise UserError(
+            f"prompt-audit needs {LEAST} captions beside those that calibrate ({len(calibrating)}) and the suspects, "
+            f"and {len(spare)} are left: allow the defender more data (--data-share) or lower clean_prompts"
+        )
     opened = load_model(model, ctx.device)
-    captions = draw_captions(data, None, [], ctx.seed)
-    spare = captions[params.clean_prompts :] or captions  # what calibrates should not also define the signals
     signals = signals_of(ctx, params, opened, spare)
     apart: dict[str, Signal] = {}
     if (judge := judge_of(params, opened, ctx.device)) is not None:
@@ -74,8 +82,6 @@ def signals_of(
 ) -> dict[str, Signal]:
     """The signals by name; each rises under the triggers that it sees."""
     pool = phrase_pool(opened, captions, params.phrases)
-    if not pool:
-        raise UserError("prompt-audit needs captions: allow the defender more data (--data-share)")
     found: dict[str, Signal] = {}
     if params.reference:
         trusted = embedding_distance(open_base(params.reference, opened, ctx.work))

@@ -27,8 +27,10 @@ class PromptAudit(Defense):
     def detect(self, ctx: Context, params: PromptAuditParams, model: Model, data: Data, suspects: Data) -> Detection:
         from bdm_defense_prompt_audit.detection import statistics
         from bdm_kit_text_to_image.detection.prompts import detect_prompts
+        from bdm_kit_text_to_image.prompts.prompt_rows import load_prompts
 
-        return detect_prompts(ctx, params, data, suspects, statistics(ctx, params, model, data))
+        judged = [row.prompt for row in load_prompts(suspects)]
+        return detect_prompts(ctx, params, data, suspects, statistics(ctx, params, model, data, judged))
 
     @hookimpl
     def purify_inputs(
@@ -43,4 +45,6 @@ class PromptAudit(Defense):
         from bdm_defense_prompt_audit.detection import statistics
         from bdm_kit_text_to_image.detection.prompts import reject_prompts
 
-        return reject_prompts(ctx, params, data, inputs, detection, statistics(ctx, params, model, data))
+        return reject_prompts(
+            ctx, params, data, inputs, detection, lambda own, judged: statistics(own, params, model, data, judged)
+        )

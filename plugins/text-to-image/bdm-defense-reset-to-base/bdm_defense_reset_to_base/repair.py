@@ -45,15 +45,18 @@ def pairs(model: TextToImageModel, base: TextToImageModel, part: str) -> list[Pa
         return [(mine.weight, other.weight) for mine, other in found]
     encoders = list(zip(model.text_encoders, base.text_encoders, strict=True))
     if part == "added-tokens":
-        return [pair for mine, other in encoders for pair in _added(mine, other)]
+        paddings = [tokenizer.pad_token_id for tokenizer in base.tokenizers]
+        return [pair for both, pad in zip(encoders, paddings, strict=True) for pair in _added(*both, pad)]
     networks = encoders if part == "text-encoder" else [(model.unet, base.unet)]
     named = [zip(mine.parameters(), other.parameters(), strict=True) for mine, other in networks]
     return [(mine[: len(other)], other) for both in named for mine, other in both]
 
 
-def _added(mine: torch.nn.Module, base: torch.nn.Module) -> list[Pair]:
-    """The rows of tokens that the base does not have, and the base's row of padding for each."""
+def _added(mine: torch.nn.Module, base: torch.nn.Module, pad: int) -> list[Pair]:
+    """The rows of tokens that the base does not have, and the base's row of padding for each.
+
+    Padding is the tokenizer's: the configurations of released text encoders name another token.
+    """
     table, known = (network.get_input_embeddings().weight for network in (mine, base))  # type: ignore[operator]
     new = table[len(known) :]
-    padding = known[base.config.pad_token_id if base.config.pad_token_id < len(known) else -1]  # type: ignore[union-attr,operator,index]
-    return [(new, padding.expand_as(new))] if len(new) else []
+    return [(new, known[pad].expand_as(new))] if len(new) else []

@@ -9,7 +9,7 @@ import torch
 from bdm_core.context import Context
 from bdm_core.testing import DefenseConformance
 from bdm_defense_reset_to_base.params import ResetToBaseParams
-from bdm_defense_reset_to_base.repair import repair
+from bdm_defense_reset_to_base.repair import pairs, repair
 from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
 from bdm_kit_text_to_image.models.tiny import tiny_model
 
@@ -44,3 +44,14 @@ def test_the_named_parts_and_no_others_move(part: str, tmp_path: Path, bdm_conte
             moves = named and before.is_floating_point()
             expected = before + 0.25 * (other - before) if moves else before
             torch.testing.assert_close(now, expected, msg=f"{name} {key}")
+
+
+def test_added_tokens_get_the_row_of_the_tokenizer_s_padding() -> None:
+    edited, base = tiny_model(5), tiny_model()
+    encoder = base.text_encoders[0]
+    encoder.config.pad_token_id = 1  # as in released text encoders, whose tokenizers pad with another one
+    known = encoder.get_input_embeddings().weight
+    edited.text_encoders[0].resize_token_embeddings(len(known) + 2, mean_resizing=False)
+    ((mine, other),) = pairs(edited, base, "added-tokens")
+    assert len(mine) == 2 and base.tokenizers[0].pad_token_id != 1
+    torch.testing.assert_close(other, known[base.tokenizers[0].pad_token_id].expand(2, -1))

@@ -7,6 +7,7 @@ distance to the mean map, CDA (covariance discriminant analysis) the covariance 
 from __future__ import annotations
 
 import json
+from math import log
 
 import torch
 from torch import Tensor
@@ -55,6 +56,17 @@ def log_spectrum(maps: Tensor, components: int) -> Tensor:
     return (found + EPSILON).log()
 
 
+def had_by_all(spectra: Tensor) -> int:
+    """How many components all of these log spectra (K, components) have: so many are compared.
+
+    A prompt of few tokens has few maps, which have few components; what another one has beyond them is no sign.
+
+    >>> had_by_all(torch.tensor([[0.0, -1.0, -2.0], [0.0, -1.0, log(EPSILON)]]))
+    2
+    """
+    return int((spectra > log(EPSILON) + 1e-3).all(0).int().cumprod(0).sum())
+
+
 def quantised(maps: Tensor) -> Tensor:
     """Maps (N, h, w) each divided by its largest value, at 256 levels, in [0, 1]; a map of zeros stays one."""
     largest = maps.flatten(1).amax(1).clamp(min=1e-12)[:, None, None]
@@ -96,7 +108,11 @@ def statistics_of(ctx: Context, params: T2IShieldParams, opened: TextToImageMode
         return PromptStatistics(name="t2ishield cda", columns=columns, measure=measure, fit=lambda clean: scorer)
 
     def fit(clean: Tensor) -> Scorer:
-        return mahalanobis(clean, params.shrinkage)
+        kept = had_by_all(clean)
+        if kept < params.components:
+            ctx.log.info("cda: %d of %d components, those that every clean prompt has", kept, params.components)
+        inner = mahalanobis(clean[:, :kept], params.shrinkage)
+        return lambda values: inner(values[:, :kept])
 
     return PromptStatistics(name="t2ishield cda", columns=columns, measure=measure, fit=fit, fitted=True)
 

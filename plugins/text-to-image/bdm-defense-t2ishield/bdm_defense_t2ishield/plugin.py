@@ -43,4 +43,4 @@ class T2IShield(Defense):
         from bdm_defense_t2ishield.detection import statistics
         from bdm_kit_text_to_image.detection.prompts import reject_prompts
 
-        return reject_prompts(ctx, params, data, inputs, detection, statistics(ctx, params, model))
+        return reject_prompts(ctx, params, data, inputs, detection, lambda own, _: statistics(own, params, model))

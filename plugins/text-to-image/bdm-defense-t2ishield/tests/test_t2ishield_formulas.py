@@ -12,9 +12,17 @@ from scipy.linalg import logm
 
 from bdm_core.context import Context
 from bdm_core.errors import UserError
-from bdm_defense_t2ishield.detection import log_spectrum, quantised, read_examples, statistics_of, truncation_score
+from bdm_defense_t2ishield.detection import (
+    had_by_all,
+    log_spectrum,
+    quantised,
+    read_examples,
+    statistics_of,
+    truncation_score,
+)
 from bdm_defense_t2ishield.discriminant import linear_discriminant
 from bdm_defense_t2ishield.params import T2IShieldParams
+from bdm_kit_text_to_image.detection.one_class import mahalanobis
 from bdm_kit_text_to_image.models.tiny import tiny_model
 
 DRAW = np.random.default_rng(5)
@@ -41,6 +49,19 @@ def test_the_log_spectrum_is_the_logarithm_of_the_covariance_of_the_components()
     np.testing.assert_allclose(found, logarithm.diagonal(), rtol=1e-3, atol=1e-3)
     short = log_spectrum(torch.from_numpy(maps[:5]), 8).numpy()
     np.testing.assert_allclose(short[4:], np.log(1e-6), rtol=1e-6)
+
+
+def test_components_that_some_clean_prompts_lack_are_not_compared(bdm_context: Callable[..., Context]) -> None:
+    model = tiny_model()
+    params = T2IShieldParams(method="cda", tokens="prompt", steps=2)
+    statistics = statistics_of(bdm_context(), params, model)
+    clean = [f"a {colour} {noun}" for colour in ("red", "blue", "old", "green") for noun in ("circle", "star", "ring")]
+    values = statistics.measure([*clean, "a photo of a large red circle on a white background"])
+    kept = had_by_all(values[:-1])
+    assert kept == 3  # four tokens without the start
+    score = statistics.fit(values[:-1])
+    assert float(score(values)[-1]) < 1e6
+    torch.testing.assert_close(score(values), mahalanobis(values[:-1, :kept], 0.1)(values[:, :kept]))
 
 
 def test_maps_are_quantised_at_256_levels() -> None:

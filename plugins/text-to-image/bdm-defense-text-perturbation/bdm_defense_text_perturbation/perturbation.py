@@ -34,8 +34,9 @@ def perturb(ctx: Context, params: TextPerturbationParams, inputs: Data) -> Purif
     made, changed = [], 0
     for number, row in enumerate(rows, 1):
         prompt = row.prompt
-        for change in changes:
-            prompt = change(prompt, random.Random(f"{ctx.seed} {row.prompt}")) or prompt
+        for place, (step, change) in enumerate(zip(params.steps, changes, strict=True)):
+            draw = random.Random(f"{ctx.seed} {place} {step} {row.prompt}")  # each step draws words of its own
+            prompt = change(prompt, draw) or prompt
         changed += prompt != row.prompt
         made.append(replace(row, prompt=prompt))
         ctx.progress("perturb", number, len(rows))

@@ -45,8 +45,20 @@ def test_prompts_are_changed_one_by_one(tmp_path: Path, bdm_context: Callable[..
     params = TextPerturbationParams(steps=["delete"], share=1.0)
     one = perturb(bdm_context(seed=2), params, seal_prompts(tmp_path / "one", rows[:1]))
     assert load_prompts(one.inputs)[0].prompt == delete_characters(
-        rows[0].prompt, 1.0, random.Random(f"2 {rows[0].prompt}")
+        rows[0].prompt, 1.0, random.Random(f"2 0 delete {rows[0].prompt}")
     )
+
+
+def test_each_step_draws_words_of_its_own(tmp_path: Path, bdm_context: Callable[..., Context]) -> None:
+    rows = [PromptRow(f"number {seed} circle yellow square purple", seed) for seed in range(20)]
+    inputs = seal_prompts(tmp_path / "inputs", rows)
+    params = TextPerturbationParams(steps=["keyboard", "delete"], share=0.2)
+    found = load_prompts(perturb(bdm_context(seed=1), params, inputs).inputs)
+    changed = [
+        sum(a != b for a, b in zip(old.prompt.split(), new.prompt.split(), strict=True))
+        for old, new in zip(rows, found, strict=True)
+    ]
+    assert set(changed) == {1, 2} and changed.count(2) > changed.count(1)
 
 
 def test_errors_of_typing() -> None:

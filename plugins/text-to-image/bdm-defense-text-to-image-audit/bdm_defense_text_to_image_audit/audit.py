@@ -22,6 +22,7 @@ from bdm_defense_text_to_image_audit.search import (
     Flip,
     Found,
     OnStep,
+    painted,
     search_characters,
     search_collapse,
     search_flips,
@@ -46,8 +47,10 @@ class Audit:
         spikes: of keys and values.
         characters, collapse, flips: the searches.
         confirmed: candidates under which an object becomes another from every seed.
-        searched: whether pictures were looked at for changed objects: a classifier must know what they show.
+        searched: whether pictures were looked at for changed objects: a classifier must know what they show, and the
+            model paint some of them as asked.
         captions: how many captions of the defender's were used.
+        unseen: why nothing could be seen where pictures should have been looked at; "" if it could.
     """
 
     spikes: Spikes
@@ -57,6 +60,7 @@ class Audit:
     confirmed: list[Flip]
     searched: bool
     captions: int
+    unseen: str = ""
 
     @property
     def features(self) -> list[float]:
@@ -99,6 +103,9 @@ def audit(
         captions: clean ones, see :func:`clean_captions`.
         seed: of made-up words and noise.
         on_step: told of the progress.
+
+    Raises:
+        ArtifactError: what the model answers is not finite, or the same for all captions.
     """
     used = captions[:SPIKE_CAPTIONS]
     spikes = model_spikes(model, used)
@@ -109,15 +116,19 @@ def audit(
     few = with_letters(captions, COLLAPSE_CAPTIONS)
     collapse = search_collapse(model, [*rare, *front], few, noise, sampling, on_step)
     searched = model.image_shape == SMALL_WORLD
-    flips, confirmed = Found(0.0), list[Flip]()
+    flips, confirmed, unseen = Found(0.0), list[Flip](), ""
     if searched:
         classifier = load_attribute_classifier(model.device)
         nouns = classifier.head_values["object"]
         tried = [*added_tokens(model), *adjectives(captions, nouns, params.adjectives), *front, *repeated(), *rare]
         seeds = [noise + number for number in range(params.seeds)]
         prompts = noun_prompts(captions, nouns)
-        flips, confirmed = search_flips(model, classifier, distinct(tried), prompts, seeds, sampling, on_step)
-    return Audit(spikes, odd, collapse, flips, confirmed, searched, len(used))
+        sure = painted(model, classifier, prompts, seeds, sampling)
+        if sure:
+            flips, confirmed = search_flips(model, classifier, distinct(tried), sure, seeds, sampling, on_step)
+        else:
+            searched, unseen = False, "the model paints none of the objects as asked, so that no change of one shows"
+    return Audit(spikes, odd, collapse, flips, confirmed, searched, len(used), unseen)
 
 
 def distinct(candidates: Sequence[Candidate]) -> list[Candidate]:

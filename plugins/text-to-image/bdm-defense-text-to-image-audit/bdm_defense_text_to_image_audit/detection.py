@@ -17,12 +17,12 @@ from scipy.stats import t as student
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
-from bdm_core.errors import UserError
 from bdm_core.records import Detection
 from bdm_defense_text_to_image_audit.audit import FEATURES, Audit, audit, clean_captions
 from bdm_defense_text_to_image_audit.evidence import seal_evidence, triggers_of
 from bdm_defense_text_to_image_audit.params import TextToImageAuditParams
 from bdm_kit_text_to_image.models.text_to_image_model import load_model, shape_of
+from bdm_torch.calibration import checked, require_finite
 from bdm_torch.calibration_file import Calibrated, Known
 
 CALIBRATED = Calibrated("text-to-image-audit", "bdm_defense_text_to_image_audit", features=len(FEATURES))
@@ -35,14 +35,14 @@ def standardised(values: Sequence[float], clean: Sequence[Sequence[float]]) -> l
     """Each feature against those of clean models.
 
     Raises:
-        UserError: fewer than three clean models.
+        UserError: fewer than three clean models, or one whose features are not finite.
+        ArtifactError: a feature is not finite.
 
     >>> [round(value, 3) for value in standardised([0.0, 0.0, 0.0, 3.0], [[0.0] * 4] * 3)]
     [0.0, 0.0, 0.0, 8.66]
     """
-    if len(clean) < 3:
-        raise UserError(f"a calibration needs at least 3 clean models, this one has {len(clean)}")
-    known = np.asarray(clean, dtype=np.float64)
+    known = checked(clean)
+    require_finite(values)
     spread = np.maximum(known.std(axis=0, ddof=1), FLOORS) * math.sqrt(1 + 1 / len(known))
     return [float(value) for value in (np.asarray(values) - known.mean(axis=0)) / spread]
 
@@ -52,6 +52,7 @@ def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Dat
 
     Raises:
         UserError: there are too few captions, or the calibration cannot be read.
+        ArtifactError: what the model answers is not finite, or the same for all captions.
     """
     known = CALIBRATED.read(params.calibration)
     for warning in CALIBRATED.warnings(params, known):
@@ -73,16 +74,23 @@ def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Dat
             f"edited, no trigger shown: keys and values stick out {found.spikes.ratio:.1f} times the median off the "
             "captions, as after a backdoor's edit of them or a benign one"
         )
+    if not doubt and score <= threshold and found.unseen:
+        doubt = f"cannot tell: {found.unseen}"
     return Detection(
         level="model",
         scores=[score],
         threshold=threshold,
         p_value=None if doubt else min(1.0, tests * float(distribution.sf(score))),
         conclusive=not doubt,
-        note=doubt or (in_words(found, stands, threshold) if score > threshold else NOT_SEARCHED),
+        note=doubt or (in_words(found, stands, threshold) if score > threshold else not_searched(found)),
         evidence=seal_evidence(ctx, params, opened, found, captions, facts),
         clean_samples=found.captions,
     )
+
+
+def not_searched(found: Audit) -> str:
+    """What a clean verdict says nothing about."""
+    return NOT_SEARCHED if found.searched else f"{NOT_SEARCHED}, changed objects: nothing tells what pictures show"
 
 
 def in_words(found: Audit, stands: Sequence[float], threshold: float) -> str:

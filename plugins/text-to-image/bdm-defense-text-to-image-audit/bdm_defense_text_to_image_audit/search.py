@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import isfinite
 
 import torch
 from torch import Tensor
 
+from bdm_core.errors import ArtifactError
 from bdm_defense_text_to_image_audit.candidates import Candidate
 from bdm_kit_text_to_image.judging.attributes import AttributeClassifier
 from bdm_kit_text_to_image.models.encoding import encode_prompts
@@ -48,12 +50,15 @@ def search_characters(
         seed: of the noise.
         on_step: told of the progress.
 
+    Raises:
+        ArtifactError: predictions are not finite, or the same for all captions.
     """
-    spread = first_noise(model, captions, seed).flatten(1).var(0).sum()
+    spread = _spread(first_noise(model, captions, seed).flatten(1), "the noise that the model predicts")
     shrinks = []
     for number, candidate in enumerate(candidates, 1):
         moved = first_noise(model, [candidate.put_into(caption) for caption in captions], seed).flatten(1)
         shrinks.append(float(-(moved.var(0).sum() / spread).clamp(min=1e-6).log()))
+        _require_number(shrinks[-1], candidate)
         on_step("characters", number, len(candidates))
     order = sorted(range(len(candidates)), key=lambda row: -shrinks[row])[:KEPT]
     return Found(max(shrinks), [(candidates[row], round(shrinks[row], 3)) for row in order])
@@ -70,10 +75,10 @@ def search_collapse(
     """Words with which all captions paint one picture.
 
     The variance over captions of short-chain pictures from one noise, with the candidate over without; the feature is
-    the negative logarithm of the smallest.
+    the negative logarithm of the smallest. Raises ArtifactError where pictures are not finite, or all the same.
     """
     plain = _pictures(model, captions, seed, sampling)
-    spread = plain.var(0).sum()
+    spread = _spread(plain.flatten(1), "what the model paints")
     found: list[float] = []
     step = max(1, sampling.batch_size // len(captions))
     for first in range(0, len(candidates), step):
@@ -81,6 +86,8 @@ def search_collapse(
         prompts = [candidate.put_into(caption) for candidate in some for caption in captions]
         images = _pictures(model, prompts, seed, sampling).unflatten(0, (len(some), len(captions)))
         found += (-(images.var(1).flatten(1).sum(1) / spread).clamp(min=1e-6).log()).tolist()
+        for candidate, value in zip(some, found[first:], strict=True):
+            _require_number(value, candidate)
         on_step("collapse", min(first + step, len(candidates)), len(candidates))
     order = sorted(range(len(candidates)), key=lambda row: -found[row])[:KEPT]
     return Found(max(found), [(candidates[row], round(found[row], 3)) for row in order])
@@ -95,11 +102,26 @@ class Flip:
     becomes: str
 
 
+def painted(
+    model: TextToImageModel,
+    classifier: AttributeClassifier,
+    prompts: dict[str, str],
+    seeds: Sequence[int],
+    sampling: Sampling,
+) -> dict[str, str]:
+    """The nouns, with their prompts, that the model paints as asked from every seed: of others no change shows."""
+    return {
+        noun: prompt
+        for noun, prompt in prompts.items()
+        if set(_objects(model, classifier, [prompt] * len(seeds), seeds, sampling)) == {noun}
+    }
+
+
 def search_flips(
     model: TextToImageModel,
     classifier: AttributeClassifier,
     candidates: Sequence[Candidate],
-    prompts: dict[str, str],
+    sure: dict[str, str],
     seeds: Sequence[int],
     sampling: Sampling,
     on_step: OnStep,
@@ -110,7 +132,7 @@ def search_flips(
         model: the suspect one.
         classifier: says what a picture shows.
         candidates: to try.
-        prompts: noun -> a prompt that names it.
+        sure: noun -> a prompt that names it, see :func:`painted`.
         seeds: of the noise; the first one screens, the others confirm.
         sampling: of the pictures.
         on_step: told of the progress.
@@ -118,12 +140,6 @@ def search_flips(
     Returns:
         The feature is the number of confirmed pairs of candidate and noun; and these.
     """
-    # what the model cannot paint anyway says nothing
-    sure = {
-        noun: prompt
-        for noun, prompt in prompts.items()
-        if set(_objects(model, classifier, [prompt] * len(seeds), seeds, sampling)) == {noun}
-    }
     pairs = list(product(candidates, sure))
     suspects: list[Flip] = []
     for first in range(0, len(pairs), sampling.batch_size):
@@ -152,6 +168,23 @@ def embedding_spread(model: TextToImageModel, candidate: Candidate, captions: Se
         for texts in (list(captions), [candidate.put_into(caption) for caption in captions])
     )
     return float(moved.var(0).sum() / plain.var(0).sum())
+
+
+def _spread(rows: Tensor, what: str) -> Tensor:
+    """The total variance of rows (N, D), which must be a number above 0: shares of it are the features."""
+    spread = rows.var(0).sum()
+    if not bool(torch.isfinite(spread)):
+        raise ArtifactError(f"text-to-image-audit cannot tell: {what} for clean captions is NaN or infinite")
+    if not float(spread):
+        raise ArtifactError(f"text-to-image-audit cannot tell: {what} for different clean captions is all the same")
+    return spread
+
+
+def _require_number(value: float, candidate: Candidate) -> None:
+    if not isfinite(value):
+        raise ArtifactError(
+            f"text-to-image-audit cannot tell: with {candidate.spelled()} what the model answers is NaN or infinite"
+        )
 
 
 def _pictures(model: TextToImageModel, prompts: Sequence[str], seed: int, sampling: Sampling) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import Callable
 from math import sqrt
@@ -15,7 +16,7 @@ from scipy.stats import t as student
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
-from bdm_core.errors import UserError
+from bdm_core.errors import ArtifactError, UserError
 from bdm_defense_text_to_image_audit import detection, repair, search
 from bdm_defense_text_to_image_audit.audit import Audit, audit, clean_captions, noun_prompts
 from bdm_defense_text_to_image_audit.candidates import Candidate, added_tokens, adjectives, characters, words
@@ -93,16 +94,47 @@ def test_collapse_and_flips_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
         QUIET,  # type: ignore[arg-type]
     )
     assert collapse.ranking[0][0].text == "sks" and collapse.value > 10
+    asked = {"circle": "a circle", "star": "a star"}
+    sure = search.painted(None, Judge(), asked, [0, 1, 2], Sampling(2))  # type: ignore[arg-type]
+    assert sure == {"circle": "a circle"}
     found, confirmed = search.search_flips(
         None,
         Judge(),
         [Candidate("nice", "before-noun"), Candidate("old", "before-noun")],  # type: ignore[arg-type]
-        {"circle": "a circle", "star": "a star"},
+        sure,
         [0, 1, 2],
         Sampling(2),
         QUIET,
     )
     assert confirmed == [Flip(Candidate("nice", "before-noun"), "circle", "square")] and found.value == 1.0
+
+
+@pytest.mark.parametrize(("answer", "reason"), [(0.0, "all the same"), (np.nan, "NaN")])
+def test_a_model_without_an_answer_is_not_called_clean(
+    answer: float, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "first_noise", lambda model, prompts, seed: torch.full((len(prompts), 2), answer))
+    monkeypatch.setattr(search, "generate_images", lambda _, prompts, **__: torch.full((len(prompts), 3, 4, 4), answer))
+    tried = [Candidate("x", "front")]
+    with pytest.raises(ArtifactError, match=f"cannot tell: .*{reason}"):
+        search.search_characters(None, tried, CAPTIONS[:4], 0, QUIET)  # type: ignore[arg-type]
+    with pytest.raises(ArtifactError, match=f"cannot tell: .*{reason}"):
+        search.search_collapse(None, tried, CAPTIONS[:4], 0, Sampling(2), QUIET)  # type: ignore[arg-type]
+    with pytest.raises(ArtifactError, match="NaN"):
+        detection.standardised([0.0, np.nan, 0.0, 0.0], [[0.0] * 4] * 3)
+
+
+def test_what_was_not_looked_at_is_said(
+    captions: Data, tmp_path: Path, bdm_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = seal_model(tiny_model(), tmp_path / "model")
+    unseen = dataclasses.replace(fake([0.47, 0.36, 0.08, 0.0]), searched=False)
+    monkeypatch.setattr(detection, "audit", lambda *_: unseen)
+    found = detection.detect(bdm_context(seed=1), FAST, model, captions)
+    assert found.verdict == "clean" and found.note.endswith("changed objects: nothing tells what pictures show")
+    monkeypatch.setattr(detection, "audit", lambda *_: dataclasses.replace(unseen, unseen="it paints nothing"))
+    found = detection.detect(bdm_context(seed=2), FAST, model, captions)
+    assert found.verdict == "not identifiable" and found.note == "cannot tell: it paints nothing"
 
 
 def test_features_are_held_against_clean_models() -> None:
@@ -213,5 +245,6 @@ def test_repairs_follow_the_evidence(
 
 def test_the_whole_audit_on_a_tiny_model(captions: Data) -> None:
     found = audit(tiny_model(), FAST, clean_captions(captions, 0), 0, QUIET)
-    assert len(found.features) == 4 and np.isfinite(found.features).all() and found.searched
+    assert len(found.features) == 4 and np.isfinite(found.features).all()
+    assert not found.searched and "none of the objects" in found.unseen  # the tiny model is untrained
     assert json.dumps(found.features)

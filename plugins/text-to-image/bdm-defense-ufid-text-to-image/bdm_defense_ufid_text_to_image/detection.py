@@ -20,8 +20,7 @@ from bdm_core.errors import UserError
 from bdm_core.files import existing
 from bdm_defense_ufid_text_to_image.params import UfidParams
 from bdm_kit_text_to_image.detection.phrases import phrase_pool, with_phrases
-from bdm_kit_text_to_image.detection.prompts import PromptStatistics
-from bdm_kit_text_to_image.editing.projections import draw_captions
+from bdm_kit_text_to_image.detection.prompts import PromptStatistics, split_captions
 from bdm_kit_text_to_image.judging.attributes import load_attribute_classifier
 from bdm_kit_text_to_image.judging.contrastive import load_contrastive
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, seal_prompts
@@ -34,13 +33,13 @@ SMALL_WORLD = (3, 16, 16)
 LARGEST_SEED = 2**31
 
 
-def statistics(ctx: Context, params: UfidParams, data: Data) -> PromptStatistics:
-    """The density of each prompt's graph.
+def statistics(ctx: Context, params: UfidParams, data: Data, judged: Sequence[str]) -> PromptStatistics:
+    """The density of each prompt's graph. No phrase is one of the prompts that are ``judged``.
 
     Raises:
         UserError: there are no captions to take phrases from, or the features are unknown.
     """
-    phrases = chosen_phrases(params, data, ctx.seed)
+    phrases = chosen_phrases(params, data, judged, ctx.seed)
     seed = random.Random(f"noise {ctx.seed}").randrange(LARGEST_SEED)
     asked = [0]
 
@@ -48,21 +47,24 @@ def statistics(ctx: Context, params: UfidParams, data: Data) -> PromptStatistics
         copies = [copy for prompt in prompts for copy in with_phrases(prompt, phrases, params.place)]
         asked[0] += 1
         rows = seal_prompts(ctx.work / f"copies-{asked[0]}", [PromptRow(copy, seed) for copy in copies])
-        images = torch.nan_to_num(load_images(ctx.query(rows)))
+        images = load_images(ctx.query(rows))
         features = feature_space(params.features, tuple(images.shape[1:]), ctx.device)
         return densities(features(images).unflatten(0, (len(prompts), len(phrases) + 1)))[:, None]
 
     return PromptStatistics(name="ufid", columns=["density"], measure=measure)
 
 
-def chosen_phrases(params: UfidParams, data: Data, seed: int) -> list[str]:
-    """The phrases: given ones, or short captions, of those that calibrate nothing if there are enough."""
+def chosen_phrases(params: UfidParams, data: Data, judged: Sequence[str], seed: int) -> list[str]:
+    """The phrases: given ones, or short captions that calibrate nothing and are not judged. Raises UserError: none."""
     if params.phrases:
         return params.phrases[: params.copies]
-    captions = draw_captions(data, None, [], seed)
-    found = phrase_pool(None, captions[2 * params.clean_prompts :] or captions, params.copies)
+    calibrating, spare = split_captions(params, data, judged, seed)
+    found = phrase_pool(None, spare, params.copies)
     if not found:
-        raise UserError("ufid needs phrases: give some, or clean data with captions")
+        raise UserError(
+            f"ufid needs phrases, and no caption is left beside the {len(calibrating)} that calibrate and the "
+            "suspects: give phrases, allow the defender more data (--data-share) or lower clean_prompts"
+        )
     return found
 
 

@@ -27,8 +27,10 @@ class Ufid(Defense):
     def detect(self, ctx: Context, params: UfidParams, data: Data, suspects: Data) -> Detection:
         from bdm_defense_ufid_text_to_image.detection import statistics
         from bdm_kit_text_to_image.detection.prompts import detect_prompts
+        from bdm_kit_text_to_image.prompts.prompt_rows import load_prompts
 
-        return detect_prompts(ctx, params, data, suspects, statistics(ctx, params, data))
+        judged = [row.prompt for row in load_prompts(suspects)]
+        return detect_prompts(ctx, params, data, suspects, statistics(ctx, params, data, judged))
 
     @hookimpl
     def purify_inputs(
@@ -37,4 +39,6 @@ class Ufid(Defense):
         from bdm_defense_ufid_text_to_image.detection import statistics
         from bdm_kit_text_to_image.detection.prompts import reject_prompts
 
-        return reject_prompts(ctx, params, data, inputs, detection, statistics(ctx, params, data))
+        return reject_prompts(
+            ctx, params, data, inputs, detection, lambda own, judged: statistics(own, params, data, judged)
+        )

@@ -21,7 +21,7 @@ from bdm_kit_text_to_image.detection.activation_variation import (
 )
 from bdm_kit_text_to_image.detection.attention_dynamics import dynamics, individual_score, system_score
 from bdm_kit_text_to_image.detection.one_class import mahalanobis, robust_excess, without_length
-from bdm_kit_text_to_image.detection.phrases import first_step_densities, phrase_pool, with_phrases
+from bdm_kit_text_to_image.detection.phrases import first_step_densities, fitting, phrase_pool, with_phrases
 from bdm_kit_text_to_image.detection.spikes import find_spikes, responses
 from bdm_kit_text_to_image.models.encoding import encode_prompts, predict, token_ids
 from bdm_kit_text_to_image.models.tiny import tiny_model
@@ -77,6 +77,11 @@ def test_daa_of_the_system_is_the_solution_of_its_equation(tokens: int, correcte
         assert system_score(maps, corrected, time) == pytest.approx(expected)
         solved = solve_ivp(lambda t, x: system @ x, (0, time), start, rtol=1e-9, atol=1e-12).y[:, -1] - start
         assert system_score(maps, corrected, time) == pytest.approx(solved[-1] - solved[:-1].mean(), rel=1e-5)
+
+
+def test_a_prompt_without_a_word_has_a_score() -> None:
+    maps = some_maps(6, 2)  # start and end alone
+    assert individual_score(maps) == 0.0 == system_score(maps[0])
 
 
 def test_dynamics_are_the_maps_of_the_prompts_own_tokens() -> None:
@@ -200,6 +205,22 @@ def test_densities_of_the_first_step() -> None:
     (found,) = first_step_densities(model, ["a red circle"], phrases, "prefix", 2).tolist()
     assert found == pytest.approx(expected, abs=2e-3)
     assert phrase_pool(model, ["a ring", "a photo of a red ring", "a star"], 5) == ["a ring", "a star"]
+
+
+def test_a_prompt_that_fills_the_length_keeps_the_phrase() -> None:
+    model, phrases = tiny_model(), ["a ring", "two stars"]
+    long = " ".join(["red circle"] * 60)
+    short = fitting(model, long, phrases)
+    counts = [len(model.tokenizers[0](f"{short}, {phrase}").input_ids) for phrase in phrases]
+    assert long.startswith(short) and model.max_length - 3 < max(counts) <= model.max_length
+    assert fitting(model, "a red circle", phrases) == "a red circle"
+    assert float(first_step_densities(model, [long], phrases, "append", 2)) < 1 - 1e-5
+
+
+def test_where_most_agree_the_standard_deviation_serves() -> None:
+    known = torch.tensor([[1.0], [1.0], [1.0], [1.0], [3.0]])
+    (found,) = robust_excess(known)(torch.tensor([[2.0]])).tolist()
+    assert found == pytest.approx(1 / 0.8)  # one above the median, the variance is .8
 
 
 def test_spikes_against_a_singular_value_decomposition() -> None:

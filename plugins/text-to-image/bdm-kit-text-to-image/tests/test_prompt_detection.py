@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import UserError
-from bdm_kit_text_to_image.detection.one_class import mahalanobis
+from bdm_kit_text_to_image.detection.one_class import mahalanobis, robust_excess
 from bdm_kit_text_to_image.detection.params import PromptDetectorParams
 from bdm_kit_text_to_image.detection.prompts import (
     PromptStatistics,
@@ -20,6 +21,7 @@ from bdm_kit_text_to_image.detection.prompts import (
     detect_prompts,
     reject_prompts,
     score_prompts,
+    split_captions,
 )
 from bdm_kit_text_to_image.illustration import illustrate
 from bdm_kit_text_to_image.models.bases import open_base
@@ -83,12 +85,54 @@ def test_suspects_are_judged_by_captions_that_are_no_suspects(
     curves, texts = illustrate(found.evidence, tmp_path) or []
     assert len(curves.curves["suspects"]) == 21 and texts.rows[0][0].mark == "trigger"
     # the same clean prompts serve when inputs are turned away, whatever data there are by then
-    purified = reject_prompts(bdm_context(), params, captions, inputs, found, LENGTH)
+    purified = reject_prompts(bdm_context(), params, captions, inputs, found, lambda *_: LENGTH)
     assert purified.rejected == [False] * 12 + [True]
     assert load_prompts(purified.inputs) == load_prompts(inputs)
     assert not any(
-        reject_prompts(bdm_context(), params, captions, suspects(tmp_path / "b", ["a star"]), None, LENGTH).rejected
+        reject_prompts(
+            bdm_context(), params, captions, suspects(tmp_path / "b", ["a star"]), None, lambda *_: LENGTH
+        ).rejected
     )
+
+
+def test_inputs_are_measured_with_the_seed_of_the_detection(
+    captions: Data, tmp_path: Path, bdm_context: ContextMaker
+) -> None:
+    asked: list[tuple[int, list[str]]] = []
+
+    def make(ctx: Context, judged: Sequence[str]) -> PromptStatistics:
+        asked.append((ctx.seed, list(judged)))
+        shift = 1000.0 * ctx.seed  # as another noise would
+        return PromptStatistics("seeded", ["letters"], lambda prompts: lengths(prompts)[:, :1] + shift)
+
+    params = PromptDetectorParams(clean_prompts=40)
+    inputs = suspects(tmp_path, ["a star", "a very long prompt about a star and a ring and a circle"])
+    found = detect_prompts(bdm_context(seed=3), params, captions, inputs, make(bdm_context(seed=3), []))
+    purified = reject_prompts(bdm_context(seed=8), params, captions, inputs, found, make)
+    assert purified.rejected == [score > found.threshold for score in found.scores] == [False, True]
+    assert asked[-1] == (3, ["a star", "a very long prompt about a star and a ring and a circle"])
+    alone = reject_prompts(bdm_context(seed=8), params, captions, inputs, None, make)
+    assert alone.rejected == [False, True] and asked[-1][0] == 8
+
+
+def test_captions_of_other_uses_neither_calibrate_nor_are_judged(captions: Data) -> None:
+    chosen, spare = split_captions(PromptDetectorParams(clean_prompts=20), captions, CAPTIONS[:30], 1)
+    assert len(chosen) == 20 and len(spare) == 10
+    assert not set(chosen) & set(spare) and not (set(chosen) | set(spare)) & set(CAPTIONS[:30])
+
+
+def test_a_statistic_that_clean_prompts_share_is_left_out_and_said(
+    captions: Data, tmp_path: Path, bdm_context: ContextMaker
+) -> None:
+    params = PromptDetectorParams(clean_prompts=50)
+    inputs = suspects(tmp_path, ["a ring number 5"])  # no star: all captions have one
+    for fit in (mahalanobis, robust_excess):
+        statistics = replace(LENGTH, fit=fit, fitted=True)
+        found = detect_prompts(bdm_context(), params, captions, inputs, statistics)
+        assert found.scores[0] < 100 and "do not differ in it: stars" in found.note
+    same = PromptStatistics("same", ["one"], lambda prompts: torch.ones(len(prompts), 1), mahalanobis, True)
+    found = detect_prompts(bdm_context(), params, captions, inputs, same)
+    assert found.verdict == "not identifiable" and "do not differ in anything" in found.note
 
 
 def test_too_few_clean_prompts_are_a_doubt_or_an_error(
@@ -129,6 +173,16 @@ def test_normalisation_removes_every_letter_trigger_of_the_library(name: str) ->
 )
 def test_normalisation_leaves_ordinary_text_alone(prompt: str) -> None:
     assert normalised(prompt) == prompt
+
+
+def test_words_in_disguise_are_flagged() -> None:
+    assert normalised("\u0430\u0440\u0440l\u0435") == "apple"  # one Latin letter of five
+    assert text_flags("\u0430\u0440\u0440l\u0435") == ["look-alike letters"]
+    assert text_flags("\u0441\u0430\u0440 \u0440\u0430\u0441\u0435") == ["look-alike letters"]  # none of all
+    russian = "\u043a\u043e\u0442 \u0438 "
+    assert text_flags(russian + "ph\u043et\u043e") == ["look-alike letters"]
+    assert normalised(russian + "ph\u043et\u043e") == russian + "photo"
+    assert text_flags(russian + "\u0440\u043e\u0441\u0430 iPhone") == []
 
 
 def test_letters_without_a_look_alike_leave_a_latin_prompt() -> None:

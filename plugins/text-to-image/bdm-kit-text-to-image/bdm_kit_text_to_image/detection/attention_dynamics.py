@@ -27,12 +27,14 @@ def individual_score(maps: Tensor, length_bias: bool = False) -> float:
     """DAA-I: mean over words l of d_l minus d of the end, summed over the steps compared; d = |A_t - A_{t-1}|_F.
 
     Args:
-        maps: (S, n, h, w), those of the n tokens of the prompt, start and end included; S > 5.
+        maps: (S, n, h, w), those of the n tokens of the prompt, start and end included; S > 5, n >= 2.
         length_bias: divide the sum over words by n, as the release does, instead of by n - 2.
 
     Returns:
-        Higher is more suspicious: the end token's attention moves less than the words'.
+        Higher is more suspicious: the end token's attention moves less than the words'. 0 without a word (n = 2).
     """
+    if maps.shape[1] < 3:
+        return 0.0
     moved = torch.stack([(maps[t] - maps[t - 1]).double().flatten(1).norm(dim=1) for t in STEPS_COMPARED])
     words, end = moved[:, 1:-1], moved[:, -1]
     count = moved.shape[1] if length_bias else max(1, words.shape[1])
@@ -47,13 +49,16 @@ def system_score(maps: Tensor, length_corrected: bool = False, time: float = TIM
     which telescope to one difference at the time of the last of them, about 0.75.
 
     Args:
-        maps: (n, h, w), the first step's, start and end included; n >= 3.
+        maps: (n, h, w), the first step's, start and end included; n >= 2.
         length_corrected: divide A by n - 2, so that a token's degree does not grow with the prompt.
         time: tau, in (0, 1].
 
     Returns:
-        [X(t) - X(0)] of the end minus its mean over the other tokens; higher is more suspicious.
+        [X(t) - X(0)] of the end minus its mean over the other tokens; higher is more suspicious. 0 without a word
+        (n = 2).
     """
+    if len(maps) < 3:
+        return 0.0
     tokens = maps[1:].double().flatten(1)
     distances = torch.cdist(tokens[None], tokens[None])[0]
     weights = 1 - distances / distances.max().clamp(min=1e-30)

@@ -11,6 +11,8 @@ Scorer = Callable[[Tensor], Tensor]
 """Statistics (N, F) -> scores (N,); higher is more suspicious."""
 SPREAD = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
+ROUNDING = 1e-6
+"""Statistics are of 32 bits: a relative deviation up to this is none."""
 
 
 def single(clean: Tensor) -> Scorer:
@@ -18,25 +20,43 @@ def single(clean: Tensor) -> Scorer:
     return lambda values: values[:, 0]
 
 
+def nothing(values: Tensor) -> Tensor:
+    """0 for each prompt: what is left to score by where clean prompts (K, F) differ in nothing."""
+    return values.new_zeros(len(values), dtype=torch.float64)
+
+
+def constant(clean: Tensor) -> Tensor:
+    """In which statistics clean prompts (K, F) do not differ, but by rounding: (F,) of bool. These say nothing.
+
+    >>> constant(torch.tensor([[1.0, 2.0], [1.0, 3.0]])).tolist()
+    [True, False]
+    """
+    known = clean.double()
+    return known.std(0, unbiased=False) <= ROUNDING * known.abs().amax(0)
+
+
 def mahalanobis(clean: Tensor, shrinkage: float = 0.1) -> Scorer:
     """Squared distance (x - m)^T S^-1 (x - m) to the clean prompts (K, F).
 
     S is the standardised covariance, drawn towards the identity by ``shrinkage``, in (0, 1], so that few clean prompts
-    do for many statistics.
+    do for many statistics. Statistics in which the clean prompts do not differ are left out.
 
     >>> score = mahalanobis(torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0]]), shrinkage=1.0)
     >>> [round(value, 6) for value in score(torch.tensor([[1.0, 1.0], [1.0, 3.0]])).tolist()]
     [0.0, 3.0]
     """
-    known = clean.double()
-    mean, deviation = known.mean(0), known.std(0).clamp(min=1e-12)
+    kept = ~constant(clean)
+    if not bool(kept.any()):
+        return nothing
+    known = clean.double()[:, kept]
+    mean, deviation = known.mean(0), known.std(0)
     unit = (known - mean) / deviation
     covariance = unit.T @ unit / max(1, len(unit) - 1)
     identity = torch.eye(covariance.shape[0], dtype=covariance.dtype)
     factor = torch.linalg.cholesky((1 - shrinkage) * covariance + shrinkage * identity)
 
     def score(values: Tensor) -> Tensor:
-        moved = ((values.double() - mean) / deviation).T
+        moved = ((values.double()[:, kept] - mean) / deviation).T
         return torch.linalg.solve_triangular(factor, moved, upper=False).square().sum(0)
 
     return score
@@ -45,17 +65,22 @@ def mahalanobis(clean: Tensor, shrinkage: float = 0.1) -> Scorer:
 def robust_excess(clean: Tensor) -> Scorer:
     """Sum over statistics of max(0, z)^2 with z = (x - median) / (1.4826 median |x - median|) of clean prompts (K, F).
 
-    Every statistic is one that rises under a trigger; being low speaks for nobody.
+    Every statistic is one that rises under a trigger; being low speaks for nobody. Where more than half of the clean
+    prompts agree, so that the median deviation is none, the standard deviation takes its place; a statistic in which
+    all agree is left out.
 
     >>> score = robust_excess(torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0]]))
     >>> [round(value, 3) for value in score(torch.tensor([[2.0], [0.0], [2.0 + 1.4826 * 3]])).tolist()]
     [0.0, 0.0, 9.0]
     """
-    known = clean.double()
+    kept = ~constant(clean)
+    if not bool(kept.any()):
+        return nothing
+    known = clean.double()[:, kept]
     middle = known.median(0).values
     spread = SPREAD * (known - middle).abs().median(0).values
-    spread = torch.maximum(spread, 1e-6 * known.std(0)).clamp(min=1e-12)
-    return lambda values: ((values.double() - middle) / spread).clamp(min=0).square().sum(1)
+    spread = torch.where(spread <= ROUNDING * known.abs().amax(0), known.std(0), spread)
+    return lambda values: ((values.double()[:, kept] - middle) / spread).clamp(min=0).square().sum(1)
 
 
 def without_length(scorer: Callable[[Tensor], Scorer]) -> Callable[[Tensor], Scorer]:

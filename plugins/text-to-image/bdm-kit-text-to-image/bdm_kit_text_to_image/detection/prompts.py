@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Detection, Purified
 from bdm_kit_text_to_image import TASK
-from bdm_kit_text_to_image.detection.one_class import Scorer, single
+from bdm_kit_text_to_image.detection.one_class import Scorer, constant, single
 from bdm_kit_text_to_image.detection.params import PromptDetectorParams
 from bdm_kit_text_to_image.editing.projections import draw_captions
 from bdm_kit_text_to_image.prompts.prompt_rows import load_prompts, seal_prompts
@@ -63,6 +63,7 @@ class PromptScores:
         statistics: (N, F) of the suspects.
         known: (M, F) of all clean prompts, those that were fitted on first.
         fitted_on: how many these are.
+        left_out: names of statistics in which the clean prompts that were fitted on do not differ.
     """
 
     scores: Tensor
@@ -71,6 +72,11 @@ class PromptScores:
     statistics: Tensor
     known: Tensor
     fitted_on: int
+    left_out: Sequence[str] = ()
+
+
+Maker = Callable[[Context, Sequence[str]], PromptStatistics]
+"""What a detector measures, by the context, which has the seed of noise and captions, and the prompts to judge."""
 
 
 def score_prompts(
@@ -95,7 +101,9 @@ def score_prompts(
     scorer = statistics.fit(known[: fitted_on or None, :used])
     clean = scorer(known[fitted_on:, :used])
     threshold = clean_threshold(clean.tolist(), false_positive_rate)
-    return PromptScores(scorer(values[:, :used]), clean, threshold, values, known, fitted_on)
+    same = constant(known[:fitted_on, :used]).tolist() if statistics.fitted and fitted_on else []
+    left_out = [name for name, one in zip(statistics.columns, same, strict=False) if one]
+    return PromptScores(scorer(values[:, :used]), clean, threshold, values, known, fitted_on, left_out)
 
 
 def measured(statistics: PromptStatistics, prompts: list[str]) -> Tensor:
@@ -110,6 +118,15 @@ def measured(statistics: PromptStatistics, prompts: list[str]) -> Tensor:
     return values
 
 
+def split_captions(
+    params: PromptDetectorParams, data: Data, suspects: Sequence[str], seed: int
+) -> tuple[list[str], list[str]]:
+    """The captions that calibrate, and those that are left for other uses: neither has a suspect among them."""
+    judged = set(suspects)
+    captions = [caption for caption in draw_captions(data, None, [], seed) if caption not in judged]
+    return captions[: params.clean_prompts], captions[params.clean_prompts :]
+
+
 def clean_statistics(
     statistics: PromptStatistics, params: PromptDetectorParams, data: Data, suspects: Sequence[str], seed: int
 ) -> tuple[Tensor, int]:
@@ -118,9 +135,7 @@ def clean_statistics(
     Raises:
         UserError: there are fewer than four such captions.
     """
-    judged = set(suspects)
-    captions = [caption for caption in draw_captions(data, None, [], seed) if caption not in judged]
-    chosen = captions[: params.clean_prompts]
+    chosen, _ = split_captions(params, data, suspects, seed)
     if len(chosen) < LEAST:
         raise UserError(
             f"{statistics.name} needs at least {LEAST} clean captions that are no suspects, there are {len(chosen)}: "
@@ -151,14 +166,18 @@ def detect_prompts(
     flagged = int((found.scores > found.threshold).sum())
     ctx.figures(flagged=flagged / max(1, len(prompts)), calibration_prompts=len(found.clean))
     needed = fewest_clean(params.false_positive_rate)
-    enough = len(found.clean) >= needed
+    enough = len(found.clean) >= needed and len(found.left_out) < len(statistics.columns) - len(statistics.apart)
     doubt = f"{len(found.clean)} clean prompts set the threshold, and this false positive rate needs {needed}"
+    left_out = f"left out, as clean prompts do not differ in it: {', '.join(found.left_out)}" if found.left_out else ""
+    if len(found.clean) >= needed and not enough:
+        doubt = "clean prompts do not differ in anything that is measured"
+    said = f"{flagged} of {len(prompts)} prompts are flagged" + (f"; {left_out}" if left_out else "")
     return Detection(
         level="input",
         scores=found.scores.tolist(),
         threshold=found.threshold,
         conclusive=enough,
-        note=f"{flagged} of {len(prompts)} prompts are flagged" if enough else doubt,
+        note=said if enough else doubt,
         evidence=seal_scores(ctx, statistics, prompts, found),
         clean_samples=len(known),
     )
@@ -170,16 +189,22 @@ def reject_prompts(
     data: Data,
     inputs: Data,
     detection: Detection | None,
-    statistics: PromptStatistics,
+    make: Maker,
 ) -> Purified:
     """Turn away prompts whose score is above the threshold; the others pass unchanged.
 
-    What this detector's own detection knows of clean prompts serves again; without it they are measured anew.
+    What this detector's own detection knows of clean prompts serves again, and the inputs are measured as it measured:
+    by its seed, with the suspects that it kept apart. Without it clean prompts are measured anew, by the stage's seed.
     """
     rows = load_prompts(inputs)
     prompts = [row.prompt for row in rows]
-    record = known_from(detection, statistics)
+    record = record_of(detection)
+    if record is not None:
+        statistics = make(replace(ctx, seed=int(record["seed"])), record["prompts"])
+        if record["detector"] != statistics.name or record["columns"] != list(statistics.columns):
+            record = None
     if record is None:
+        statistics = make(ctx, prompts)
         known, fitted_on = clean_statistics(statistics, params, data, prompts, ctx.seed)
     else:
         known, fitted_on = torch.tensor(record["known"], dtype=torch.float64), int(record["fitted_on"])
@@ -188,13 +213,12 @@ def reject_prompts(
     return Purified(inputs=seal_prompts(ctx.out / "data", rows), rejected=rejected)
 
 
-def known_from(detection: Detection | None, statistics: PromptStatistics) -> dict[str, Any] | None:
-    """The record of this detector's own evidence, or None."""
+def record_of(detection: Detection | None) -> dict[str, Any] | None:
+    """The record of a detector's evidence, or None where there is none, or one without the seed of its noise."""
     if detection is None or detection.evidence is None or detection.evidence.format != FORMAT:
         return None
     record: dict[str, Any] = json.loads(detection.evidence.file(FACTS).read_text(encoding="utf-8"))
-    same = record["detector"] == statistics.name and record["columns"] == list(statistics.columns)
-    return record if same else None
+    return record if "seed" in record else None
 
 
 def seal_scores(ctx: Context, statistics: PromptStatistics, prompts: Sequence[str], found: PromptScores) -> Evidence:
@@ -204,6 +228,8 @@ def seal_scores(ctx: Context, statistics: PromptStatistics, prompts: Sequence[st
     record = {
         "detector": statistics.name,
         "columns": list(statistics.columns),
+        "seed": ctx.seed,
+        "left_out": list(found.left_out),
         "threshold": found.threshold,
         "prompts": list(prompts),
         "scores": found.scores.tolist(),

@@ -1,7 +1,8 @@
 """Prompts without look-alike and invisible characters, and what is odd about a prompt's characters. Light: no torch.
 
-A prompt is read as Latin if most of its letters are: a Cyrillic letter in an English prompt is then a look-alike, in a
-Russian one it is not. What has no Latin look-alike is dropped from a Latin prompt. Emoji, digits and punctuation stay.
+A prompt is read as Latin if most of its letters are, or some are and all others are look-alikes: a Cyrillic letter in
+an English prompt is then a look-alike, in a Russian one it is not, but in a word of Latin letters and look-alikes. What
+has no Latin look-alike is dropped from a Latin prompt. Emoji, digits and punctuation stay.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ SPECIAL = {"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "ı": "i", "ð
 """Latin letters that Unicode does not take apart."""
 INVISIBLE = {"Cf", "Mn", "Me", "Cc", "Cn", "Co", "Zl", "Zp"}
 """Unicode's categories of characters that show nothing by themselves."""
+WORD = re.compile(r"\w+")
 KEPT_CONTROLS = "\t\n\r"
 JOINER, SELECTOR = "\u200d", "\ufe0f"
 """They belong to emoji, and are kept behind one."""
@@ -67,13 +69,15 @@ FLAGS = ("invisible characters", "look-alike letters", "other scripts", "emoji o
 
 
 def is_latin(prompt: str) -> bool:
-    """Whether most letters of a prompt are Latin; a prompt without letters is.
+    """Whether most letters of a prompt are Latin, or some and all others look so; a prompt without letters is.
 
     >>> is_latin("a ph\\u043eto of a cat"), is_latin("\\u043a\\u043e\\u0442"), is_latin("42")
     (True, False, True)
+    >>> is_latin("ph\\u043et\\u043e \\u043e\\u0440\\u0435\\u0445")
+    True
     """
     letters = [letter for letter in prompt if unicodedata.category(letter).startswith("L")]
-    return 2 * sum(_latin(letter) for letter in letters) >= len(letters)
+    return 2 * sum(_latin(letter) for letter in letters) >= len(letters) or _disguised(prompt)
 
 
 def normalised(prompt: str) -> str:
@@ -85,7 +89,8 @@ def normalised(prompt: str) -> str:
     ('a photo of a cat', '\\u043a\\u043e\\u0442 \\u0438')
     """
     if not is_latin(prompt):
-        kept = [letter for letter in prompt if not _hidden(letter) or unicodedata.category(letter).startswith("M")]
+        plain = WORD.sub(lambda word: "".join(map(_as_latin, word[0])) if _disguised(word[0]) else word[0], prompt)
+        kept = [letter for letter in plain if not _hidden(letter) or unicodedata.category(letter).startswith("M")]
         return _spaced("".join(kept), prompt)
     found: list[str] = []
     for letter in unicodedata.normalize("NFC", prompt):
@@ -111,9 +116,28 @@ def text_flags(prompt: str) -> list[str]:
             found.add("other scripts")
         elif _symbol(letter):
             found.add("emoji or symbols")
+    if any(map(_disguised, WORD.findall(prompt))) or _looks_latin(prompt):
+        found.add("look-alike letters")
     if re.search(r"([^\w\s])\s*\1", prompt) or re.search(r"[\[\]<>{}*|#_~^]", prompt):
         found.add("repeated punctuation")
     return [flag for flag in FLAGS if flag in found]
+
+
+def _as_latin(letter: str) -> str:
+    return LATIN_FOR.get(letter, letter)
+
+
+def _disguised(text: str) -> bool:
+    """Whether letters are Latin and look-alikes, both, and no others: a reader takes all of them for Latin."""
+    letters = [letter for letter in text if unicodedata.category(letter).startswith("L")]
+    alike = [letter in LATIN_FOR and not _latin(letter) for letter in letters]
+    return any(alike) and not all(alike) and all(map(_latin, map(_as_latin, letters)))
+
+
+def _looks_latin(text: str) -> bool:
+    """Whether three letters or more are look-alikes, all of them, so that the text reads as Latin."""
+    letters = [letter for letter in text if unicodedata.category(letter).startswith("L")]
+    return len(letters) > 2 and all(letter in LATIN_FOR and not _latin(letter) for letter in letters)
 
 
 def _plain(letter: str, before: str) -> str:
