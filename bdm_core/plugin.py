@@ -213,6 +213,9 @@ class Observer(Plugin):
 
     kind = "observer"
 
+    def check_engine(self) -> None:
+        """Raises UserError, which says what to install, if what it tells is not there; called before a run begins."""
+
 
 class Executor(Plugin):
     """Runs the tasks of a sweep on an engine, see ``docs/sweep.md``. It implements no hooks but the methods below.

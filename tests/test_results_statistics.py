@@ -220,7 +220,7 @@ def test_rows_are_never_averaged_and_a_grid_is_of_the_final_one(tmp_path: Path) 
     assert grid.row == "final" and grid.cells["a", "x"].mean == 0.1 and ("a", "y") not in grid.cells
     make_run(results.folder, "a", None, 0, {"backdoored": {"asr": 0.9}})
     (grid,) = pivot(Results(results.folder), "attack", "defense", Selection(metrics=("asr",)))
-    assert grid.columns == [None, "x", "y"] and grid.cells["a", None].mean == 0.9
+    assert grid.columns == ["none", "x", "y"] and grid.cells["a", "none"].mean == 0.9
 
 
 def test_the_latest_run_of_a_seed_counts(tmp_path: Path) -> None:

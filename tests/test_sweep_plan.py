@@ -27,8 +27,8 @@ def cells(**fields: Any) -> Cells:
     return cells_of(plan_of({"attacks": ["toy"], "options": CPU, **fields}), Preparation())
 
 
-def test_lists_multiply_and_each_cell_has_a_name_of_its_own() -> None:
-    found = cells(defenses=["toy", "toy-rows"], seeds="0-2", data=["builtin"], models=["builtin", "tiny"])
+def test_lists_multiply_and_each_cell_has_a_name_of_its_own(tmp_path: Path) -> None:
+    found = cells(defenses=["toy", "toy-rows"], seeds="0-2", data=["builtin"], models=["builtin", str(tmp_path)])
     assert len(found.possible) == 1 * 2 * 3 * 2
     assert len({cell.name for cell in found.possible}) == 12
     assert all(cell.spec.data == "builtin" for cell in found.possible)
@@ -143,6 +143,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"attacks": ["toy"], "exclude": [{"attack": "toy"}]}, "the plan has no cells: its excludes leave nothing"),
     ({"attacks": ["toy"], "defenses": ["elijah"]}, "no cell of the plan is possible"),
     ({"attacks": ["toy"], "options": {"device": "cuda:1"}}, "device cuda:1: write cuda"),
+    ({"attacks": ["toy"], "models": ["builtin", "bultin"]}, "no model 'bultin' for task toy; did you mean 'builtin'?"),
+    ({"attacks": ["toy"], "models": ["nowhere"]}, "no model 'nowhere' for task toy; built in are builtin"),
     ({"attacks": ["toy"], "combine": "both"}, "combine: Input should be 'grid' or 'zip'"),
     (CIRCLE, "it contains itself"),
 ]
@@ -161,6 +163,7 @@ def test_a_bad_plan_is_one_line(fields: dict[str, Any], message: str) -> None:
     [
         ("attacks: [toi]", "no attack 'toi' is installed; did you mean 'toy'?"),
         ("- toy", "holds no mapping"),
+        ("", "holds no mapping of options: write e.g. 'attacks: [villan]'"),
         ("attacks: [toy", "cannot read plan.yaml"),
         ("attacks: &a [toy, *a]", "plan.yaml uses YAML aliases"),
         ("extends: plan.yaml", "plans extend each other in a circle: plan.yaml -> plan.yaml"),

@@ -110,6 +110,8 @@ def prepare(spec: RunSpec, loads: dict[str, Any] | None = None) -> Prepared:
     metric_names = spec.metrics if spec.metrics is not None else list(kit.default_metrics)
     metrics = [loading.plugin("metric", name) for name in metric_names] if attack is not None else []
     observers = [loading.plugin("observer", name) for name in spec.observers]
+    for observer in observers:
+        observer.check_engine()
     if attack is not None and not implements(attack, "inject_backdoor"):
         raise PluginError(f"{identifier(attack)} is no attack: it implements no inject_backdoor")
     passed_over: dict[str, str] = {}

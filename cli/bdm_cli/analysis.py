@@ -8,7 +8,7 @@ from typing import Any
 from bdm_cli.numbers import ARROWS
 from bdm_cli.output_tables import OutputTable
 from bdm_cli.tables import ARROWS_MEAN
-from bdm_results.columns import Pairs
+from bdm_results.columns import NUMBER_COLUMNS, RUN_COLUMNS, Pairs
 from bdm_results.paired import Comparison
 from bdm_results.ranking import Ranking
 from bdm_results.results import MetricFacts
@@ -34,8 +34,15 @@ def of_grid(grid: Grid) -> OutputTable:
     """The values of one column down, those of the other across."""
     title = f"{label(grid.metric)}, row {grid.row}" if grid.row else label(grid.metric)
     rows = [[value, *(grid.cells.get((value, other)) for other in grid.columns)] for value in grid.rows]
-    header = [grid.rows_by, *("-" if name is None else str(name) for name in grid.columns)]
+    header = [grid.rows_by, *(_heading(grid.columns_by, value) for value in grid.columns)]
     return OutputTable(header, rows, 1, title, _notes(grid.confidence, [grid.metric]))
+
+
+def _heading(column: str, value: Any) -> str:
+    """What stands above a column of a grid: a name says what it is, a number or a parameter's value does not."""
+    text = "-" if value is None else str(value)
+    plain = column.lower() in {**RUN_COLUMNS, **NUMBER_COLUMNS} and isinstance(value, str | None)
+    return text if plain else f"{column}={text}"
 
 
 def of_comparisons(found: Sequence[Comparison], names: Sequence[str], pairs: Pairs, confidence: float) -> OutputTable:

@@ -26,6 +26,30 @@ class Format(StrEnum):
     markdown = "markdown"
 
 
+SUFFIXES = {
+    ".csv": Format.csv,
+    ".json": Format.json,
+    ".parquet": Format.parquet,
+    ".tex": Format.latex,
+    ".md": Format.markdown,
+}
+"""What a file of results holds, by its name."""
+
+
+def format_of(given: Format | None, file: Path | None) -> Format:
+    """The format that was asked for, by name or by the file's suffix; a table by default.
+
+    Raises:
+        UserError: the name and the suffix disagree.
+    """
+    from bdm_core.errors import UserError
+
+    named = None if file is None else SUFFIXES.get(file.suffix.lower())
+    if None not in (given, named) and given is not named:
+        raise UserError(f"--output {file} is a file for {named}, and --format says {given}: leave one of them out")
+    return given or named or Format.table
+
+
 @dataclass(frozen=True, kw_only=True)
 class Choosing(Common):
     """What ``bdm results`` and ``bdm plot`` share."""

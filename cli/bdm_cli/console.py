@@ -91,6 +91,12 @@ def warn(message: str) -> None:
     say(f"warning: {one_line(message)}")
 
 
+def warn_of(messages: list[str]) -> None:
+    """A ``warning:`` line for each message."""
+    for message in messages:
+        warn(message)
+
+
 def one_line(message: str) -> str:
     """A message without line breaks, and of what nobody reads to its end the beginning."""
     line = " ".join(message.split())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bdm_cli.analysis_options import Choosing, names
-from bdm_cli.console import out, printable, warn
+from bdm_cli.console import out, printable, warn_of
 from bdm_cli.options import takes
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def plot(options: PlotOptions) -> None:
     selection = options.selection()
     selection = dataclasses.replace(selection, rows=selection.rows or (FINAL,))
     results = Results(options.folder)
-    for warning in results.warnings:
-        warn(warning)
+    warn_of(results.warnings)
     save(_figure(options, results, selection), options.file)
     out().print(printable(str(options.file)), soft_wrap=True, markup=False)
 
@@ -89,15 +88,20 @@ def _figure(options: PlotOptions, results: Results, selection: Selection) -> Fig
         columns = names(options.pivot)
         if len(columns) != 2:
             raise UserError("--pivot takes two columns, e.g. attack,defense")
-        return heat_map(pivot(results, columns[0], columns[1], selection)[0])
+        grid = pivot(results, columns[0], columns[1], selection)[0]
+        warn_of(grid.warnings)
+        return heat_map(grid)
     if options.kind is Kind.ranks:
         return rank_diagram(rank(results, options.by, selection)[0], options.by)
     if trade:
         beside = "attack" if options.by != "attack" else "defense"
-        return trade_off(summarise(results, [options.by, beside], selection), metrics[0], metrics[1])
-    if options.over is None:
+    elif options.over is None:
         raise UserError("--kind curves needs --over COLUMN, the parameter to the right, e.g. --over poison_rate")
-    return curves(summarise(results, [options.by, options.over], selection), metrics[0])
+    else:
+        beside = options.over
+    summary = summarise(results, [options.by, beside], selection)
+    warn_of(summary.warnings)
+    return trade_off(summary, metrics[0], metrics[1]) if trade else curves(summary, metrics[0])
 
 
 def _metric(results: Results, name: str, named: bool) -> MetricFacts:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bdm_cli.analysis_options import Choosing, Format, names
+from bdm_cli.analysis_options import Choosing, Format, format_of, names
 from bdm_cli.around import at_work
-from bdm_cli.console import out, print_lines, warn
+from bdm_cli.console import out, print_lines, warn_of
 from bdm_cli.options import takes
 from bdm_results.columns import Pairs
 
@@ -40,12 +40,19 @@ class ResultsOptions(Choosing):
     ranks: Annotated[
         str | None, typer.Option(help="Rank all of defense or attack: Friedman, Nemenyi.", metavar="COLUMN")
     ] = None
-    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table
+    given_format: Annotated[
+        Format | None, typer.Option("--format", help="How to print (default: by FILE's suffix, or a table).")
+    ] = None
     file: Annotated[Path | None, typer.Option("--output", help="Write to a file.", metavar="FILE")] = None
     by_seed: Annotated[bool, typer.Option("--by-seed", help="List every seed instead of mean and deviation.")] = False
     everything: Annotated[
         bool, typer.Option("--all", help="Table: also metrics without a better direction, e.g. thresholds.")
     ] = False
+
+    @property
+    def output(self) -> Format:
+        """How to print. Raises UserError as :func:`bdm_cli.analysis_options.format_of` does."""
+        return format_of(self.given_format, self.file)
 
 
 @takes(ResultsOptions)
@@ -89,17 +96,17 @@ def _analysis(name: str, options: ResultsOptions) -> list[OutputTable]:
 
     selection, given = options.selection(), names(getattr(options, name))
     found = Results(options.folder)
-    for warning in found.warnings:
-        warn(warning)
+    warn_of(found.warnings)
     if name == "group_by":
         summary = summarise(found, given, selection)
-        for warning in summary.warnings:
-            warn(warning)
+        warn_of(summary.warnings)
         return [of_summary(summary)]
     if name == "pivot":
         if len(given) != 2:
             raise UserError("--pivot takes two columns, e.g. attack,defense")
-        return [of_grid(grid) for grid in pivot(found, given[0], given[1], selection)]
+        grids = pivot(found, given[0], given[1], selection)
+        warn_of(grids[0].warnings)
+        return [of_grid(grid) for grid in grids]
     if name == "compare":
         compared = compare(found, given, selection, options.pairs)
         return [of_comparisons(compared, given, options.pairs, selection.confidence)]
@@ -113,8 +120,7 @@ def _indexed_rows(options: ResultsOptions) -> list[Row]:
     from bdm_results.results import Results
 
     found = Results(options.folder)
-    for warning in found.warnings:
-        warn(warning)
+    warn_of(found.warnings)
     rows = rows_of(found, options.selection(), by_seed=options.by_seed)
     if not rows and options.selects():
         raise UserError("no numbers are left: nothing was run that fits what was selected")

@@ -49,8 +49,8 @@ def load_specification(path: Path | None, options: dict[str, Any], sets: Iterabl
     return specify(merged, str(path or "command line"))
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds.
+def read_mapping(path: Path, example: str = "attack: villan") -> dict[str, Any]:
+    """The mapping that a YAML file holds; ``example`` is what the error of a file without one advises.
 
     Raises:
         UserError: it cannot be read, is larger than 1 MiB, uses aliases (they can stand for billions of values), or
@@ -73,7 +73,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     if not isinstance(loaded, dict):
-        raise UserError(f"{path} holds no mapping of options: write e.g. 'attack: villan'")
+        raise UserError(f"{path} holds no mapping of options: write e.g. '{example}'")
     return {str(key): value for key, value in loaded.items()}
 
 

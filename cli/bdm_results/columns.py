@@ -77,10 +77,19 @@ class Column:
     parameter: str = ""
 
 
+CONTROL = "none"
+"""The defense of an attacked model that nobody defends: with ``--defense none``, or without a defense."""
+
+
 def defense_of(facts: dict[str, Any]) -> str | None:
-    """Who defends, in one name: ``elijah``, or ``ufid + fine-tune`` for a detector and another one's repair."""
+    """Who defends, in one name: ``elijah``, ``ufid + fine-tune`` for a detector and another one's repair, or ``none``.
+
+    >>> defense_of({"attack": "villan", "detect": "ufid", "repair": "fine-tune"}), defense_of({"attack": "villan"})
+    ('ufid + fine-tune', 'none')
+    """
     names = dict.fromkeys(facts.get(part) for part in ("detect", "purify", "repair"))
-    return " + ".join(name for name in names if isinstance(name, str)) or None
+    control = None if facts.get("attack") is None else CONTROL  # a scan without a detector is no control
+    return " + ".join(name for name in names if isinstance(name, str)) or control
 
 
 class Columns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bdm_core.errors import UserError
@@ -90,6 +90,7 @@ class Grid:
         columns: values across.
         cells: (down, across) -> mean over seeds; missing where nothing was run.
         confidence: of the intervals.
+        warnings: what belongs beside it, and beside all grids that were made with it.
     """
 
     rows_by: str
@@ -100,6 +101,7 @@ class Grid:
     columns: list[Any]
     cells: dict[tuple[Any, Any], Estimate]
     confidence: float
+    warnings: list[str] = field(default_factory=list)
 
 
 def summarise(results: Results, by: Sequence[str], selection: Selection) -> Summary:
@@ -165,7 +167,8 @@ def pivot(results: Results, rows: str, columns: str, selection: Selection) -> li
         }
         down = sorted(dict.fromkeys(key[0] for key in cells), key=lambda value: _place((value,), (rows,)))
         across = sorted(dict.fromkeys(key[1] for key in cells), key=lambda value: _place((value,), (columns,)))
-        grids.append(Grid(rows, columns, metric, summary.row, down, across, cells, selection.confidence))
+        found = Grid(rows, columns, metric, summary.row, down, across, cells, selection.confidence, summary.warnings)
+        grids.append(found)
     return grids
 
 

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bdm_core.discovery.candidates import Candidate, named
+from bdm_core.discovery.tasks import built_in
 from bdm_core.errors import PluginError, UserError, nearest
-from bdm_core.files import canonical_json
+from bdm_core.files import canonical_json, existing
 from bdm_core.run.preparation import Prepared, prepare
 from bdm_core.run.specification import ROLES, RunSpec, specify
 from bdm_sweep.plan import SWEPT, Method, Plan, split_parameter
 
+TINY = "tiny"
+"""Every kit has a model of this name for tests, listed or not."""
 OPTIONAL = ("attack", "defense", *ROLES)
 
 
@@ -70,6 +73,7 @@ class Preparation:
         self._here = here
         self._loads: dict[str, Any] = {}
         self._made: dict[str, Prepared | PluginError] = {}
+        self._models: list[tuple[str, str]] = []
 
     def __call__(self, spec: RunSpec) -> Prepared:
         """The prepared cell. Raises as :func:`bdm_core.run.preparation.prepare` does."""
@@ -89,7 +93,23 @@ class Preparation:
             found = prepare(spec.model_copy(update={"device": "cpu"}) if elsewhere else spec, self._loads)
         except PluginError as error:
             return error
-        return replace(found, spec=spec, device=spec.device) if elsewhere else found
+        return self._objection(found) or (replace(found, spec=spec, device=spec.device) if elsewhere else found)
+
+    def _objection(self, found: Prepared) -> PluginError | None:
+        """Why the model is none of the task. Raises UserError for a name, no path and no hf: reference, of no kit."""
+        name = found.spec.model
+        if name is None or ":" in name or "/" in name or existing(name) is not None:
+            return None
+        if not self._models:
+            self._models = [(item["name"], item["task"]) for item in built_in("models")]
+        known = [model for model, task in self._models if task == found.task]
+        if name in known or name == TINY:
+            return None
+        hint = nearest(name, known, f"built in are {', '.join(known) or 'none'}")
+        others = [task for model, task in self._models if model == name]
+        if others:
+            return PluginError(f"model {name!r} is for task {others[0]}, not for {found.task}; {hint}")
+        raise UserError(f"no model {name!r} for task {found.task}; {hint} (bdm models), or write a folder as ./{name}")
 
 
 def cells_of(plan: Plan, preparation: Preparation) -> Cells:

@@ -230,7 +230,7 @@ def _merged(path: Path, before: list[Path]) -> dict[str, Any]:
     if path.resolve() in before:
         circle = " -> ".join(item.name for item in [*before, path])
         raise UserError(f"{path}: plans extend each other in a circle: {circle}")
-    given = read_mapping(path)
+    given = read_mapping(path, "attacks: [villan]")
     base = given.pop("extends", None)
     if base is None:
         return given

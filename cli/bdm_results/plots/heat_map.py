@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bdm_core.errors import UserError
 from bdm_results.engines import engine
 from bdm_results.intervals import Estimate
-from bdm_results.plots.style import COLOURS, axis_name, digits, new_figure, shown, styled
+from bdm_results.plots.style import COLOURS, axis_name, caption, digits, new_figure, shown, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def heat_map(grid: Grid) -> Figure:
         bar.set_label(axis_name(grid.metric))
         bar.outline.set_visible(False)
         title = f"row {shown(grid.row)}, " if grid.row else ""
-        axes.set_title(f"{title}mean over seeds ± half of the {grid.confidence:.0%} t interval", fontsize=8, loc="left")
+        caption(axes, f"{title}mean over seeds ± half of the {grid.confidence:.0%} t interval")
     return figure
 
 

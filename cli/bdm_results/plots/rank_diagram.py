@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bdm_core.errors import UserError
-from bdm_results.plots.style import new_figure, shown, styled
+from bdm_results.plots.style import caption, new_figure, shown, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def rank_diagram(ranking: Ranking, column: str) -> Figure:
             axes.text(end + (-0.05 if at_left else 0.05), height, words, ha=side, va="center", fontsize=8)
         p_value = "< 0.001" if ranking.p_value < 0.001 else f"= {ranking.p_value:.3f}"
         title = f"{shown(column)}s ranked by {shown(ranking.metric.label)} (1 is best), {ranking.settings} settings"
-        axes.set_title(f"{title}; Friedman p {p_value}", fontsize=8, loc="left")
+        caption(axes, f"{title}; Friedman p {p_value}")
     return figure
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bdm_core.errors import UserError
-from bdm_results.plots.style import LINES, MARKERS, axis_name, colours, new_figure, pad_range, shown, styled
+from bdm_results.plots.style import LINES, MARKERS, axis_name, caption, colours, new_figure, pad_range, shown, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from bdm_results.intervals import Estimate
     from bdm_results.results import MetricFacts
     from bdm_results.summaries import Group, Summary
 
@@ -54,12 +55,14 @@ def trade_off(summary: Summary, x: MetricFacts, y: MetricFacts) -> Figure:
                 label=shown(name),
                 zorder=3,
             )
+            if len(summary.by) > 1:
+                _name_points(axes, [group.key[1] for group in groups], across, up)
         _frame(axes, summary.by[0], len(series))
         axes.set_xlabel(axis_name(x))
         axes.set_ylabel(axis_name(y))
         axes.margins(0.08)
         each = f"each point: one {shown(summary.by[1])}, " if len(summary.by) > 1 else ""
-        axes.set_title(_caption(summary, each), fontsize=8, loc="left")
+        caption(axes, _caption(summary, each))
     return figure
 
 
@@ -111,8 +114,18 @@ def curves(summary: Summary, metric: MetricFacts) -> Figure:
         axes.set_xlabel(shown(summary.by[1]))
         axes.set_ylabel(axis_name(metric))
         pad_range(axes, metric, "y")
-        axes.set_title(_caption(summary, ""), fontsize=8, loc="left")
+        caption(axes, _caption(summary, ""))
     return figure
+
+
+def _name_points(axes: Any, values: list[Any], across: list[Estimate], up: list[Estimate]) -> None:
+    """Names beside points; those of points in one place stand above each other."""
+    names: dict[tuple[float, float], list[str]] = {}
+    for value, x, y in zip(values, across, up, strict=True):
+        names.setdefault((float(f"{x.mean:.3g}"), float(f"{y.mean:.3g}")), []).append(shown(value))
+    for place, found in names.items():
+        beside = {"xytext": (5, 4), "textcoords": "offset points"}
+        axes.annotate("\n".join(found), place, **beside, fontsize=7, color="0.25", zorder=4)
 
 
 def _series(groups: list[Group], column: str) -> dict[Any, list[Group]]:

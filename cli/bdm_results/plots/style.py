@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ SHADES = 0.0, 0.85
 COLOURS = "cividis"
 """A map whose lightness rises evenly, also for readers who see no red or green."""
 LONGEST_NAME = 40
+SHORTEST_LINE = 20
+"""A title has at least so many signs in a line."""
 SETTINGS: dict[str, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -52,6 +55,15 @@ def new_figure(width: float, height: float) -> Figure:
     """
     figure: Figure = engine("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
     return figure
+
+
+def caption(axes: Any, text: str) -> None:
+    """Set the title, in as many lines as it takes to end within the figure; the last thing to be drawn."""
+    title = axes.set_title(text, fontsize=8, loc="left")
+    axes.figure.draw_without_rendering()
+    extent = title.get_window_extent()
+    room = axes.figure.bbox.x1 - extent.x0
+    title.set_text(textwrap.fill(text, max(SHORTEST_LINE, int(0.95 * room * len(text) / extent.width))))
 
 
 def save(figure: Figure, file: Path) -> None:

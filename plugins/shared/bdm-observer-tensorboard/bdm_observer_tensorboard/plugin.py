@@ -22,6 +22,12 @@ class TensorBoard(Observer):
     def __init__(self) -> None:
         self._tracking: Tracking | None = None
 
+    def check_engine(self) -> None:
+        """Raises UserError if TensorBoard is not installed."""
+        from bdm_tracking.tracking import check_installed
+
+        check_installed("tensorboard", "TensorBoard")
+
     @property
     def tracking(self) -> Tracking:
         """The run that is forwarded, made at the first event."""

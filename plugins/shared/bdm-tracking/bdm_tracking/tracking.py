@@ -7,6 +7,7 @@ that records go through; no artifact is read.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 from collections.abc import Callable
@@ -143,6 +144,12 @@ def plain_name(name: str) -> str:
 def missing(plugin: str, engine: str, error: ImportError) -> UserError:
     """The error of an observer whose tracker is not installed."""
     return UserError(f"observer {plugin} needs {engine} ({error}): pip install 'bdm-observer-{plugin}[engine]'")
+
+
+def check_installed(plugin: str, engine: str) -> None:
+    """Raises UserError if a tracker, whose module is called as its observer is, is not installed. Imports nothing."""
+    if importlib.util.find_spec(plugin) is None:
+        raise missing(plugin, engine, ImportError(f"no module {plugin!r}"))
 
 
 def _plain(value: Any) -> str | int | float | bool:
