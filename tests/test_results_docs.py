@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,7 @@ def test_the_code_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_notebook_runs(fake_site: FakeSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install_toys(fake_site)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(fake_site.root), *sys.path]))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "some-model").mkdir()
     (tmp_path / "some-model/content.txt").write_text("backdoor")
@@ -50,6 +53,7 @@ def test_the_notebook_runs(fake_site: FakeSite, tmp_path: Path, monkeypatch: pyt
     means = names["means"].set_index("defense", drop=False)  # type: ignore[attr-defined]
     assert means["mean"].tolist() == [1.0, 0.0] and means["n"].tolist() == [2, 2]
     assert set(names["frame"]["poison_rate"]) == {0.5}  # type: ignore[index]
+    assert len(names["done"].complete) == 4 and not names["done"].failed  # type: ignore[attr-defined]
     assert names["scanned"].verdict == "backdoored"  # type: ignore[attr-defined]
     assert "<html" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert (tmp_path / "heat-map.png").read_bytes()[:4] == b"\x89PNG"
