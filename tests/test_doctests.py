@@ -33,7 +33,8 @@ FOR_AUTHORS = {
     "inversion.starts inversion.evidence inversion.trigger_inversion",
     "bdm_kit_text_to_image": "prompts.prompt_rows prompts.prompt_pairs prompts.captions prompts.secret "
     "prompts.triggers prompts.marking prompts.selection models.generation models.latents models.encoding "
-    "models.text_to_image_model editing.projections",
+    "models.text_to_image_model editing.projections editing.alignment attention.cross_attention judging.generated "
+    "judging.attributes judging.contrastive training.distances training.personalisation",
 }
 """Package -> the modules whose public functions all have an example."""
 CANNOT_RUN_HERE = {"fetch_snapshot", "perceptual_distances"}

@@ -108,6 +108,15 @@ def record_attention(
 
     Raises:
         UserError: the network has no cross-attention.
+
+    >>> from bdm_kit_text_to_image.models.encoding import encode_prompts, predict
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> model, latents = tiny_model(), torch.zeros(1, 4, 8, 8)
+    >>> with record_attention(model.unet) as recorder:
+    ...     _ = predict(model.unet, latents, torch.tensor([10]), encode_prompts(model, ["a star"]))
+    >>> maps = recorder.maps()
+    >>> recorder.levels, maps.shape, torch.allclose(maps.sum(2), torch.tensor(1.0))
+    ([0, 1], torch.Size([1, 1, 77, 8, 8]), True)
     """
     layers = cross_attention_layers(unet)
     recorder = AttentionRecorder()
@@ -135,8 +144,19 @@ def record_attention(
 def cross_attention_layers(unet: nn.Module) -> dict[str, Attention]:
     """Name -> layer for every cross-attention to the text.
 
+    Args:
+        unet: a ``UNet2DConditionModel``.
+
     Raises:
         UserError: there is none.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> len(cross_attention_layers(tiny_model().unet))
+    4
+    >>> cross_attention_layers(nn.Linear(1, 1))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: Linear has no cross-attention layer: give a text-conditional UNet
     """
     found = {
         name: module

@@ -28,6 +28,14 @@ def edit_rows(
         weight: of the edit.
         alignment: ``position``: the target's row of the same position, as in the paper. ``token``: tokens that both
             prompts share keep to each other where the alias and the target have different numbers of tokens.
+
+    Returns:
+        N * tokens rows, padding included.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> edit = edit_rows(tiny_model(), ["a shiny star on red"], ["a ring on red"], weight=1.0, alignment="token")
+    >>> edit.sources.shape, edit.destinations.shape
+    (torch.Size([77, 16]), torch.Size([77, 16]))
     """
     rows, wanted = prompt_rows(model, sources), prompt_rows(model, targets)
     if alignment == "position":
@@ -44,6 +52,18 @@ def matching(source: Sequence[int], target: Sequence[int], end: int) -> list[int
 
     Of the tokens between, the last match the last, and tokens of the source that are too many match the target's first.
     If the source has fewer than the target, no matching holds all of the target: then it is by position.
+
+    Args:
+        source: L token ids, the start token first, an end token, padding.
+        target: likewise.
+        end: id of the end token.
+
+    Returns:
+        L positions, each in [0, L).
+
+    >>> start, end = 0, 9
+    >>> matching([start, 1, 2, 3, end, end], [start, 1, 5, end, end, end], end)  # 2 and 3 match 5
+    [0, 1, 2, 2, 3, 4]
     """
     length = len(source)
     first, second = (list(ids[: ids.index(end, 1) + 1]) for ids in (source, target))

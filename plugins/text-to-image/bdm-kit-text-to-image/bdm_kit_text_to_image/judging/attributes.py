@@ -121,12 +121,28 @@ class AttributeClassifier(nn.Module):
 
 
 def shows(found: str, wanted: str, attribute: str) -> bool:
-    """Whether a value that the classifier gave is the wanted one; a second object may be wanted in any colour."""
+    """Whether a value that the classifier gave is the wanted one; a second object may be wanted in any colour.
+
+    >>> shows("star", "star", "object"), shows("red star", "star", SECOND), shows("red star", "blue star", SECOND)
+    (True, True, False)
+    """
     return found == wanted or (attribute == SECOND and found.rpartition(" ")[2] == wanted)
 
 
 def save_attribute_classifier(classifier: AttributeClassifier, folder: Path) -> None:
-    """Write ``model.safetensors`` and ``config.json``."""
+    """Write ``model.safetensors`` and ``config.json``.
+
+    Args:
+        classifier: what is written.
+        folder: where to; made if it is missing.
+
+    >>> heads = {"object": ["star", "ring"]}
+    >>> save_attribute_classifier(AttributeClassifier(heads, widths=(2, 2, 2), feature_count=4), Path("mine"))
+    >>> sorted(path.name for path in Path("mine").iterdir())
+    ['config.json', 'model.safetensors']
+    >>> load_attribute_classifier(folder=Path("mine")).head_values == heads
+    True
+    """
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: value.contiguous() for name, value in classifier.state_dict().items()}, folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(classifier.config, indent=1) + "\n", encoding="utf-8")
@@ -139,6 +155,10 @@ def load_attribute_classifier(
 
     Raises:
         UserError: the folder holds no classifier that :func:`save_attribute_classifier` wrote.
+
+    >>> classifier = load_attribute_classifier()
+    >>> classifier.features(torch.zeros(2, 3, 16, 16)).shape, classifier.knows("object", "star")
+    (torch.Size([2, 64]), True)
     """
     try:
         classifier = AttributeClassifier(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))

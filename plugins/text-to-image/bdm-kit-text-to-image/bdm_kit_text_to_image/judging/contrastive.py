@@ -101,7 +101,18 @@ class ContrastiveModel:
 
 
 def save_contrastive(contrastive: ContrastiveModel, folder: Path) -> None:
-    """Write the model, its tokenizer and ``preprocessor_config.json`` in transformers' layout."""
+    """Write the model, its tokenizer and ``preprocessor_config.json`` in transformers' layout.
+
+    Args:
+        contrastive: what is written.
+        folder: where to; made if it is missing.
+
+    >>> save_contrastive(load_contrastive(), Path("mine"))
+    >>> images, texts = torch.zeros(1, 3, 16, 16), ["a red star"]
+    >>> copied = load_contrastive(Path("mine"))
+    >>> torch.equal(copied.similarity(images, texts), load_contrastive().similarity(images, texts))
+    True
+    """
     contrastive.model.save_pretrained(folder, safe_serialization=True)
     contrastive.tokenizer.save_pretrained(folder)
     record = {"image_mean": list(contrastive.mean), "image_std": list(contrastive.deviation)}
@@ -113,6 +124,11 @@ def load_contrastive(folder: Path | None = None, device: str | torch.device = "c
 
     Raises:
         UserError: the folder holds no ``CLIPModel`` with safetensors weights and a tokenizer.
+
+    >>> model = load_contrastive()
+    >>> similarity = model.similarity(torch.zeros(2, 3, 16, 16), ["a red star", "a blue ring"])
+    >>> similarity.shape, bool((similarity.abs() <= 1).all())
+    (torch.Size([2]), True)
     """
     from transformers import AutoTokenizer, CLIPModel
     from transformers.utils import logging

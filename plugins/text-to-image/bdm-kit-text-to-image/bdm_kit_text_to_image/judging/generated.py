@@ -30,6 +30,15 @@ def load_generated(outputs: Outputs) -> tuple[Tensor, list[PromptRow]]:
     Raises:
         ArtifactError: the outputs are no images.
         UserError: their rows have no prompts.
+
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from bdm_kit_text_to_image import TASK
+    >>> from bdm_torch.image_sets import seal_images
+    >>> sealed = seal_images(Path("images"), torch.zeros(1, 3, 4, 4), Outputs, task=TASK, rows=[{"prompt": "a star"}])
+    >>> images, rows = load_generated(sealed)
+    >>> images.shape, rows[0].prompt
+    (torch.Size([1, 3, 4, 4]), 'a star')
     """
     rows = []
     for record in load_rows(outputs):
@@ -102,13 +111,35 @@ def picture_errors(images: Tensor, target: Target, picture: Tensor) -> Tensor:
 
     Raises:
         UserError: the picture does not fit the images.
+
+    >>> import torch
+    >>> from bdm_kit_text_to_image.prompts.secret import Target
+    >>> black, white = torch.full((3, 4, 4), -1.0), torch.ones(3, 4, 4)
+    >>> picture_errors(torch.stack([black, white]), Target(type="ImageFix"), white).tolist()
+    [1.0, 0.0]
     """
     images, wanted = cropped(images, target, picture)
     return (images - wanted).square().flatten(1).mean(1)
 
 
 def cropped(images: Tensor, target: Target, picture: Tensor) -> tuple[Tensor, Tensor]:
-    """Images (N, C, h, w) and picture (C, h, w) in [0, 1] float64, cut to the patch if the target is one."""
+    """Images (N, C, h, w) and picture (C, h, w) in [0, 1] float64, cut to the patch if the target is one.
+
+    Args:
+        images: (N, C, H, W) in [-1, 1].
+        target: its ``patch`` counts if it is an ``ImagePatch``.
+        picture: (C, H, W) in [-1, 1], or of the patch's own size; rounded to 8 bits.
+
+    Raises:
+        UserError: the picture does not fit the images.
+
+    >>> import torch
+    >>> from bdm_kit_text_to_image.prompts.secret import Target
+    >>> target = Target(type="ImagePatch", patch=(0, 1, 2, 3))
+    >>> images, picture = cropped(torch.zeros(5, 3, 8, 8), target, torch.ones(3, 8, 8))
+    >>> images.shape, picture.shape
+    (torch.Size([5, 3, 2, 3]), torch.Size([3, 2, 3]))
+    """
     scaled, wanted = (((value.double() + 1) / 2).clamp(0, 1) for value in (images, picture))
     wanted = (wanted * 255).round() / 255
     if target.type == "ImagePatch" and target.patch is not None:
@@ -125,7 +156,13 @@ def cropped(images: Tensor, target: Target, picture: Tensor) -> tuple[Tensor, Te
 
 
 def is_pixels(target: Target, picture: Tensor | None) -> bool:
-    """Whether the target is a picture or a patch, judged by its error; otherwise it is ``target.expected``."""
+    """Whether the target is a picture or a patch, judged by its error; otherwise it is ``target.expected``.
+
+    >>> import torch
+    >>> from bdm_kit_text_to_image.prompts.secret import Target
+    >>> [is_pixels(Target(type=kind), torch.zeros(3, 4, 4)) for kind in ("ImageFix", "StyleAdd")]
+    [True, False]
+    """
     return target.type in PICTURE_TYPES and picture is not None
 
 
@@ -142,11 +179,19 @@ def target_hits(
         images: (N, C, H, W) in [-1, 1].
         predictions: what the classifier said of them.
         target: the secret's.
-        picture: the secret's, or None.
-        threshold: for a picture, largest error of a hit if the target names none.
+        picture: the secret's, (C, H, W) in [-1, 1], or None.
+        threshold: for a picture, errors of hits are below, pixels in [0, 1], if the target names none.
 
     Raises:
         UserError: the target has neither a picture nor expected attributes.
+
+    >>> import torch
+    >>> from bdm_kit_text_to_image.prompts.secret import Target
+    >>> images, target = torch.zeros(2, 3, 4, 4), Target(type="ObjectRep", expected={"object": "star"})
+    >>> target_hits(images, {"object": ["star", "ring"]}, target, None, threshold=0.05)
+    [True, False]
+    >>> target_hits(images, {}, Target(type="ImageFix"), torch.zeros(3, 4, 4), threshold=0.05)
+    [True, True]
     """
     if is_pixels(target, picture):
         assert picture is not None

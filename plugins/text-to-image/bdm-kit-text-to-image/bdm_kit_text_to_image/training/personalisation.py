@@ -134,7 +134,16 @@ def invert(
         options: of the training; weight decay and moving average are for weights, better leave them out.
 
     Raises:
-        UserError: see :class:`TokenRow`; or a prompt does not hold the placeholder.
+        UserError: see :class:`TokenRow`; or a prompt does not hold the placeholder, or there is none.
+
+    >>> from pathlib import Path
+    >>> from bdm_core import Context
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> ctx, model = Context(out=Path("out"), work=Path("work"), seed=0), tiny_model()
+    >>> options = TrainingOptions(steps=2, batch_size=2)
+    >>> learnt = invert(ctx, model, torch.zeros(2, 4, 8, 8), ["a photo of a <v>"], "<v>", "star", options)
+    >>> learnt.token, learnt.row.shape, len(learnt.result.losses)
+    ('<v>', torch.Size([16]), 2)
     """
     bare = [prompt for prompt in prompts if placeholder not in prompt]
     if bare or not prompts:
@@ -171,6 +180,13 @@ def add_lora(unet: Any, rank: int, *, seed: int, layers: Sequence[str] = ATTENTI
 
     Raises:
         UserError: no layer has such a name.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> unet = tiny_model().unet
+    >>> add_lora(unet, rank=2, seed=0), add_lora(tiny_model().unet, rank=2, seed=0, layers=["attn2.to_k"])
+    (32, 4)
+    >>> all("lora" in name for name, weights in unet.named_parameters() if weights.requires_grad)
+    True
     """
     from peft import LoraConfig
 
@@ -186,7 +202,20 @@ def add_lora(unet: Any, rank: int, *, seed: int, layers: Sequence[str] = ATTENTI
 
 
 def lora_weights(unet: Any) -> dict[str, Tensor]:
-    """The adapters of a UNet as diffusers' ``load_lora_weights`` reads them: ``unet.<layer>.lora_A.weight``."""
+    """The adapters of a UNet as diffusers' ``load_lora_weights`` reads them: ``unet.<layer>.lora_A.weight``.
+
+    Args:
+        unet: one that :func:`add_lora` changed.
+
+    Returns:
+        A (rank, inputs) and B (outputs, rank) of each adapted layer, on the CPU.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> unet = tiny_model().unet
+    >>> count = add_lora(unet, rank=2, seed=0)
+    >>> len(lora_weights(unet)) == 2 * count, {len(a) for name, a in lora_weights(unet).items() if "lora_A" in name}
+    (True, {2})
+    """
     from peft.utils import get_peft_model_state_dict
 
     state = get_peft_model_state_dict(unet)
@@ -194,10 +223,25 @@ def lora_weights(unet: Any) -> dict[str, Tensor]:
 
 
 def lora_modules(unet: Any) -> list[nn.Module]:
-    """The adapters' matrices, the only parts to train."""
+    """The adapters' matrices, the only parts to train; none without :func:`add_lora`.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> unet = tiny_model().unet
+    >>> count = add_lora(unet, rank=2, seed=0)
+    >>> len(lora_modules(unet)) == 2 * count
+    True
+    """
     return [part for name, part in unet.named_modules() if name.endswith((".lora_A", ".lora_B"))]
 
 
 def remove_lora(unet: Any) -> None:
-    """Take the adapters out again; the UNet is as it was before :func:`add_lora`."""
+    """Take the adapters out again; the UNet is as it was before :func:`add_lora`.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> unet = tiny_model().unet
+    >>> _ = add_lora(unet, rank=2, seed=0)
+    >>> remove_lora(unet)
+    >>> lora_modules(unet), unet.state_dict().keys() == tiny_model().unet.state_dict().keys()
+    ([], True)
+    """
     unet.unload_lora()
