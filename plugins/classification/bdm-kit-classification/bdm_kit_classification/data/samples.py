@@ -163,6 +163,12 @@ def open_samples(data: Data, part: str = ROWS_PART) -> LabelledSamples:
 
     Raises:
         ArtifactError: the data are of another format, lack the part, or are damaged.
+
+    >>> rows = LabelledSamples(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([1, UNKNOWN]), ["no", "yes"],
+    ...                        "image-classification", [{"id": 7}, {"id": 9}])
+    >>> opened = open_samples(seal_samples(Path("inputs"), rows, format=INPUTS))
+    >>> opened.raw().shape, opened.labels.tolist(), opened.facts[0]
+    (torch.Size([2, 1, 8, 8]), [1, -1], {'id': 7})
     """
     if data.format not in (TRAINING, INPUTS):
         raise ArtifactError(f"{data.path} has the format {data.format!r}, expected {TRAINING!r} or {INPUTS!r}")
