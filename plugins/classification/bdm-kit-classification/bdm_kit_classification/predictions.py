@@ -74,7 +74,7 @@ def true_labels(outputs: Outputs) -> Tensor:
 def ids(outputs: Outputs) -> list[int]:
     """The number of each row's sample in the test part; triggered outputs and clean ones of one sample share it.
 
-    -1 where it is not known.
+    -1 for a row that does not tell.
 
     >>> rows = LabelledSamples(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([1, 0]), ["a", "b"],
     ...                        "image-classification", [{"id": 7}, {}])

@@ -159,7 +159,11 @@ def seal_samples(
 
 
 def open_samples(data: Data, part: str = ROWS_PART) -> LabelledSamples:
-    """The rows of sealed data, or one of its further parts, ``reserve`` or ``test``.
+    """The rows of sealed data, or one of its further parts.
+
+    Args:
+        data: of the format :data:`TRAINING` or :data:`INPUTS`.
+        part: :data:`ROWS_PART`, or the name of a further part, such as ``reserve`` or ``test``.
 
     Raises:
         ArtifactError: the data are of another format, lack the part, or are damaged.

@@ -29,6 +29,10 @@ def train_on_poisoned_rows(
         data: what ``poison_data`` sealed.
         changes: what differs from plain training, if anything.
 
+    Raises:
+        ArtifactError: the data hold no backdoor, or something is damaged.
+        StageError: the loss is no longer finite.
+
     >>> from pathlib import Path
     >>> import torch
     >>> from bdm_kit_classification.data.samples import seal_samples
@@ -56,6 +60,14 @@ def train_on_poisoned_rows(
 
 def victim_of(ctx: Context, params: VictimTraining, model: Model) -> Classifier:
     """The classifier that is to be trained: the model's architecture with new weights, or the model itself.
+
+    Args:
+        ctx: of the stage; its seed draws new weights.
+        params: ``start`` says which.
+        model: the clean model.
+
+    Raises:
+        ArtifactError: the model is no classifier, or damaged.
 
     >>> from pathlib import Path
     >>> import torch
@@ -96,8 +108,8 @@ def seal_attack(
     >>> from pathlib import Path
     >>> import torch
     >>> from bdm_kit_classification.models.image_classifiers import ImageConfig, build
-    >>> from bdm_kit_classification.triggers.patch import square
     >>> from bdm_kit_classification.triggers.label_rule import LabelRule
+    >>> from bdm_kit_classification.triggers.patch import square
     >>> rows = LabelledSamples(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1] * 5), ["a", "b"],
     ...                        "image-classification")
     >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
@@ -132,6 +144,9 @@ def train_surrogate(
 
     Returns:
         The classifier, in evaluation mode on the stage's device.
+
+    Raises:
+        StageError: the loss is no longer finite.
 
     >>> from pathlib import Path
     >>> import torch
@@ -175,13 +190,14 @@ def poison_and_train(
 
     Raises:
         UserError: an impossible rate.
+        StageError: the loss is no longer finite.
 
     >>> from pathlib import Path
     >>> import torch
     >>> from bdm_kit_classification.data.samples import seal_samples
     >>> from bdm_kit_classification.models.image_classifiers import ImageConfig, build
-    >>> from bdm_kit_classification.triggers.patch import square
     >>> from bdm_kit_classification.triggers.label_rule import LabelRule
+    >>> from bdm_kit_classification.triggers.patch import square
     >>> rows = LabelledSamples(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1] * 5), ["a", "b"],
     ...                        "image-classification")
     >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)

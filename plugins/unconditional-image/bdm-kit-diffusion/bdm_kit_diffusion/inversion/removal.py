@@ -50,7 +50,7 @@ def remove(ctx: Context, params: RemovalParams, model: Model, data: Data, find_t
         params: of the training, and which of the two losses.
         model: the model to repair.
         data: the defender's clean images.
-        find_trigger: gives the trigger of the opened model, on ctx.device.
+        find_trigger: gives the trigger of the opened model, see :data:`FindTrigger`.
 
     Raises:
         UserError: the model predicts something else than epsilon, or as :func:`bdm_torch.training.train`.
@@ -197,6 +197,14 @@ def spread_loss(
 
 def generated_images(ctx: Context, model: DiffusionModel, count: int) -> Tensor:
     """As many images, or latents, (count, C, H, W) from the model itself with DDIM or the like, without clean data.
+
+    Args:
+        ctx: its seed draws the initial noise; it is told of the progress.
+        model: on the stage's device.
+        count: how many.
+
+    Returns:
+        float32 on the CPU; images are clipped to [-1, 1], latents are not.
 
     >>> from pathlib import Path
     >>> from bdm_kit_diffusion.built_in import BUILTIN
