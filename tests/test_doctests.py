@@ -30,7 +30,9 @@ FOR_AUTHORS = {
     "bdm_diffusers": "samplers sampling coefficients",
     "bdm_kit_diffusion": "poison.poisoning poison.backdoor_training poison.secret poison.target_classes "
     "noise.noise_levels noise.denoising noise.initial_noise models.diffusion_model data.built_in_data "
-    "inversion.starts inversion.evidence inversion.trigger_inversion",
+    "inversion.starts inversion.evidence inversion.trigger_inversion inversion.removal inversion.calibration",
+    "bdm_kit_classification": "data.samples models.classifier predictions training.fitting "
+    "triggers.patch triggers.trigger triggers.batch_labels triggers.frequency poison.poisoning poison.injection",
     "bdm_kit_text_to_image": "prompts.prompt_rows prompts.prompt_pairs prompts.captions prompts.secret "
     "prompts.triggers prompts.marking prompts.selection models.generation models.latents models.encoding "
     "models.text_to_image_model editing.projections editing.alignment attention.cross_attention judging.generated "

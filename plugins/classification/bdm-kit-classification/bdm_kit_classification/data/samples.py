@@ -159,10 +159,20 @@ def seal_samples(
 
 
 def open_samples(data: Data, part: str = ROWS_PART) -> LabelledSamples:
-    """The rows of sealed data, or one of its further parts, ``reserve`` or ``test``.
+    """The rows of sealed data, or one of its further parts.
+
+    Args:
+        data: of the format :data:`TRAINING` or :data:`INPUTS`.
+        part: :data:`ROWS_PART`, or the name of a further part, such as ``reserve`` or ``test``.
 
     Raises:
         ArtifactError: the data are of another format, lack the part, or are damaged.
+
+    >>> rows = LabelledSamples(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([1, UNKNOWN]), ["no", "yes"],
+    ...                        "image-classification", [{"id": 7}, {"id": 9}])
+    >>> opened = open_samples(seal_samples(Path("inputs"), rows, format=INPUTS))
+    >>> opened.raw().shape, opened.labels.tolist(), opened.facts[0]
+    (torch.Size([2, 1, 8, 8]), [1, -1], {'id': 7})
     """
     if data.format not in (TRAINING, INPUTS):
         raise ArtifactError(f"{data.path} has the format {data.format!r}, expected {TRAINING!r} or {INPUTS!r}")

@@ -102,6 +102,13 @@ def load_classifier(model: Model, device: str = "cpu") -> Classifier:
 
     Raises:
         ArtifactError: it is none, or its weights do not fit its configuration.
+
+    >>> from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+    >>> made = build(ImageConfig(architecture="cnn", shape=(1, 8, 8), classes=["a", "b"]), seed=0)
+    >>> loaded = load_classifier(seal_classifier(made, Path("model")))
+    >>> pictures = torch.ones(3, 1, 8, 8)
+    >>> loaded.training, loaded.classes, bool(torch.equal(loaded(pictures), made(pictures)))
+    (False, ['a', 'b'], True)
     """
     return modality_of(model.task).open_classifier(model.path).to(device).eval()
 

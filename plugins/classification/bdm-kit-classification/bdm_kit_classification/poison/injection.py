@@ -28,6 +28,28 @@ def train_on_poisoned_rows(
         model: the clean model, whose architecture (or weights, ``start``) is taken.
         data: what ``poison_data`` sealed.
         changes: what differs from plain training, if anything.
+
+    Raises:
+        ArtifactError: the data hold no backdoor, or something is damaged.
+        StageError: the loss is no longer finite.
+
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from bdm_kit_classification.data.samples import seal_samples
+    >>> from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+    >>> from bdm_kit_classification.poison.poisoning import poison_training_rows
+    >>> from bdm_kit_classification.triggers.patch import square
+    >>> rows = LabelledSamples(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1] * 5), ["a", "b"],
+    ...                        "image-classification")
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> white = square((1, 8, 8), size=2, corner="top-left", margin=0, value=1.0)
+    >>> clean = seal_samples(Path("clean"), rows)
+    >>> data = poison_training_rows(ctx, PoisonParams(poison_rate=0.2), clean, white)
+    >>> config = ImageConfig(architecture="cnn", shape=(1, 8, 8), classes=["a", "b"])
+    >>> model = seal_classifier(build(config, seed=0), Path("clean-model"))
+    >>> done = train_on_poisoned_rows(ctx, VictimTraining(epochs=1, batch_size=5), model, data)
+    >>> done.model.path.name, done.secret.path.name, done.view
+    ('model', 'secret', None)
     """
     samples, backdoor = open_samples(data), read_backdoor(data)
     victim = victim_of(ctx, params, model)
@@ -37,7 +59,28 @@ def train_on_poisoned_rows(
 
 
 def victim_of(ctx: Context, params: VictimTraining, model: Model) -> Classifier:
-    """The classifier that is to be trained: the model's architecture with new weights, or the model itself."""
+    """The classifier that is to be trained: the model's architecture with new weights, or the model itself.
+
+    Args:
+        ctx: of the stage; its seed draws new weights.
+        params: ``start`` says which.
+        model: the clean model.
+
+    Raises:
+        ArtifactError: the model is no classifier, or damaged.
+
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> config = ImageConfig(architecture="cnn", shape=(1, 8, 8), classes=["a", "b"])
+    >>> model = seal_classifier(build(config, seed=0), Path("clean-model"))
+    >>> same = victim_of(ctx, VictimTraining(start="model"), model).head.weight
+    >>> bool(torch.equal(same, load_classifier(model).head.weight))
+    True
+    >>> victim_of(ctx, VictimTraining(start="scratch"), model).classes
+    ['a', 'b']
+    """
     classifier = load_classifier(model)
     if params.start == "model":
         return classifier
@@ -61,6 +104,21 @@ def seal_attack(
         backdoor: rule and finished trigger.
         samples: clean training rows, or some for the examples of the secret where there is no plan.
         plan: for an attack that controls training: its rows by role.
+
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+    >>> from bdm_kit_classification.triggers.label_rule import LabelRule
+    >>> from bdm_kit_classification.triggers.patch import square
+    >>> rows = LabelledSamples(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1] * 5), ["a", "b"],
+    ...                        "image-classification")
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> white = square((1, 8, 8), size=2, corner="top-left", margin=0, value=1.0)
+    >>> victim = build(ImageConfig(architecture="cnn", shape=(1, 8, 8), classes=["a", "b"]), seed=0)
+    >>> backdoor = Backdoor(LabelRule(kind="all-to-one", classes=2, target=0), white)
+    >>> done = seal_attack(ctx, victim, backdoor, rows, Plan([1, 3], [], []))
+    >>> done.view.meta["view"], read_backdoor(done.secret).rule.target
+    (True, 0)
     """
     view = None if plan is None else seal_view(ctx, samples, backdoor, plan)
     model = seal_classifier(victim, ctx.out / "model")
@@ -86,6 +144,18 @@ def train_surrogate(
 
     Returns:
         The classifier, in evaluation mode on the stage's device.
+
+    Raises:
+        StageError: the loss is no longer finite.
+
+    >>> from pathlib import Path
+    >>> import torch
+    >>> rows = LabelledSamples(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1] * 5), ["a", "b"],
+    ...                        "image-classification")
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> surrogate = train_surrogate(ctx, rows, ClassifierTraining(epochs=1, batch_size=5))
+    >>> surrogate(torch.zeros(3, 1, 8, 8)).shape, surrogate.training
+    (torch.Size([3, 2]), False)
     """
     if like is None:
         surrogate = samples.modality.small_classifier(samples.stored, samples.classes, ctx.seed)
@@ -120,6 +190,25 @@ def poison_and_train(
 
     Raises:
         UserError: an impossible rate.
+        StageError: the loss is no longer finite.
+
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from bdm_kit_classification.data.samples import seal_samples
+    >>> from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+    >>> from bdm_kit_classification.triggers.label_rule import LabelRule
+    >>> from bdm_kit_classification.triggers.patch import square
+    >>> rows = LabelledSamples(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1] * 5), ["a", "b"],
+    ...                        "image-classification")
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> white = square((1, 8, 8), size=2, corner="top-left", margin=0, value=1.0)
+    >>> config = ImageConfig(architecture="cnn", shape=(1, 8, 8), classes=["a", "b"])
+    >>> model = seal_classifier(build(config, seed=0), Path("clean-model"))
+    >>> backdoor = Backdoor(LabelRule(kind="all-to-one", classes=2, target=0), white)
+    >>> params = PoisonParams(poison_rate=0.2, epochs=1, batch_size=5)
+    >>> done = poison_and_train(ctx, params, model, seal_samples(Path("clean"), rows), backdoor)
+    >>> open_samples(done.view).roles.count("poison"), done.model.meta["classes"]
+    (2, ['a', 'b'])
     """
     samples = open_samples(data)
     plan = plan_of(ctx, params, samples, backdoor.rule, rates)

@@ -21,7 +21,18 @@ ORIGINALS = "originals"
 
 
 def rule_of(params: PoisonParams, samples: LabelledSamples) -> LabelRule:
-    """The label rule that an attack's parameters ask for. Raises UserError if the data have no such class."""
+    """The label rule that an attack's parameters ask for. Raises UserError if the data have no such class.
+
+    >>> import torch
+    >>> rows = LabelledSamples(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1] * 5), ["a", "b"],
+    ...                        "image-classification")
+    >>> rule_of(PoisonParams(target=1), rows).wanted(0)
+    1
+    >>> rule_of(PoisonParams(target=2), rows)
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: there is no target class 2: the data have the classes 0 to 1
+    """
     return make_rule(params.label_rule, len(samples.classes), params.target, list(params.sources))
 
 
@@ -43,6 +54,15 @@ def plan_of(
 
     Raises:
         UserError: an impossible rate.
+
+    >>> import torch
+    >>> rows = LabelledSamples(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1] * 5), ["a", "b"],
+    ...                        "image-classification")
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> params = PoisonParams(poison_rate=0.2)
+    >>> plan = plan_of(ctx, params, rows, rule_of(params, rows), {"cover": 0.1})
+    >>> len(plan.poison), len(plan.cover), rows.labels[plan.poison].tolist()
+    (2, 1, [1, 1])
     """
     rates = rates or {}
     others = {"cover_rate": rates.get("cover", 0.0), "negative_rate": rates.get("negative", 0.0)}
@@ -72,6 +92,19 @@ def poison_training_rows(
 
     Raises:
         UserError: no such class, or an impossible rate.
+
+    >>> import torch
+    >>> from bdm_kit_classification.triggers.patch import square
+    >>> rows = LabelledSamples(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1] * 5), ["a", "b"],
+    ...                        "image-classification")
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> white = square((1, 8, 8), size=2, corner="top-left", margin=0, value=1.0)
+    >>> clean = seal_samples(Path("clean"), rows)
+    >>> poisoned = open_samples(poison_training_rows(ctx, PoisonParams(poison_rate=0.2), clean, white))
+    >>> poisoned.roles.count("poison"), int(rows.labels.sum()), int(poisoned.labels.sum())
+    (2, 5, 3)
+    >>> poisoned.raw().sum()  # two squares of 2x2 pixels
+    tensor(8.)
     """
     samples = open_samples(data)
     rule = rule_of(params, samples)
@@ -90,6 +123,17 @@ def seal_view(ctx: Context, samples: LabelledSamples, backdoor: Backdoor, plan: 
         samples: the clean training rows.
         backdoor: with the finished trigger.
         plan: rows by role, as many as an epoch had on average.
+
+    >>> import torch
+    >>> from bdm_kit_classification.triggers.patch import square
+    >>> rows = LabelledSamples(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1] * 5), ["a", "b"],
+    ...                        "image-classification")
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> white = square((1, 8, 8), size=2, corner="top-left", margin=0, value=1.0)
+    >>> rule = LabelRule(kind="all-to-one", classes=2, target=0)
+    >>> view = seal_view(ctx, rows, Backdoor(rule, white), Plan([1, 3], [], []))
+    >>> view.meta["view"], view.path.name, open_samples(view).labels[:4].tolist()
+    (True, 'view', [0, 0, 0, 0])
     """
     return seal_poisoned(ctx.out / "view", samples, backdoor, plan, ctx.seed, {"view": True})
 
@@ -106,8 +150,28 @@ def seal_poisoned(
 
     Each row says ``role``, and ``true_label`` where its label was changed.
 
+    Args:
+        folder: where to.
+        samples: the clean training rows.
+        backdoor: rule and triggers, which are applied in phase ``train``.
+        plan: rows by role.
+        seed: of triggers that differ at random, and of the labels of an untargeted rule.
+        meta: further facts for the manifest.
+
     Raises:
         PluginError: the plan asks for negatives, and the backdoor has no trigger for them.
+
+    >>> import torch
+    >>> from bdm_kit_classification.triggers.patch import square
+    >>> rows = LabelledSamples(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1] * 5), ["a", "b"],
+    ...                        "image-classification")
+    >>> white = square((1, 8, 8), size=2, corner="top-left", margin=0, value=1.0)
+    >>> rule = LabelRule(kind="all-to-one", classes=2, target=0)
+    >>> data = seal_poisoned(Path("data"), rows, Backdoor(rule, white), Plan([1, 3], [0], []), seed=0)
+    >>> open_samples(data).roles[:4], open_samples(data).labels[:4].tolist(), open_samples(data).facts[1]["true_label"]
+    (['cover', 'poison', 'clean', 'poison'], [0, 0, 0, 0], 1)
+    >>> len(open_samples(data, ORIGINALS))
+    3
     """
     triggered = sorted([*plan.poison, *plan.cover])
     changed = samples
@@ -140,6 +204,18 @@ def seal_changed(
         plan: rows by role.
         seed: draws the labels of an untargeted rule.
         meta: further facts for the manifest.
+
+    >>> import torch
+    >>> from bdm_kit_classification.triggers.patch import square
+    >>> rows = LabelledSamples(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1] * 5), ["a", "b"],
+    ...                        "image-classification")
+    >>> white = square((1, 8, 8), size=2, corner="top-left", margin=0, value=1.0)
+    >>> rule = LabelRule(kind="all-to-one", classes=2, target=0)
+    >>> changed = rows.changed([1], torch.ones(1, 1, 8, 8))
+    >>> data = seal_changed(Path("data"), rows, changed, Backdoor(rule, white), Plan([1], [], []), seed=0)
+    >>> found = open_samples(data)
+    >>> found.raw([1]).mean(), found.labels[:2].tolist(), found.roles[:2]
+    (tensor(1.), [0, 0], ['clean', 'poison'])
     """
     labels = clean.labels.tolist()
     draw = random.Random(f"labels/{seed}")

@@ -92,6 +92,18 @@ def fit(
     Raises:
         StageError: the loss is no longer finite.
         UserError, PluginError: as :func:`bdm_torch.training.train`.
+
+    >>> from pathlib import Path
+    >>> from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+    >>> classifier = build(ImageConfig(architecture="cnn", shape=(1, 8, 8), classes=["a", "b"]), seed=0)
+    >>> rows = LabelledSamples(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1] * 5), ["a", "b"],
+    ...                        "image-classification")
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> params = ClassifierTraining(epochs=2, batch_size=5, shift=1)
+    >>> seen = []
+    >>> result = fit(ctx, classifier, rows, params, Changes(after_step=seen.append))
+    >>> len(result.losses) == len(seen) == params.steps(len(rows)), classifier.training
+    (True, False)
     """
     changes = changes or Changes()
     recorder, modality = changes.recorder, samples.modality
@@ -159,5 +171,13 @@ def predict(classifier: Classifier, samples: LabelledSamples, batch_size: int = 
 
 
 def accuracy(classifier: Classifier, samples: LabelledSamples) -> float:
-    """Share of samples whose predicted class is their label."""
+    """Share of samples whose predicted class is their label.
+
+    >>> from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+    >>> classifier = build(ImageConfig(architecture="cnn", shape=(1, 8, 8), classes=["a", "b"]), seed=0)
+    >>> rows = LabelledSamples(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1] * 5), ["a", "b"],
+    ...                        "image-classification")
+    >>> accuracy(classifier, replace(rows, labels=predict(classifier, rows).classes))
+    1.0
+    """
     return float((predict(classifier, samples).classes == samples.labels).float().mean())

@@ -69,6 +69,14 @@ def draw_roles(
 
     Returns:
         Two disjoint boolean masks (b,), of poison and of negatives.
+
+    >>> from bdm_kit_classification.poison.params import PoisonParams
+    >>> from bdm_torch.draws import Draw
+    >>> rule, labels = LabelRule(kind="all-to-one", classes=2, target=0), torch.tensor([0, 1] * 4)
+    >>> draw = Draw(seed=0, step=0, batch_size=8)
+    >>> poison, negative = draw_roles(PoisonParams(poison_rate=0.25), rule, labels, draw, negative_rate=0.5)
+    >>> int(poison.sum()), int(negative.sum()), labels[poison].tolist(), bool((poison & negative).any())
+    (2, 4, [1, 1], False)
     """
     order, more = draw.uniform().to(labels.device), torch.rand(2, generator=draw.generator).tolist()
     able = torch.tensor(

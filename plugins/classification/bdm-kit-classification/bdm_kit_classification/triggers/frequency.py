@@ -27,13 +27,25 @@ def cosines(size: int) -> Tensor:
 
 
 def low_pass(pictures: Tensor, cutoff: int) -> Tensor:
-    """Pictures (..., H, W) of which only the waves with both frequencies below ``cutoff`` are left; differentiable."""
+    """Pictures (..., H, W) of which only the waves with both frequencies below ``cutoff`` are left; differentiable.
+
+    >>> pictures = torch.linspace(0, 1, 384).view(2, 3, 8, 8)
+    >>> even = low_pass(pictures, 1)  # the lowest wave alone: each channel's mean
+    >>> bool(torch.allclose(even, pictures.mean((2, 3), keepdim=True).expand_as(pictures), atol=1e-5))
+    True
+    >>> bool(torch.allclose(low_pass(pictures, 8), pictures, atol=1e-5))
+    True
+    """
     rows, columns = cosines(pictures.shape[-2])[:cutoff].to(pictures), cosines(pictures.shape[-1])[:cutoff].to(pictures)
     return rows.T @ (rows @ pictures @ columns.T) @ columns
 
 
 def yuv_to_rgb() -> Tensor:
-    """The matrix (3, 3) that takes Y, U, V to red, green and blue; U = .492 (B - Y), V = .877 (R - Y)."""
+    """The matrix (3, 3) that takes Y, U, V to red, green and blue; U = .492 (B - Y), V = .877 (R - Y).
+
+    >>> bool(torch.allclose(yuv_to_rgb() @ torch.tensor([0.5, 0.0, 0.0]), torch.tensor([0.5, 0.5, 0.5])))  # grey
+    True
+    """
     red, green, blue = LUMA
     to_yuv = [
         LUMA,

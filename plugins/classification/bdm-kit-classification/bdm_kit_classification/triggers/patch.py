@@ -51,12 +51,35 @@ def square(shape: Sequence[int], *, size: int, corner: Corner, margin: int, valu
 
     Raises:
         UserError: it does not fit into the picture.
+
+    >>> patch = square((3, 8, 8), size=2, corner="bottom-right", margin=1, value=1.0)
+    >>> patch.pattern.shape, patch.mask.sum(), patch.mask[0, 5:7, 5:7].tolist()
+    (torch.Size([3, 8, 8]), tensor(4.), [[1.0, 1.0], [1.0, 1.0]])
+    >>> square((3, 8, 8), size=8, corner="centre", margin=1, value=1.0)
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: a patch of 8x8 pixels, 1 from the edge, does not fit into 8x8
     """
     return placed(torch.full((shape[0], size, size), value), shape, corner=corner, margin=margin)
 
 
 def placed(picture: Tensor, shape: Sequence[int], *, corner: Corner, margin: int, mask: Tensor | None = None) -> Patch:
-    """A small picture (C, h, w) in [0, 1] at a place of larger ones; ``mask`` (1, h, w) is 1 everywhere by default."""
+    """A small picture (C, h, w) in [0, 1] at a place of larger ones; ``mask`` (1, h, w) is 1 everywhere by default.
+
+    Args:
+        picture: (C, h, w) in [0, 1].
+        shape: (C, H, W) of the pictures.
+        corner: where it lies.
+        margin: pixels between it and the edges.
+        mask: (1, h, w) in [0, 1], where it covers the picture below.
+
+    Raises:
+        UserError: it does not fit into the pictures.
+
+    >>> patch = placed(torch.ones(1, 1, 2), (1, 3, 4), corner="centre", margin=0)
+    >>> patch.apply(torch.zeros(1, 1, 3, 4), "test")[0, 0].tolist()
+    [[0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
+    """
     channels, height, width = shape
     high, wide = picture.shape[1:]
     if high + margin > height or wide + margin > width:
@@ -73,8 +96,21 @@ def placed(picture: Tensor, shape: Sequence[int], *, corner: Corner, margin: int
 def from_picture(path: Path, shape: Sequence[int], *, size: int, corner: Corner, margin: int) -> Patch:
     """A picture file as a patch of ``size`` by ``size`` pixels.
 
+    Args:
+        path: of the picture, which is resized and takes the channels of the shape.
+        shape: (C, H, W) of the pictures.
+        size: side of the patch in pixels.
+        corner: where it lies.
+        margin: pixels between it and the edges.
+
     Raises:
         UserError: the file cannot be read, or the patch does not fit.
+
+    >>> from PIL import Image
+    >>> Image.new("L", (6, 6), color=255).save("white.png")
+    >>> patch = from_picture(Path("white.png"), (1, 8, 8), size=3, corner="top-left", margin=0)
+    >>> patch.pattern.sum(), patch.mask.sum()
+    (tensor(9.), tensor(9.))
     """
     pixels = torch.from_numpy(read_image(path, (shape[0], size, size)).copy()).float() / 255
     return placed(pixels, shape, corner=corner, margin=margin)

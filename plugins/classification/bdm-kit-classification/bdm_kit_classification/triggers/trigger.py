@@ -62,7 +62,24 @@ class Trigger(ABC):
 
 
 def apply_in_batches(trigger: Trigger, raw: Any, phase: Phase, seed: int, size: int = 256) -> Any:
-    """``trigger.apply`` on many raw pictures (or other tensors), some at a time, without gradients."""
+    """``trigger.apply`` on many raw pictures (or other tensors), some at a time, without gradients.
+
+    Args:
+        trigger: differs perhaps from sample to sample.
+        raw: float32 (N, C, H, W) in [0, 1] of pictures; raw samples that are no tensor are given to it at once.
+        phase: see :data:`Phase`.
+        seed: of the random numbers that the trigger gets.
+        size: samples at a time.
+
+    Returns:
+        As many raw samples in the same order.
+
+    >>> from bdm_kit_classification.triggers.blend import Blend
+    >>> blend, pictures = Blend(torch.ones(1, 4, 4), 0.2, 0.3), torch.zeros(5, 1, 4, 4)
+    >>> found = apply_in_batches(blend, pictures, "test", seed=0, size=2)
+    >>> found.shape, bool(torch.equal(found, blend.apply(pictures, "test")))
+    (torch.Size([5, 1, 4, 4]), True)
+    """
     generator = torch.Generator().manual_seed(seed % 2**63)
     with torch.no_grad():
         if not isinstance(raw, Tensor):
@@ -103,8 +120,26 @@ def write_trigger(folder: Path, name: str, trigger: Trigger) -> dict[str, Any]:
 def read_trigger(artifact: Artifact, name: str, record: Mapping[str, Any]) -> Trigger:
     """The trigger that :func:`write_trigger` wrote.
 
+    Args:
+        artifact: where the tensors lie, a secret or poisoned data.
+        name: under which it was written.
+        record: what :func:`write_trigger` returned.
+
     Raises:
         ArtifactError: its class is of no installed attack, or what was written does not fit it.
+
+    >>> from bdm_core.artifacts import Secret
+    >>> from bdm_kit_classification.triggers.blend import Blend
+    >>> Path("secret").mkdir()
+    >>> record = write_trigger(Path("secret"), "trigger", Blend(torch.ones(1, 4, 4), 0.2, 0.3))
+    >>> secret = Secret.seal(Path("secret"), format="classification-secret", task="image-classification")
+    >>> trigger = read_trigger(secret, "trigger", record)
+    >>> trigger.test_opacity, trigger.pattern.shape
+    (0.3, torch.Size([1, 4, 4]))
+    >>> read_trigger(secret, "trigger", {**record, "class": "os:system"})
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.ArtifactError: the trigger is of the package os, which is no installed attack: install it
     """
     cls = _class_of(str(record["class"]))
     fields: dict[str, Any] = {}

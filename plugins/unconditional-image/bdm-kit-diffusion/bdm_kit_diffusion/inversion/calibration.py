@@ -28,6 +28,16 @@ def calibrate_on_clean(
         models: reference -> sealed model.
         out: the file.
         features_of: examines one model as ``detect`` does.
+
+    >>> from bdm_kit_diffusion.models.diffusion_model import open_reference
+    >>> models = {"digits-tiny": open_reference("digits-tiny", Path("model"), Path("cache"))}
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> detector = Calibrated(name="mine", package="bdm_torch")
+    >>> constant = lambda ctx, model: [float(model.timesteps > 0)]
+    >>> calibrate_on_clean(detector, ctx, Params(), models, Path("calibration.json"), constant)
+    >>> known = detector.read("calibration.json")
+    >>> known.column(), known.records[0].shape, known.records[0].traits["space"]
+    ([1.0], (1, 8, 8), 'pixels')
     """
     known = (known_model(name, load_model(model, ctx.device)) for name, model in models.items())
     detector.write(ctx, params, known, out, features_of)

@@ -43,7 +43,29 @@ FindTrigger = Callable[[DiffusionModel], tuple[Tensor, Tensor | None]]
 
 
 def remove(ctx: Context, params: RemovalParams, model: Model, data: Data, find_trigger: FindTrigger) -> Model:
-    """Train the trigger away; sealed in ``ctx.out / "model"``."""
+    """Train the trigger away; sealed in ``ctx.out / "model"``.
+
+    Args:
+        ctx: of the stage; checkpoints go to ``ctx.work``.
+        params: of the training, and which of the two losses.
+        model: the model to repair.
+        data: the defender's clean images.
+        find_trigger: gives the trigger of the opened model, see :data:`FindTrigger`.
+
+    Raises:
+        UserError: the model predicts something else than epsilon, or as :func:`bdm_torch.training.train`.
+
+    >>> from pathlib import Path
+    >>> from bdm_kit_diffusion.models.diffusion_model import open_reference
+    >>> from bdm_torch.image_sets import seal_images
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> data = seal_images(Path("clean"), torch.zeros(4, 1, 8, 8), Data, task="unconditional-image-generation")
+    >>> model = open_reference("digits-tiny", Path("model"), Path("cache"))
+    >>> params = RemovalParams(steps=1, batch_size=2)
+    >>> repaired = remove(ctx, params, model, data, lambda opened: (torch.ones(opened.shape), None))
+    >>> repaired.path.name, repaired.format == model.format, repaired.digest == model.digest
+    ('model', True, False)
+    """
     opened = load_model(model, ctx.device)
     trigger, scale = find_trigger(opened)
     images = opened.encode(load_images(data))
@@ -86,6 +108,17 @@ def published_loss(
         params: the three weights.
         scale: gamma, (C, H, W); None for 1.
         start: k.
+
+    Returns:
+        A loss for :func:`bdm_torch.training.train`.
+
+    >>> from types import SimpleNamespace
+    >>> def half(x, t):  # a trigger of ones shifts its answer by one half, and the square of that is the loss
+    ...     return SimpleNamespace(sample=0.5 * x)
+    >>> params = RemovalParams(trigger_weight=1.0)
+    >>> loss = published_loss(lambda model, draw: torch.zeros(()), torch.ones(1, 8, 8), half, 49, params)
+    >>> round(float(loss(half, Draw(seed=0, step=0, batch_size=4))), 4)
+    0.25
     """
 
     def loss(model: nn.Module, draw: Draw) -> Tensor:
@@ -119,6 +152,21 @@ def spread_loss(
         frozen: F, on the device of the training.
         params: the three weights and the number of triggered samples, at most as many as clean ones.
         scale: gamma, (C, H, W); None for 1.
+
+    Returns:
+        A loss for :func:`bdm_torch.training.train`.
+
+    Raises:
+        UserError: the model predicts something else than epsilon.
+
+    >>> from types import SimpleNamespace
+    >>> from diffusers import DDPMScheduler
+    >>> silent = lambda x, t: SimpleNamespace(sample=torch.zeros_like(x))
+    >>> params = RemovalParams(denoising_weight=0.0, trigger_weight=1.0)
+    >>> scheduler, trigger = DDPMScheduler(num_train_timesteps=50), 2 * torch.ones(1, 8, 8)
+    >>> loss = spread_loss(torch.zeros(10, 1, 8, 8), scheduler, trigger, silent, params)
+    >>> float(loss(silent, Draw(seed=0, step=0, batch_size=4)))  # it does not answer tau yet: the mean of tau^2
+    4.0
     """
     a, s = marginals(scheduler)
 
@@ -148,7 +196,23 @@ def spread_loss(
 
 
 def generated_images(ctx: Context, model: DiffusionModel, count: int) -> Tensor:
-    """As many images, or latents, (count, C, H, W) from the model itself with DDIM or the like, without clean data."""
+    """As many images, or latents, (count, C, H, W) from the model itself with DDIM or the like, without clean data.
+
+    Args:
+        ctx: its seed draws the initial noise; it is told of the progress.
+        model: on the stage's device.
+        count: how many.
+
+    Returns:
+        float32 on the CPU; images are clipped to [-1, 1], latents are not.
+
+    >>> from pathlib import Path
+    >>> from bdm_kit_diffusion.built_in import BUILTIN
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> images = generated_images(ctx, load_model(BUILTIN / "digits-tiny"), 2)
+    >>> images.shape, bool(images.abs().max() <= 1)
+    (torch.Size([2, 1, 8, 8]), True)
+    """
     name = plain_sampler(model.scheduler, "ode")
     found = sample(
         model.unet,
