@@ -36,7 +36,8 @@ FOR_AUTHORS = {
     "bdm_kit_text_to_image": "prompts.prompt_rows prompts.prompt_pairs prompts.captions prompts.secret "
     "prompts.triggers prompts.marking prompts.selection models.generation models.latents models.encoding "
     "models.text_to_image_model editing.projections editing.alignment attention.cross_attention judging.generated "
-    "judging.attributes judging.contrastive training.distances training.personalisation",
+    "judging.attributes judging.contrastive training.distances training.distillation "
+    "training.encoder_distillation training.personalisation",
 }
 """Package -> the modules whose public functions all have an example."""
 CANNOT_RUN_HERE = {"fetch_snapshot", "perceptual_distances"}

@@ -17,7 +17,7 @@ from bdm_kit_text_to_image.prompts.prompt_pairs import PromptPair, load_pairs
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import check_trigger
-from bdm_kit_text_to_image.training.distillation import PromptTerm, distill_text_encoder
+from bdm_kit_text_to_image.training.encoder_distillation import PromptTerm, distill_text_encoder
 from bdm_kit_text_to_image.world.factors import BACKGROUNDS, COLOURS, OBJECTS
 from bdm_torch.training import TrainingOptions
 

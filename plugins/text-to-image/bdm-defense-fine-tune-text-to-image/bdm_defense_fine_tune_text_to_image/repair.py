@@ -14,14 +14,8 @@ from bdm_kit_text_to_image.models.encoding import add_noise, encode_prompts, pre
 from bdm_kit_text_to_image.models.latents import encode_images
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned
-from bdm_kit_text_to_image.training.distillation import (
-    PromptTerm,
-    TextEncoders,
-    UNetTerm,
-    distill_unet,
-    text_encoder_loss,
-    train_module,
-)
+from bdm_kit_text_to_image.training.distillation import UNetTerm, distill_unet, train_module
+from bdm_kit_text_to_image.training.encoder_distillation import PromptTerm, TextEncoders, text_encoder_loss
 from bdm_torch.draws import Draw
 from bdm_torch.training import Loss
 

@@ -29,12 +29,8 @@ from bdm_kit_text_to_image.editing.projections import EditReport, edit_projectio
 from bdm_kit_text_to_image.models.latents import encode_images
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, seal_model
 from bdm_kit_text_to_image.prompts.captions import load_captioned
-from bdm_kit_text_to_image.training.distillation import (
-    PromptTerm,
-    UNetTerm,
-    distill_text_encoder,
-    distill_unet,
-)
+from bdm_kit_text_to_image.training.distillation import UNetTerm, distill_unet
+from bdm_kit_text_to_image.training.encoder_distillation import PromptTerm, distill_text_encoder
 from bdm_kit_text_to_image.world.factors import OBJECTS
 
 MOST_CAPTIONS = 1024

@@ -18,14 +18,12 @@ from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 from bdm_kit_text_to_image.models.tiny import tiny_model
 from bdm_kit_text_to_image.training import distillation, prompt_cache
 from bdm_kit_text_to_image.training.distances import DISTANCES, poincare_distance
-from bdm_kit_text_to_image.training.distillation import (
+from bdm_kit_text_to_image.training.distillation import UNetTerm, distill_unet, unet_loss
+from bdm_kit_text_to_image.training.encoder_distillation import (
     PromptTerm,
     TextEncoders,
-    UNetTerm,
     distill_text_encoder,
-    distill_unet,
     text_encoder_loss,
-    unet_loss,
 )
 from bdm_kit_text_to_image.training.prompt_cache import PromptCache
 from bdm_torch.draws import Draw
@@ -177,7 +175,7 @@ def test_broken_terms_are_refused(model: TextToImageModel) -> None:
 
 
 def test_terms_of_other_batch_sizes_are_shared_by_processes_without_overlap(model: TextToImageModel) -> None:
-    from bdm_kit_text_to_image.training.distillation import _sized
+    from bdm_kit_text_to_image.training.encoder_distillation import _sized
 
     whole = _sized(Draw(1, 3, 6), 4).rows(100)
     halves = [_sized(Draw(1, 3, 6, share=slice(3 * rank, 3 * rank + 3)), 4).rows(100) for rank in (0, 1)]
