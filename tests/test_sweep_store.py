@@ -16,6 +16,7 @@ from cli_process import bdm, error_line, install_toys
 from fake_site import FakeSite
 from sweep_toys import TOY
 
+from bdm_core.errors import UserError
 from bdm_core.run.runner import run
 from bdm_core.run.specification import RunSpec
 from bdm_core.store.store import Store
@@ -188,3 +189,20 @@ def test_the_command_prints_and_prunes(fake_site: FakeSite) -> None:
     assert after["unreached"]["stages"] == 0 and after["stages"] == before["reached"]["stages"]
     assert "no store in elsewhere" in error_line(bdm(fake_site, "store", "elsewhere"))
     assert "--older-than -1.0" in error_line(bdm(fake_site, "store", "--older-than", "-1"))
+
+
+@pytest.mark.parametrize("content", ["[1", "{}", None])
+def test_nothing_is_pruned_while_a_run_cannot_be_read(
+    tmp_path: Path, two_runs: tuple[RunView, RunView], content: str | None
+) -> None:
+    file = two_runs[0].folder / "stages.json"
+    if content is None:
+        file.unlink()
+        file.mkdir()
+    else:
+        file.write_text(content)
+    found = keeping.usage(tmp_path)
+    assert found.unreadable == [file]
+    with pytest.raises(UserError, match=r"nothing is pruned: .*stages.json cannot be read"):
+        keeping.prune(found, tmp_path, older_than=0)
+    assert len(keeping.usage(tmp_path).stages) == len(found.stages)

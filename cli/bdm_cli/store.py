@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from bdm_cli.console import out, print_json
+from bdm_cli.console import out, print_json, warn
 from bdm_cli.grid import print_records
 from bdm_cli.numbers import memory
 from bdm_cli.options import Common, Json, takes
@@ -40,6 +40,8 @@ def store(options: StoreOptions) -> None:
     if not 0 <= options.older_than <= 10**6:
         raise UserError(f"--older-than {options.older_than}: give hours, 0 to 1000000")
     found = usage(options.folder)
+    for path in found.unreadable:
+        warn(f"{path} cannot be read: it may need stages that are counted among the rest")
     kept, rest = found.of(reached=True), found.of(reached=False)
     removed = prune(found, options.folder, older_than=3600 * options.older_than) if options.prune else []
     document = {

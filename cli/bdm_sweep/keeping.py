@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bdm_core.errors import UserError
+from bdm_core.files import read_json
 from bdm_core.store import paths
 from bdm_core.store.stage_record import references_in
 from bdm_core.store.store import Store, report_disk_errors
@@ -63,12 +64,14 @@ class Usage:
         stages: every finished stage.
         unfinished: bytes of stages at work, or interrupted ones that a run may continue.
         damaged: folders of stages whose record cannot be read; nobody finds them.
+        unreadable: files and folders of runs and sweeps that may name further stages, but cannot be read.
     """
 
     root: Path
     stages: list[Stage] = field(default_factory=list)
     unfinished: int = 0
     damaged: list[Path] = field(default_factory=list)
+    unreadable: list[Path] = field(default_factory=list)
 
     def of(self, *, reached: bool) -> list[Stage]:
         """The stages that are reached, or that are not."""
@@ -85,6 +88,8 @@ def usage(out: Path) -> Usage:
     if not root.is_dir():
         raise UserError(f"no store in {out}: give the folder that `bdm run --out` wrote to")
     found = Usage(root, unfinished=_size(root / paths.WORK))
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise UserError(f"cannot read {root}: give yourself the permission")
     for folder in sorted(root.glob("*/??/*/")):
         if folder.parent.parent.name in (paths.SECRETS, paths.WORK):
             continue
@@ -101,23 +106,39 @@ def usage(out: Path) -> Usage:
         stage.folders += [secret] if secret.is_dir() else []
         stage.size = sum(map(_size, stage.folders))
         found.stages.append(stage)
-    _mark(found, set(reached_keys(out)))
+    _mark(found, set(reached_keys(out, found.unreadable)))
     return found
 
 
-def reached_keys(out: Path) -> Iterator[str]:
-    """Keys of stages that a run names, or a sweep that is not complete."""
-    for path in out.glob(f"*/{paths.STAGES}"):
-        yield from (str(entry.get("key")) for entry in _json(path, []) if isinstance(entry, dict))
-    for folder in out.glob(f"{SWEEPS}/*/"):
-        if _json(folder / SWEEP_RECORD, {}).get("status") == "complete":
+def reached_keys(out: Path, unreadable: list[Path]) -> Iterator[str]:
+    """Keys of stages that a run names, or a sweep that is not complete; ``unreadable`` gets what may name more."""
+    for folder in _folders(out, unreadable):
+        if folder.name not in (paths.STORE, SWEEPS):
+            entries = _json(folder / paths.STAGES, [], unreadable)
+            yield from (str(entry.get("key")) for entry in entries if isinstance(entry, dict))
+    for folder in _folders(out / SWEEPS, unreadable):
+        if _json(folder / SWEEP_RECORD, {}, unreadable).get("status") == "complete":
             continue
-        yield from map(str, _json(folder / REACHED, []))
+        named = _json(folder / REACHED, [], unreadable)
+        yield from map(str, named)
         with contextlib.suppress(OSError):
             for line in (folder / EVENTS).read_text(encoding="utf-8").splitlines():
                 with contextlib.suppress(ValueError, TypeError, AttributeError):
                     event = json.loads(line)
                     yield from (str(event.get("key")), *(str(item[0]) for item in event.get("computed") or ()))
+
+
+def _folders(place: Path, unreadable: list[Path]) -> list[Path]:
+    """The folders in a folder, if there is one; ``unreadable`` gets those that cannot be looked into."""
+    try:
+        found = [path for path in sorted(place.iterdir()) if path.is_dir()]
+    except FileNotFoundError:
+        return []
+    except OSError:
+        unreadable.append(place)
+        return []
+    unreadable += [path for path in found if not os.access(path, os.R_OK | os.X_OK)]
+    return [path for path in found if path not in unreadable]
 
 
 def _mark(found: Usage, keys: set[str]) -> None:
@@ -143,7 +164,13 @@ def prune(found: Usage, out: Path, *, older_than: float = GRACE_SECONDS) -> list
 
     Returns:
         The stages that were removed.
+
+    Raises:
+        UserError: a run or a sweep cannot be read; it may need any of the stages.
     """
+    if found.unreadable:
+        path = found.unreadable[0]
+        raise UserError(f"nothing is pruned: {path} cannot be read and may need stages: repair or delete it")
     store = Store(out)
     return [stage for stage in found.of(reached=False) if _remove(store, stage, older_than)]
 
@@ -198,12 +225,17 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _json(path: Path, otherwise: Any) -> Any:
+def _json(path: Path, otherwise: Any, unreadable: list[Path]) -> Any:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(path)
+    except FileNotFoundError:
         return otherwise
-    return found if isinstance(found, type(otherwise)) else otherwise
+    except (OSError, ValueError):
+        found = None
+    if isinstance(found, type(otherwise)):
+        return found
+    unreadable.append(path)
+    return otherwise
 
 
 def total_size(stages: Iterable[Stage]) -> int:
