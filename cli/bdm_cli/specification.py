@@ -61,8 +61,6 @@ def read_mapping(path: Path, example: str = "attack: villan") -> dict[str, Any]:
             raise UserError(f"{path} is no plain file: name a YAML file")
         if path.stat().st_size > LARGEST_FILE:
             raise UserError(f"{path} is larger than {LARGEST_FILE // 2**10} KiB: a configuration is a short file")
-        if not path.is_file() and not path.is_dir():
-            raise UserError(f"cannot read {path}: it is no file")
         text = path.read_text(encoding="utf-8")
         if _depth(text) > DEEPEST:
             raise UserError(f"{path} is nested more than {DEEPEST} deep: a configuration is flat")
