@@ -1,0 +1,1 @@
+"""What defenses of classifiers share: the reserve, operating points, thresholds, and training without flagged rows."""
