@@ -21,7 +21,7 @@ class SentiNetParams(InputDetectorParams, ReserveParams):
         0.5, gt=0, lt=1, description="The region is where the map of the prediction has this share of its maximum."
     )
     map_share: float = Field(
-        0.25,
+        0.0,
         ge=0,
         le=1,
         description="The map is that of the last convolution whose output has this share of the picture's side; 0: of "

@@ -31,7 +31,7 @@ def judge_inputs(
 
     Raises:
         StageError: a score is not finite.
-        UserError: fewer than three clean rows.
+        UserError: there are no clean rows.
 
     >>> from pathlib import Path
     >>> pictures = torch.arange(9, dtype=torch.uint8).reshape(9, 1, 1, 1)
@@ -62,7 +62,7 @@ def reject_inputs(
 
     Raises:
         StageError: a score is not finite.
-        UserError: fewer than three clean rows.
+        UserError: there are no clean rows.
 
     >>> from pathlib import Path
     >>> pictures = torch.arange(9, dtype=torch.uint8).reshape(9, 1, 1, 1)
