@@ -14,7 +14,7 @@ class FreeEagleParams(Params):
     """Parameters of ``defense:free-eagle``."""
 
     depth: float = Field(
-        0.5,
+        0.25,
         ge=0,
         le=1,
         description="Where the network is cut, as a share of its stages; 1: only the last linear map is behind.",
