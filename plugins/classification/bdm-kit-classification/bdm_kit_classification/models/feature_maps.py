@@ -15,8 +15,9 @@ from bdm_kit_classification.models.classifier import Classifier
 def stage_ends(classifier: Classifier, sample: Tensor) -> list[nn.Module]:
     """The last module of each stage: of all whose output are maps (N, C, H, W) of one size, the one that ends last.
 
-    Stages are told apart by the size of their maps, as poolings and strides make it, from the input to the output; maps
-    of one pixel do not count.
+    Stages are told apart by the size of their maps, as poolings and strides make it, from the input to the output. Maps
+    of one pixel do not count, nor does what lies inside a module whose own output is of another size: of a network of
+    residual blocks, these are the last blocks of each size.
 
     Args:
         classifier: any.
@@ -30,14 +31,15 @@ def stage_ends(classifier: Classifier, sample: Tensor) -> list[nn.Module]:
     >>> [type(module).__name__ for module in stage_ends(classifier, torch.zeros(1, 1, 8, 8))]
     ['BatchNorm2d', 'BatchNorm2d', 'BatchNorm2d']
     """
-    modules = [module for module in classifier.modules() if module is not classifier]
-    found: dict[tuple[int, ...], nn.Module] = {}
+    modules = {name: module for name, module in classifier.named_modules() if name}
+    names = {id(module): name for name, module in modules.items()}
+    sizes: dict[str, tuple[int, ...]] = {}  # in the order in which the modules end
 
     def seen(module: nn.Module, given: tuple[Tensor, ...], output: object) -> None:
         if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
-            found[tuple(output.shape[2:])] = module
+            sizes[names[id(module)]] = tuple(output.shape[2:])
 
-    hooks = [module.register_forward_hook(seen) for module in modules]
+    hooks = [module.register_forward_hook(seen) for module in modules.values()]
     training = classifier.training
     try:
         with torch.no_grad():
@@ -46,10 +48,16 @@ def stage_ends(classifier: Classifier, sample: Tensor) -> list[nn.Module]:
         classifier.train(training)
         for hook in hooks:
             hook.remove()
-    if not found:
+    ends: dict[tuple[int, ...], str] = {}
+    for name, size in sizes.items():
+        parts = name.split(".")
+        around = (sizes.get(".".join(parts[:depth])) for depth in range(1, len(parts)))
+        if all(other in (None, size) for other in around):
+            ends.pop(size, None)
+            ends[size] = name
+    if not ends:
         raise UserError(f"{type(classifier).__name__} has no feature maps (N, C, H, W): this method needs some")
-    order = {id(module): place for place, module in enumerate(modules)}
-    return sorted(found.values(), key=lambda module: order[id(module)])
+    return [modules[name] for name in ends.values()]
 
 
 @contextmanager
