@@ -22,7 +22,8 @@ class IBau(Defense):
     access = frozenset({"weights", "clean-data"})
     Params = IBauParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"epochs": 5, "batch_size": 100, "learning_rate": 1e-4, "radius": 0.1804, "inner_passes": 1}
+        "paper": {"epochs": 5, "batch_size": 100, "optimizer": "adam", "learning_rate": 1e-4, "schedule": "constant"}
+        | {"warmup": 0.0, "weight_decay": 0.0, "max_gradient_norm": None, "radius": 0.1804, "inner_passes": 1}
         | {"clean_weight": 0.0, "strengths": [1.0]}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-4, "inner_passes": 1}

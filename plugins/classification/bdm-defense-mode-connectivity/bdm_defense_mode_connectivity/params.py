@@ -20,5 +20,5 @@ class ModeConnectivityParams(ClassifierTraining, OperatingPointParams):
     end_epochs: int = Field(20, ge=1, le=100_000, description="Epochs of the fine-tuned copy.")
     end_rate: float = Field(0.2, gt=0, le=10, description="Peak learning rate of the fine-tuned copy.")
     epochs: int = Field(40, ge=1, le=100_000, description="Epochs of the curve.")
-    learning_rate: float = Field(0.1, gt=0, le=10, description="Peak learning rate of the curve's middle.")
+    learning_rate: float = Field(0.2, gt=0, le=10, description="Peak learning rate of the curve's middle.")
     shift: int = Field(1, ge=0, le=64, description="Training pictures are shifted by up to so many pixels at random.")

@@ -38,5 +38,11 @@ class NpdParams(TuningParams):
     consist_weight: float = Field(
         0.1, ge=0, le=100, description="Weight of the divergence of changed rows' predictions from clean rows' ones."
     )
-    epochs: int = Field(30, ge=1, le=100_000, description="Times that each clean row is used.")
+    epochs: int = Field(20, ge=1, le=100_000, description="Times that each clean row is used.")
+    strengths: list[float] = Field(
+        [1.0, 2.0, 4.0],
+        min_length=1,
+        max_length=20,
+        description="Multiples of learning_rate that are tried, rising; see accuracy_loss. With one: all clean rows.",
+    )
     learning_rate: float = Field(0.02, gt=0, le=10, description="Peak learning rate at strength 1.")

@@ -24,5 +24,11 @@ class SauParams(TuningParams):
         description="Batch normalisation of clean rows uses that of the batch and follows it, or its running "
         "statistics, which stay.",
     )
-    epochs: int = Field(20, ge=1, le=100_000, description="Times that each clean row is used.")
-    learning_rate: float = Field(0.01, gt=0, le=10, description="Peak learning rate at strength 1.")
+    epochs: int = Field(15, ge=1, le=100_000, description="Times that each clean row is used.")
+    strengths: list[float] = Field(
+        [0.5, 1.0, 2.0],
+        min_length=1,
+        max_length=20,
+        description="Multiples of learning_rate that are tried, rising; see accuracy_loss. With one: all clean rows.",
+    )
+    learning_rate: float = Field(0.02, gt=0, le=10, description="Peak learning rate at strength 1.")

@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from bdm_core.errors import UserError
+from bdm_core.errors import StageError, UserError
 from bdm_core.testing.tiny import new_context
 from bdm_kit_classification.data.samples import LabelledSamples, seal_samples
 from bdm_kit_classification.defending.tuning import tune_at_strengths
@@ -61,6 +61,20 @@ def test_the_strongest_that_keeps_the_accuracy(given, tmp_path):
     assert kept_rate(repaired) == pytest.approx(0.3)
     assert [rate for rate, _, _ in seen] == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert {count for _, count, _ in seen} == {30} and len({label for _, _, label in seen}) == 4
+
+
+def test_a_strength_that_diverges_is_no_candidate(given, tmp_path, caplog):
+    model, data = given
+
+    def tune(classifier, rows, params, label):
+        shift_bias(9.0, [])(classifier, rows, params, label)
+        if params.learning_rate > 0.15:
+            raise StageError("the training loss is not finite near step 25")
+
+    params = TuningParams(learning_rate=0.1, strengths=[1.0, 2.0], accuracy_loss=1.0)
+    with caplog.at_level(logging.WARNING, logger="bdm"):
+        repaired = tune_at_strengths(new_context(tmp_path / "a"), params, model, data, tune)
+    assert kept_rate(repaired) == pytest.approx(0.1) and "not finite" in caplog.text
 
 
 def test_nothing_within_the_bound_changes_nothing(given, tmp_path, caplog):

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
-from bdm_core.errors import UserError
+from bdm_core.errors import StageError, UserError
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.defending.operating_point import choose, report_choice
 from bdm_kit_classification.defending.params import OperatingPointParams
@@ -54,9 +54,13 @@ def tune_at_strengths(
         return seal_classifier(classifier, ctx.out / "model")
     rows, held = open_reserve(data, params.held_out, ctx.seed)
 
-    def tuned(strength: float) -> Classifier:
+    def tuned(strength: float) -> Classifier | None:
         classifier = load_classifier(model, ctx.device)
-        tune(classifier, rows, at_strength(params, strength), f"tune at strength {strength:g}")
+        try:
+            tune(classifier, rows, at_strength(params, strength), f"tune at strength {strength:g}")
+        except StageError as error:  # the loss is no longer finite: no candidate
+            ctx.log.warning("strength %g: %s", strength, error)
+            return None
         return classifier
 
     return keep_strongest(ctx, params, load_classifier(model, ctx.device), held, strengths, tuned, knob="strength")
@@ -77,7 +81,7 @@ def keep_strongest(
     classifier: Classifier,
     held: LabelledSamples,
     knobs: Sequence[Knob],
-    changed: Callable[[Knob], Classifier],
+    changed: Callable[[Knob], Classifier | None],
     *,
     knob: str,
 ) -> Model:
@@ -89,7 +93,7 @@ def keep_strongest(
         classifier: as it was given; sealed itself, with a warning, where no change is within the bound.
         held: clean rows that nothing was fitted on.
         knobs: from the smallest change to the largest.
-        changed: the changed classifier, a new one for each.
+        changed: the changed classifier, a new one for each; None if the change came to nothing.
         knob: what was changed, for the report and the warning.
     """
     before, kept = accuracy(classifier, held), classifier
@@ -98,8 +102,9 @@ def keep_strongest(
     def accuracy_of(value: Knob) -> float:
         nonlocal kept
         candidate = changed(value)
-        found = accuracy(candidate, held)
-        kept = candidate if found >= bound else kept
+        found = accuracy(candidate, held) if candidate is not None else 0.0
+        if candidate is not None and found >= bound:
+            kept = candidate
         return found
 
     choice = choose(knobs, accuracy_of, before=before, accuracy_loss=params.accuracy_loss)
