@@ -8,11 +8,14 @@ import torch
 from torch import nn
 
 from bdm_core.errors import ArtifactError, UserError
+from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.models.classifier import load_classifier, seal_classifier
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build, open_image_classifier
 from bdm_kit_classification.models.image_folder import find_image_model
 from bdm_kit_classification.models.inserted import can_fold, fold, insert_linear
 from bdm_kit_classification.models.networks import NETWORKS
+from bdm_kit_classification.predictions import load_predictions
+from bdm_kit_classification.training.fitting import predict
 
 DEEP = {"cnn": "convs.3", "cnn-wide": "convs.3", "vgg19-bn": "convs.15"}
 
@@ -55,6 +58,23 @@ def test_a_purified_model_is_a_model_folder(architecture, tmp_path):
     assert torch.equal(load_classifier(model)(x), classifier(x))
     fresh = again.fresh(3)
     assert fresh.config.inserted == [name] and torch.equal(fresh(x), again.fresh(3)(x))
+
+
+def test_scan_and_run_open_it(tmp_path, bdm_bench):
+    """Both open a folder by the kit's hook, and run it by the stage that makes its outputs."""
+    bench = bdm_bench("image-classification")
+    classifier = load_classifier(bench.model)
+    channels = classifier.network.convs[3].in_channels
+    insert_linear(classifier, "network.convs.3", 2 * torch.eye(channels), torch.ones(channels))
+    folder = seal_classifier(classifier, tmp_path / "model").path
+    (folder / "manifest.json").unlink()  # as a stranger would hand it over
+    assert bench.kit.task_of(folder) == "image-classification"
+    opened = bench.call("open_model", [bench.kit], reference=str(folder)).value
+    outputs = load_predictions(bench.generate(opened, bench.inputs()))
+    inputs = open_samples(bench.inputs())
+    assert torch.allclose(outputs.logits, predict(load_classifier(opened), inputs).logits, atol=1e-5)
+    plain = load_predictions(bench.generate(bench.model, bench.inputs()))
+    assert not torch.allclose(outputs.logits, plain.logits, atol=1e-3)
 
 
 def test_two_insertions_before_one_layer_are_one():
