@@ -16,7 +16,7 @@ class TestEnoughSteps(ClassifierDefenseConformance):
 
     plugin = "fine-tune"
     task = "image-classification"
-    params = {"epochs": 40, "batch_size": 10, "learning_rate": 0.05}
+    params = {"epochs": 40, "batch_size": 10, "learning_rate": 0.05, "strengths": [1.0]}
     max_change = 20.0
 
     def test_learns_the_data(self, bench):
