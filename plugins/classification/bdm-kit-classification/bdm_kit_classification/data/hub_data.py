@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from bdm_core.errors import UserError
-from bdm_kit_classification.data.built_in_data import Parts
 from bdm_kit_classification.data.division import divide
+from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.sources import Source
 from bdm_torch.data_folders import HUB_PATTERNS
 from bdm_torch.images import read_image
