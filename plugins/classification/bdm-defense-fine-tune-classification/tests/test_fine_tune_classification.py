@@ -11,6 +11,11 @@ class TestFineTune(DefenseConformance):
     task = "image-classification"
 
 
+class TestTexts(DefenseConformance):
+    plugin = "fine-tune"
+    task = "text-classification"
+
+
 class TestEnoughSteps(DefenseConformance):
     """Training on the data learns the data."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
 from bdm_core.files import MANIFEST, existing
+from bdm_kit_classification.tasks.base import Task
 from bdm_kit_classification.tasks.registry import TASKS, task_of
 from bdm_torch.references import HubReference, parse_hub_reference, suggest
 
@@ -43,13 +44,20 @@ def find_data(reference: str | None, model: Model) -> Source:
     if not name:
         raise UserError("the model does not say which data it was trained on: name them with --data")
     task = task_of(model.task)
-    if name in task.data:
+    source = find_source(name, task)
+    if source.kind == "built-in":
         task.check_built_in(name, model)
+    return source
+
+
+def find_source(name: str, task: Task) -> Source:
+    """What the name of some data stands for, whichever model they are for. Raises UserError if there are none."""
+    if name in task.data:
         return Source("built-in", name)
     for other in TASKS.values():
         if name in other.data:
             raise UserError(
-                f"{name} is data for {other.tag}, the model is for {task.tag}: choose other data with --data"
+                f"{name} is data for {other.tag}, not for {task.tag}: name other data, or --task {other.tag}"
             )
     if (hub := parse_hub_reference(name)) is not None:
         return Source("hub", name, hub=hub)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -52,11 +53,14 @@ class Classifier(nn.Module, ABC):
         task: its task tag.
         classes: names of its classes, in the order of the logits.
         trained_on: the data it was trained on, as ``--data`` takes it; "" if unknown.
+        suited: the optimiser that trains it if nobody chooses another, and what learning rates are multiplied by then:
+            those of parameters are made for stochastic gradient descent.
     """
 
     task: str
     classes: list[str]
     trained_on: str = ""
+    suited: tuple[Literal["sgd", "adam", "adamw"], float] = ("sgd", 1.0)
 
     @property
     def device(self) -> torch.device:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from bdm_core.errors import ArtifactError
 from bdm_kit_classification.tasks.base import Task
 from bdm_kit_classification.tasks.image import ImageTask
+from bdm_kit_classification.tasks.text import TextTask
 
-TASKS: dict[str, Task] = {task.tag: task for task in (ImageTask(),)}
+TASKS: dict[str, Task] = {task.tag: task for task in (ImageTask(), TextTask())}
 """Tag -> task; the first one's default model is the kit's."""
 
 
