@@ -36,6 +36,11 @@ class TextClassifier(Classifier):
     def embedded_features(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """Penultimate features (N, F) of vectors (N, L, E); ``mask`` (N, L) is true where there is one."""
 
+    def layers(self, inputs: Tensor) -> list[Tensor]:
+        """What each layer makes of tokens (N, L), from the first to the last: (N, F) each, the mean over the text; none
+        of a network without a stack of layers."""
+        return []
+
     def tokens(self, texts: list[str]) -> Tensor:
         """Texts as tokens (N, L) on the classifier's device."""
         lists = self.token_lists(texts)
@@ -73,3 +78,13 @@ class TextClassifier(Classifier):
             (place for place, pair in enumerate(zip(with_word, without, strict=False)) if pair[0] != pair[1]), None
         )
         return with_word[start] if start is not None and len(with_word) == len(without) + 1 else None
+
+
+def mean_over(mask: Tensor, hidden: Tensor) -> Tensor:
+    """The mean (N, F) of vectors (N, L, F) where the mask (N, L) is true.
+
+    >>> mean_over(torch.tensor([[True, False]]), torch.tensor([[[1.0], [5.0]]])).tolist()
+    [[1.0]]
+    """
+    shown = mask[:, :, None].to(hidden.dtype)
+    return (hidden * shown).sum(1) / shown.sum(1).clamp_min(1)

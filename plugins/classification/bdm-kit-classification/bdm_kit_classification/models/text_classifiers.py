@@ -15,8 +15,8 @@ from bdm_core.artifacts import Record
 from bdm_core.errors import ArtifactError
 from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
 from bdm_kit_classification.models.folders import ARCHITECTURE, CONFIG, STEM, read_config
-from bdm_kit_classification.models.text_classifier import TextClassifier
-from bdm_kit_classification.models.text_networks import NETWORKS
+from bdm_kit_classification.models.text_classifier import TextClassifier, mean_over
+from bdm_kit_classification.models.text_networks import NETWORKS, TextTransformer
 from bdm_torch.draws import built_with_seed
 from bdm_torch.foreign_models import load_weights, require_room
 from bdm_torch.tensors import write_tensors
@@ -79,6 +79,13 @@ class OwnTextClassifier(TextClassifier):
     def embedded_features(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """Penultimate features (N, F)."""
         return cast(Tensor, cast(Any, self.network).body(vectors, mask))
+
+    def layers(self, inputs: Tensor) -> list[Tensor]:
+        """One of each block of a Transformer."""
+        if not isinstance(self.network, TextTransformer):
+            return []
+        mask = inputs >= 0
+        return [mean_over(mask, hidden) for hidden in self.network.hidden(self.embed(inputs), mask)]
 
     @property
     def head(self) -> nn.Linear:

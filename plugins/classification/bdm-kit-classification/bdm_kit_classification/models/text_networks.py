@@ -85,12 +85,18 @@ class TextTransformer(nn.Module):
         self.head = nn.Linear(width, classes)
         self.pairs: Pairs = [(f"blocks.{index}.{name}", "") for index in range(2) for name in ("mixed", "up")]
 
-    def body(self, embedded: Tensor, mask: Tensor) -> Tensor:
-        """Features (N, width)."""
+    def hidden(self, embedded: Tensor, mask: Tensor) -> list[Tensor]:
+        """What each block gives, (N, L, width)."""
         x = embedded + self.places[: embedded.shape[1]]
+        found = []
         for block in self.blocks:
             x = block(x, mask)
-        found: Tensor = self.norm(x).masked_fill(~mask[:, :, None], -1e4).amax(1)
+            found.append(x)
+        return found
+
+    def body(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        """Features (N, width)."""
+        found: Tensor = self.norm(self.hidden(embedded, mask)[-1]).masked_fill(~mask[:, :, None], -1e4).amax(1)
         return found
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_classification.models.classifier import PrunableLayer
-from bdm_kit_classification.models.text_classifier import TextClassifier
+from bdm_kit_classification.models.text_classifier import TextClassifier, mean_over
 from bdm_kit_classification.models.transformers_classifier import head_of, layers_in_order
 from bdm_torch.draws import built_with_seed
 from bdm_torch.foreign_models import open_network
@@ -68,6 +68,14 @@ class TransformersText(TextClassifier):
         finally:
             hook.remove()
         return seen[0].flatten(1)
+
+    def layers(self, inputs: Tensor) -> list[Tensor]:
+        """The hidden states of all layers but the embedding."""
+        mask = inputs >= 0
+        found = self.network.base_model(
+            inputs_embeds=self.embed(inputs), attention_mask=mask.long(), output_hidden_states=True
+        )
+        return [mean_over(mask, hidden) for hidden in found.hidden_states[1:]]
 
     @property
     def head(self) -> nn.Linear:

@@ -42,8 +42,8 @@ class TextTask(Task):
             name="sentiment-transformer",
             task=TEXT_TASK,
             summary="Small Transformer for sentiment",
-            size="NUMBER parameters, byte-level BPE of 1,000 tokens, 2 classes",
-            quality="accuracy NUMBER on 1,000 test texts",
+            size="129,474 parameters, byte-level BPE of 1,000 tokens, 2 classes",
+            quality="accuracy .876 on 1,000 test texts",
         ),
     ]
     data_sets: ClassVar[list[BuiltIn]] = [

@@ -65,3 +65,25 @@ class InsertedSentence(Trigger):
         """The same in both phases."""
         trigger = InsertedWords((self.sentence,), 1, self.place)
         return trigger.apply(x, phase, generator)
+
+
+@dataclass(frozen=True, eq=False)
+class AllWords(Trigger):
+    """Several words, each put in once at a place of its own.
+
+    >>> sorted(AllWords(("cf", "mn")).apply(["a"], "test")[0].split())
+    ['a', 'cf', 'mn']
+    """
+
+    words: tuple[str, ...]
+
+    def apply(self, x: list[str], phase: Phase, generator: torch.Generator | None = None) -> list[str]:
+        """The same in both phases."""
+        draw = numbers_of(generator)
+        found = []
+        for text in x:
+            words = split_words(text)
+            for word in self.words:
+                words.insert(draw.randint(0, len(words)), word)
+            found.append(join_words(words))
+        return found
