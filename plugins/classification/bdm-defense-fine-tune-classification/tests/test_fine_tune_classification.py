@@ -11,6 +11,11 @@ class TestFineTune(ClassifierDefenseConformance):
     task = "image-classification"
 
 
+class TestTexts(ClassifierDefenseConformance):
+    plugin = "fine-tune"
+    task = "text-classification"
+
+
 class TestEnoughSteps(ClassifierDefenseConformance):
     """Training on the data learns the data."""
 
