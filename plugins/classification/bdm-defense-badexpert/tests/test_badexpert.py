@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from bdm_core.context import Context
-from bdm_core.testing import DefenseConformance
 from bdm_defense_badexpert.expert import rule, suspicion, train_expert, wrong_labels
 from bdm_defense_badexpert.params import BadExpertParams
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.fitting import accuracy, fit
 
 
@@ -50,6 +50,5 @@ def test_the_expert_forgets(tmp_path) -> None:
     assert wrong_labels(samples).labels.tolist()[:3] == [1, 2, 0]
 
 
-class TestBadExpert(DefenseConformance):
+class TestBadExpert(ClassifierDefenseConformance):
     plugin = "badexpert"
-    task = "image-classification"

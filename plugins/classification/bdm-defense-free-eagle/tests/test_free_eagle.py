@@ -8,12 +8,12 @@ import torch
 
 from bdm_core.context import Context
 from bdm_core.errors import UserError
-from bdm_core.testing import DefenseConformance
 from bdm_defense_free_eagle.cutting import LaterPart
 from bdm_defense_free_eagle.detection import Opened, inspect
 from bdm_defense_free_eagle.inspection import anomaly, representations, tendencies
 from bdm_defense_free_eagle.params import FreeEagleParams
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 
 
 def network(architecture: str, classes: int = 6):
@@ -93,6 +93,5 @@ def test_few_classes_are_refused_in_one_line(tmp_path) -> None:
     assert "\n" not in str(caught.value)
 
 
-class TestFreeEagle(DefenseConformance):
+class TestFreeEagle(ClassifierDefenseConformance):
     plugin = "free-eagle"
-    task = "image-classification"

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from bdm_core.errors import UserError
-from bdm_core.testing import DefenseConformance
 from bdm_defense_ibd_psc.amplification import Amplification, amplified, choose_amplification, consistencies
 from bdm_defense_ibd_psc.params import IbdPscParams
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.fitting import predict
 
 CONFIG = {"shape": (1, 8, 8), "classes": ["a", "b", "c"], "width": 4}
@@ -83,6 +83,5 @@ def test_an_error_out_of_reach_is_refused_in_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-class TestIbdPsc(DefenseConformance):
+class TestIbdPsc(ClassifierDefenseConformance):
     plugin = "ibd-psc"
-    task = "image-classification"

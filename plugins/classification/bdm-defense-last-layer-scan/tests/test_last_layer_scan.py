@@ -8,12 +8,12 @@ import torch
 
 from bdm_core.context import Context
 from bdm_core.errors import UserError
-from bdm_core.testing import DefenseConformance
 from bdm_defense_last_layer_scan.params import LastLayerScanParams
 from bdm_defense_last_layer_scan.scan import calibrate, detect
 from bdm_defense_last_layer_scan.statistics import centred, head_statistics
 from bdm_kit_classification.models.classifier import seal_classifier
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 
 NAMES = [str(label) for label in range(10)]
 
@@ -67,6 +67,5 @@ def test_two_classes_are_refused_in_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-class TestLastLayerScan(DefenseConformance):
+class TestLastLayerScan(ClassifierDefenseConformance):
     plugin = "last-layer-scan"
-    task = "image-classification"

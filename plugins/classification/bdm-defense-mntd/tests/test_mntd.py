@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from bdm_core.errors import UserError
-from bdm_core.testing import DefenseConformance
 from bdm_defense_mntd.jumbo import RandomTrigger, draw_trigger, poisoned
 from bdm_defense_mntd.meta import MetaClassifier, learn, new_meta, read_meta, write_meta
 from bdm_defense_mntd.params import MntdParams
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 
 NAMES = ["a", "b", "c"]
 
@@ -88,6 +88,5 @@ def test_what_was_learnt_is_read_again(tmp_path) -> None:
         assert "\n" not in str(caught.value)
 
 
-class TestMntd(DefenseConformance):
+class TestMntd(ClassifierDefenseConformance):
     plugin = "mntd"
-    task = "image-classification"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from bdm_core.testing import DefenseConformance
 from bdm_defense_scale_up.consistency import Consistency, consistency, usual
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.defending.asking import Oracle
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 
 FACTORS = (3.0, 5.0, 7.0, 9.0, 11.0)
 
@@ -61,14 +61,12 @@ def test_a_class_without_spread_is_no_division_by_zero() -> None:
     assert float(known.deviations[0]) == pytest.approx(0.1)
 
 
-class TestScaleUp(DefenseConformance):
+class TestScaleUp(ClassifierDefenseConformance):
     plugin = "scale-up"
-    task = "image-classification"
 
 
-class TestScaleUpDataFree(DefenseConformance):
+class TestScaleUpDataFree(ClassifierDefenseConformance):
     plugin = "scale-up-data-free"
-    task = "image-classification"
 
     def test_rejections_are_flagged(self, bench) -> None:
         """A fixed threshold keeps no false positive rate: it may turn every clean picture of a tiny model away."""

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from bdm_core.errors import UserError
-from bdm_core.testing import DefenseConformance
 from bdm_defense_sentinet.boundary import Boundary, fit_boundary
 from bdm_defense_sentinet.gradcam import class_maps, map_layer, regions
 from bdm_defense_sentinet.params import SentiNetParams
 from bdm_defense_sentinet.pasting import SentiNet, pasted
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 
 
 class Tiny(Classifier):
@@ -122,6 +122,5 @@ def test_pasting() -> None:
     assert pasted(clean, region, patch).sum((1, 2, 3)).tolist() == [1.0, 1.0]
 
 
-class TestSentiNet(DefenseConformance):
+class TestSentiNet(ClassifierDefenseConformance):
     plugin = "sentinet"
-    task = "image-classification"

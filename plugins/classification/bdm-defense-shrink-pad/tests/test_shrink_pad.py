@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from bdm_core.context import Context
-from bdm_core.testing import DefenseConformance
 from bdm_defense_shrink_pad.params import ShrinkPadParams
 from bdm_defense_shrink_pad.purification import purify, shrink_and_pad
 from bdm_kit_classification.data.samples import INPUTS, LabelledSamples, open_samples, seal_samples
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 
 
 def bilinear(picture: list[list[float]], height: int, width: int) -> list[list[float]]:
@@ -55,9 +55,8 @@ def test_rows_keep_their_order(tmp_path) -> None:
     assert [int((picture > 0).sum()) for picture in found.stored] == [49, 49, 49]
 
 
-class TestShrinkPad(DefenseConformance):
+class TestShrinkPad(ClassifierDefenseConformance):
     plugin = "shrink-pad"
-    task = "image-classification"
 
     def swapped(self, before, after) -> None:
         """An 8x8 digit moved by a pixel may be nearer to another digit; the order is tested above."""

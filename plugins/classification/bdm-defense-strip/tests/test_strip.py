@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from bdm_core.testing import DefenseConformance
 from bdm_defense_strip.entropy import entropies, mean_entropies
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.defending.asking import Oracle
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 
 
 class Planted(Oracle):
@@ -60,13 +60,11 @@ def test_a_planted_trigger_is_separated() -> None:
     assert float(scores[1].min()) > float(scores[0].max())
 
 
-class TestStrip(DefenseConformance):
+class TestStrip(ClassifierDefenseConformance):
     plugin = "strip"
-    task = "image-classification"
 
 
-class TestStripRows(DefenseConformance):
+class TestStripRows(ClassifierDefenseConformance):
     plugin = "strip-rows"
-    task = "image-classification"
     needs_detection = True
     max_change = 20.0

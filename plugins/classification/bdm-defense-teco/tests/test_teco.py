@@ -9,12 +9,12 @@ import pytest
 import torch
 from scipy import ndimage
 
-from bdm_core.testing import DefenseConformance
 from bdm_defense_teco.corruptions import CORRUPTIONS, SEVERITIES, corrupted
 from bdm_defense_teco.noise_and_blur import convolved, disc, gaussian, magnified, motion_blur
 from bdm_defense_teco.robustness import deviations, first_changes
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.defending.asking import Oracle
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 
 
 def pictures(count: int, shape: tuple[int, int, int] = (3, 24, 24)) -> torch.Tensor:
@@ -115,6 +115,5 @@ def test_deviation_is_that_of_numpy() -> None:
     assert deviations(changes).numpy() == pytest.approx(np.std(changes.numpy(), axis=1))
 
 
-class TestTeco(DefenseConformance):
+class TestTeco(ClassifierDefenseConformance):
     plugin = "teco"
-    task = "image-classification"
