@@ -124,6 +124,17 @@ class Defense(Plugin):
     access: ClassVar[frozenset[Access]] = frozenset({"weights", "clean-data"})
     least_clean_models: ClassVar[int] = 1
 
+    def check(self, params: AnyParams, clean_rows: int) -> None:
+        """Refuse what the defense cannot work with, before anything is trained.
+
+        Args:
+            params: its parameters.
+            clean_rows: how many rows of clean data it gets; 0 without the access ``clean-data``.
+
+        Raises:
+            UserError: what it needs, and how to give it that, e.g. a larger ``--data-share``.
+        """
+
     def calibrate(self, ctx: Context, params: AnyParams, models: Mapping[str, Model], out: Path) -> None:
         """Write a calibration file from clean models, for ``bdm calibrate``.
 
@@ -175,6 +186,17 @@ class Kit(Plugin):
     def data_sets(self) -> list[BuiltIn]:
         """The built-in data sets, the default one first. Light."""
         return []
+
+    def default_data(self, model: str | None) -> str | None:
+        """The built-in data set that is taken with a model if none is named, e.g. ``digits``. Light.
+
+        Args:
+            model: the model's reference; None if the kit has no built-in model.
+
+        Returns:
+            The data set's name, or None where only the opened model tells.
+        """
+        return next((item.data for item in self.models() if item.name == model and item.data), None)
 
     def task_of(self, folder: Path) -> str | None:
         """The task of a local model folder, or None if it is none of this kit's models. Light: it reads JSON files."""

@@ -171,6 +171,7 @@ class BuiltIn(Record):
         summary: what it is.
         size: how large, in words: parameters of a model; number and shape of the samples.
         quality: how good, in words, e.g. a Fréchet distance; "" for data.
+        data: of a model, the built-in data set that is taken with it if none is named; "" if it alone does not say.
     """
 
     name: str
@@ -178,3 +179,4 @@ class BuiltIn(Record):
     summary: str
     size: str
     quality: str = ""
+    data: str = ""

@@ -45,6 +45,9 @@ class RunFolder:
                 f"run folder {self.folder} is held by process {holder.get('pid', '?')} on {holder.get('host', '?')}: "
                 "wait for it to end, or choose another --name"
             )
+        from bdm_results.earlier import keep  # reading runs is no part of the core
+
+        keep(self.folder)
         for name in (paths.EVENTS, paths.RESULTS, paths.LOG):
             (self.folder / name).write_text("", encoding="utf-8")
         return lease
@@ -79,7 +82,10 @@ class RunFolder:
         _append(self.folder / paths.RESULTS, line)
 
     def close(self) -> None:
-        """Give the folder back."""
+        """Give the folder back; what it held earlier goes once the run is complete again."""
+        from bdm_results.earlier import drop
+
+        drop(self.folder)
         self._lease.release()
 
 

@@ -34,8 +34,11 @@ from bdm_core.store.store import Store
 if TYPE_CHECKING:
     from bdm_results.view import RunView
 
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]{0,199}")
-"""What a run may be called, at most 200 characters; the folder of that name lies beside the store."""
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*")
+TAKEN = (paths.STORE, paths.SWEEPS)
+"""Folders that lie beside those of runs."""
+LONGEST_NAME = 200
+"""Bytes of a run's name."""
 
 LONGEST_WORDS = 120
 """A run that is not named is called after its plugins, with so many letters of their names."""
@@ -64,6 +67,13 @@ def scan(spec: RunSpec, out: Path, *, name: str | None = None, command: str = ""
     return in_folder(prepare(spec), out, name, command, scan_model)
 
 
+def check_name(name: str) -> None:
+    """Raise UserError for what no run or sweep can be called: its folder of that name lies in the output folder."""
+    if not NAME_PATTERN.fullmatch(name) or len(os.fsencode(name)) > LONGEST_NAME or name in TAKEN:
+        rule = "use at most 200 letters, digits, '.', '_' and '-', a letter or digit first"
+        raise UserError(f"--name {name[:80]!r}: {rule}, and neither {' nor '.join(TAKEN)}")
+
+
 def in_folder(
     cell: Prepared, out: Path, name: str | None, command: str, body: Body, store: Store | None = None
 ) -> RunView:
@@ -71,9 +81,8 @@ def in_folder(
 
     ``store`` is that of ``out``, from a process that has used it before.
     """
-    if name is not None and (not NAME_PATTERN.fullmatch(name) or name == paths.STORE):
-        rule = "use at most 200 letters, digits, '.', '_' and '-', a letter or digit first, not 'store'"
-        raise UserError(f"--name {name!r}: {rule}")
+    if name is not None:
+        check_name(name)
     store = store or Store(out)
     store.prepare()
     stages = StageRunner(store, cell.spec.seed, cell.device, cell.kit, cell.observers)
@@ -102,9 +111,12 @@ def _keep_record(
     cell: Prepared, stages: StageRunner, folder: RunFolder, started: datetime, command: str, body: Body
 ) -> None:
     """Run ``body`` and keep ``run.json`` up to date, also if it fails or is interrupted."""
+    from bdm_results.setting import as_taken  # reading runs is no part of the core
+
     stages.on_finished = _keeper(folder, stages.log)
     record: dict[str, Any] = {"run": folder.folder.name, "status": "running", "error": None, "command": redact(command)}
     record |= {"spec": _public(cell.spec), "task": cell.task, "started": started.isoformat(timespec="seconds")}
+    record["setting"] = as_taken(cell.kit.plugin, cell.task, record["spec"])
     record["plugins"] = {
         item.id: {
             **item.origin,

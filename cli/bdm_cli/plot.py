@@ -85,7 +85,7 @@ def _figure(options: PlotOptions, results: Results, selection: Selection) -> Fig
     metrics = [_metric(results, name, bool(selection.metrics)) for name in wanted]
     selection = dataclasses.replace(selection, metrics=tuple(metric.name for metric in metrics))
     if options.kind is Kind.heat_map:
-        columns = names(options.pivot)
+        columns = names(options.pivot, "--pivot")
         if len(columns) != 2:
             raise UserError("--pivot takes two columns, e.g. attack,defense")
         grid = pivot(results, columns[0], columns[1], selection)[0]

@@ -94,7 +94,8 @@ def _analysis(name: str, options: ResultsOptions) -> list[OutputTable]:
     from bdm_results.results import Results
     from bdm_results.summaries import pivot, summarise
 
-    selection, given = options.selection(), names(getattr(options, name))
+    selection, option = options.selection(), f"--{name.replace('_', '-')}"
+    given = names(getattr(options, name), option)
     found = Results(options.folder)
     warn_of(found.warnings)
     if name == "group_by":

@@ -10,6 +10,7 @@ from typing import Any
 from bdm_core.errors import UserError
 from bdm_core.files import existing
 from bdm_core.store import paths
+from bdm_results.setting import setting_of
 from bdm_results.view import RunView
 
 NAMED = 3
@@ -90,7 +91,8 @@ def facts_of(view: RunView, detector: str = "") -> dict[str, Any]:
     """
     record, spec = view.record, view.record["spec"]
     facts = {name: spec.get(name) for name in OPTIONS}
-    facts |= {"run": view.folder.name, "task": record.get("task"), "seed": record["seed"], "device": spec.get("device")}
+    facts |= setting_of(record)
+    facts |= {"run": view.name, "task": record.get("task"), "seed": record["seed"]}
     for key, plugin in record["plugins"].items():
         other = key.startswith("defense:") and detector and key != f"defense:{detector}"
         if not (other or key.startswith("observer:")):

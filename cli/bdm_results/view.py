@@ -13,6 +13,7 @@ from bdm_core.files import finite, parse_json, read_json
 from bdm_core.run.record import SCHEMA_VERSION
 from bdm_core.store import paths
 from bdm_core.store.store import Store
+from bdm_results.earlier import EARLIER
 
 Form = dict[str, tuple[type, ...]]
 _TEXT, _NUMBER, _COUNT = (str,), (float, int, NoneType), (int, NoneType)
@@ -36,6 +37,7 @@ class RunView:
 
     Attributes:
         folder: the run's folder.
+        name: its name; ``NAME/earlier`` for what a run that is not complete again left before.
         record: ``run.json``.
         results: the lines of ``results.jsonl``.
         stages: the entries of ``stages.json``: label, stage, key, cached, seconds, peak_memory_bytes, result, figures.
@@ -63,7 +65,9 @@ class RunView:
             raise UserError(f"{folder} cannot be read: {error.strerror or error}") from None
         except ValueError as error:
             raise UserError(f"{folder} is damaged: {error}") from None
-        self.store = Store(folder.parent)
+        home = folder.parent if folder.name == EARLIER else folder
+        self.name = f"{home.name}/{EARLIER}" if home != folder else folder.name
+        self.store = Store(home.parent)
 
     def stage(self, label: str) -> dict[str, Any] | None:
         """The entry of the stage with this label, or None."""

@@ -1,0 +1,49 @@
+"""What a run that is begun again left before: kept in ``earlier`` until it is complete again, so that nothing is lost.
+
+The store may have been deleted meanwhile, the plugins may have changed, and the new attempt may fail.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from bdm_core.files import read_json
+from bdm_core.store import paths
+
+EARLIER = "earlier"
+"""A folder within that of the run. It is read as a run of the name ``NAME/earlier``."""
+
+
+def keep(folder: Path) -> None:
+    """Put the record of a complete run into its ``earlier``; the run is then begun anew.
+
+    Raises:
+        OSError: the folder cannot be written; it is as before.
+    """
+    if not is_complete(folder):
+        return
+    draft = folder / f".{EARLIER}.{os.getpid()}"
+    try:
+        shutil.copytree(folder, draft, ignore=shutil.ignore_patterns(".*", EARLIER), dirs_exist_ok=True)
+        shutil.rmtree(folder / EARLIER, ignore_errors=True)
+        draft.rename(folder / EARLIER)
+    except shutil.Error as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise OSError(f"cannot keep the earlier record in {folder}: {error}") from None
+    (folder / paths.RUN_RECORD).unlink()  # a run without numbers is not to look complete at any moment
+
+
+def drop(folder: Path) -> None:
+    """Remove what :func:`keep` kept once the run is complete again."""
+    if is_complete(folder):
+        shutil.rmtree(folder / EARLIER, ignore_errors=True)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a folder holds the record of a run that came to its end."""
+    try:
+        return bool(read_json(folder / paths.RUN_RECORD)["status"] == "complete")
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
