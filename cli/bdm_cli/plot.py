@@ -66,6 +66,7 @@ def plot(options: PlotOptions) -> None:
     selection = dataclasses.replace(selection, rows=selection.rows or (FINAL,))
     results = Results(options.folder)
     warn_of(results.warnings)
+    results.require_runs()
     save(_figure(options, results, selection), options.file)
     out().print(printable(str(options.file)), soft_wrap=True, markup=False)
 

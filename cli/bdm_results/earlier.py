@@ -41,6 +41,11 @@ def drop(folder: Path) -> None:
         shutil.rmtree(folder / EARLIER, ignore_errors=True)
 
 
+def name_of(folder: Path) -> str:
+    """What a run's folder is called: ``NAME``, or ``NAME/earlier``."""
+    return f"{folder.parent.name}/{EARLIER}" if folder.name == EARLIER else folder.name
+
+
 def is_complete(folder: Path) -> bool:
     """Whether a folder holds the record of a run that came to its end."""
     try:
