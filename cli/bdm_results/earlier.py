@@ -15,6 +15,8 @@ from bdm_core.store import paths
 EARLIER = "earlier"
 """A folder within that of the run. It is read as a run of the name ``NAME/earlier``."""
 
+KEPT = (paths.RUN_RECORD, paths.RESULTS, paths.STAGES, paths.EVENTS, paths.LOG, paths.REPORT)
+
 
 def keep(folder: Path) -> None:
     """Put the record of a complete run into its ``earlier``; the run is then begun anew.
@@ -26,12 +28,14 @@ def keep(folder: Path) -> None:
         return
     draft = folder / f".{EARLIER}.{os.getpid()}"
     try:
-        shutil.copytree(folder, draft, ignore=shutil.ignore_patterns(".*", EARLIER), dirs_exist_ok=True)
+        draft.mkdir(exist_ok=True)
+        for path in (folder / name for name in KEPT if (folder / name).is_file()):
+            shutil.copyfile(path, draft / path.name)
         shutil.rmtree(folder / EARLIER, ignore_errors=True)
         draft.rename(folder / EARLIER)
-    except shutil.Error as error:
+    except OSError:
         shutil.rmtree(draft, ignore_errors=True)
-        raise OSError(f"cannot keep the earlier record in {folder}: {error}") from None
+        raise
     (folder / paths.RUN_RECORD).unlink()  # a run without numbers is not to look complete at any moment
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core import Defense, hookimpl
+from bdm_core import hookimpl
 from bdm_defense_prompt_audit.params import PromptAuditParams
+from bdm_kit_text_to_image.detection.detector import LEAST, PromptDetector
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model, Purified
 
 
-class PromptAudit(Defense):
+class PromptAudit(PromptDetector):
     """Four signals of a triggered prompt, one-class on clean prompts of the suspect model."""
 
     name = "prompt-audit"
     summary = "Flag prompts by words that move too much, phrases that move nothing, attention to the end, and spikes"
-    tasks = frozenset({"text-to-image"})
     paper = ""
-    level = "input"
+    spare_prompts = LEAST
     access = frozenset({"weights", "clean-data"})
     Params = PromptAuditParams
     tiny_params = {"clean_prompts": 12}

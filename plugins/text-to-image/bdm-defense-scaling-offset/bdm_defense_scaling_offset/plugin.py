@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core import Defense, hookimpl
+from bdm_core import hookimpl
 from bdm_defense_scaling_offset.params import ScalingOffsetParams
+from bdm_kit_text_to_image.detection.detector import PromptDetector
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model, Purified
 
 
-class ScalingOffset(Defense):
+class ScalingOffset(PromptDetector):
     """Scales cross-attention, learns from clean prompts how far that moves the prediction, flags what is unlike."""
 
     name = "scaling-offset"
     summary = "Flag prompts whose predicted noise answers to scaled cross-attention otherwise than that of clean ones"
-    tasks = frozenset({"text-to-image"})
     paper = ""
-    level = "input"
     access = frozenset({"weights", "clean-data"})
     Params = ScalingOffsetParams
     tiny_params = {"clean_prompts": 12}

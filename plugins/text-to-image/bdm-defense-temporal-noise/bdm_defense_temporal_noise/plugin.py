@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core import Defense, hookimpl
+from bdm_core import hookimpl
 from bdm_defense_temporal_noise.params import TemporalNoiseParams
+from bdm_kit_text_to_image.detection.detector import PromptDetector
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model, Purified
 
 
-class TemporalNoise(Defense):
+class TemporalNoise(PromptDetector):
     """Learns from clean prompts how much the predicted noise changes from step to step, and flags what is unlike."""
 
     name = "temporal-noise"
     summary = "Flag prompts whose predicted noise changes from step to step otherwise than that of clean ones"
-    tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2602.01765"
-    level = "input"
     access = frozenset({"weights", "clean-data"})
     Params = TemporalNoiseParams
     tiny_params = {"clean_prompts": 12}

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core import Defense, hookimpl
+from bdm_core import hookimpl
 from bdm_defense_ufid_text_to_image.params import UfidParams
+from bdm_kit_text_to_image.detection.detector import PromptDetector
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Purified
 
 
-class Ufid(Defense):
+class Ufid(PromptDetector):
     """Puts phrases into every prompt, generates from the copies, and flags prompts whose pictures are all alike."""
 
     name = "ufid"
     summary = "Flag prompts whose copies with further phrases paint the same, by the density of their similarity graph"
-    tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2404.01101"
-    level = "input"
     access = frozenset({"predictions", "clean-data"})
     Params = UfidParams
     tiny_params = {"clean_prompts": 6, "copies": 2}
