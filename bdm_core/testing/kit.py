@@ -146,6 +146,14 @@ class KitConformance(StageConformance):
                 said = item.summary.strip() and item.size.strip()
                 assert said, f"{method}(): {item.name} needs a summary and a size"
 
+    def test_default_data_are_built_in(self) -> None:
+        kit = self.subject
+        assert isinstance(kit, Kit)
+        known = {item.name for item in kit.data_sets()}
+        named = {item.name: kit.default_data(item.name) for item in kit.models()}
+        odd = {model: data for model, data in named.items() if data is not None and data not in known}
+        assert not odd, f"default_data names what data_sets() does not have: {odd}"
+
     def test_models_are_recognised(self, bench: Bench) -> None:
         found = self.subject.task_of(bench.model.path)
         assert found == bench.task, f"task_of says {found!r} of the tiny model's folder, expected {bench.task!r}"
