@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core import hookimpl
+from bdm_core import Defense, hookimpl
 from bdm_defense_navit2i.params import NaviT2IParams
-from bdm_kit_text_to_image.detection.detector import PromptDetector
+from bdm_kit_text_to_image.detection.fewest_captions import require_captions
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model, Purified
 
 
-class NaviT2I(PromptDetector):
+class NaviT2I(Defense):
     """Masks words one by one and flags prompts in which one of them moves the UNet far more than it means."""
 
     name = "navit2i"
     summary = "Flag prompts in which one masked word moves the activations of the first step more than it means"
+    tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2503.06453"
+    level = "input"
     access = frozenset({"weights", "clean-data"})
     Params = NaviT2IParams
     tiny_params = {"clean_prompts": 12}
+
+    def check(self, params: NaviT2IParams, clean_rows: int) -> None:
+        """Refuse too few captions."""
+        require_captions(self, params, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: NaviT2IParams, model: Model, data: Data, suspects: Data) -> Detection:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core import hookimpl
+from bdm_core import Defense, hookimpl
 from bdm_defense_prompt_audit.params import PromptAuditParams
-from bdm_kit_text_to_image.detection.detector import LEAST, PromptDetector
+from bdm_kit_text_to_image.detection.fewest_captions import LEAST, require_captions
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model, Purified
 
 
-class PromptAudit(PromptDetector):
+class PromptAudit(Defense):
     """Four signals of a triggered prompt, one-class on clean prompts of the suspect model."""
 
     name = "prompt-audit"
     summary = "Flag prompts by words that move too much, phrases that move nothing, attention to the end, and spikes"
+    tasks = frozenset({"text-to-image"})
     paper = ""
-    spare_prompts = LEAST
+    level = "input"
     access = frozenset({"weights", "clean-data"})
     Params = PromptAuditParams
     tiny_params = {"clean_prompts": 12}
+
+    def check(self, params: PromptAuditParams, clean_rows: int) -> None:
+        """Refuse too few captions."""
+        require_captions(self, params, clean_rows, spare=LEAST)
 
     @hookimpl
     def detect(self, ctx: Context, params: PromptAuditParams, model: Model, data: Data, suspects: Data) -> Detection:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core import hookimpl
+from bdm_core import Defense, hookimpl
 from bdm_defense_scaling_offset.params import ScalingOffsetParams
-from bdm_kit_text_to_image.detection.detector import PromptDetector
+from bdm_kit_text_to_image.detection.fewest_captions import require_captions
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model, Purified
 
 
-class ScalingOffset(PromptDetector):
+class ScalingOffset(Defense):
     """Scales cross-attention, learns from clean prompts how far that moves the prediction, flags what is unlike."""
 
     name = "scaling-offset"
     summary = "Flag prompts whose predicted noise answers to scaled cross-attention otherwise than that of clean ones"
+    tasks = frozenset({"text-to-image"})
     paper = ""
+    level = "input"
     access = frozenset({"weights", "clean-data"})
     Params = ScalingOffsetParams
     tiny_params = {"clean_prompts": 12}
+
+    def check(self, params: ScalingOffsetParams, clean_rows: int) -> None:
+        """Refuse too few captions."""
+        require_captions(self, params, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: ScalingOffsetParams, model: Model, data: Data, suspects: Data) -> Detection:

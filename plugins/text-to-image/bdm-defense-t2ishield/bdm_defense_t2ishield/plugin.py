@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core import hookimpl
+from bdm_core import Defense, hookimpl
 from bdm_defense_t2ishield.params import T2IShieldParams
-from bdm_kit_text_to_image.detection.detector import PromptDetector
+from bdm_kit_text_to_image.detection.fewest_captions import require_captions
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model, Purified
 
 
-class T2IShield(PromptDetector):
+class T2IShield(Defense):
     """Flags prompts whose attention maps are all alike (FTT) or have an unusual spectrum (CDA)."""
 
     name = "t2ishield"
     summary = "Flag prompts whose attention maps are all alike, by their distance to the mean map or their spectrum"
+    tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2407.04215"
+    level = "input"
     access = frozenset({"weights", "clean-data"})
     Params = T2IShieldParams
     tiny_params = {"clean_prompts": 12}
+
+    def check(self, params: T2IShieldParams, clean_rows: int) -> None:
+        """Refuse too few captions."""
+        require_captions(self, params, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: T2IShieldParams, model: Model, data: Data, suspects: Data) -> Detection:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core import hookimpl
+from bdm_core import Defense, hookimpl
 from bdm_defense_temporal_noise.params import TemporalNoiseParams
-from bdm_kit_text_to_image.detection.detector import PromptDetector
+from bdm_kit_text_to_image.detection.fewest_captions import require_captions
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model, Purified
 
 
-class TemporalNoise(PromptDetector):
+class TemporalNoise(Defense):
     """Learns from clean prompts how much the predicted noise changes from step to step, and flags what is unlike."""
 
     name = "temporal-noise"
     summary = "Flag prompts whose predicted noise changes from step to step otherwise than that of clean ones"
+    tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2602.01765"
+    level = "input"
     access = frozenset({"weights", "clean-data"})
     Params = TemporalNoiseParams
     tiny_params = {"clean_prompts": 12}
+
+    def check(self, params: TemporalNoiseParams, clean_rows: int) -> None:
+        """Refuse too few captions."""
+        require_captions(self, params, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: TemporalNoiseParams, model: Model, data: Data, suspects: Data) -> Detection:

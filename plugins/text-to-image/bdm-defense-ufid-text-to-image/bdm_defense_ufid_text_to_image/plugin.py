@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdm_core import hookimpl
+from bdm_core import Defense, hookimpl
 from bdm_defense_ufid_text_to_image.params import UfidParams
-from bdm_kit_text_to_image.detection.detector import PromptDetector
+from bdm_kit_text_to_image.detection.fewest_captions import require_captions
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Purified
 
 
-class Ufid(PromptDetector):
+class Ufid(Defense):
     """Puts phrases into every prompt, generates from the copies, and flags prompts whose pictures are all alike."""
 
     name = "ufid"
     summary = "Flag prompts whose copies with further phrases paint the same, by the density of their similarity graph"
+    tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2404.01101"
+    level = "input"
     access = frozenset({"predictions", "clean-data"})
     Params = UfidParams
     tiny_params = {"clean_prompts": 6, "copies": 2}
+
+    def check(self, params: UfidParams, clean_rows: int) -> None:
+        """Refuse too few captions."""
+        require_captions(self, params, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: UfidParams, data: Data, suspects: Data) -> Detection:

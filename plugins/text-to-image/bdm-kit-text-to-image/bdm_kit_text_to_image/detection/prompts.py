@@ -19,7 +19,7 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Detection, Purified
 from bdm_kit_text_to_image import TASK
-from bdm_kit_text_to_image.detection.detector import LEAST
+from bdm_kit_text_to_image.detection.fewest_captions import LEAST
 from bdm_kit_text_to_image.detection.one_class import Scorer, constant, single
 from bdm_kit_text_to_image.detection.params import PromptDetectorParams
 from bdm_kit_text_to_image.editing.projections import draw_captions
