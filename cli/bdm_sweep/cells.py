@@ -21,6 +21,8 @@ from bdm_sweep.rules import Rules, check_names, counts, merge, names_of
 
 TINY = "tiny"
 """Every kit has a model of this name for tests, listed or not."""
+MOST_KEPT = 5000
+"""So many specifications are kept as they were prepared."""
 OPTIONAL = ("attack", "defense", *ROLES)
 
 
@@ -94,13 +96,14 @@ class Preparation:
         self._here = here
         self._loads: dict[str, Any] = {}
         self._made: dict[str, Prepared | PluginError] = {}
+        self._settings: dict[str, str] = {}
         self._models: list[tuple[str, str]] = []
 
     def __call__(self, spec: RunSpec) -> Prepared:
         """The prepared cell. Raises as :func:`bdm_core.run.preparation.prepare` does."""
-        key = canonical_json(spec.model_dump(mode="json", exclude={"seed"}))
+        key = _key(spec)
         if key not in self._made:
-            if len(self._made) > 5000:
+            if len(self._made) > MOST_KEPT:
                 self._made.clear()
             self._made[key] = self._prepared(spec)
         found = self._made[key]
@@ -110,8 +113,16 @@ class Preparation:
 
     def setting(self, spec: RunSpec) -> str:
         """A name for what a cell does with all defaults filled in. Raises as :meth:`__call__` does."""
-        found = self(spec)
-        own = found.spec.model_dump(mode="json", exclude={*OPTIONAL, "kit", "params", "metrics", "observers"})
+        key = _key(spec)
+        if key not in self._settings:
+            if len(self._settings) > MOST_KEPT:
+                self._settings.clear()
+            self._settings[key] = self._setting(self(spec))
+        return f"{self._settings[key]} {spec.seed}"
+
+    @staticmethod
+    def _setting(found: Prepared) -> str:
+        own = found.spec.model_dump(mode="json", exclude={*OPTIONAL, "seed", "kit", "params", "metrics", "observers"})
         roles = [item and item.id for item in (found.attack, found.detector, found.purifier, found.repairer)]
         params = {item.id: item.params.model_dump(mode="json") for item in found.all()}
         taken = as_taken(found.kit.plugin, found.task, own) | {"device": found.device.partition(":")[0]}
@@ -142,6 +153,10 @@ class Preparation:
         if others:
             return PluginError(f"model {name!r} is for task {others[0]}, not for {found.task}; {hint}")
         raise UserError(f"no model {name!r} for task {found.task}; {hint} (bdm models), or write a folder as ./{name}")
+
+
+def _key(spec: RunSpec) -> str:
+    return canonical_json(spec.model_dump(mode="json", exclude={"seed"}))
 
 
 def cells_of(plan: Plan, preparation: Preparation) -> Cells:
