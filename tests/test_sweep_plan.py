@@ -112,6 +112,16 @@ def test_a_pair_that_cannot_be_has_a_reason_and_stops_nothing(fake_site: FakeSit
     assert reason.startswith("defense:toy-rows needs training data, and attack:edit makes none")
 
 
+def test_rules_of_a_scan_name_its_detectors(tmp_path: Path) -> None:
+    rules = {
+        "exclude": [{"defense": "toy", "model": "builtin"}],
+        "overrides": [{"when": {"defense": "toy"}, "set": {"data_share": 0.5}}],
+    }
+    plan = {"scan": True, "models": ["builtin", str(tmp_path)], "defenses": ["toy"], "options": CPU, **rules}
+    found = cells_of(plan_of(plan), Preparation())
+    assert [(cell.spec.model, cell.spec.data_share) for cell in found.possible] == [(str(tmp_path), 0.5)]
+
+
 def test_a_pair_of_different_tasks_cannot_be() -> None:
     found = cells(defenses=["toy", "elijah"])
     ((cell, reason),) = found.impossible

@@ -71,7 +71,7 @@ def check_name(name: str) -> None:
     """Raise UserError for what no run or sweep can be called: its folder of that name lies in the output folder."""
     if not NAME_PATTERN.fullmatch(name) or len(os.fsencode(name)) > LONGEST_NAME or name in TAKEN:
         rule = "use at most 200 letters, digits, '.', '_' and '-', a letter or digit first"
-        raise UserError(f"--name {name[:80]!r}: {rule}, and neither {' nor '.join(TAKEN)}")
+        raise UserError(f"--name {name!r}: {rule}, and neither {' nor '.join(TAKEN)}")
 
 
 def in_folder(

@@ -119,7 +119,7 @@ def holds(rule: Mapping[str, Any], spec: RunSpec) -> bool:
     """Whether all that a rule says holds for a cell."""
     for about, wanted in rule.items():
         if about in SWEPT:
-            value = getattr(spec, about)
+            value = spec.detectors[0] if about == "defense" and spec.detectors else getattr(spec, about)
         else:
             key, parameter = split_parameter(about)
             value = spec.params.get(key, {}).get(parameter)
