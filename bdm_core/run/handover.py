@@ -34,7 +34,7 @@ class Handover:
         """Let the defenses refuse what they cannot work with, before anything is trained. Raises UserError."""
         for defense in self._cell.defenses if self._stages.has(self._data) else ():
             own = "clean-data" in defense.plugin.access
-            count = self.rows.count_drawn(self._data, self._cell.spec.data_share) if own else 0
+            count = self.rows.pool(self._data, self._cell.spec.data_share)[0] if own else 0
             with asked(f"{defense.id} failed to check what it is given"):
                 defense.plugin.check(defense.params, count)
 
@@ -98,7 +98,8 @@ class Handover:
 
     def _run(self, defense: Loaded, model: Model, hook: str, given: dict[str, Any], **options: Any) -> Any:
         black_box = model if "predictions" in defense.plugin.access else None
-        return self._stages.run(hook, [defense], given, black_box=black_box, **options)
+        asked = [defense, self._cell.kit]  # a kit may wrap the hooks of defenses
+        return self._stages.run(hook, asked, given, black_box=black_box, **options)
 
     def _training_rows(self, training: Data) -> tuple[Data, list[int]]:
         if self._shuffled is None:

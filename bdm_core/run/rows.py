@@ -46,17 +46,17 @@ class Rows:
         Raises:
             UserError: the reserve has fewer.
         """
-        total, reserve, count = count_of(data), _reserve(data), self.count_drawn(data, share)
-        pool = range(total, total + reserve) if reserve else range(total)
+        count, pool = self.pool(data, share)
         return self.select([data], sorted(self._random(label).sample(pool, count)), label)
 
     @staticmethod
-    def count_drawn(data: Data, share: float) -> int:
-        """How many rows :meth:`drawn` gives. Raises UserError: the reserve has fewer."""
-        reserve, count = _reserve(data), max(1, math.floor(share * count_of(data) + 0.5))
+    def pool(data: Data, share: float) -> tuple[int, range]:
+        """How many rows :meth:`drawn` gives, and of which. Raises UserError: the reserve has fewer."""
+        total, reserve = count_of(data), int(str(data.meta.get("reserve", 0)))
+        count = max(1, math.floor(share * total + 0.5))
         if 0 < reserve < count:
             raise UserError(f"data_share {share:g} asks for {count} rows, the data's reserve has {reserve}")
-        return count
+        return count, range(total, total + reserve) if reserve else range(total)
 
     def shuffled(self, sources: list[Data], label: str) -> tuple[Data, list[int]]:
         """All rows in random order with nothing that tells them apart, and which rows they are."""
@@ -70,10 +70,6 @@ class Rows:
 
     def _random(self, label: str) -> random.Random:
         return random.Random(stage_seed(self._seed, f"rows {label}", self._kit.id))
-
-
-def _reserve(data: Data) -> int:
-    return int(str(data.meta.get("reserve", 0)))
 
 
 def count_of(data: Data | Outputs) -> int:

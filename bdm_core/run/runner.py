@@ -34,11 +34,8 @@ from bdm_core.store.store import Store
 if TYPE_CHECKING:
     from bdm_results.view import RunView
 
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*")
-TAKEN = (paths.STORE, paths.SWEEPS)
-"""Folders that lie beside those of runs."""
-LONGEST_NAME = 200
-"""Bytes of a run's name."""
+NAME_PATTERN = re.compile(r"(?!(?:store|sweeps)$)[A-Za-z0-9][\w.-]{0,199}")
+"""What a run may be called, at most 200 bytes; the folder of that name lies beside the store and the sweeps."""
 
 LONGEST_WORDS = 120
 """A run that is not named is called after its plugins, with so many letters of their names."""
@@ -67,11 +64,11 @@ def scan(spec: RunSpec, out: Path, *, name: str | None = None, command: str = ""
     return in_folder(prepare(spec), out, name, command, scan_model)
 
 
-def check_name(name: str) -> None:
+def check_name(name: str | None) -> None:
     """Raise UserError for what no run or sweep can be called: its folder of that name lies in the output folder."""
-    if not NAME_PATTERN.fullmatch(name) or len(os.fsencode(name)) > LONGEST_NAME or name in TAKEN:
-        rule = "use at most 200 letters, digits, '.', '_' and '-', a letter or digit first"
-        raise UserError(f"--name {name!r}: {rule}, and neither {' nor '.join(TAKEN)}")
+    if name is not None and (not NAME_PATTERN.fullmatch(name) or len(os.fsencode(name)) > 200):
+        rule = "use at most 200 letters, digits, '.', '_' and '-', a letter or digit first, not 'store' or 'sweeps'"
+        raise UserError(f"--name {name!r}: {rule}")
 
 
 def in_folder(
@@ -81,8 +78,7 @@ def in_folder(
 
     ``store`` is that of ``out``, from a process that has used it before.
     """
-    if name is not None:
-        check_name(name)
+    check_name(name)
     store = store or Store(out)
     store.prepare()
     stages = StageRunner(store, cell.spec.seed, cell.device, cell.kit, cell.observers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 STORE = "store"
-SWEEPS = "sweeps"
 SECRETS = "secrets"
 WORK = ".work"
 STAGE_RECORD = "stage.json"

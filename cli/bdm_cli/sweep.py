@@ -67,8 +67,7 @@ def sweep(options: SweepOptions) -> None:
 
     if options.print_config and options.dry_run:
         raise UserError("--print-config and --dry-run: choose one of them")
-    if options.name is not None:
-        check_name(options.name)
+    check_name(options.name)
     plan, own = _plan(options)
     executor, params = open_executor(options.executor, own)
     if options.print_config:

@@ -32,9 +32,9 @@ def as_taken(kit: Kit, task: str | None, options: Mapping[str, Any]) -> dict[str
         taken["triggered_share"] = kit.triggered_share
     try:
         with asked(f"kit {kit.name!r} cannot list its models"):
-            models = (item.name for item in kit.models() if item.task == task)
-            taken["model"] = taken["model"] or next(models, None)
-            taken["data"] = taken["data"] or kit.default_data(taken["model"])
+            models = {item.name: item.data or None for item in kit.models() if item.task == task}
+            taken["model"] = taken["model"] or next(iter(models), None)
+            taken["data"] = taken["data"] or models.get(taken["model"])
     except BdmError as error:
         logging.getLogger("bdm").warning("%s", error)
     return taken

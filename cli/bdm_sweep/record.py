@@ -10,11 +10,10 @@ from typing import Any, Self
 from bdm_core.errors import StoreError, UserError
 from bdm_core.files import finite
 from bdm_core.run.record import write_json
-from bdm_core.store import paths
 from bdm_core.store.lease import Lease
 from bdm_core.store.store import report_disk_errors
 
-SWEEPS = paths.SWEEPS
+SWEEPS = "sweeps"
 SWEEP_RECORD = "sweep.json"
 EVENTS = "events.jsonl"
 CELLS = "cells.jsonl"

@@ -80,8 +80,7 @@ def sweep(
     """
     checked = plan if isinstance(plan, Plan | list) else plan_of(plan)
     engine, settings = open_executor(executor, params or {})
-    if name is not None:
-        check_name(name)
+    check_name(name)
     return carry_out(
         survey(checked, Path(out), here=engine.here), Path(out), engine, settings, Telling(name, command, on_event)
     )
@@ -114,8 +113,7 @@ def carry_out(found: Survey, out: Path, executor: Executor, params: Params, tell
         raise UserError("a sweep starts its processes itself: give the command without accelerate launch or torchrun")
     plans = [without_credentials(plan.model_dump(mode="json")) for plan in found.plans]
     resolved = plans[0] if len(plans) == 1 else {"plans": plans}
-    if telling.name is not None:
-        check_name(telling.name)
+    check_name(telling.name)
     name = telling.name or hashlib.sha256(canonical_json(resolved).encode()).hexdigest()[:10]
     state = State(found.graph, found.times, complete=set(found.finished))
     began, told = time.monotonic(), telling.on_event

@@ -64,12 +64,6 @@ class TextToImageKit(Kit):
 
         return illustrate(artifact, ctx.out)
 
-    def default_data(self, model: str | None) -> str:
-        """The built-in captioned pictures, whatever the model."""
-        from bdm_kit_text_to_image.prompts.opening import DEFAULT_DATA
-
-        return DEFAULT_DATA
-
     def models(self) -> list[BuiltIn]:
         """The built-in pipelines."""
         from bdm_kit_text_to_image.catalogue import MODELS
