@@ -1,8 +1,8 @@
 """How features vary among and within classes (Tang et al., USENIX Security 2021, arXiv 1908.00686, section 4).
 
-A feature is r = mu + epsilon: identity mu ~ N(0, S_mu), one for each class, and variation epsilon ~ N(0, S_eps), of each
-row; both covariances are of all classes. Expectation maximisation estimates them on clean rows, as for faces in Chen et
-al. (Bayesian face revisited, 2012).
+A feature is r = mu + epsilon: identity mu ~ N(0, S_mu), one for each class, and variation epsilon ~ N(0, S_eps), of
+each row; both covariances are of all classes. Expectation maximisation estimates them on clean rows, as for faces
+in Chen et al. (Bayesian face revisited, 2012).
 """
 
 from __future__ import annotations

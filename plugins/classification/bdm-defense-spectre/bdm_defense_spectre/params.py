@@ -18,8 +18,8 @@ class SpectreParams(RowDetectorParams):
     )
     rule: Literal["reserve", "share"] = Field(
         "reserve",
-        description="reserve: rows are flagged whose score few clean rows reach; share: the highest scores of the class "
-        "with the highest mean score, as published.",
+        description="reserve: rows are flagged whose score few clean rows reach; share: the highest scores of the "
+        "class with the highest mean score, as published.",
     )
     alpha: float = Field(4.0, ge=0, le=100, description="Sharpness of the quantum entropy score; published 4.")
     most_components: int = Field(32, ge=1, le=10_000, description="Most principal components that are tried.")

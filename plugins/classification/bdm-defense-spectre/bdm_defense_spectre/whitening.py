@@ -2,7 +2,7 @@
 arXiv 2104.11315).
 
 Features of a class are projected on their first k principal directions and whitened, so that clean rows have about the
-identity as covariance. Poisoned rows raise the second moment S of the whitened rows h along the directions in which they
+identity as covariance. Poisoned rows raise the second moment S of whitened rows h along the directions in which they
 lie together. With Q = exp(alpha (S - I) / (|S| - 1)) the score of a row is h' Q h / trace Q: for alpha = 0 its squared
 length, for large alpha its squared projection on the first eigenvector of S.
 """
@@ -22,7 +22,7 @@ Estimate = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """Features (n, F) to whitened projections (n, k): (features @ directions - centre) L^-T with L L' the covariance."""
+    """Features (n, F) to whitened projections (n, k): (features @ directions - centre) L^-T, covariance L L'."""
 
     directions: Tensor
     centre: Tensor
