@@ -1,14 +1,9 @@
-"""Conformance tests of attacks on classifiers and of detectors of training rows, beside those of all plugins.
-
->>> from bdm_kit_classification.testing import ClassifierAttackConformance
->>> class TestMine(ClassifierAttackConformance):
-...     plugin = "mine"
-"""
+"""Conformance tests of attacks on classifiers, beside those of all attacks."""
 
 from __future__ import annotations
 
 from bdm_core.artifacts import Data
-from bdm_core.testing import AttackConformance, DefenseConformance
+from bdm_core.testing import AttackConformance
 from bdm_core.testing.tiny import Bench
 from bdm_kit_classification.data.samples import INPUTS, TRAINING, LabelledSamples, open_samples
 from bdm_kit_classification.poison.poisoning import ORIGINALS
@@ -85,16 +80,3 @@ class ClassifierAttackConformance(AttackConformance):
             assert right, f"the trigger gives values from {low:g} to {high:g}, outside of {bounds}"
         assert clean.modality.shape(clean.stored) == triggered.modality.shape(triggered.stored)
         assert clean.labels.tolist() == triggered.labels.tolist(), "triggered inputs keep their true label"
-
-
-class RowDetectorConformance(DefenseConformance):
-    """Of detectors of training rows: their repair needs a detection, and trains from scratch."""
-
-    task = "image-classification"
-    needs_detection = True
-    max_change = 100.0
-
-    def test_repair_is_the_shared_one(self) -> None:
-        access = self.subject.access
-        assert self.subject.level == "data" and {"weights", "training-data"} <= access
-        assert access <= {"weights", "training-data", "clean-data"}, "a filter of rows needs no more than these"
