@@ -138,7 +138,7 @@ def _as_filter(hits: int, poisoned: int, scores: list[float], threshold: float) 
                 Measurement(
                     metric=f"{metric}{suffix}",
                     value=value,
-                    higher_is_better=None if suffix else True,
+                    higher_is_better=True,
                     n=rows,
                     label=f"{kind}{metric.replace('f1', 'F1')}",
                     description=means,
