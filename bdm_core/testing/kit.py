@@ -19,7 +19,7 @@ from bdm_core.testing.alone import HEAVY, run_alone
 from bdm_core.testing.common import StageConformance
 from bdm_core.testing.contents import Row, all_finite, count_of, mean_change, records_of, rows_of
 from bdm_core.testing.illustrations import complaints
-from bdm_core.testing.tiny import TINY, Bench, Call
+from bdm_core.testing.tiny import Bench, Call
 
 NEEDED = ("open_model", "open_data", "make_inputs", "select_rows", "generate", "illustrate")
 WRAPPED = ("detect", "purify_inputs", "repair")
@@ -65,8 +65,8 @@ class KitConformance(StageConformance):
             model, data, inputs = bench.model, bench.data, bench.inputs()
             chosen = {"sources": [inputs, bench.inputs(seed=2)], "rows": [count_of(inputs), 0], "blind": True}
             return {
-                "open_model": self.run(bench, "open_model", seed, reference=TINY),
-                "open_data": self.run(bench, "open_data", seed, model=model, reference=TINY),
+                "open_model": self.run(bench, "open_model", seed, reference=bench.tiny),
+                "open_data": self.run(bench, "open_data", seed, model=model, reference=bench.tiny),
                 "make_inputs": self.run(bench, "make_inputs", seed, model=model, data=data),
                 "select_rows": self.run(bench, "select_rows", seed, **chosen),
                 "generate": self.run(bench, "generate", seed, model=model, inputs=inputs, secret=None),
