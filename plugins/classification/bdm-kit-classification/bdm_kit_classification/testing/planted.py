@@ -136,3 +136,15 @@ def checkerboard() -> Tensor:
 def trigger() -> Patch:
     """The checkerboard in the lower right corner."""
     return placed(checkerboard()[None], (1, SIZE, SIZE), corner="bottom-right", margin=1)
+
+
+def without_norms(folder: Path) -> Model:
+    """A tiny transformer for the planted data: it has no batch normalisation."""
+    from transformers import ViTConfig, ViTForImageClassification
+
+    from bdm_kit_classification.models.transformers_classifier import TransformersClassifier
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    names = {"id2label": dict(enumerate(CLASSES)), "label2id": {name: label for label, name in enumerate(CLASSES)}}
+    config = ViTConfig(image_size=SIZE, patch_size=4, num_channels=1, **sizes, **names)
+    return seal_classifier(TransformersClassifier(ViTForImageClassification(config), {}), folder)
