@@ -52,7 +52,7 @@ def test_worst_changes_go_where_the_loss_rises(planted: Planted) -> None:
             wanted = min(max(float(start[0][unit]) + radius * (1 if slope > 0 else -1), -radius), radius)
             assert float(scale[unit]) == pytest.approx(wanted, abs=1e-6)
             checked += 1
-    assert checked >= 2 and float(shift.abs().max()) <= radius + 1e-9
+    assert checked >= 2 and float(shift.abs().max()) <= radius + 1e-6
 
 
 def test_units_of_one_mask_are_told_apart_by_how_early_they_closed(planted: Planted) -> None:
@@ -69,9 +69,10 @@ def test_units_of_one_mask_are_told_apart_by_how_early_they_closed(planted: Plan
 def test_planted_units_are_pruned(planted: Planted, tmp_path: Path) -> None:
     kept: dict[str, Any] = {}
     ctx = new_context(tmp_path / "ctx", on_figures=kept.update)
-    params = AnpParams(steps=40, batch_size=30)
+    params = AnpParams(steps=60, batch_size=30)
     accuracy, success = planted.measured(prune(ctx, params, planted.model, planted.reserve))
     assert accuracy >= 0.9 and success <= 0.1
+    assert planted.units["network.norms.0"] in kept["sweep"]["steps"][0]["network.norms.0"]
 
 
 def test_without_batch_normalisation_it_is_refused(planted: Planted, tmp_path: Path) -> None:

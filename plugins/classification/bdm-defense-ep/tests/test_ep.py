@@ -45,11 +45,15 @@ def test_two_modes_have_less_entropy_than_one_and_no_spread_has_none() -> None:
     assert two < one - 0.5 and none != none
 
 
-@pytest.mark.parametrize("pooling", ["max", "both"])
-def test_the_planted_unit_of_the_first_layer_stands_out_most(planted: Planted, pooling: str) -> None:
-    scores = suspicion(load_classifier(planted.model), open_samples(planted.training), pooling)
-    first = scores["network.norms.0"].nan_to_num(-9)
-    assert int(first.argmax()) == planted.units["network.norms.0"] and float(first.max()) > 3
+def test_a_small_trigger_shows_in_the_maximum_of_a_map_and_hardly_in_its_mean(planted: Planted) -> None:
+    unit, classifier = planted.units["network.norms.0"], load_classifier(planted.model)
+    by_pooling = {
+        pooling: suspicion(classifier, open_samples(planted.training), pooling)["network.norms.0"].nan_to_num(-9)
+        for pooling in ("max", "mean", "both")
+    }
+    assert int(by_pooling["max"].argmax()) == unit and float(by_pooling["max"][unit]) > 3
+    assert float(by_pooling["mean"][unit]) < 1
+    assert by_pooling["both"].equal(torch.maximum(by_pooling["max"], by_pooling["mean"]))
 
 
 @pytest.mark.parametrize("deviations", [None, 3.0])
