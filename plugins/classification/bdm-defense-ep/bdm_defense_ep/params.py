@@ -12,7 +12,7 @@ class EpParams(PruningParams):
     """Parameters of ``defense:ep``."""
 
     pooling: Literal["max", "mean", "both"] = Field(
-        "both",
+        "max",
         description="What of a map counts: its maximum, as a patch moves it, its mean, as a trigger all over the "
         "picture moves it, or the more suspicious of both.",
     )

@@ -68,10 +68,10 @@ def standardised(scores: Tensor) -> Tensor:
     return (scores - finite.mean()) / finite.std(correction=0)
 
 
-def falling_cuts(highest: float = 6.0, lowest: float = 0.5, step: float = 0.25) -> list[float]:
+def falling_cuts(highest: float = 6.0, lowest: float = 0.5, step: float = 0.1) -> list[float]:
     """Thresholds for a sweep over standardised scores.
 
     >>> falling_cuts(2.0, 1.0, 0.5)
     [2.0, 1.5, 1.0]
     """
-    return [highest - number * step for number in range(round((highest - lowest) / step) + 1)]
+    return [round(highest - number * step, 6) for number in range(round((highest - lowest) / step) + 1)]
