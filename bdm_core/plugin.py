@@ -124,6 +124,17 @@ class Defense(Plugin):
     access: ClassVar[frozenset[Access]] = frozenset({"weights", "clean-data"})
     least_clean_models: ClassVar[int] = 1
 
+    def check(self, params: AnyParams, clean_rows: int) -> None:
+        """Refuse what the defense cannot work with, before anything is trained.
+
+        Args:
+            params: its parameters.
+            clean_rows: how many rows of clean data it gets; 0 without the access ``clean-data``.
+
+        Raises:
+            UserError: what it needs, and how to give it that, e.g. a larger ``--data-share``.
+        """
+
     def calibrate(self, ctx: Context, params: AnyParams, models: Mapping[str, Model], out: Path) -> None:
         """Write a calibration file from clean models, for ``bdm calibrate``.
 
@@ -165,16 +176,19 @@ class Kit(Plugin):
     Attributes:
         default_metrics: names of metrics for runs that name none; the task's extra installs them.
         triggered_share: share of the evaluation inputs that also get the trigger, (0, 1], unless the user says.
-        precedence: of several tasks that a run's plugins leave open, the one whose kit has the highest is taken.
+        precedence: of several tasks that a run's plugins leave open, the one whose kit has the highest is taken; of
+            several of one kit that of its first built-in model.
+        tiny_references: task -> the name of its tiny model and data for the conformance tests, where not ``tiny``.
     """
 
     kind = "kit"
     default_metrics: ClassVar[tuple[str, ...]] = ()
     triggered_share: ClassVar[float] = 1.0
     precedence: ClassVar[int] = 0
+    tiny_references: ClassVar[Mapping[str, str]] = {}
 
     def models(self) -> list[BuiltIn]:
-        """The built-in models, the default one first. Light: nothing heavy is imported."""
+        """The built-in models, the default one of each task first. Light: nothing heavy is imported."""
         return []
 
     def data_sets(self) -> list[BuiltIn]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bdm_core.artifacts import Data, Model, Outputs, verify_if_sealed
-from bdm_core.errors import PluginError
+from bdm_core.errors import PluginError, UserError
 from bdm_core.files import content_of
 from bdm_core.hooks import implements
 from bdm_core.records import Backdoored, Detection, Measurement, Subject
@@ -27,6 +27,8 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
     assert attack is not None
     rows = Rows(stages, kit, cell.spec.seed)
     model, data, inputs = open_all(cell, stages)
+    handover = Handover(cell, stages, rows, start=model, data=data)
+    handover.check()
     poisoned: Data | None = None
     if implements(attack.plugin, "poison_data"):  # first, since it is fast and finds what is wrong with the attack
         poisoned = stages.run("poison_data", [attack], {"data": data}, label="poisoned data")
@@ -53,7 +55,6 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
 
     clean_on_triggered = under_trigger(model, triggered, "clean")
     backdoored_samples = samples(made.model, inputs, triggered, "backdoored")
-    handover = Handover(cell, stages, rows, start=model, data=data)
     training = made.view or poisoned
     detections: dict[str, Detection] = {}
     labels: list[bool] = []
@@ -122,10 +123,14 @@ def open_all(cell: Prepared, stages: StageRunner) -> tuple[Model, Data, Data]:
 
 
 def open_model(cell: Prepared, stages: StageRunner, reference: str | None, label: str) -> Model:
-    """One model, verified first if it is a sealed artifact."""
+    """One model, verified first if it is a sealed artifact. None is the kit's first built-in model of the task."""
     verify_if_sealed(reference)
+    if reference is None and len(cell.kit.plugin.tasks) > 1:
+        reference = next((item.name for item in cell.kit.plugin.models() if item.task == cell.task), None)
     given, identity = {"reference": reference}, {"reference": content_of(reference)}
     model: Model = stages.run("open_model", [cell.kit], given, label=label, identity=identity)
+    if len(cell.kit.plugin.tasks) > 1 and model.task != cell.task:
+        raise UserError(f"{reference} is a model for {model.task}, this run is for {cell.task}: name another task")
     return model
 
 

@@ -19,7 +19,7 @@ from bdm_core.testing.alone import HEAVY, run_alone
 from bdm_core.testing.common import StageConformance
 from bdm_core.testing.contents import Row, all_finite, count_of, mean_change, records_of, rows_of
 from bdm_core.testing.illustrations import complaints
-from bdm_core.testing.tiny import TINY, Bench, Call
+from bdm_core.testing.tiny import Bench, Call
 
 NEEDED = ("open_model", "open_data", "make_inputs", "select_rows", "generate", "illustrate")
 WRAPPED = ("detect", "purify_inputs", "repair")
@@ -65,8 +65,8 @@ class KitConformance(StageConformance):
             model, data, inputs = bench.model, bench.data, bench.inputs()
             chosen = {"sources": [inputs, bench.inputs(seed=2)], "rows": [count_of(inputs), 0], "blind": True}
             return {
-                "open_model": self.run(bench, "open_model", seed, reference=TINY),
-                "open_data": self.run(bench, "open_data", seed, model=model, reference=TINY),
+                "open_model": self.run(bench, "open_model", seed, reference=bench.tiny),
+                "open_data": self.run(bench, "open_data", seed, model=model, reference=bench.tiny),
                 "make_inputs": self.run(bench, "make_inputs", seed, model=model, data=data),
                 "select_rows": self.run(bench, "select_rows", seed, **chosen),
                 "generate": self.run(bench, "generate", seed, model=model, inputs=inputs, secret=None),
@@ -156,6 +156,13 @@ class KitConformance(StageConformance):
                 assert item.task in self.subject.tasks, f"{method}(): {item.name} is for task {item.task!r}"
                 said = item.summary.strip() and item.size.strip()
                 assert said, f"{method}(): {item.name} needs a summary and a size"
+
+    def test_default_data_are_built_in(self) -> None:
+        kit = self.subject
+        assert isinstance(kit, Kit)
+        known = {item.name for item in kit.data_sets()}
+        odd = {item.name: item.data for item in kit.models() if item.data and item.data not in known}
+        assert not odd, f"models() name data that data_sets() does not have: {odd}"
 
     def test_models_are_recognised(self, bench: Bench) -> None:
         found = self.subject.task_of(bench.model.path)

@@ -11,12 +11,17 @@ class TestFineTune(ClassifierDefenseConformance):
     task = "image-classification"
 
 
+class TestTexts(ClassifierDefenseConformance):
+    plugin = "fine-tune"
+    task = "text-classification"
+
+
 class TestEnoughSteps(ClassifierDefenseConformance):
     """Training on the data learns the data."""
 
     plugin = "fine-tune"
     task = "image-classification"
-    params = {"epochs": 40, "batch_size": 10, "learning_rate": 0.05}
+    params = {"epochs": 40, "batch_size": 10, "learning_rate": 0.05, "strengths": [1.0]}
     max_change = 20.0
 
     def test_learns_the_data(self, bench):
