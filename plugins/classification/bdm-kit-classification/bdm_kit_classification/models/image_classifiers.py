@@ -17,6 +17,7 @@ from bdm_kit_classification.models.image_folder import (
     CONFIG,
     STEM,
     ImageConfig,
+    InputStamp,
     own_config,
     read_config,
 )
@@ -50,6 +51,8 @@ class ImageClassifier(Classifier):
             pictures = functional.interpolate(
                 pictures, self.config.shape[1:], mode="bilinear", align_corners=False, antialias=True
             )
+        if self.config.stamp is not None:
+            pictures = stamped(pictures, self.config.stamp)
         return (pictures - self.mean) / self.deviation  # type: ignore[operator]
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -74,18 +77,31 @@ class ImageClassifier(Classifier):
         ]
 
     def fresh(self, seed: int) -> ImageClassifier:
-        """The same architecture with new weights."""
-        return build(self.config, seed)
+        """The same architecture with new weights, and without a stamp."""
+        return build(self.config.model_copy(update={"stamp": None}), seed)
 
     def write(self, folder: Path) -> None:
         """``config.json`` and ``model.safetensors``."""
-        text = json.dumps(self.config.model_dump(mode="json", by_alias=True), indent=1, sort_keys=True)
+        left_out = {"stamp"} if self.config.stamp is None else None
+        values = self.config.model_dump(mode="json", by_alias=True, exclude=left_out)
+        text = json.dumps(values, indent=1, sort_keys=True)
         (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
         write_tensors(folder / f"{STEM}.safetensors", self.network.state_dict())
 
     def facts(self) -> dict[str, object]:
         """Shape, classes, data."""
         return {"shape": list(self.config.shape), "classes": self.classes, "trained_on": self.trained_on}
+
+
+def stamped(pictures: Tensor, stamp: InputStamp) -> Tensor:
+    """Pictures (N, C, H, W) with a square in all of them.
+
+    >>> stamped(torch.zeros(1, 1, 3, 3), InputStamp(size=1, top=0, left=2, value=1.0))[0, 0].tolist()
+    [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    place = torch.zeros(pictures.shape[2:], dtype=torch.bool, device=pictures.device)
+    place[stamp.top : stamp.top + stamp.size, stamp.left : stamp.left + stamp.size] = True
+    return pictures.masked_fill(place, stamp.value)
 
 
 def build(config: ImageConfig, seed: int) -> ImageClassifier:

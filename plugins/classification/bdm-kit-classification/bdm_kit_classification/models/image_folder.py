@@ -23,6 +23,21 @@ HUGGING_FACE = "ForImageClassification"
 LARGEST_CONFIG = 2**24
 
 
+class InputStamp(Record):
+    """A square that the model puts into every picture it is given, before anything else: the defense NAB's.
+
+    Attributes:
+        size: its side in pixels.
+        top, left: its place.
+        value: of its pixels, in [0, 1].
+    """
+
+    size: int = Field(ge=1, le=2048)
+    top: int = Field(0, ge=0, le=2048)
+    left: int = Field(0, ge=0, le=2048)
+    value: float = Field(ge=0, le=1)
+
+
 class ImageConfig(Record):
     """``config.json`` of one of the kit's own networks.
 
@@ -33,6 +48,7 @@ class ImageConfig(Record):
         classes: their names.
         mean, deviation: pictures in [0, 1] are normalised by them, a number a channel.
         trained_on: the data it was trained on, as ``--data`` takes it; "" if unknown.
+        stamp: what it puts into every picture; left out of the file if it is None.
     """
 
     architecture: Literal["cnn", "cnn-wide", "preact-resnet18", "preact-resnet18-published", "vgg19-bn"] = Field(
@@ -44,6 +60,7 @@ class ImageConfig(Record):
     mean: list[float] = Field(default_factory=lambda: [0.5])
     deviation: list[float] = Field(default_factory=lambda: [0.5])
     trained_on: str = ""
+    stamp: InputStamp | None = None
 
     model_config = {**Record.model_config, "populate_by_name": True}
 
@@ -114,6 +131,9 @@ def checked_config(path: Path, config: dict[str, Any]) -> ImageConfig:
         raise ArtifactError(f"{path}: shape {list(found.shape)} is not 1 or 3 channels of 4 to 2048 pixels")
     if len(found.mean) not in (1, channels) or len(found.deviation) not in (1, channels) or min(found.deviation) <= 0:
         raise ArtifactError(f"{path}: mean and deviation need one number, or one a channel")
+    stamp = found.stamp
+    if stamp is not None and (stamp.top + stamp.size > height or stamp.left + stamp.size > width):
+        raise ArtifactError(f"{path}: the stamp does not lie within pictures of {height}x{width}")
     return found
 
 
