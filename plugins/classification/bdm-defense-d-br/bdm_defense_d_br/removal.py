@@ -11,7 +11,7 @@ from bdm_core.context import Context
 from bdm_core.records import Detection
 from bdm_defense_d_br.params import DbrParams
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
-from bdm_kit_classification.defending.consistency import distinguish
+from bdm_kit_classification.defending.consistency import distinguish, least_suspicious
 from bdm_kit_classification.defending.flagged import flagged_rows, rows_above
 from bdm_kit_classification.models.classifier import Classifier, load_classifier, seal_classifier
 from bdm_kit_classification.training.fitting import Batch, Changes, fit
@@ -49,10 +49,7 @@ def remove(ctx: Context, params: DbrParams, model: Model, detection: Detection |
         found = distinguish(ctx, classifier.fresh(ctx.seed), samples, params)
         clean, poisoned = found.clean, found.poisoned
     else:
-        clean = torch.zeros(len(samples), dtype=torch.bool)
-        order = torch.tensor(detection.scores).argsort(stable=True)
-        clean[order[: max(1, round(params.clean_share * len(samples)))]] = True
-        clean &= ~poisoned
+        clean = least_suspicious(torch.tensor(detection.scores), samples.labels, params) & ~poisoned
     unlearn_and_relearn(ctx, classifier, samples.pick(clean), samples.pick(poisoned), params)
     ctx.figures(rows_relearnt=int(clean.sum()), rows_unlearnt=int(poisoned.sum()), rows=len(samples))
     return seal_classifier(classifier, ctx.out / "model")

@@ -9,7 +9,7 @@ from bdm_kit_classification.defending.consistency_params import DistinguishingPa
 class DstParams(DistinguishingParams):
     """Parameters of ``defense:d-st``; those of the training are those of the contrastive learning."""
 
-    epochs: int = Field(15, ge=1, le=100_000, description="Epochs of the semi-supervised contrastive learning.")
+    epochs: int = Field(12, ge=1, le=100_000, description="Epochs of the semi-supervised contrastive learning.")
     batch_size: int = Field(128, ge=2, le=1_000_000, description="Rows a step, over all processes.")
     learning_rate: float = Field(0.1, gt=0, le=10, description="Peak learning rate of the contrastive learning.")
     temperature: float = Field(0.2, gt=0, le=100, description="Temperature of the contrastive loss.")

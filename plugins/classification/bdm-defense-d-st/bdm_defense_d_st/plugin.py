@@ -26,6 +26,8 @@ class DST(Defense):
             "warmup_epochs": 2,
             "compact_epochs": 10,
             "compact_weight": 1.0,
+            "clean_share": 0.2,
+            "clean_by_class": False,
             "poisoned_share": 0.05,
             "transformations": 1,
             "epochs": 200,

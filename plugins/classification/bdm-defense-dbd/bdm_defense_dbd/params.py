@@ -9,9 +9,9 @@ from bdm_kit_classification.training.params import ClassifierTraining
 class DbdParams(ClassifierTraining):
     """Parameters of ``defense:dbd``; those of the training are those of the semi-supervised fine-tuning."""
 
-    epochs: int = Field(6, ge=1, le=100_000, description="Epochs of the fine-tuning, counted on all rows.")
+    epochs: int = Field(4, ge=1, le=100_000, description="Epochs of the fine-tuning, counted on all rows.")
     learning_rate: float = Field(0.02, gt=0, le=10, description="Peak learning rate of the fine-tuning.")
-    contrastive_epochs: int = Field(20, ge=1, le=100_000, description="Epochs of the self-supervised learning.")
+    contrastive_epochs: int = Field(15, ge=1, le=100_000, description="Epochs of the self-supervised learning.")
     contrastive_batch: int = Field(128, ge=2, le=1_000_000, description="Rows a step of the self-supervised learning.")
     contrastive_learning_rate: float = Field(0.1, gt=0, le=10, description="Its peak learning rate.")
     temperature: float = Field(0.2, gt=0, le=100, description="Temperature of its loss.")

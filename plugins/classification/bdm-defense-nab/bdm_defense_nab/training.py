@@ -1,4 +1,4 @@
-"""Non-adversarial backdoor (Liu et al., ICCV 2023, arXiv 2307.15539): the defender's own trigger against the attacker's.
+"""Non-adversarial backdoor (Liu et al., ICCV 2023, arXiv 2307.15539): the defender's trigger beats the attacker's.
 
 Suspicious rows get a stamp and, in place of their label, a pseudo-label that does not come from labels of such rows.
 The trained model has a backdoor of the defender: under the stamp an attacker's trigger means nothing. The stamp is then

@@ -12,6 +12,9 @@ class TaborParams(InversionParams):
     The weights are relative to ``size_weight``, which adapts itself and multiplies all of them.
     """
 
+    threshold: float = Field(
+        4.0, gt=0, le=100, description="Anomaly index above which a class is a target; 2 is the paper's."
+    )
     mask_elastic: float = Field(1.0, ge=0, le=1e6, calibrated=True, description="Weight of |m|_1 + |m|_2^2, the mask.")
     outside_elastic: float = Field(
         0.1,

@@ -32,6 +32,7 @@ class Tabor(Defense):
             "check_every": 31,
             "patience": 5,
             "success": 0.99,
+            "threshold": 2.0,
             "mask_elastic": 1e-3,
             "outside_elastic": 1e-2,
             "mask_smoothness": 1e-4,

@@ -86,8 +86,22 @@ def distinguish(
     update = {"epochs": epochs, "learning_rate": params.distinguishing_rate, "schedule": "constant"}
     fit(ctx, classifier, samples, params.model_copy(update=update), Changes(loss=loss), label="distinguish rows")
     scores = changes_of_features(classifier, samples, params, ctx.seed)
-    order = scores.argsort(stable=True)
-    clean, poisoned = (torch.zeros(len(samples), dtype=torch.bool) for _ in range(2))
-    clean[order[: max(1, round(params.clean_share * len(order)))]] = True
-    poisoned[order[len(order) - max(1, round(params.poisoned_share * len(order))) :]] = True
-    return Distinguished(scores, clean & ~poisoned, poisoned)
+    poisoned = torch.zeros(len(samples), dtype=torch.bool)
+    most = max(1, round(params.poisoned_share * len(samples)))
+    poisoned[scores.argsort(descending=True, stable=True)[:most]] = True
+    return Distinguished(scores, least_suspicious(scores, samples.labels, params) & ~poisoned, poisoned)
+
+
+def least_suspicious(scores: Tensor, labels: Tensor, params: DistinguishingParams) -> Tensor:
+    """Which rows are taken for clean, (N,) bool: a share of the lowest scores, of each class or of all rows.
+
+    >>> params = DistinguishingParams(clean_share=0.5)
+    >>> least_suspicious(torch.tensor([5.0, 4.0, 1.0, 2.0]), torch.tensor([0, 0, 1, 1]), params).tolist()
+    [False, True, True, False]
+    """
+    chosen = torch.zeros(len(scores), dtype=torch.bool)
+    groups = labels.unique().tolist() if params.clean_by_class else [None]
+    for group in groups:
+        rows = torch.arange(len(scores)) if group is None else (labels == group).nonzero().flatten()
+        chosen[rows[scores[rows].argsort(stable=True)[: max(1, round(params.clean_share * len(rows)))]]] = True
+    return chosen

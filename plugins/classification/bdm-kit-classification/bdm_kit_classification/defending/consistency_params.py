@@ -16,6 +16,9 @@ class DistinguishingParams(ClassifierTraining):
     compact_weight: float = Field(0.1, ge=0, le=1e4, description="Weight of that distance within classes.")
     distinguishing_rate: float = Field(0.02, gt=0, le=10, description="Learning rate of these epochs.")
     transformations: int = Field(4, ge=1, le=1000, description="Random transformations of each row to average over.")
-    strength: float = Field(1.0, gt=0, le=1, description="Of the transformations: 1 is that of contrastive learning.")
-    clean_share: float = Field(0.2, gt=0, lt=1, description="Share of rows taken for clean: the least changed ones.")
+    strength: float = Field(0.5, gt=0, le=1, description="Of the transformations: 1 is that of contrastive learning.")
+    clean_share: float = Field(0.4, gt=0, lt=1, description="Share of rows taken for clean: the least changed ones.")
+    clean_by_class: bool = Field(
+        True, description="Whether that share is taken of each class, so that all are there, or of all rows together."
+    )
     poisoned_share: float = Field(0.03, gt=0, lt=1, description="Share of rows taken for poisoned: the most changed.")

@@ -17,6 +17,9 @@ from bdm_kit_classification.models.classifier import Classifier
 from bdm_kit_classification.training.fitting import Batch, Changes, fit, predict
 from bdm_torch.draws import Draw
 
+LEAST = 1e-4
+"""Losses below it count as it."""
+
 
 def held_up(losses: Tensor, params: IsolationParams) -> Tensor:
     """The loss that is minimised instead of the mean of ``losses`` (b,): it rises where they are below the bound.
@@ -37,9 +40,10 @@ def held_up(losses: Tensor, params: IsolationParams) -> Tensor:
 
 
 def isolation_scores(ctx: Context, classifier: Classifier, samples: LabelledSamples, params: IsolationParams) -> Tensor:
-    """How early each row is learnt, (N,) float32: minus its mean loss over looks; higher is more suspicious.
+    """How early each row is learnt, (N,) float32: minus the mean of its log loss; higher is more suspicious.
 
-    The loss of all rows is looked at ``params.looks`` times an epoch, in evaluation mode.
+    The loss of all rows is looked at ``params.looks`` times an epoch, in evaluation mode; the first epoch is left out
+    if there are more. One look alone depends much on what the network learns at that moment.
 
     Args:
         ctx: of the stage.
@@ -52,7 +56,8 @@ def isolation_scores(ctx: Context, classifier: Classifier, samples: LabelledSamp
     training = params.model_copy(update={**update, "schedule": "constant", "warmup": 0.0})
     steps = training.steps(len(samples))
     looks = params.looks * params.isolation_epochs
-    moments = {round((place + 1) * steps / looks) - 1 for place in range(looks)}
+    first = params.looks if params.isolation_epochs > 1 else 0
+    moments = {round((place + 1) * steps / looks) - 1 for place in range(first, looks)}
 
     def loss(model: nn.Module, batch: Batch, draw: Draw) -> Tensor:
         each = functional.cross_entropy(model(batch.inputs), batch.labels, reduction="none")
@@ -61,7 +66,7 @@ def isolation_scores(ctx: Context, classifier: Classifier, samples: LabelledSamp
     def look(number: int) -> None:
         if number in moments:
             logits = predict(classifier, samples).logits
-            total.add_(functional.cross_entropy(logits, samples.labels, reduction="none"))
+            total.add_(functional.cross_entropy(logits, samples.labels, reduction="none").clamp_min(LEAST).log())
 
     fit(
         ctx, classifier, samples, training, Changes(loss=loss, after_step=look, state={"total": total}), label="isolate"
