@@ -70,4 +70,4 @@ def unlearn_and_relearn(
         return -each.clamp_max(params.highest_loss).mean()
 
     twice = params.model_copy(update={"epochs": 2 * params.epochs})
-    fit(ctx, classifier, clean, twice, Changes(loss=loss), label="unlearn and relearn")
+    fit(ctx, classifier, clean, twice, Changes(loss=loss, evaluation_mode=True), label="unlearn and relearn")
