@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from bdm_core.testing import DefenseConformance
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_core.testing.tiny import new_context
 from bdm_defense_abl.params import AblParams
 from bdm_defense_abl.training import unlearn
@@ -11,9 +11,8 @@ from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.training.fitting import accuracy, fit, predict
 
 
-class TestABL(DefenseConformance):
+class TestABL(ClassifierDefenseConformance):
     plugin = "abl"
-    task = "image-classification"
     max_change = 30.0
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from bdm_core.testing import DefenseConformance
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_core.testing.tiny import new_context
 from bdm_defense_d_st.params import DstParams
 from bdm_defense_d_st.training import mixed_cross_entropy
@@ -10,9 +10,8 @@ from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.training.fitting import accuracy, fit
 
 
-class TestDST(DefenseConformance):
+class TestDST(ClassifierDefenseConformance):
     plugin = "d-st"
-    task = "image-classification"
     max_change = 30.0
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bdm_core.testing import DefenseConformance
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_defense_dbd.losses import larger_shares, symmetric_cross_entropy
 from bdm_defense_dbd.params import DbdParams
 from bdm_defense_dbd.training import MixMatch, credible_rows
@@ -14,9 +14,8 @@ from bdm_kit_classification.training.fitting import Batch
 from bdm_torch.draws import Draw
 
 
-class TestDBD(DefenseConformance):
+class TestDBD(ClassifierDefenseConformance):
     plugin = "dbd"
-    task = "image-classification"
     max_change = 30.0
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bdm_core.errors import ArtifactError, UserError
-from bdm_core.testing import DefenseConformance
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_defense_nab.params import NabParams
 from bdm_defense_nab.training import stamp_for, stamping, with_stamp
 from bdm_kit_classification.data.samples import LabelledSamples
@@ -17,9 +17,8 @@ from bdm_kit_classification.models.image_folder import InputStamp, own_config
 STAMP = InputStamp(size=2, value=0.0)
 
 
-class TestNAB(DefenseConformance):
+class TestNAB(ClassifierDefenseConformance):
     plugin = "nab"
-    task = "image-classification"
     max_change = 30.0
 
 

@@ -1,21 +1,19 @@
 """Neural Cleanse; the search itself is tested with the kit."""
 
-from bdm_core.testing import DefenseConformance
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.training.fitting import accuracy
 
 
-class TestNeuralCleanse(DefenseConformance):
+class TestNeuralCleanse(ClassifierDefenseConformance):
     plugin = "neural-cleanse"
-    task = "image-classification"
 
 
-class TestPruning(DefenseConformance):
+class TestPruning(ClassifierDefenseConformance):
     """The other repair changes as little as it may."""
 
     plugin = "neural-cleanse"
-    task = "image-classification"
     params = {"inversion_steps": 8, "repair": "prune"}
     max_change = 5.0
 

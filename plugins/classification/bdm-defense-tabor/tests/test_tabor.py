@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from bdm_core.testing import DefenseConformance
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_defense_tabor.method import METHOD, blocking, elastic, overlaying, quality, roughness, unlike_a_trigger
 from bdm_defense_tabor.params import TaborParams
 from bdm_kit_classification.data.samples import LabelledSamples
@@ -13,9 +13,8 @@ from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 SHAPE = (1, 8, 8)
 
 
-class TestTabor(DefenseConformance):
+class TestTabor(ClassifierDefenseConformance):
     plugin = "tabor"
-    task = "image-classification"
 
 
 def model():
