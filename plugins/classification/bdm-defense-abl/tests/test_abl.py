@@ -3,11 +3,11 @@
 import torch
 from torch.nn import functional
 
-from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_core.testing.tiny import new_context
 from bdm_defense_abl.params import AblParams
 from bdm_defense_abl.training import unlearn
 from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.fitting import accuracy, fit, predict
 
 

@@ -2,11 +2,11 @@
 
 import torch
 
-from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_core.testing.tiny import new_context
 from bdm_defense_d_br.params import DbrParams
 from bdm_defense_d_br.removal import unlearn_and_relearn
 from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.fitting import accuracy, fit
 
 

@@ -31,7 +31,8 @@ def train(ctx: Context, params: DstParams, model: Model, training_data: Data) ->
     classifier = start.fresh(ctx.seed)
     classifier.trained_on = start.trained_on
     labels = torch.where(found.clean, samples.labels, UNLABELLED)
-    learn_features(ctx, classifier, samples, params, temperature=params.temperature, labels=labels)
+    how = {"temperature": params.temperature, "strength": params.strength}
+    learn_features(ctx, classifier, samples, params, labels=labels, **how)
     clean, poisoned = samples.pick(found.clean), samples.pick(found.poisoned)
     mixed_cross_entropy(ctx, classifier, clean, poisoned, params)
     ctx.figures(rows_taken_for_clean=len(clean), rows_taken_for_poisoned=len(poisoned), rows=len(samples))

@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_defense_dbd.losses import larger_shares, symmetric_cross_entropy
 from bdm_defense_dbd.params import DbdParams
 from bdm_defense_dbd.training import MixMatch, credible_rows
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.fitting import Batch
 from bdm_torch.draws import Draw
 

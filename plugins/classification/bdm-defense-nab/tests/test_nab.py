@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from bdm_core.errors import ArtifactError, UserError
-from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_defense_nab.params import NabParams
 from bdm_defense_nab.training import stamp_for, stamping, with_stamp
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.classifier import load_classifier, seal_classifier
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.models.image_folder import InputStamp, own_config
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 
 STAMP = InputStamp(size=2, value=0.0)
 

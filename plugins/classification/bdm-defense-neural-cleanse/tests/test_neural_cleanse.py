@@ -1,8 +1,8 @@
 """Neural Cleanse; the search itself is tested with the kit."""
 
-from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.models.classifier import load_classifier
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.fitting import accuracy
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_defense_tabor.method import METHOD, blocking, elastic, overlaying, quality, roughness, unlike_a_trigger
 from bdm_defense_tabor.params import TaborParams
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.inversion.search import Inverted, Stamp
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 
 SHAPE = (1, 8, 8)
 
