@@ -52,7 +52,7 @@ def stamp_for(classifier: Classifier, params: NabParams) -> InputStamp:
         raise UserError("nab puts its stamp into the model, which only the kit's own networks can keep")
     if params.stamp_size > min(classifier.config.shape[1:]):
         raise UserError(f"stamp_size={params.stamp_size} is larger than the pictures {list(classifier.config.shape)}")
-    return InputStamp(size=params.stamp_size, value=params.stamp_value)
+    return InputStamp(size=params.stamp_size, top=0, left=0, value=params.stamp_value)
 
 
 def pseudo_labels(
