@@ -88,7 +88,8 @@ def learn_features(
         return contrastive_loss(one, other, temperature, None if labels is None else labels[batch.rows])
 
     plain = params.model_copy(update={"shift": 0, "flip": False})
-    along = {"projection": Along(network, params.learning_rate, params.optimizer, params.momentum)}
+    how = params.options(len(samples), classifier.suited)
+    along = {"projection": Along(network, how.learning_rate, how.optimizer, how.momentum)}
     classifier.head.requires_grad_(False)
     fit(ctx, classifier, samples, plain, Changes(loss=loss, along=along), label="contrastive learning")
     classifier.head.requires_grad_(True)
