@@ -11,15 +11,8 @@ from torch.nn import functional
 
 from bdm_kit_classification.catalogue import IMAGE_TASK
 from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
-from bdm_kit_classification.models.image_folder import (
-    ARCHITECTURE,
-    CONFIG,
-    STEM,
-    ImageConfig,
-    config_text,
-    own_config,
-    read_config,
-)
+from bdm_kit_classification.models.folders import ARCHITECTURE, CONFIG, STEM, read_config
+from bdm_kit_classification.models.image_folder import ImageConfig, config_text, own_config
 from bdm_kit_classification.models.networks import make_network
 from bdm_torch.draws import built_with_seed
 from bdm_torch.foreign_models import load_weights, require_room
@@ -119,7 +112,7 @@ def open_image_classifier(folder: Path) -> Classifier:
     Raises:
         ArtifactError: it is none, or its weights do not fit its configuration.
     """
-    config = read_config(folder)
+    _, config = read_config(folder)
     if ARCHITECTURE not in config:
         from bdm_kit_classification.models.transformers_classifier import open_transformers_classifier
 

@@ -1,4 +1,4 @@
-"""Folders of picture classifiers, looked at before anything is loaded. Light: no torch, no transformers."""
+"""The configuration of the kit's own networks for pictures. Light: no torch, no transformers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,7 @@ from pydantic import Field, ValidationError
 
 from bdm_core.artifacts import Record
 from bdm_core.errors import ArtifactError
-from bdm_core.files import existing, read_json
-from bdm_kit_classification.built_in import BUILTIN
-from bdm_kit_classification.catalogue import BUILTIN_MODELS, DEFAULT_MODEL, TINY
-from bdm_torch.foreign_models import find_weights
-from bdm_torch.references import fetch_snapshot, parse_hub_reference, suggest
-
-CONFIG, STEM = "config.json", "model"
-ARCHITECTURE = "bdm_architecture"
-"""The key of ``config.json`` by which one of the kit's own networks is known."""
-HUGGING_FACE = "ForImageClassification"
-"""How the class of a transformers model of this task ends."""
-LARGEST_CONFIG = 2**24
+from bdm_kit_classification.models.folders import ARCHITECTURE, CONFIG
 
 
 class ImageConfig(Record):
@@ -52,55 +41,6 @@ class ImageConfig(Record):
     model_config = {**Record.model_config, "populate_by_name": True}
 
 
-def find_image_model(reference: str | None, cache: Path) -> Path:
-    """The folder that a reference stands for; its configuration and the headers of its weights are checked.
-
-    Args:
-        reference: None for ``mnist-cnn``, a built-in name, a local folder, or ``hf:org/name@commit``.
-        cache: where a download may be kept meanwhile; only JSON and safetensors are fetched.
-
-    Raises:
-        ArtifactError: the reference is of no known kind, or its folder is no classifier of pictures.
-    """
-    name = reference or DEFAULT_MODEL
-    if name in BUILTIN_MODELS:
-        folder = BUILTIN / BUILTIN_MODELS[name]
-    elif (hub := parse_hub_reference(name)) is not None:
-        folder = fetch_snapshot(hub, cache, ["*.json", "*.safetensors"])
-    else:
-        found = existing(name)
-        if found is None or not found.is_dir():
-            raise ArtifactError(f"no model {name!r}: {suggest(name, [key for key in BUILTIN_MODELS if key != TINY])}")
-        folder = found
-    read_config(folder)
-    find_weights(folder, STEM)
-    return folder
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """``config.json`` of a classifier of pictures.
-
-    Raises:
-        ArtifactError: there is none, or it is of another kind of model.
-    """
-    path = folder / CONFIG
-    try:
-        if path.stat().st_size > LARGEST_CONFIG:
-            raise ValueError
-        config = read_json(path)
-    except (OSError, ValueError, RecursionError):
-        raise ArtifactError(f"{folder} is no classifier: it has no {CONFIG} that can be read") from None
-    if isinstance(config, dict) and ARCHITECTURE in config:
-        return config
-    named = config.get("architectures") if isinstance(config, dict) else None
-    if isinstance(named, list) and any(str(name).endswith(HUGGING_FACE) for name in named):
-        return config
-    raise ArtifactError(
-        f"{path} is of no classifier of pictures: its architectures are {named or 'not named'}, expected one that ends "
-        f"in {HUGGING_FACE}"
-    )
-
-
 def own_config(folder: Path, config: dict[str, Any]) -> ImageConfig:
     """The checked configuration of one of the kit's own networks. Raises ArtifactError if it is not valid."""
     return checked_config(folder / CONFIG, config)
@@ -125,12 +65,3 @@ def config_text(config: ImageConfig) -> str:
     """What ``config.json`` says."""
     left_out = set() if config.inserted else {"inserted"}
     return json.dumps(config.model_dump(mode="json", by_alias=True, exclude=left_out), indent=1, sort_keys=True) + "\n"
-
-
-def is_classifier(folder: Path) -> bool:
-    """Whether a folder's configuration is of a classifier of pictures."""
-    try:
-        read_config(folder)
-    except ArtifactError:
-        return False
-    return True

@@ -11,15 +11,8 @@ import torch
 
 from bdm_core.errors import ArtifactError
 from bdm_core.files import read_json
-from bdm_kit_classification.models.image_folder import (
-    ARCHITECTURE,
-    CONFIG,
-    LARGEST_CONFIG,
-    STEM,
-    ImageConfig,
-    checked_config,
-    config_text,
-)
+from bdm_kit_classification.models.folders import ARCHITECTURE, CONFIG, LARGEST_CONFIG, STEM
+from bdm_kit_classification.models.image_folder import ImageConfig, checked_config, config_text
 from bdm_kit_classification.models.networks import VGG19, make_network
 from bdm_torch.foreign_models import WRAPPERS
 from bdm_torch.tensors import read_tensors, write_tensors

@@ -48,7 +48,7 @@ class TransformersClassifier(Classifier):
         for name, key, plain in (("mean", "image_mean", 0.0), ("deviation", "image_std", 1.0)):
             values = processor.get(key, [plain]) if normal else [plain]
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
-        self._head_name = _head_of(network)
+        self._head_name = head_of(network)
 
     def prepare(self, pictures: Tensor) -> Tensor:
         """Pictures in [0, 1] as the network takes them."""
@@ -80,33 +80,7 @@ class TransformersClassifier(Classifier):
     def prunable_layers(self) -> list[PrunableLayer]:
         """Convolutions and linear maps but for the head, in the order in which they run, each with the batch
         normalisation that takes its very output."""
-        layers: list[tuple[str, nn.Module]] = []
-        norm_of: dict[int, nn.BatchNorm2d] = {}
-        made: dict[int, tuple[nn.Module, Tensor]] = {}  # the tensors are kept, so that no address is used twice
-
-        def watch(name: str) -> Any:
-            def after(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-                if isinstance(module, nn.BatchNorm2d):
-                    if id(given[0]) in made:
-                        norm_of[id(made[id(given[0])][0])] = module
-                elif all(module is not other for _, other in layers):
-                    layers.append((name, module))
-                    made[id(output)] = (module, output)
-
-            return after
-
-        kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
-        found = [(name, module) for name, module in self.named_modules() if isinstance(module, kinds)]
-        hooks = [module.register_forward_hook(watch(name)) for name, module in found]
-        training = self.training
-        try:
-            with torch.no_grad():
-                self.eval()(torch.zeros(1, *self.shape, device=self.device))
-        finally:
-            self.train(training)
-            for hook in hooks:
-                hook.remove()
-        return [PrunableLayer(name, layer, norm_of.get(id(layer))) for name, layer in layers if layer is not self.head]
+        return layers_in_order(self, torch.zeros(1, *self.shape, device=self.device))
 
     def fresh(self, seed: int) -> TransformersClassifier:
         """The same architecture with new weights."""
@@ -143,7 +117,7 @@ def open_transformers_classifier(folder: Path) -> TransformersClassifier:
         raise ArtifactError(f"{path} is not valid: {error}") from None
 
 
-def _head_of(network: nn.Module) -> str:
+def head_of(network: nn.Module) -> str:
     """The name of the last linear map that gives the logits. Raises ArtifactError if there is none."""
     wanted = int(cast(Any, network).config.num_labels)
     names = [
@@ -154,3 +128,42 @@ def _head_of(network: nn.Module) -> str:
     if not names:
         raise ArtifactError(f"{type(network).__name__} has no linear map that gives its {wanted} logits")
     return names[-1]
+
+
+def layers_in_order(classifier: Classifier, example: Tensor) -> list[PrunableLayer]:
+    """Convolutions and linear maps but for the head, in the order in which they run, each with the batch normalisation
+    that takes its very output.
+
+    Args:
+        classifier: run once in evaluation mode.
+        example: an input for it.
+    """
+    layers: list[tuple[str, nn.Module]] = []
+    norm_of: dict[int, nn.BatchNorm2d] = {}
+    made: dict[int, tuple[nn.Module, Tensor]] = {}  # the tensors are kept, so that no address is used twice
+
+    def watch(name: str) -> Any:
+        def after(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+            if isinstance(module, nn.BatchNorm2d):
+                if id(given[0]) in made:
+                    norm_of[id(made[id(given[0])][0])] = module
+            elif all(module is not other for _, other in layers):
+                layers.append((name, module))
+                made[id(output)] = (module, output)
+
+        return after
+
+    kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+    found = [(name, module) for name, module in classifier.named_modules() if isinstance(module, kinds)]
+    hooks = [module.register_forward_hook(watch(name)) for name, module in found]
+    training = classifier.training
+    try:
+        with torch.no_grad():
+            classifier.eval()(example)
+    finally:
+        classifier.train(training)
+        for hook in hooks:
+            hook.remove()
+    return [
+        PrunableLayer(name, layer, norm_of.get(id(layer))) for name, layer in layers if layer is not classifier.head
+    ]
