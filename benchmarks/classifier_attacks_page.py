@@ -188,7 +188,7 @@ def write_page(lines: Sequence[Line]) -> Path:
     PAGE.write_text(
         "# The attacks on image classifiers\n\n"
         "Each attack with its defaults (5 % poison; clean-label attacks and input-aware: their own rate) on two\n"
-        "built-in data sets, the victim trained from scratch. Means over the seeds, ± half of the 95 % t interval. ASR\n"
+        "built-in data sets, the victim trained from scratch. Means over seeds, ± half of the 95 % t interval. ASR\n"
         "counts triggered test pictures of other classes than the target; beside it the same pictures without the\n"
         "trigger, and with the trigger before the clean model, on which a trigger should do nothing. Seconds are\n"
         "processor time of poisoning and training. Strengths were tuned on held-out training rows, never on test\n"
