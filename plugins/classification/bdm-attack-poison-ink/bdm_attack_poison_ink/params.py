@@ -22,6 +22,6 @@ class PoisonInkParams(PoisonParams):
     encoder_steps: int = Field(400, ge=1, le=10_000_000, description="Steps of encoder and decoder.")
     encoder_rate: float = Field(5e-3, gt=0, le=1, description="Learning rate of encoder and decoder.")
     change: float = Field(
-        0.04, gt=0, le=1, description="Root mean square change of a pixel of each picture, in [0, 1], before clipping."
+        0.06, gt=0, le=1, description="Root mean square change of a pixel of each picture, in [0, 1], before clipping."
     )
     width: int = Field(16, ge=1, le=1024, description="Channels of both networks at full size.")

@@ -17,8 +17,10 @@ from bdm_kit_classification.models.image_folder import (
     CONFIG,
     STEM,
     ImageConfig,
+    is_timm,
     own_config,
     read_config,
+    timm_config,
 )
 from bdm_kit_classification.models.networks import NETWORKS
 from bdm_torch.draws import built_with_seed
@@ -122,6 +124,10 @@ def open_image_classifier(folder: Path) -> Classifier:
         ArtifactError: it is none, or its weights do not fit its configuration.
     """
     config = read_config(folder)
+    if is_timm(config):
+        from bdm_kit_classification.models.timm_classifier import open_timm_classifier
+
+        return open_timm_classifier(folder, timm_config(folder, config))
     if ARCHITECTURE not in config:
         from bdm_kit_classification.models.transformers_classifier import open_transformers_classifier
 
