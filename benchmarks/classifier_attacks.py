@@ -106,7 +106,8 @@ def measure(part: str, plan: Plan, given: argparse.Namespace) -> None:
         own = {name: values for name, values in plan.parameters.items() if name.startswith(f"attack:{attack.name}.")}
         for seed in given.seeds or plan.seeds:
             alone = plan.model_copy(update={"attacks": [attack], "parameters": own, "seeds": [seed]})
-            cells = {cell.name: cell for cell in cells_of(alone, preparation).possible if cell.name not in known}
+            wanted = (cell for cell in cells_of(alone, preparation).possible if cell.name not in known)
+            cells = {cell.name: cell for cell in wanted if not given.models or cell.spec.model in given.models}
             models = [model for model in plan.models if any(cell.spec.model == model for cell in cells.values())]
             if cells:
                 _sweep(part, alone.model_copy(update={"models": models}), cells, given)
@@ -148,6 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=PARTS, action="append", help="by default all")
     parser.add_argument("--only", nargs="+", default=None, help="attacks; by default all")
+    parser.add_argument("--models", nargs="+", default=None, help="built-in models; by default the plan's")
     parser.add_argument("--seeds", type=int, nargs="+", default=None, help="by default the plan's")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-classifier-attacks"), help="for the runs")
     parser.add_argument("--fresh", action="store_true", help="measure anew")
