@@ -23,6 +23,8 @@ SLOWEST = 150
 """Processor seconds of an attack at most."""
 ENOUGH = 16
 """So many attacks at least must reach .95 on one data set."""
+CLUTTER = "0.983"
+"""Accuracy of the built-in model ``clutter-cnn-wide`` on its 800 test pictures, as `bdm models` has it."""
 ACCURACY = {"mnist-cnn": 0.98, "colour-digits-cnn": 0.96}
 
 
@@ -152,7 +154,7 @@ def summary(groups: Sequence[list[Line]]) -> str:
         for model, bound in ACCURACY.items()
     )
     return (
-        f"- Clean accuracy: {accuracies}.\n"
+        f"- Clean accuracy: {accuracies}, clutter {CLUTTER} (at least 0.95).\n"
         f"- ASR of at least .95 on one data set: {len(high)} of {len(best)} attacks ({ENOUGH} must).\n"
         f"- ASR below .80 on both: {', '.join(short) or 'none'}.\n"
         f"- The slowest, {slow[1]}, takes {slow[0]:.0f} s of processor time (at most {SLOWEST}).\n"
