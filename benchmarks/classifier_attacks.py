@@ -103,9 +103,8 @@ def measure(part: str, plan: Plan, given: argparse.Namespace) -> None:
     for attack in plan.attacks:
         if given.only and attack.name not in given.only:
             continue
-        own = {name: values for name, values in plan.parameters.items() if name.startswith(f"attack:{attack.name}.")}
         for seed in given.seeds or plan.seeds:
-            alone = plan.model_copy(update={"attacks": [attack], "parameters": own, "seeds": [seed]})
+            alone = plan.model_copy(update={"attacks": [attack], "seeds": [seed]})
             wanted = (cell for cell in cells_of(alone, preparation).possible if cell.name not in known)
             cells = {cell.name: cell for cell in wanted if not given.models or cell.spec.model in given.models}
             models = [model for model in plan.models if any(cell.spec.model == model for cell in cells.values())]
