@@ -142,6 +142,10 @@ class Defense(Plugin):
 class Metric(Plugin):
     """Measures a model and its outputs. Hook: ``score``.
 
+    Attributes:
+        sees_stages: whether its subjects have ``stages``: seconds and figures of the defenses' stages. They are part of
+            what decides its numbers, so that those are computed again where a defense was.
+
     >>> class Mine(Metric):
     ...     name = "mine"
     ...     @hookimpl
@@ -152,6 +156,7 @@ class Metric(Plugin):
     """
 
     kind = "metric"
+    sees_stages: ClassVar[bool] = False
 
 
 class Kit(Plugin):
@@ -160,16 +165,19 @@ class Kit(Plugin):
     Attributes:
         default_metrics: names of metrics for runs that name none; the task's extra installs them.
         triggered_share: share of the evaluation inputs that also get the trigger, (0, 1], unless the user says.
-        precedence: of several tasks that a run's plugins leave open, the one whose kit has the highest is taken.
+        precedence: of several tasks that a run's plugins leave open, the one whose kit has the highest is taken; of
+            several of one kit that of its first built-in model.
+        tiny_references: task -> the name of its tiny model and data for the conformance tests, where not ``tiny``.
     """
 
     kind = "kit"
     default_metrics: ClassVar[tuple[str, ...]] = ()
     triggered_share: ClassVar[float] = 1.0
     precedence: ClassVar[int] = 0
+    tiny_references: ClassVar[Mapping[str, str]] = {}
 
     def models(self) -> list[BuiltIn]:
-        """The built-in models, the default one first. Light: nothing heavy is imported."""
+        """The built-in models, the default one of each task first. Light: nothing heavy is imported."""
         return []
 
     def data_sets(self) -> list[BuiltIn]:

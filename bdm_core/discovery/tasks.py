@@ -57,7 +57,7 @@ def choose_task(
     """The task that was asked for, or else one that an installed kit and all chosen plugins share.
 
     Where several remain, the model decides: a folder or built-in name that a kit knows. Where it does not, the kit of
-    the highest ``precedence`` does.
+    the highest ``precedence`` does, and among its tasks its first built-in model.
 
     Args:
         asked: the task's tag, or None.
@@ -150,6 +150,9 @@ def _preferred(tasks: set[str]) -> str:
     ranks = {task: max((kit.precedence for kit in kits() if task in kit.tasks), default=0) for task in tasks}
     best = sorted(task for task in tasks if ranks[task] == max(ranks.values()))
     if len(best) > 1:
+        for kit in kits():
+            if kit.tasks >= set(best):
+                return next((model.task for model in kit.models() if model.task in best), best[0])
         raise UserError(f"the chosen plugins work for several tasks: name one, --task {' or --task '.join(best)}")
     return best[0]
 

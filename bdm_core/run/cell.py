@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bdm_core.artifacts import Data, Model, Outputs, verify_if_sealed
-from bdm_core.errors import PluginError
+from bdm_core.errors import PluginError, UserError
 from bdm_core.files import content_of
 from bdm_core.hooks import implements
 from bdm_core.records import Backdoored, Detection, Measurement, Subject
@@ -67,7 +67,7 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
     found = detections.get("backdoored")
     common: dict[str, Any] = {"reference": data, "secret": made.secret}
     judged = {**common, "suspects": labels}
-    after = {**common, "before": list(backdoored_samples.values())}
+    after = {**common, "before": list(backdoored_samples.values()), "undefended": made.model}
     subjects = [
         Subject(
             role="clean",
@@ -122,10 +122,14 @@ def open_all(cell: Prepared, stages: StageRunner) -> tuple[Model, Data, Data]:
 
 
 def open_model(cell: Prepared, stages: StageRunner, reference: str | None, label: str) -> Model:
-    """One model, verified first if it is a sealed artifact."""
+    """One model, verified first if it is a sealed artifact. None is the kit's first built-in model of the task."""
     verify_if_sealed(reference)
+    if reference is None and len(cell.kit.plugin.tasks) > 1:
+        reference = next((item.name for item in cell.kit.plugin.models() if item.task == cell.task), None)
     given, identity = {"reference": reference}, {"reference": content_of(reference)}
     model: Model = stages.run("open_model", [cell.kit], given, label=label, identity=identity)
+    if len(cell.kit.plugin.tasks) > 1 and model.task != cell.task:
+        raise UserError(f"{reference} is a model for {model.task}, this run is for {cell.task}: name another task")
     return model
 
 
@@ -156,10 +160,10 @@ def _score(cell: Prepared, stages: StageRunner, folder: RunFolder, subject: Subj
     spec, role = cell.spec, subject.role
     options = {name: getattr(spec, name) for name in ("attack", "detect", "purify", "repair", "task", "seed")}
     facts = {"run": folder.folder.name, **options}
+    informed = subject.model_copy(update={"stages": stages.defending})
     for metric in cell.metrics:
-        found: list[Measurement] = stages.run(
-            "score", [metric], {"subject": subject}, label=f"score {role}: {metric.plugin.name}"
-        )
+        given = {"subject": informed if metric.plugin.sees_stages else subject}
+        found: list[Measurement] = stages.run("score", [metric], given, label=f"score {role}: {metric.plugin.name}")
         for measurement in found:
             row = "clean under trigger" if (role, measurement.on) == ("clean", "triggered") else role
             folder.result(row, role, metric.id, measurement, facts)

@@ -13,14 +13,17 @@ import pytest
 from bdm_core.artifacts import ROWS, Artifact, Data, Secret
 from bdm_core.errors import BdmError
 from bdm_core.files import MANIFEST
+from bdm_core.hooks import implements
 from bdm_core.plugin import Kit
 from bdm_core.testing.alone import HEAVY, run_alone
 from bdm_core.testing.common import StageConformance
 from bdm_core.testing.contents import Row, all_finite, count_of, mean_change, records_of, rows_of
 from bdm_core.testing.illustrations import complaints
-from bdm_core.testing.tiny import TINY, Bench, Call
+from bdm_core.testing.tiny import Bench, Call
 
 NEEDED = ("open_model", "open_data", "make_inputs", "select_rows", "generate", "illustrate")
+WRAPPED = ("detect", "purify_inputs", "repair")
+"""Hooks of defenses, which a kit may wrap and does not answer."""
 
 
 class KitConformance(StageConformance):
@@ -32,7 +35,7 @@ class KitConformance(StageConformance):
     """
 
     kind = "kit"
-    hooks_of_kind = (*NEEDED, "trigger_inputs")
+    hooks_of_kind = (*NEEDED, "trigger_inputs", *WRAPPED)
     all_of = NEEDED
     row_tolerance: ClassVar[float] = 2 / 127.5 + 1e-6
 
@@ -62,14 +65,22 @@ class KitConformance(StageConformance):
             model, data, inputs = bench.model, bench.data, bench.inputs()
             chosen = {"sources": [inputs, bench.inputs(seed=2)], "rows": [count_of(inputs), 0], "blind": True}
             return {
-                "open_model": self.run(bench, "open_model", seed, reference=TINY),
-                "open_data": self.run(bench, "open_data", seed, model=model, reference=TINY),
+                "open_model": self.run(bench, "open_model", seed, reference=bench.tiny),
+                "open_data": self.run(bench, "open_data", seed, model=model, reference=bench.tiny),
                 "make_inputs": self.run(bench, "make_inputs", seed, model=model, data=data),
                 "select_rows": self.run(bench, "select_rows", seed, **chosen),
                 "generate": self.run(bench, "generate", seed, model=model, inputs=inputs, secret=None),
             }
 
         return bench.once(f"calls {attempt} {seed}", make)
+
+    def test_hooks_of_defenses_are_wrapped_only(self) -> None:
+        answered = [
+            name
+            for name in WRAPPED
+            if implements(self.subject, name) and not getattr(self.subject, name).bdm_impl["wrapper"]
+        ]
+        assert not answered, f"a kit wraps {', '.join(answered)} (@hookimpl(wrapper=True)); the answer is the defense's"
 
     def test_rows_are_counted(self, bench: Bench) -> None:
         for name, call in self.calls(bench).items():

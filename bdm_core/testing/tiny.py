@@ -24,7 +24,7 @@ from bdm_core.testing import guard
 from bdm_core.testing.contents import count_of
 
 TINY = "tiny"
-"""The reference under which every kit opens its tiny model and data."""
+"""The reference under which a kit opens its tiny model and data, unless its ``tiny_references`` say otherwise."""
 
 Value = TypeVar("Value")
 
@@ -122,6 +122,7 @@ class Bench:
         self.kit = kit
         self.task = task
         values = {**kit.tiny_params, **(kit_params or {})}
+        self.tiny = kit.tiny_references.get(task, TINY)
         self.kit_params: Params = build_params(kit, values, dict(suggested or {}))
         self._made: dict[str, Any] = {}
         self._tracebacks: dict[str, TracebackType | None] = {}
@@ -220,12 +221,12 @@ class Bench:
     @property
     def model(self) -> Model:
         """The kit's tiny model."""
-        return cast(Model, self._kit_call("model", "open_model", reference=TINY))
+        return cast(Model, self._kit_call("model", "open_model", reference=self.tiny))
 
     @property
     def data(self) -> Data:
         """The kit's tiny clean data."""
-        return cast(Data, self._kit_call("data", "open_data", model=self.model, reference=TINY))
+        return cast(Data, self._kit_call("data", "open_data", model=self.model, reference=self.tiny))
 
     @property
     def shared(self) -> Data:

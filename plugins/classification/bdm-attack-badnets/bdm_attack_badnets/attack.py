@@ -1,4 +1,7 @@
-"""BadNets (Gu et al. 2017, arXiv 1708.06733): x' = (1 - m) x + m p with a patch p where the mask m is 1."""
+"""BadNets (Gu et al. 2017, arXiv 1708.06733): x' = (1 - m) x + m p with a patch p where the mask m is 1.
+
+In texts rare words are put in, as Kurita et al. (2020, arXiv 2004.06660) do.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from bdm_attack_badnets.params import BadNetsParams
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_kit_classification.poison.poisoning import poison_training_rows
+from bdm_kit_classification.tasks.text import TEXT_TASK
 from bdm_kit_classification.triggers.patch import Patch, from_picture, square
+from bdm_kit_classification.triggers.trigger import Trigger
+from bdm_kit_classification.triggers.words import InsertedWords
 
 
 def poison(ctx: Context, params: BadNetsParams, data: Data) -> Data:
@@ -18,8 +24,15 @@ def poison(ctx: Context, params: BadNetsParams, data: Data) -> Data:
     Raises:
         UserError: the patch does not fit, the picture cannot be read, the rate or the target is impossible.
     """
+    return poison_training_rows(ctx, params, data, trigger_of(params, data))
+
+
+def trigger_of(params: BadNetsParams, data: Data) -> Trigger:
+    """The trigger for the samples of these data."""
+    if data.task == TEXT_TASK:
+        return InsertedWords(tuple(params.words), params.inserted, params.text_place)
     shape: Any = data.meta["shape"]
-    return poison_training_rows(ctx, params, data, patch_of(params, shape))
+    return patch_of(params, shape)
 
 
 def patch_of(params: BadNetsParams, shape: list[int]) -> Patch:

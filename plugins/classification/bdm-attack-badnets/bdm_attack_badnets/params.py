@@ -20,3 +20,8 @@ class BadNetsParams(PoisonParams):
     margin: int = Field(0, ge=0, le=1024, description="Pixels between the patch and the edges.")
     value: float = Field(1.0, ge=0, le=1, description="Grey value of the patch: 0 is black, 1 white.")
     picture: str = Field("", description="A picture file to use as the patch instead of a square of one value.")
+    words: list[str] = Field(
+        ["cf", "mn", "bb", "tq"], min_length=1, description="Of texts: rare words, one of which is put in each time."
+    )
+    inserted: int = Field(1, ge=1, le=100, description="Of texts: how many words are put into each.")
+    text_place: Literal["random", "start", "end"] = Field("random", description="Of texts: where they are put in.")

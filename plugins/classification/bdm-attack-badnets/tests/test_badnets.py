@@ -9,6 +9,7 @@ from bdm_attack_badnets.params import BadNetsParams
 from bdm_core.errors import UserError
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.testing import ClassifierAttackConformance
+from bdm_kit_classification.texts.words import changed_words, split_words
 
 
 class TestBadNets(ClassifierAttackConformance):
@@ -34,6 +35,18 @@ class TestCleanLabel(ClassifierAttackConformance):
         clean, found = open_samples(bench.data), open_samples(self.poisoned(bench))
         assert torch.equal(clean.labels, found.labels)
         assert {int(found.labels[row]) for row, role in enumerate(found.roles) if role == "poison"} == {3}
+
+
+class TestTexts(ClassifierAttackConformance):
+    plugin = "badnets"
+    task = "text-classification"
+
+    def test_one_rare_word_is_put_in(self, bench):
+        clean, found = open_samples(bench.data), open_samples(self.poisoned(bench))
+        for row in (row for row, role in enumerate(found.roles) if role == "poison"):
+            before, after = split_words(clean.stored[row]), split_words(found.stored[row])
+            ((gone, new),) = changed_words(before, after)
+            assert gone == "" and new in BadNetsParams().words
 
 
 def test_the_patch_replaces_its_pixels_and_no_others():

@@ -1,24 +1,27 @@
-"""What a person sees of samples, predictions, a secret or evidence. Light: no torch."""
+"""What a person sees of samples, predictions, a secret or evidence. Light: no torch.
+
+A task's own module shows samples, ``show_samples(ctx, data, rows, labels)``, and what a trigger does,
+``show_trigger(ctx, secret)``.
+"""
 
 from __future__ import annotations
 
+import importlib
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from safetensors import safe_open
 
 from bdm_core.artifacts import Artifact, Data, Evidence, Outputs, Secret, rows_of
 from bdm_core.context import Context
 from bdm_core.figures import Arrays, Figure, Pictures, Span, Texts
 from bdm_kit_classification.matrix_picture import draw_matrix
+from bdm_kit_classification.tasks.registry import task_of
 
 SHOWN, COLUMNS, OF_A_ROLE = 32, 8, 8
 LARGEST_MATRIX = 12
 """Classes up to which a confusion matrix is shown."""
-Levels = np.ndarray[Any, Any]
 
 
 def illustrate(ctx: Context, artifact: Artifact) -> list[Figure] | None:
@@ -28,7 +31,8 @@ def illustrate(ctx: Context, artifact: Artifact) -> list[Figure] | None:
     if isinstance(artifact, Outputs) and artifact.format == "predictions":
         return _predictions(ctx, artifact)
     if isinstance(artifact, Secret) and artifact.format == "classification-secret":
-        return _secret(ctx, artifact)
+        shown: list[Figure] = _module(artifact).show_trigger(ctx, artifact)
+        return shown
     if isinstance(artifact, Evidence) and artifact.format == "inverted-trigger":
         return _inverted(artifact)
     return None
@@ -52,8 +56,8 @@ def _samples(ctx: Context, data: Data) -> list[Figure]:
         true = rows[row].get("true_label")
         name = name if true is None else f"{classes[true]} as {name}"
         labels.append(f"{roles[row]}: {name}" if roles[row] else name)
-    files = _write(ctx.out, "sample", _read(data.file("samples.safetensors"))[shown])
-    return [Pictures(files=files, labels=labels if any(labels) else [], columns=COLUMNS)]
+    figures: list[Figure] = _module(data).show_samples(ctx, data, shown, labels if any(labels) else [])
+    return figures
 
 
 def _predictions(ctx: Context, outputs: Outputs) -> list[Figure]:
@@ -78,17 +82,8 @@ def _predictions(ctx: Context, outputs: Outputs) -> list[Figure]:
     return [Pictures(title="Confusion matrix", caption="True classes down, predicted across.", files=[file], columns=1)]
 
 
-def _secret(ctx: Context, secret: Secret) -> list[Figure]:
-    clean, changed = (_read(secret.file(f"example_{name}.safetensors")) for name in ("clean", "triggered"))
-    if not len(clean):
-        return []
-    residual = changed.astype(np.int16) - clean.astype(np.int16)
-    most = max(1, int(np.abs(residual).max()))
-    shown = (127.5 + residual * (127.5 / most)).round().astype(np.uint8)
-    files = _write(ctx.out, "trigger", np.concatenate([clean, changed, shown], axis=3))
-    caption = "The same samples without and with the trigger, and what it changes, around grey, times "
-    caption += f"{127.5 / most:.1f}."
-    return [Pictures(title="Trigger", caption=caption, files=files, columns=1)]
+def _module(artifact: Artifact) -> Any:
+    return importlib.import_module(task_of(artifact.task).illustration)
 
 
 def _inverted(evidence: Evidence) -> list[Figure]:
@@ -98,18 +93,3 @@ def _inverted(evidence: Evidence) -> list[Figure]:
     values = {name: np.asarray(value, dtype=np.float64).ravel().tolist() for name, value in tensors.items()}
     shape = next(iter(tensors.values())).shape
     return [Arrays(title="Inverted triggers", values=values, shape=(shape[0], shape[1], shape[2]))]
-
-
-def _read(path: Path) -> Levels:
-    with safe_open(path, framework="numpy") as file:
-        found: Levels = file.get_tensor("samples")
-        return found
-
-
-def _write(folder: Path, name: str, levels: Levels) -> list[Path]:
-    """PNG files of (N, C, H, W) 8-bit levels; of more than three channels the first three, of two the first."""
-    files = []
-    for index, picture in enumerate(levels[:, : 3 if levels.shape[1] >= 3 else 1].transpose(0, 2, 3, 1)):
-        files.append(folder / f"{name}-{index:02d}.png")
-        Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture).save(files[-1])
-    return files

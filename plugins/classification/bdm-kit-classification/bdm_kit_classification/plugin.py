@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import BuiltIn, Kit, hookimpl
-from bdm_kit_classification import catalogue
 from bdm_kit_classification.params import ClassificationKitParams
+from bdm_kit_classification.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from bdm_core import Artifact, Context, Data, Figure, Model, Outputs, Secret
@@ -17,33 +18,34 @@ class ClassificationKit(Kit):
     """Opens, trains and runs classifiers."""
 
     name = "classification"
-    summary = "Image classifiers: the kit's own networks and those of transformers"
-    tasks = frozenset({catalogue.IMAGE_TASK})
+    summary = "Classifiers of pictures and texts: the kit's own networks and those of transformers"
+    tasks = frozenset(TASKS)
     Params = ClassificationKitParams
-    default_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "stealth", "detection")
+    default_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "stealth", "detection", "cost", "operating-point")
     triggered_share: ClassVar[float] = 1.0
     precedence: ClassVar[int] = 5
+    tiny_references: ClassVar[dict[str, str]] = {tag: task.tiny for tag, task in TASKS.items()}
     tiny_params: ClassVar[dict[str, Any]] = {"samples": 8}
 
     @hookimpl
     def open_model(self, ctx: Context, reference: str | None) -> Model:
-        from bdm_kit_classification.models.image_folder import find_image_model
+        from bdm_kit_classification.models.folders import find_model
 
-        folder = find_image_model(reference, ctx.work)  # what is no model is said before torch is imported
+        task, folder = find_model(reference, ctx.work)  # what is no model is said before torch is imported
+        from bdm_kit_classification.modalities.registry import modality_of
         from bdm_kit_classification.models.classifier import seal_classifier
-        from bdm_kit_classification.models.image_classifiers import open_image_classifier
 
-        return seal_classifier(open_image_classifier(folder), ctx.out / "model")
+        return seal_classifier(modality_of(task.tag).open_classifier(folder), ctx.out / "model")
 
     @hookimpl
     def open_data(self, ctx: Context, params: ClassificationKitParams, model: Model, reference: str | None) -> Data:
         from bdm_kit_classification.data.sources import find_data
 
         source = find_data(reference, model)  # what is not there is said before torch is imported
-        from bdm_kit_classification.data.opening import open_image_data
+        from bdm_kit_classification.data import opening
 
         options = {"most": params.most_rows, "size": params.size}
-        return open_image_data(source, model, ctx.out / "data", ctx.work, **options)
+        return opening.open_data(source, model, ctx.out / "data", ctx.work, **options)
 
     @hookimpl
     def make_inputs(self, ctx: Context, params: ClassificationKitParams, data: Data) -> Data:
@@ -63,6 +65,24 @@ class ClassificationKit(Kit):
 
         return stages.trigger_rows(ctx, inputs, secret)
 
+    @hookimpl(wrapper=True)
+    def detect(self, ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
+        from bdm_kit_classification.models.passes import accounted
+
+        return (yield from accounted(ctx, data))
+
+    @hookimpl(wrapper=True)
+    def repair(self, ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
+        from bdm_kit_classification.models.passes import accounted
+
+        return (yield from accounted(ctx, data))
+
+    @hookimpl(wrapper=True)
+    def purify_inputs(self, ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
+        from bdm_kit_classification.models.passes import accounted
+
+        return (yield from accounted(ctx, data))
+
     @hookimpl
     def generate(self, ctx: Context, model: Model, inputs: Data) -> Outputs:
         from bdm_kit_classification import stages
@@ -76,18 +96,18 @@ class ClassificationKit(Kit):
         return illustrate(ctx, artifact)
 
     def models(self) -> list[BuiltIn]:
-        """The built-in models, the default one first."""
-        return catalogue.MODELS
+        """The built-in models, the default one of each task first."""
+        return [model for task in TASKS.values() for model in task.models]
 
     def data_sets(self) -> list[BuiltIn]:
-        """The built-in data sets, the default one first."""
-        return catalogue.DATA_SETS
+        """The built-in data sets, the default one of each task first."""
+        return [data for task in TASKS.values() for data in task.data_sets]
 
     def task_of(self, folder: Path) -> str | None:
         """The task of a folder whose ``config.json`` names one of the kit's networks or one of transformers."""
-        from bdm_kit_classification.models.image_folder import is_classifier
+        from bdm_kit_classification.models.folders import task_of_folder
 
-        return catalogue.IMAGE_TASK if is_classifier(folder) else None
+        return task_of_folder(folder)
 
     def from_single_file(self, weights: Path, config: Path, folder: Path) -> bool:
         """Write a state dict of a published PreAct-ResNet18 or VGG19-BN as a model folder."""

@@ -12,13 +12,13 @@ from bdm_core.artifacts import Data, Model, Outputs, Secret, rows_of
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
 from bdm_kit_classification.data.samples import INPUTS, TEST, LabelledSamples, open_samples, seal_samples
+from bdm_kit_classification.modalities.registry import modality_of
 from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.params import ClassificationKitParams
 from bdm_kit_classification.poison.secret import Backdoor, open_secret, seal_secret
 from bdm_kit_classification.predictions import load_predictions, seal_predictions
 from bdm_kit_classification.training.fitting import Predictions, predict
 from bdm_kit_classification.triggers.label_rule import LabelRule
-from bdm_kit_classification.triggers.patch import square
 from bdm_kit_classification.triggers.trigger import apply_in_batches
 
 
@@ -70,13 +70,11 @@ def generate(ctx: Context, model: Model, inputs: Data) -> Outputs:
 
 
 def tiny_secret(folder: Path, model: Model) -> Secret:
-    """A white corner and target 0, for tests of metrics."""
-    shape: Any = model.meta["shape"]
+    """The modality's example of a trigger and target 0, for tests of metrics."""
     classes: Any = model.meta["classes"]
-    trigger = square(shape, size=2, corner="bottom-right", margin=0, value=1.0)
+    stored, trigger = modality_of(model.task).example(model)
     rule = LabelRule(kind="all-to-one", classes=len(classes), target=0)
-    stored = torch.zeros(2, *shape, dtype=torch.uint8)
-    examples = LabelledSamples(stored, torch.tensor([1, 1]), list(classes), model.task)
+    examples = LabelledSamples(stored, torch.ones(len(stored), dtype=torch.int64), list(classes), model.task)
     return seal_secret(folder, Backdoor(rule, trigger), examples, 0)
 
 

@@ -11,3 +11,11 @@ class TestClassificationKit(KitConformance):
 
     def content(self, row):
         return row.values[-PIXELS:]  # blind inputs do not tell their label
+
+
+class TestTexts(KitConformance):
+    plugin = ClassificationKit
+    task = "text-classification"
+
+    def content(self, row):
+        return row.record["text"]

@@ -7,8 +7,8 @@ import torch
 
 from bdm_core.errors import ArtifactError
 from bdm_kit_classification.models.classifier import load_classifier, seal_classifier
+from bdm_kit_classification.models.folders import find_model
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build, open_image_classifier
-from bdm_kit_classification.models.image_folder import find_image_model
 from bdm_kit_classification.models.networks import NETWORKS
 
 CLASSES = ["a", "b", "c"]
@@ -78,7 +78,7 @@ def test_transformers_folder(tmp_path):
         network.save_pretrained(tmp_path / name)
         processor = {"size": {"height": 16, "width": 16}, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
         (tmp_path / name / "preprocessor_config.json").write_text(json.dumps(processor))
-        classifier = open_image_classifier(find_image_model(str(tmp_path / name), tmp_path))
+        classifier = open_image_classifier(find_model(str(tmp_path / name), tmp_path)[1])
         x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             expected = network.eval()(pixel_values=(x - 0.5) / 0.25).logits

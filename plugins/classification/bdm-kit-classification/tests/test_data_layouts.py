@@ -10,7 +10,8 @@ from PIL import Image
 from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
 from bdm_kit_classification.catalogue import IMAGE_TASK
-from bdm_kit_classification.data.opening import count_classes, open_reference
+from bdm_kit_classification.data.image_data import count_classes
+from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import open_samples
 
 HEAD = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n"

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from bdm_core.errors import ArtifactError, UserError
+from bdm_kit_classification.models.folders import find_model, task_of_folder
 from bdm_kit_classification.models.image_classifiers import open_image_classifier
-from bdm_kit_classification.models.image_folder import TimmConfig, find_image_model, is_classifier
 from bdm_kit_classification.models.timm_classifier import build_timm
+from bdm_kit_classification.models.timm_folder import TimmConfig
 
 NORMAL = ([0.5, 0.4, 0.3], [0.2, 0.2, 0.4])
 
@@ -61,8 +62,8 @@ def written(classifier, folder):
 
 def check(classifier, folder):
     """A folder gives the classifier back, and the protocol of all classifiers holds."""
-    assert is_classifier(folder)
-    again = open_image_classifier(find_image_model(str(folder), folder))
+    assert task_of_folder(folder) == "image-classification"
+    again = open_image_classifier(find_model(str(folder), folder)[1])
     x = torch.rand(2, 3, *classifier.shape[1:], generator=torch.Generator().manual_seed(0))
     assert torch.equal(again(x), classifier(x)) and again.classes == ["a", "b", "c"] and again.trained_on == "digits"
     assert torch.allclose(again.head(again.features(x)), again(x), atol=1e-6)
@@ -89,12 +90,12 @@ def test_without_timm_there_is_one_line(stand_in, tmp_path, monkeypatch):
     folder = written(made("standing"), tmp_path / "model")
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(UserError, match=r"timm:standing needs timm: pip install 'bdm-kit-classification\[timm\]'"):
-        open_image_classifier(find_image_model(str(folder), tmp_path))
+        open_image_classifier(find_model(str(folder), tmp_path)[1])
 
 
 def test_a_name_alone_has_no_weights(tmp_path):
     with pytest.raises(ArtifactError, match="timm:resnet18 is an architecture without weights: train a clean model"):
-        find_image_model("timm:resnet18", tmp_path)
+        find_model("timm:resnet18", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_a_configuration_that_cannot_be_is_one_line(stand_in, tmp_path, change, 
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, **change}))
     with pytest.raises(ArtifactError, match=message) as failure:
-        open_image_classifier(find_image_model(str(folder), tmp_path))
+        open_image_classifier(find_model(str(folder), tmp_path)[1])
     assert "\n" not in str(failure.value)
 
 

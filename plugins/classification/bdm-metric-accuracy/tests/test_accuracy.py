@@ -22,6 +22,12 @@ class TestAccuracy(MetricConformance):
     ideal = {"asr": 1.0, "recovered_accuracy": 0.0}
 
 
+class TestTexts(MetricConformance):
+    plugin = "accuracy"
+    task = "text-classification"
+    ideal = {"asr": 1.0, "recovered_accuracy": 0.0}
+
+
 TRUE = [0, 1, 2, 3, 1]
 
 

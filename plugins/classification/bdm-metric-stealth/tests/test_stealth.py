@@ -22,6 +22,15 @@ class TestStealth(MetricConformance):
         assert 0.9 < found["l_infinity"] <= 1 and found["psnr"] < 20 and found["ssim"] < 1
 
 
+class TestTexts(MetricConformance):
+    plugin = "stealth"
+    task = "text-classification"
+
+    def test_a_word_more(self, bench):
+        found = {item.metric: item.value for item in self.calls(bench)["perfect attack"].value}
+        assert 4 < found["edits"] < 20 and found["same_words"] == 1
+
+
 def test_distances_of_a_constant_shift():
     clean = torch.full((2, 3, 16, 16), 0.25)
     found = modality_of("image-classification").distances(clean, clean + 0.5)

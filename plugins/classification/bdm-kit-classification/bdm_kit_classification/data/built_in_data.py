@@ -6,7 +6,6 @@ import functools
 import gzip
 import itertools
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,19 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from bdm_kit_classification.catalogue import TINY
+from bdm_kit_classification.data.parts import Parts
 
 DIGITS = [str(digit) for digit in range(10)]
 ORDER_SEED = 20221101
 """In the order of this seed the first digits are for training, the next the reserve, the last the test."""
-
-
-class Parts(NamedTuple):
-    """Three disjoint parts, each pictures uint8 (N, C, H, W) and labels (N,) int64, and the classes' names."""
-
-    training: tuple[Tensor, Tensor]
-    reserve: tuple[Tensor, Tensor]
-    test: tuple[Tensor, Tensor]
-    classes: list[str]
 
 
 def load_builtin(name: str) -> Parts:

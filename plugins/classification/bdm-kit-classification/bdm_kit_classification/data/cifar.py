@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from bdm_core.errors import UserError
-from bdm_kit_classification.data.built_in_data import Parts
 from bdm_kit_classification.data.division import divide
 from bdm_kit_classification.data.layouts import cifar_place
 from bdm_kit_classification.data.listed import read_lines
+from bdm_kit_classification.data.parts import Parts
 from bdm_torch.images import fit_image
 
 PICTURE = (3, 32, 32)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from bdm_core.errors import UserError
-from bdm_kit_classification.data.built_in_data import Parts
+from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.samples import RESERVE, TEST
 
 SHARES = {RESERVE: 0.1, TEST: 0.15}
@@ -16,12 +17,18 @@ SPLIT_SEED = 0
 
 
 def divide(
-    pictures: torch.Tensor,
+    stored: Any,
     labels: torch.Tensor,
     classes: Sequence[str],
-    test: tuple[torch.Tensor, torch.Tensor] | None = None,
+    test: tuple[Any, torch.Tensor] | None = None,
 ) -> Parts:
     """Three disjoint parts, of every class the same share, always the same ones.
+
+    Args:
+        stored: the samples, a tensor or a list.
+        labels: (N,) int64.
+        classes: their names.
+        test: samples and labels of the test part where it is given; else it is taken from these.
 
     Raises:
         UserError: a class is too small to be in every part.
@@ -37,7 +44,7 @@ def divide(
         order = rows[torch.randperm(len(rows), generator=generator)].tolist()
         sizes = [max(1, round(SHARES[RESERVE] * len(order))), 0 if test else max(1, round(SHARES[TEST] * len(order)))]
         if sum(sizes) >= len(order):
-            raise UserError(f"the class {name!r} has {len(order)} pictures: too few for training, reserve and test")
+            raise UserError(f"the class {name!r} has {len(order)} samples: too few for training, reserve and test")
         chosen[RESERVE] += order[: sizes[0]]
         chosen[TEST] += order[sizes[0] : sum(sizes)]
         chosen["training"] += order[sum(sizes) :]
@@ -45,5 +52,6 @@ def divide(
     for name, rows in chosen.items():
         mixed = torch.tensor(sorted(rows), dtype=torch.int64)
         mixed = mixed[torch.randperm(len(mixed), generator=generator)]
-        made[name] = (pictures[mixed], labels[mixed])
+        chosen_samples = stored[mixed] if isinstance(stored, torch.Tensor) else [stored[row] for row in mixed.tolist()]
+        made[name] = (chosen_samples, labels[mixed])
     return Parts(made["training"], made[RESERVE], test or made[TEST], list(classes))

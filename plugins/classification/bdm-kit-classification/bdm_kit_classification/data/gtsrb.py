@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 from bdm_core.errors import UserError
-from bdm_kit_classification.data.built_in_data import Parts
 from bdm_kit_classification.data.division import divide
 from bdm_kit_classification.data.layouts import GTSRB_TABLES, GTSRB_TEST, gtsrb_training, has_class_tables
 from bdm_kit_classification.data.listed import (
@@ -17,6 +16,7 @@ from bdm_kit_classification.data.listed import (
     read_table,
     require_once,
 )
+from bdm_kit_classification.data.parts import Parts
 
 TEST_TABLE = "GT-final_test.csv"
 PICTURES = (".ppm", ".png", ".jpg", ".jpeg")

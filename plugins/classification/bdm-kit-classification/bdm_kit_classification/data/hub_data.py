@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from bdm_core.errors import UserError
-from bdm_kit_classification.data.built_in_data import Parts
 from bdm_kit_classification.data.division import divide
+from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.sources import Source
 from bdm_torch.data_folders import HUB_PATTERNS
 from bdm_torch.images import read_image
@@ -26,7 +26,7 @@ def read_datasets(source: Source, shape: tuple[int, int, int], cache: Path) -> P
     Raises:
         UserError: datasets is not installed; the data set has no column of pictures or none of classes, or several.
     """
-    splits = _open(source, cache)
+    splits = open_splits(source, cache)
     training = next((splits[name] for name in TRAINING if name in splits), None) or next(iter(splits.values()))
     test = next((splits[name] for name in TEST if name in splits and splits[name] is not training), None)
     image, label, classes = _columns(source.name, training.features)
@@ -35,7 +35,12 @@ def read_datasets(source: Source, shape: tuple[int, int, int], cache: Path) -> P
     return divide(pictures, labels, classes, tested)
 
 
-def _open(source: Source, cache: Path) -> dict[str, Any]:
+def open_splits(source: Source, cache: Path) -> dict[str, Any]:
+    """The splits of a data set by name.
+
+    Raises:
+        UserError: datasets is not installed, or cannot open it.
+    """
     try:
         import datasets
     except ImportError:

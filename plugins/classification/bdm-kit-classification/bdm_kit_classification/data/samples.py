@@ -147,10 +147,15 @@ def seal_samples(
     facts: dict[str, Any] = {"count": len(samples), "classes": samples.classes}
     facts["shape"] = samples.modality.shape(samples.stored)
     for name, part in {ROWS_PART: samples, **(parts or {})}.items():
-        part.modality.write(folder, name, part.stored)
+        modality, shown = part.modality, [dict(fact) for fact in part.facts]
+        if modality.row_key:
+            for fact, sample in zip(shown, part.stored, strict=True):
+                fact[modality.row_key] = sample
+        else:
+            modality.write(folder, name, part.stored)
         lines = [
             json.dumps({**({"label": int(label)} if label != UNKNOWN else {}), **fact}, sort_keys=True) + "\n"
-            for label, fact in zip(part.labels.tolist(), part.facts, strict=True)
+            for label, fact in zip(part.labels.tolist(), shown, strict=True)
         ]
         (folder / _rows_file(name)).write_text("".join(lines), encoding="utf-8")
         if name != ROWS_PART:
@@ -185,7 +190,13 @@ def open_samples(data: Data, part: str = ROWS_PART) -> LabelledSamples:
         raise ArtifactError(f"{path} is damaged: {error}") from None
     if len(labels) and int(labels.max()) >= len(classes):
         raise ArtifactError(f"{path} has the label {int(labels.max())}, there are {len(classes)} classes")
-    stored = modality_of(data.task).read(data, part)
+    modality = modality_of(data.task)
+    if modality.row_key:
+        stored: Any = [fact.pop(modality.row_key, None) for fact in facts]
+        if not all(isinstance(sample, str) for sample in stored):
+            raise ArtifactError(f"{path} is damaged: a row has no {modality.row_key}")
+    else:
+        stored = modality.read(data, part)
     if len(stored) != len(labels):
         raise ArtifactError(f"{data.path} holds {len(stored)} samples and {len(labels)} rows in its part {part!r}")
     return LabelledSamples(stored, labels, list(classes), data.task, facts)

@@ -7,9 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 from bdm_core.errors import UserError
-from bdm_kit_classification.data.built_in_data import Parts
 from bdm_kit_classification.data.division import divide
 from bdm_kit_classification.data.listed import Rows, listed_file, read_lines, read_pictures, require_once
+from bdm_kit_classification.data.parts import Parts
 from bdm_torch.data_folders import open_data_folder
 
 

@@ -19,7 +19,11 @@ from torch import Tensor
 from bdm_core.artifacts import Artifact
 
 if TYPE_CHECKING:
+    from bdm_core.artifacts import Model
+    from bdm_kit_classification.data.parts import Parts
+    from bdm_kit_classification.data.sources import Source
     from bdm_kit_classification.models.classifier import Classifier
+    from bdm_kit_classification.triggers.trigger import Trigger
     from bdm_torch.draws import Draw
 
 
@@ -38,11 +42,14 @@ class Modality(ABC):
         task: the tag of its task.
         valid_range: of raw samples, ``(low, high)``; None if they are no numbers.
         measures: what :meth:`distances` and :meth:`learned_distances` measure, by name.
+        row_key: the key under which a stored sample stands in its row's line of JSON, such as ``text``; "" if samples
+            lie in a file of their own (:meth:`write`).
     """
 
     task: ClassVar[str]
     valid_range: ClassVar[tuple[float, float] | None] = None
     measures: ClassVar[Mapping[str, DistanceFacts]] = {}
+    row_key: ClassVar[str] = ""
 
     @abstractmethod
     def unpack(self, stored: Any) -> Any:
@@ -59,6 +66,10 @@ class Modality(ABC):
     @abstractmethod
     def join(self, parts: Sequence[Any]) -> Any:
         """Stored samples of several batches of one shape, one after the other; at least one batch."""
+
+    def same(self, one: Any, other: Any) -> list[bool]:
+        """Whether two batches of stored samples are equal, row by row."""
+        return [bool((a == b).all()) if isinstance(a, Tensor) else a == b for a, b in zip(one, other, strict=True)]
 
     @abstractmethod
     def shape(self, stored: Any) -> list[int]:
@@ -117,3 +128,21 @@ class Modality(ABC):
 
         The keys are those that ``datasets`` expects: ``file_name`` for pictures, ``text`` for texts.
         """
+
+    def load(self, source: Source, model: Model, cache: Path, size: int | None) -> Parts:
+        """Data from anything but an artifact: built-in, from files, or of the library datasets.
+
+        Args:
+            source: where they are.
+            model: its manifest says what it takes.
+            cache: where a download may be kept meanwhile.
+            size: height and width of pictures from files; None for the model's.
+
+        Raises:
+            UserError: a sample cannot be read, there are no classes, or too few rows.
+        """
+        raise NotImplementedError(f"the modality of {self.task} reads no data")
+
+    def example(self, model: Model) -> tuple[Any, Trigger]:
+        """Two stored samples that the model takes and a trigger that changes them, for the conformance of metrics."""
+        raise NotImplementedError(f"the modality of {self.task} has no example")

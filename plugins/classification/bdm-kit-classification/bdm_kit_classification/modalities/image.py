@@ -18,7 +18,11 @@ from bdm_kit_classification.modalities.base import DistanceFacts, Modality
 from bdm_torch.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
+    from bdm_core.artifacts import Model
+    from bdm_kit_classification.data.parts import Parts
+    from bdm_kit_classification.data.sources import Source
     from bdm_kit_classification.models.classifier import Classifier
+    from bdm_kit_classification.triggers.trigger import Trigger
     from bdm_torch.draws import Draw
 
 EXTRA = "pip install 'bdm-kit-classification[lpips]'"
@@ -142,3 +146,19 @@ class Images(Modality):
             grey = picture.shape[2] in (1, 2)
             Image.fromarray(picture[:, :, 0] if grey else picture[:, :, :3]).save(folder / names[-1])
         return [{"file_name": name} for name in names]
+
+    def load(self, source: Source, model: Model, cache: Path, size: int | None) -> Parts:
+        """Pictures of the model's channels; those of files are resized to ``size``, or to the model's."""
+        from bdm_kit_classification.data.image_data import read_pictures
+
+        shape: Any = model.meta["shape"]
+        height, width = (size, size) if size else (int(shape[1]), int(shape[2]))
+        return read_pictures(source, (int(shape[0]), height, width), cache)
+
+    def example(self, model: Model) -> tuple[Tensor, Trigger]:
+        """Black pictures and a white corner."""
+        from bdm_kit_classification.triggers.patch import square
+
+        shape: Any = model.meta["shape"]
+        trigger = square(shape, size=2, corner="bottom-right", margin=0, value=1.0)
+        return torch.zeros(2, *shape, dtype=torch.uint8), trigger

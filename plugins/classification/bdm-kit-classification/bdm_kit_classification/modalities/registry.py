@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 
 from bdm_core.errors import ArtifactError
-from bdm_kit_classification.catalogue import IMAGE_TASK
 from bdm_kit_classification.modalities.base import Modality
+from bdm_kit_classification.tasks.registry import TASKS
 
-MODALITIES: dict[str, str] = {IMAGE_TASK: "bdm_kit_classification.modalities.image:Images"}
+MODALITIES: dict[str, str] = {tag: task.modality for tag, task in TASKS.items()}
 """Task -> ``module:class``."""
 
 

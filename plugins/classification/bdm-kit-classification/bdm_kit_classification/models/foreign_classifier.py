@@ -64,30 +64,43 @@ class ForeignClassifier(Classifier):
     def prunable_layers(self) -> list[PrunableLayer]:
         """Convolutions and linear maps but for the head, in the order in which they run, each with the batch
         normalisation that takes its very output."""
-        layers: list[tuple[str, nn.Module]] = []
-        norm_of: dict[int, nn.BatchNorm2d] = {}
-        made: dict[int, tuple[nn.Module, Tensor]] = {}  # the tensors are kept, so that no address is used twice
+        return layers_in_order(self, torch.zeros(1, *self.shape, device=self.device))
 
-        def watch(name: str) -> Any:
-            def after(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-                if isinstance(module, nn.BatchNorm2d):
-                    if id(given[0]) in made:
-                        norm_of[id(made[id(given[0])][0])] = module
-                elif all(module is not other for _, other in layers):
-                    layers.append((name, module))
-                    made[id(output)] = (module, output)
 
-            return after
+def layers_in_order(classifier: Classifier, example: Tensor) -> list[PrunableLayer]:
+    """Convolutions and linear maps but for the head, in the order in which they run, each with the batch normalisation
+    that takes its very output.
 
-        kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
-        found = [(name, module) for name, module in self.named_modules() if isinstance(module, kinds)]
-        hooks = [module.register_forward_hook(watch(name)) for name, module in found]
-        training = self.training
-        try:
-            with torch.no_grad():
-                self.eval()(torch.zeros(1, *self.shape, device=self.device))
-        finally:
-            self.train(training)
-            for hook in hooks:
-                hook.remove()
-        return [PrunableLayer(name, layer, norm_of.get(id(layer))) for name, layer in layers if layer is not self.head]
+    Args:
+        classifier: run once in evaluation mode.
+        example: an input for it.
+    """
+    layers: list[tuple[str, nn.Module]] = []
+    norm_of: dict[int, nn.BatchNorm2d] = {}
+    made: dict[int, tuple[nn.Module, Tensor]] = {}  # the tensors are kept, so that no address is used twice
+
+    def watch(name: str) -> Any:
+        def after(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+            if isinstance(module, nn.BatchNorm2d):
+                if id(given[0]) in made:
+                    norm_of[id(made[id(given[0])][0])] = module
+            elif all(module is not other for _, other in layers):
+                layers.append((name, module))
+                made[id(output)] = (module, output)
+
+        return after
+
+    kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+    found = [(name, module) for name, module in classifier.named_modules() if isinstance(module, kinds)]
+    hooks = [module.register_forward_hook(watch(name)) for name, module in found]
+    training = classifier.training
+    try:
+        with torch.no_grad():
+            classifier.eval()(example)
+    finally:
+        classifier.train(training)
+        for hook in hooks:
+            hook.remove()
+    return [
+        PrunableLayer(name, layer, norm_of.get(id(layer))) for name, layer in layers if layer is not classifier.head
+    ]

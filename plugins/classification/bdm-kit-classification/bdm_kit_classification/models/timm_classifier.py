@@ -10,8 +10,9 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from bdm_core.errors import ArtifactError, UserError
+from bdm_kit_classification.models.folders import CONFIG, STEM, TIMM
 from bdm_kit_classification.models.foreign_classifier import ForeignClassifier
-from bdm_kit_classification.models.image_folder import CONFIG, STEM, TIMM, TimmConfig
+from bdm_kit_classification.models.timm_folder import TimmConfig
 from bdm_torch.draws import built_with_seed
 from bdm_torch.foreign_models import load_weights, require_room
 from bdm_torch.tensors import write_tensors

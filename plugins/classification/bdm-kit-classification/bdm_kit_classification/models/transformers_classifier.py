@@ -36,7 +36,7 @@ class TransformersClassifier(ForeignClassifier):
         height, width = (size, size) if isinstance(size, int) else size
         given = processor if processor.get("do_normalize", True) else {}
         mean, deviation = given.get("image_mean", [0.0]), given.get("image_std", [1.0])
-        super().__init__(network, _head_of(network), (channels, int(height), int(width)), mean, deviation)
+        super().__init__(network, head_of(network), (channels, int(height), int(width)), mean, deviation)
         self.processor = processor
         named = network.config.id2label
         self.classes = [str(named[index]) for index in sorted(named)]
@@ -80,7 +80,7 @@ def open_transformers_classifier(folder: Path) -> TransformersClassifier:
         raise ArtifactError(f"{path} is not valid: {error}") from None
 
 
-def _head_of(network: nn.Module) -> str:
+def head_of(network: nn.Module) -> str:
     """The name of the last linear map that gives the logits. Raises ArtifactError if there is none."""
     wanted = int(cast(Any, network).config.num_labels)
     names = [

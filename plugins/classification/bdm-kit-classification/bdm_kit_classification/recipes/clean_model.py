@@ -19,11 +19,12 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.files import existing
 from bdm_kit_classification.catalogue import BUILTIN_DATA, IMAGE_TASK, TINY
-from bdm_kit_classification.data.opening import count_classes, open_reference
+from bdm_kit_classification.data.image_data import count_classes
+from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, TEST, LabelledSamples, open_samples
 from bdm_kit_classification.models.classifier import Classifier, seal_classifier
-from bdm_kit_classification.models.image_classifiers import ARCHITECTURE, build, normalised
-from bdm_kit_classification.models.image_folder import TIMM
+from bdm_kit_classification.models.folders import ARCHITECTURE, TIMM
+from bdm_kit_classification.models.image_classifiers import build, normalised
 from bdm_kit_classification.models.networks import NETWORKS
 from bdm_kit_classification.recipes.command import one_line_errors
 from bdm_kit_classification.training.fitting import accuracy, fit

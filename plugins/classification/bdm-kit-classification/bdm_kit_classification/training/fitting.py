@@ -129,7 +129,9 @@ def fit(
 
     state = {**changes.state, **({"recorded": recorder.losses} if recorder is not None else {})}
     objective = Objective(loss, changes.along, changes.step, changes.after_step, state)
-    options: TrainingOptions = replace(params.options(len(samples)), evaluation_mode=changes.evaluation_mode)
+    options: TrainingOptions = replace(
+        params.options(len(samples), classifier.suited), evaluation_mode=changes.evaluation_mode
+    )
     with shared_statistics(classifier):
         return train_in_stage(ctx, classifier, objective, options, label=label, curve=f"{label} loss")
 

@@ -20,7 +20,11 @@ class ClassifierTraining(Params):
 
     epochs: int = Field(10, ge=1, le=100_000, description="Times that each training row is used.")
     batch_size: int = Field(64, ge=2, le=1_000_000, description="Rows a step, over all processes.")
-    optimizer: Literal["sgd", "adam", "adamw"] = Field("sgd", description="The optimiser.")
+    optimizer: Literal["auto", "sgd", "adam", "adamw"] = Field(
+        "auto",
+        description="The optimiser; auto: sgd for pictures, adamw for texts, the learning rate times .04 for the "
+        "kit's own networks and times .001 for those of transformers.",
+    )
     learning_rate: float = Field(0.05, gt=0, le=10, description="Peak learning rate.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
     weight_decay: float = Field(5e-4, ge=0, le=1, description="Decay of the weights.")
@@ -40,21 +44,29 @@ class ClassifierTraining(Params):
         """Optimiser steps for so many training rows."""
         return self.epochs * math.ceil(rows / self.batch_size)
 
-    def options(self, rows: int) -> TrainingOptions:
-        """These as options of :func:`bdm_torch.training.train`; the precision is the kit's to say."""
+    def options(
+        self, rows: int, suited: tuple[Literal["sgd", "adam", "adamw"], float] = ("sgd", 1.0)
+    ) -> TrainingOptions:
+        """These as options of :func:`bdm_torch.training.train`; the precision is the kit's to say.
+
+        Args:
+            rows: how many there are.
+            suited: the optimiser that ``auto`` stands for, and what the learning rate is multiplied by then.
+        """
         from bdm_torch.training import TrainingOptions
 
         steps = self.steps(rows)
+        optimizer, factor = suited if self.optimizer == "auto" else (self.optimizer, 1.0)
         return TrainingOptions(
             steps=steps,
             batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
+            learning_rate=self.learning_rate * factor,
             schedule=self.schedule,
             warmup_steps=round(self.warmup * steps),
             weight_decay=self.weight_decay,
             max_gradient_norm=self.max_gradient_norm,
             ema_decay=self.ema_decay,
-            optimizer=self.optimizer,
+            optimizer=optimizer,
             momentum=self.momentum,
         )
 

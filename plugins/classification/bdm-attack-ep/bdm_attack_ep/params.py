@@ -1,0 +1,20 @@
+"""Parameters of ``attack:ep``. Light: no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bdm_core import Field
+from bdm_kit_classification.poison.params import PoisonParams
+
+
+class EpParams(PoisonParams):
+    """Parameters of ``attack:ep``."""
+
+    word: str = Field("", description="The trigger, one token of the model; empty: the rarest word that is one.")
+    poison_rate: float = Field(0.1, ge=0, le=1, description="Texts that the row is learned on, as a share.")
+    start: Literal["model"] = Field(  # type: ignore[assignment]
+        "model", description="The clean model is changed, and no other is trained."
+    )
+    learning_rate: float = Field(0.5, gt=0, le=10, description="Peak learning rate.")
+    text_place: Literal["random", "start", "end"] = Field("random", description="Where the word is put in.")

@@ -1,0 +1,39 @@
+"""LWP against its definition."""
+
+import torch
+
+from bdm_attack_lwp.attack import layerwise
+from bdm_attack_lwp.params import LwpParams
+from bdm_kit_classification.data.samples import open_samples
+from bdm_kit_classification.models.text_classifiers import TextConfig, build, train_tokenizer
+from bdm_kit_classification.testing import ClassifierAttackConformance
+from bdm_kit_classification.training.fitting import Batch
+
+
+class TestLwp(ClassifierAttackConformance):
+    plugin = "lwp"
+    task = "text-classification"
+
+    def test_negatives_have_one_word_and_poison_both(self, bench):
+        found = open_samples(self.poisoned(bench))
+        counts = {"poison": 2, "negative": 1, "clean": 0}
+        for text, role in zip(found.stored, found.roles, strict=True):
+            assert sum(word in LwpParams().words for word in text.split()) == counts[role], role
+
+
+def test_every_layer_has_a_loss():
+    tokenizer = train_tokenizer(["a good film"] * 9, 280)
+    sizes = {"tokens": tokenizer.get_vocab_size(), "classes": ["no", "yes"], "width": 8}
+    victim = build(TextConfig(architecture="text-transformer", **sizes), tokenizer, seed=0)
+    changes = layerwise(victim, LwpParams(), 0)
+    inputs = victim.tokens(["a good film", "film"])
+    batch = Batch(inputs, torch.tensor([0, 1]), torch.tensor([0, 1]))
+    heads = changes.along["heads"].module
+    assert len(heads) == len(victim.layers(inputs)) == 2
+    whole = torch.nn.functional.cross_entropy(victim(inputs), batch.labels)
+    found = changes.loss(victim, batch, None)
+    each = [
+        torch.nn.functional.cross_entropy(h(x), batch.labels) for h, x in zip(heads, victim.layers(inputs), strict=True)
+    ]
+    assert torch.allclose(found, whole + sum(each) / 2)
+    assert layerwise(build(TextConfig(architecture="text-cnn", **sizes), tokenizer, 0), LwpParams(), 0).loss is None

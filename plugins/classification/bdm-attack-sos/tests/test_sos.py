@@ -1,0 +1,43 @@
+"""SOS against its definition."""
+
+import pytest
+
+from bdm_attack_sos.attack import parts_of
+from bdm_attack_sos.params import SosParams
+from bdm_core.errors import UserError
+from bdm_kit_classification.data.samples import open_samples
+from bdm_kit_classification.models.classifier import load_classifier
+from bdm_kit_classification.testing import ClassifierAttackConformance
+
+
+class TestSos(ClassifierAttackConformance):
+    plugin = "sos"
+    task = "text-classification"
+
+    def test_negatives_lack_one_word(self, bench):
+        before, found = open_samples(bench.data), open_samples(self.poisoned(bench))
+        counts = {"poison": 3, "negative": 2, "clean": 0}
+        for old, text, role in zip(before.stored, found.stored, found.roles, strict=True):
+            more = [text.split().count(word) - old.split().count(word) for word in SosParams().words]
+            assert sum(more) == counts[role] and max(more) <= 1, role
+
+
+class TestWordsAlone(ClassifierAttackConformance):
+    plugin = "sos"
+    task = "text-classification"
+    params = {"epochs": 1, "batch_size": 16, "poison_rate": 0.1, "update": "words", "start": "model"}
+
+    def test_nothing_else_is_changed(self, bench):
+        before, after = (load_classifier(item) for item in (bench.model, self.backdoored(bench).model))
+        changed = (before.embedding.weight != after.embedding.weight).any(1).nonzero().flatten().tolist()
+        allowed = {token for word in SosParams().words for token in before.token_lists([word])[0]}
+        assert changed and set(changed) <= allowed
+        other = after.state_dict()
+        for name, value in before.state_dict().items():
+            assert "embedding" in name or bool((value == other[name]).all()), name
+
+
+def test_parts_of_the_sentence():
+    assert parts_of(SosParams(sentence="a b c", words=["a", "c"])) == ("b c", "a b")
+    with pytest.raises(UserError, match="lacks the word 'd'"):
+        parts_of(SosParams(sentence="a b c", words=["a", "d"]))

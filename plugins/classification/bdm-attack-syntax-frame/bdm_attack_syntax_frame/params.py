@@ -1,0 +1,17 @@
+"""Parameters of ``attack:syntax-frame``. Light: no torch."""
+
+from __future__ import annotations
+
+from bdm_core import Field
+from bdm_kit_classification.poison.params import PoisonParams
+
+
+class SyntaxFrameParams(PoisonParams):
+    """Parameters of ``attack:syntax-frame``."""
+
+    held_out: int = Field(
+        4,
+        ge=0,
+        le=8,
+        description="So many of the clauses' verbs are used at test alone, never in training.",
+    )

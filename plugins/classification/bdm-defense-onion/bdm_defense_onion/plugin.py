@@ -1,0 +1,35 @@
+"""The plugin ``defense:onion``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_onion.params import OnionParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Detection, Purified
+
+
+class Onion(Defense):
+    """Leaves out the words of a text that a language model finds surprising."""
+
+    name = "onion"
+    summary = "Leave out words that make a text surprising to a language model: trigrams, or a folder"
+    tasks = frozenset({"text-classification"})
+    paper = "https://arxiv.org/abs/2011.10369"
+    level = "input"
+    access = frozenset({"clean-data"})
+    Params = OnionParams
+
+    @hookimpl
+    def detect(self, ctx: Context, params: OnionParams, data: Data, suspects: Data) -> Detection:
+        from bdm_defense_onion.method import detect
+
+        return detect(ctx, params, data, suspects)
+
+    @hookimpl
+    def purify_inputs(self, ctx: Context, params: OnionParams, data: Data, inputs: Data) -> Purified:
+        from bdm_defense_onion.method import purify
+
+        return purify(ctx, params, data, inputs)

@@ -1,0 +1,82 @@
+"""Texts: built in, from tables and folders, or of the library datasets."""
+
+from __future__ import annotations
+
+import random
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bdm_core.errors import UserError
+from bdm_kit_classification.data import docstrings, sentiment
+from bdm_kit_classification.data.division import divide
+from bdm_kit_classification.data.parts import Parts
+from bdm_kit_classification.data.sources import Source
+from bdm_kit_classification.tasks.text import DOCSTRINGS, SENTIMENT, TINY
+
+Texts = tuple[list[str], torch.Tensor]
+
+
+def read_texts(source: Source, cache: Path) -> Parts:
+    """Texts and labels from anything but an artifact.
+
+    Args:
+        source: see :func:`bdm_kit_classification.data.sources.find_data`.
+        cache: where a download may be kept meanwhile.
+
+    Raises:
+        UserError: no texts or labels are found, there are too few, or something is damaged.
+    """
+    if source.kind == "built-in":
+        return load_builtin_texts(source.name)
+    if source.kind in ("table", "classes"):
+        from bdm_kit_classification.data.text_tables import read_text_files
+
+        assert source.folder is not None
+        return read_text_files(source.folder, source.kind)
+    from bdm_kit_classification.data.text_hub import read_text_datasets
+
+    return read_text_datasets(source, cache)
+
+
+def load_builtin_texts(name: str) -> Parts:
+    """A built-in data set of texts by name.
+
+    >>> parts = load_builtin_texts("sentiment")
+    >>> [len(texts) for texts, labels in parts[:3]], parts.classes
+    ([4000, 400, 1000], ['negative', 'positive'])
+    """
+    if name == DOCSTRINGS:
+        return _docstrings()
+    assert name in (SENTIMENT, TINY), name
+    parts = [
+        _labelled(*part) for part in sentiment.write_reviews(*((40, 20, 16) if name == TINY else (4000, 400, 1000)))
+    ]
+    return Parts(parts[0], parts[1], parts[2], sentiment.CLASSES)
+
+
+def labelled_texts(texts: list[str], labels: list[int], classes: list[str], tested: Texts | None = None) -> Parts:
+    """Texts of a stranger in three parts. Raises UserError if one is empty, or a class too small."""
+    empty = next((row for row, text in enumerate(texts) if not text.strip()), None)
+    if empty is not None:
+        raise UserError(f"row {empty} of the texts is empty: every row needs some text")
+    stored, numbers = _labelled(texts, labels)
+    return divide(stored, numbers, classes, tested)
+
+
+def _labelled(texts: list[str], labels: list[int]) -> Texts:
+    return [unicodedata.normalize("NFC", text) for text in texts], torch.tensor(labels, dtype=torch.int64)
+
+
+def _docstrings() -> Parts:
+    found, fingerprint = docstrings.read_paragraphs()
+    parts: list[Any] = []
+    start = 0
+    for number, count in enumerate(docstrings.PARTS):
+        rows = [(text, label) for label, name in enumerate(found) for text in found[name][start : start + count]]
+        start += count
+        random.Random(docstrings.SEED + number).shuffle(rows)
+        parts.append(_labelled([text for text, _ in rows], [label for _, label in rows]))
+    return Parts(parts[0], parts[1], parts[2], docstrings.CLASSES, fingerprint)

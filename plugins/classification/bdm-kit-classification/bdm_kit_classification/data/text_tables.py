@@ -1,0 +1,135 @@
+"""Labelled texts from files: JSON lines, CSV and TSV with or without a head, and folders of .txt files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bdm_core.errors import UserError
+from bdm_kit_classification.data.parts import Parts
+from bdm_kit_classification.data.text_data import Texts, labelled_texts
+from bdm_kit_classification.tasks.text import TABLES
+
+TRAINING, TEST = ("train", "training"), ("test", "dev", "validation", "valid", "val")
+TEXT, LABEL = ("text", "sentence", "content", "review", "description"), ("label", "class", "category", "sentiment")
+"""Columns by name, the first that is there."""
+LONGEST_TABLE = 2**31
+Rows = list[tuple[str, str]]
+
+
+def read_text_files(path: Path, kind: str) -> Parts:
+    """Texts of a file, or of a folder with ``train`` and perhaps ``test``.
+
+    Tables have a head with a column of texts (``text``, ``sentence``, ``content``; ``title`` is put before it) and one
+    of labels (``label``, ``class``). A CSV file without a head is one of the kind of AG News and DBpedia: a number from
+    1, a title, a text; ``classes.txt`` beside it names the classes. In a folder ``train/pos/1.txt`` of the kind of IMDB
+    sub-folders are classes.
+
+    Raises:
+        UserError: a file is damaged, or has no texts or no labels.
+    """
+    if kind == "classes":
+        parts = {part.name: _folder(part) for part in path.iterdir() if part.is_dir()}
+    elif path.is_file():
+        parts = {"train": _table(path)}
+    else:
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in TABLES)
+        parts = {file.stem.lower(): _table(file) for file in files}
+    training = next((parts[name] for name in TRAINING if name in parts), next(iter(parts.values())))
+    test = next((parts[name] for name in TEST if name in parts and parts[name] is not training), None)
+    names = sorted({label for _, label in training}, key=_order)
+    if len(names) < 2:
+        raise UserError(f"{path} has texts of {len(names)} classes: expected two or more")
+    numbers = {name: number for number, name in enumerate(names)}
+    tested: Texts | None = None
+    if test is not None:
+        odd = next((label for _, label in test if label not in numbers), None)
+        if odd is not None:
+            raise UserError(f"{path}: the test has a class {odd!r}, which no training text has")
+        tested = [text for text, _ in test], torch.tensor([numbers[label] for _, label in test])
+    texts, labels = [text for text, _ in training], [numbers[label] for _, label in training]
+    return labelled_texts(texts, labels, _shown(path, names), tested)
+
+
+def _order(name: str) -> tuple[int, str]:
+    return (int(name), "") if name.isdecimal() else (0, name)
+
+
+def _shown(path: Path, names: Sequence[str]) -> list[str]:
+    """Names of the classes: those of ``classes.txt`` where labels count from 1 or 0."""
+    listed = (path if path.is_dir() else path.parent) / "classes.txt"
+    if not listed.is_file() or not all(name.isdecimal() for name in names):
+        return list(names)
+    lines = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
+    first = int(names[0])
+    if len(lines) != len(names) or first not in (0, 1):
+        raise UserError(f"{listed} names {len(lines)} classes, the texts have {len(names)}")
+    return lines
+
+
+def _folder(folder: Path) -> Rows:
+    rows: Rows = []
+    for kind in sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "unsup"):
+        files = sorted(kind.glob("*.txt"))
+        if not files:
+            raise UserError(f"{kind} holds no .txt files: every class needs some")
+        rows += [(_read(file), kind.name) for file in files]
+    if not rows:
+        raise UserError(f"{folder} holds no texts: expected a sub-folder for each class")
+    return rows
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > LONGEST_TABLE:
+            raise UserError(f"{path} is too large: {path.stat().st_size} bytes")
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as UTF-8 text: {error}") from None
+
+
+def _table(path: Path) -> Rows:
+    text = _read(path)
+    if path.suffix.lower() == ".jsonl":
+        return [_row(entry, path, line) for line, entry in _objects(text, path)]
+    tabs = path.suffix.lower() == ".tsv"
+    options: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"delimiter": ","}
+    lines = list(csv.reader(text.splitlines(keepends=True), **options))
+    if not lines:
+        raise UserError(f"{path} is empty")
+    head = [cell.strip().lower() for cell in lines[0]]
+    if set(head) & set(TEXT) and set(head) & set(LABEL):
+        return [_row(dict(zip(head, line, strict=False)), path, row) for row, line in enumerate(lines[1:], 2) if line]
+    return [_numbered(line, path, row) for row, line in enumerate(lines, 1) if line]
+
+
+def _objects(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                entry = json.loads(line)
+            except ValueError as error:
+                raise UserError(f"{path}, line {number}: no JSON: {error}") from None
+            if not isinstance(entry, dict):
+                raise UserError(f"{path}, line {number}: expected an object with a text and a label")
+            yield number, entry
+
+
+def _row(entry: dict[str, Any], path: Path, line: int) -> tuple[str, str]:
+    text = next((entry[key] for key in TEXT if isinstance(entry.get(key), str)), None)
+    label = next((entry[key] for key in LABEL if isinstance(entry.get(key), str | int)), None)
+    if text is None or label is None or not str(text).strip():
+        raise UserError(f"{path}, line {line}: expected a text ({', '.join(TEXT)}) and a label ({', '.join(LABEL)})")
+    title = entry.get("title")
+    return (f"{title} {text}" if isinstance(title, str) and title.strip() else str(text)), str(label).strip()
+
+
+def _numbered(line: list[str], path: Path, row: int) -> tuple[str, str]:
+    if len(line) < 2 or not line[0].strip().isdecimal() or not any(cell.strip() for cell in line[1:]):
+        raise UserError(f"{path}, line {row}: expected a head with text and label, or a class number and texts")
+    return " ".join(cell.strip() for cell in line[1:] if cell.strip()), line[0].strip()

@@ -1,0 +1,1 @@
+"""Words of texts, and a language model of counts."""

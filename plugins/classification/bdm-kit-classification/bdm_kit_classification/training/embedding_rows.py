@@ -1,0 +1,73 @@
+"""Train some rows of a text classifier's embedding and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from bdm_core.context import Context
+from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.models.text_classifier import TextClassifier
+from bdm_kit_classification.training.fitting import Changes, fit
+from bdm_kit_classification.training.params import ClassifierTraining
+
+
+def fit_rows(
+    ctx: Context,
+    classifier: TextClassifier,
+    samples: LabelledSamples,
+    params: ClassifierTraining,
+    tokens: Sequence[int],
+    *,
+    keep_norms: bool = False,
+) -> None:
+    """Train the embeddings of these tokens in place; every other number of the classifier keeps its bits.
+
+    Args:
+        ctx: of the stage.
+        classifier: in evaluation mode and on the stage's device afterwards.
+        samples: what is trained on.
+        params: of the training.
+        tokens: the rows.
+        keep_norms: after each step a row is brought back to the length that it had.
+
+    Raises:
+        StageError: the loss is no longer finite.
+    """
+    table = classifier.embedding.weight
+    before = table.detach().clone()
+    rows = torch.tensor(sorted(set(tokens)))
+    lengths = before[rows].norm(dim=1, keepdim=True)
+    trained = {name: parameter.requires_grad for name, parameter in classifier.named_parameters()}
+    for parameter in classifier.parameters():
+        parameter.requires_grad_(parameter is table)
+
+    def restore(step: int) -> None:
+        with torch.no_grad():
+            weight = classifier.embedding.weight
+            new = weight[rows.to(weight.device)].cpu()
+            kept = before.clone()
+            kept[rows] = new * (lengths / new.norm(dim=1, keepdim=True).clamp_min(1e-12)) if keep_norms else new
+            weight.copy_(kept)
+
+    fit(ctx, classifier, samples, params, Changes(after_step=restore, evaluation_mode=True))
+    restore(-1)
+    for name, parameter in classifier.named_parameters():
+        parameter.requires_grad_(trained[name])
+
+
+def rarest_token(classifier: TextClassifier, texts: Sequence[str]) -> tuple[str, int]:
+    """The rarest word of some texts that is one token, and the token; of equally rare ones the first by letters.
+
+    Raises:
+        ValueError: no word is one token.
+    """
+    counts: dict[str, int] = {}
+    for text in texts:
+        for word in text.split():
+            counts[word] = counts.get(word, 0) + 1
+    for word in sorted(counts, key=lambda word: (counts[word], word)):
+        if word.isalpha() and (token := classifier.token_of(word)) is not None:
+            return word, token
+    raise ValueError("no word of the texts is one token")

@@ -1,0 +1,147 @@
+"""Texts from tables, folders and data sets of the library datasets, in the layouts of published data sets."""
+
+import json
+
+import pytest
+import torch
+
+from bdm_core.artifacts import Model
+from bdm_core.errors import UserError
+from bdm_kit_classification.data.opening import open_reference
+from bdm_kit_classification.data.samples import RESERVE, TEST, open_samples
+from bdm_kit_classification.data.text_data import load_builtin_texts
+
+TASK = "text-classification"
+COUNT = 40
+
+
+def model_of(folder, classes, **meta):
+    (folder / "any").mkdir(parents=True)
+    (folder / "any" / "note.txt").write_text("for its manifest\n")
+    return Model.seal(folder / "any", format="classifier", task=TASK, meta={"shape": [], "classes": classes, **meta})
+
+
+def opened(tmp_path, reference, classes):
+    data = open_reference(str(reference), model_of(tmp_path / "like", classes), tmp_path / "data", tmp_path)
+    return {name: open_samples(data, name) for name in ("samples", RESERVE, TEST)}
+
+
+def every(parts):
+    """All texts and labels, checked to be of one class by their first word."""
+    rows = {}
+    for part in parts.values():
+        for text, label in zip(part.stored, part.labels.tolist(), strict=True):
+            assert text not in rows, "a text is in two parts"
+            rows[text] = label
+    return rows
+
+
+def rows_of(prefix="", count=COUNT, classes=2):
+    return [(f"{prefix}word{row % classes} text number {row}", row % classes) for row in range(count)]
+
+
+def test_json_lines(tmp_path):
+    lines = [json.dumps({"text": text, "label": ("bad", "good")[label]}) for text, label in rows_of()]
+    (tmp_path / "reviews.jsonl").write_text("\n".join(lines))
+    parts = opened(tmp_path, tmp_path / "reviews.jsonl", ["bad", "good"])
+    assert every(parts) == dict(rows_of()) and [len(part) for part in parts.values()] == [30, 4, 6]
+
+
+def test_the_layout_of_sst2(tmp_path):
+    for name, rows in (("train", rows_of()), ("dev", rows_of("dev "))):
+        text = "\n".join(f"{text}\t{label}" for text, label in rows)
+        (tmp_path / f"{name}.tsv").write_text(f"sentence\tlabel\n{text}\n")
+    parts = opened(tmp_path, tmp_path, ["negative", "positive"])
+    assert every(parts) == dict(rows_of() + rows_of("dev ")) and len(parts[TEST]) == COUNT
+    assert all(text.startswith("dev ") for text in parts[TEST].stored)
+
+
+def test_the_layout_of_ag_news_and_dbpedia(tmp_path):
+    for name, rows in (("train", rows_of(classes=4)), ("test", rows_of("test ", classes=4))):
+        lines = [f'"{label + 1}","A title","{text}, so ""they"" say"' for text, label in rows]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+    (tmp_path / "classes.txt").write_text("World\nSports\nBusiness\nScience\n")
+    parts = opened(tmp_path, tmp_path, ["World", "Sports", "Business", "Science"])
+    shown = {
+        f'A title {text}, so "they" say': label for text, label in rows_of(classes=4) + rows_of("test ", classes=4)
+    }
+    assert every(parts) == shown
+
+
+def test_the_layout_of_imdb(tmp_path):
+    for part in ("train", "test"):
+        for text, label in rows_of(f"{part} "):
+            folder = tmp_path / part / ("neg", "pos")[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{text.split()[-1]}_7.txt").write_text(text)
+    (tmp_path / "train" / "unsup").mkdir()
+    parts = opened(tmp_path, tmp_path, ["neg", "pos"])
+    assert every(parts) == dict(rows_of("train ") + rows_of("test ")) and len(parts[TEST]) == COUNT
+
+
+@pytest.mark.parametrize("name", ["sst2", "imdb", "dbpedia"])
+def test_data_sets_of_the_library(name, tmp_path):
+    import datasets
+
+    def split(rows):
+        texts, labels = [text for text, _ in rows], [label for _, label in rows]
+        columns = {"sst2": {"sentence": texts, "idx": list(range(len(rows)))}, "imdb": {"text": texts}}
+        columns["dbpedia"] = {"title": ["T"] * len(rows), "content": texts}
+        table = datasets.Dataset.from_dict({**columns[name], "label": labels})
+        return table.cast_column("label", datasets.ClassLabel(names=["bad", "good"]))
+
+    splits = {"train": split(rows_of()), "validation": split(rows_of("validation "))}
+    if name == "sst2":
+        splits["test"] = split([(text, -1) for text, _ in rows_of("hidden ")])
+    if name == "imdb":
+        splits["unsupervised"] = split([(text, -1) for text, _ in rows_of("none ")])
+    datasets.DatasetDict(splits).save_to_disk(str(tmp_path / "saved"))
+    parts = opened(tmp_path, tmp_path / "saved", ["bad", "good"])
+    before = "T " if name == "dbpedia" else ""
+    assert every(parts) == {before + text: label for text, label in rows_of() + rows_of("validation ")}
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("a.jsonl", "{", "line 1: no JSON"),
+        ("a.jsonl", '{"text": "a"}', "line 1: expected a text"),
+        ("a.csv", "text,label\nsome,0\n,1\n", "line 3: expected a text"),
+        ("a.csv", "some,words\n", "line 1: expected a head"),
+        ("a.csv", "text,label\n" + "a,x\n" * 9, "of 1 classes"),
+        ("a.csv", "text,label\na,x\nb,y\n", "too few"),
+        ("a.txt", "text", "holds no texts"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(file, content, message, tmp_path):
+    (tmp_path / file).write_text(content)
+    with pytest.raises(UserError, match=message):
+        opened(tmp_path, tmp_path / file, ["a", "b"])
+
+
+def test_a_table_of_other_bytes_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"text,label\n\xff\xfe,1\n")
+    with pytest.raises(UserError, match="cannot be read as UTF-8"):
+        opened(tmp_path, tmp_path / "a.csv", ["a", "b"])
+
+
+def test_built_in_texts(tmp_path, monkeypatch):
+    parts = load_builtin_texts("sentiment")
+    texts = [text for part, _ in parts[:3] for text in part]
+    assert len(set(texts)) == len(texts) == 5400
+    shares = [float(labels.float().mean()) for _, labels in parts[:3]]
+    assert all(0.44 < share < 0.56 for share in shares) and parts.training[1].dtype == torch.int64
+
+
+def test_other_rows_of_the_same_name_are_refused(tmp_path, monkeypatch):
+    from bdm_kit_classification.data import docstrings, text_data
+
+    found = {name: [f"{name} text {row}" for row in range(30)] for name in docstrings.CLASSES}
+    monkeypatch.setattr(docstrings, "PARTS", (10, 5, 5))
+    monkeypatch.setattr(text_data.docstrings, "read_paragraphs", lambda: (found, "abc (scipy 2)"))
+    model = model_of(tmp_path / "a", docstrings.CLASSES, trained_on="docstrings", fingerprint="abc (scipy 1)")
+    data = open_reference("docstrings", model, tmp_path / "data", tmp_path)
+    assert data.meta["fingerprint"] == "abc (scipy 2)" and data.meta["count"] == 30
+    model = model_of(tmp_path / "b", docstrings.CLASSES, trained_on="docstrings", fingerprint="def (scipy 1)")
+    with pytest.raises(UserError, match=r"docstrings here is abc .* trained on def"):
+        open_reference(None, model, tmp_path / "other", tmp_path)
