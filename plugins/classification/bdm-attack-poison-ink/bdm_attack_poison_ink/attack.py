@@ -88,8 +88,8 @@ def train_ink(ctx: Context, params: PoisonInkParams, samples: LabelledSamples) -
         return shown * ink_of(x, colour, params.edge_threshold)
 
     options = HidingOptions(params.encoder_steps, params.batch_size, params.encoder_rate, params.change, params.width)
-    networks = train_hiding(ctx, samples, Hiding(channels, channels, drawn, functional.mse_loss), options)
-    return Ink(*(frozen_state(network) for network in networks), colour, params.edge_threshold, params.change)
+    encoder, decoder = train_hiding(ctx, samples, Hiding(channels, channels, drawn, functional.mse_loss), options)
+    return Ink(frozen_state(encoder), frozen_state(decoder), colour, params.edge_threshold, params.change)
 
 
 def ink_error(trigger: Ink, samples: LabelledSamples) -> float:

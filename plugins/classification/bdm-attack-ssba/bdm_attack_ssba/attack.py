@@ -92,5 +92,5 @@ def train_message(ctx: Context, params: SsbaParams, samples: LabelledSamples) ->
         return functional.binary_cross_entropy_with_logits(bit_logits(decoded, signs), bits)
 
     options = HidingOptions(params.encoder_steps, params.batch_size, params.encoder_rate, params.change, params.width)
-    networks = train_hiding(ctx, samples, Hiding(params.bits, params.bits, drawn, loss), options)
-    return HiddenMessage(*(frozen_state(network) for network in networks), tuple(message), carriers, params.change)
+    encoder, decoder = train_hiding(ctx, samples, Hiding(params.bits, params.bits, drawn, loss), options)
+    return HiddenMessage(frozen_state(encoder), frozen_state(decoder), tuple(message), carriers, params.change)

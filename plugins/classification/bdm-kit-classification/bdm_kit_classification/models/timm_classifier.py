@@ -106,7 +106,7 @@ def _built(config: TimmConfig, seed: int) -> TimmClassifier:
 def _creator(config: TimmConfig) -> Any:
     """A function that makes the network; nothing is downloaded, no weights are read."""
     try:
-        import timm
+        import timm  # type: ignore[import-not-found]
     except ImportError:
         raise UserError(f"{TIMM}{config.architecture} needs timm: pip install 'bdm-kit-classification[timm]'") from None
     if not timm.is_model(config.architecture):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -94,7 +96,7 @@ class ClassifierAttackConformance(AttackConformance):
 
     def test_defaults_and_presets_run_on_larger_pictures(self, bench: Bench) -> None:
         """Short trainings of PreAct-ResNet18 on coloured pictures of 32x32, with what ``tiny_params`` make short."""
-        plugin = self.subject
+        plugin: Any = self.subject
         if bench.task != IMAGE_TASK:
             pytest.skip(f"of the task {IMAGE_TASK}")
         for number, preset in enumerate(["", *plugin.presets]):

@@ -28,7 +28,7 @@ def shared_statistics(network: nn.Module) -> Iterator[None]:
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
     norms = [module for module in network.modules() if isinstance(module, kinds)]
     for norm in norms:
-        norm.forward = partial(_normalised, norm)  # type: ignore[method-assign]
+        norm.forward = partial(_normalised, norm)
     try:
         yield
     finally:
