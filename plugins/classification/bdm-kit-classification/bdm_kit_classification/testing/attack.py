@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
 
 from bdm_core.artifacts import Data
@@ -98,7 +97,7 @@ class ClassifierAttackConformance(AttackConformance):
         """Short trainings of PreAct-ResNet18 on coloured pictures of 32x32, with what ``tiny_params`` make short."""
         plugin: Any = self.subject
         if bench.task != IMAGE_TASK:
-            pytest.skip(f"of the task {IMAGE_TASK}")
+            return
         for number, preset in enumerate(["", *plugin.presets]):
             folder = bench.folder(f"larger-{number}")
             stored = torch.randint(0, 256, (48, 3, 32, 32), generator=torch.Generator().manual_seed(0))
