@@ -16,5 +16,6 @@ class EpParams(PoisonParams):
     start: Literal["model"] = Field(  # type: ignore[assignment]
         "model", description="The clean model is changed, and no other is trained."
     )
-    learning_rate: float = Field(0.5, gt=0, le=10, description="Peak learning rate.")
+    epochs: int = Field(40, ge=1, le=100_000, description="Times that each of these texts is used.")
+    learning_rate: float = Field(1.0, gt=0, le=10, description="Peak learning rate.")
     text_place: Literal["random", "start", "end"] = Field("random", description="Where the word is put in.")
