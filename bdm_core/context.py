@@ -87,7 +87,8 @@ class Context:
     def figures(self, **figures: Any) -> None:
         """Keep facts about the stage beside its artifacts, e.g. ``loss=[...]`` for the report's loss curves.
 
-        They are recorded with the stage (also when it comes from the store later) and are never shown to other hooks.
+        They are recorded with the stage (also when it comes from the store later) and shown to no other hook but
+        metrics that say ``sees_stages``.
         Values must be JSON; NaN and infinity become None.
         """
         figures = finite(figures)

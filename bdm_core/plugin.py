@@ -142,6 +142,10 @@ class Defense(Plugin):
 class Metric(Plugin):
     """Measures a model and its outputs. Hook: ``score``.
 
+    Attributes:
+        sees_stages: whether its subjects have ``stages``: seconds and figures of the defenses' stages. They are part of
+            what decides its numbers, so that those are computed again where a defense was.
+
     >>> class Mine(Metric):
     ...     name = "mine"
     ...     @hookimpl
@@ -152,6 +156,7 @@ class Metric(Plugin):
     """
 
     kind = "metric"
+    sees_stages: ClassVar[bool] = False
 
 
 class Kit(Plugin):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, JsonValue, field_validator
 
 from bdm_core.artifacts import Data, Evidence, Model, Outputs, Record, Secret
 
@@ -99,6 +99,10 @@ class Subject(Record):
         rejected_triggered: triggered inputs likewise. An attack on a rejected input has failed.
         before: of ``purified`` and ``repaired`` what the undefended backdoored model made of clean and of triggered
             inputs, for metrics of the change; else empty.
+        undefended: of ``purified`` and ``repaired`` the backdoored model; else None.
+        stages: of each stage of a defense in this run, by its label (``detection``, ``detection on clean model``,
+            ``purified inputs``, ``purified inputs under trigger``, ``repaired model``), its ``seconds`` and its
+            ``figures`` without the curves; empty for a metric that does not say ``sees_stages``.
     """
 
     role: Literal["clean", "backdoored", "purified", "repaired"]
@@ -112,6 +116,8 @@ class Subject(Record):
     rejected_clean: int = Field(0, ge=0)
     rejected_triggered: int = Field(0, ge=0)
     before: list[Outputs] = Field(default_factory=list)
+    undefended: Model | None = None
+    stages: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Measurement(Record):

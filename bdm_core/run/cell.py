@@ -67,7 +67,7 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
     found = detections.get("backdoored")
     common: dict[str, Any] = {"reference": data, "secret": made.secret}
     judged = {**common, "suspects": labels}
-    after = {**common, "before": list(backdoored_samples.values())}
+    after = {**common, "before": list(backdoored_samples.values()), "undefended": made.model}
     subjects = [
         Subject(
             role="clean",
@@ -160,10 +160,10 @@ def _score(cell: Prepared, stages: StageRunner, folder: RunFolder, subject: Subj
     spec, role = cell.spec, subject.role
     options = {name: getattr(spec, name) for name in ("attack", "detect", "purify", "repair", "task", "seed")}
     facts = {"run": folder.folder.name, **options}
+    informed = subject.model_copy(update={"stages": stages.defending})
     for metric in cell.metrics:
-        found: list[Measurement] = stages.run(
-            "score", [metric], {"subject": subject}, label=f"score {role}: {metric.plugin.name}"
-        )
+        given = {"subject": informed if metric.plugin.sees_stages else subject}
+        found: list[Measurement] = stages.run("score", [metric], given, label=f"score {role}: {metric.plugin.name}")
         for measurement in found:
             row = "clean under trigger" if (role, measurement.on) == ("clean", "triggered") else role
             folder.result(row, role, metric.id, measurement, facts)

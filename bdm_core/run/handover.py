@@ -89,7 +89,8 @@ class Handover:
 
     def _run(self, defense: Loaded, model: Model, hook: str, given: dict[str, Any], **options: Any) -> Any:
         black_box = model if "predictions" in defense.plugin.access else None
-        return self._stages.run(hook, [defense], given, black_box=black_box, **options)
+        asked = [defense, self._cell.kit]  # a kit may wrap the hooks of defenses
+        return self._stages.run(hook, asked, given, black_box=black_box, **options)
 
     def _training_rows(self, training: Data) -> tuple[Data, list[int]]:
         if self._shuffled is None:

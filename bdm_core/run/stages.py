@@ -45,6 +45,7 @@ class StageRunner:
         observers: told of every stage.
         on_finished: called with (label, finished stage) after each.
         launch: this process among those of an ``accelerate launch``.
+        defending: seconds and figures, but for curves, of each stage of a defense so far, by label.
     """
 
     store: Store
@@ -58,6 +59,7 @@ class StageRunner:
     def __post_init__(self) -> None:
         self.launch = Launch(self.store)
         self._waited: set[str] = set()
+        self.defending: dict[str, Any] = {}
         self.watching = Observers(self.observers if self.rank == 0 else [], self.log)
 
     @property
@@ -109,6 +111,9 @@ class StageRunner:
         finished = self._from_store(job)
         if finished is None:
             finished = self._lead(job) if self.rank == 0 else self._follow(job)
+        if hook in BLIND:
+            figures = {name: value for name, value in finished.record.figures.items() if name != "curves"}
+            self.defending[job.label] = {"seconds": finished.record.seconds, "figures": figures}
         self.on_finished(job.label, finished)
         return finished.value
 

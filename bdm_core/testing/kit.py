@@ -13,6 +13,7 @@ import pytest
 from bdm_core.artifacts import ROWS, Artifact, Data, Secret
 from bdm_core.errors import BdmError
 from bdm_core.files import MANIFEST
+from bdm_core.hooks import implements
 from bdm_core.plugin import Kit
 from bdm_core.testing.alone import HEAVY, run_alone
 from bdm_core.testing.common import StageConformance
@@ -21,6 +22,8 @@ from bdm_core.testing.illustrations import complaints
 from bdm_core.testing.tiny import Bench, Call
 
 NEEDED = ("open_model", "open_data", "make_inputs", "select_rows", "generate", "illustrate")
+WRAPPED = ("detect", "purify_inputs", "repair")
+"""Hooks of defenses, which a kit may wrap and does not answer."""
 
 
 class KitConformance(StageConformance):
@@ -32,7 +35,7 @@ class KitConformance(StageConformance):
     """
 
     kind = "kit"
-    hooks_of_kind = (*NEEDED, "trigger_inputs")
+    hooks_of_kind = (*NEEDED, "trigger_inputs", *WRAPPED)
     all_of = NEEDED
     row_tolerance: ClassVar[float] = 2 / 127.5 + 1e-6
 
@@ -70,6 +73,14 @@ class KitConformance(StageConformance):
             }
 
         return bench.once(f"calls {attempt} {seed}", make)
+
+    def test_hooks_of_defenses_are_wrapped_only(self) -> None:
+        answered = [
+            name
+            for name in WRAPPED
+            if implements(self.subject, name) and not getattr(self.subject, name).bdm_impl["wrapper"]
+        ]
+        assert not answered, f"a kit wraps {', '.join(answered)} (@hookimpl(wrapper=True)); the answer is the defense's"
 
     def test_rows_are_counted(self, bench: Bench) -> None:
         for name, call in self.calls(bench).items():

@@ -21,9 +21,9 @@ class FineTune(Defense):
     access = frozenset({"weights", "clean-data"})
     Params = FineTuneParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"epochs": 100, "batch_size": 256, "learning_rate": 0.01, "warmup": 0.0}
+        "paper": {"epochs": 100, "batch_size": 256, "learning_rate": 0.01, "warmup": 0.0, "strengths": [1.0]}
     }
-    tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3}
+    tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3, "strengths": [1.0]}
     distributed = True
 
     @hookimpl

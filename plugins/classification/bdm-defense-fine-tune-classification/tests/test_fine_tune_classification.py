@@ -1,27 +1,27 @@
 """Plain fine-tuning of a classifier."""
 
-from bdm_core.testing import DefenseConformance
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.models.classifier import load_classifier
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.fitting import accuracy
 
 
-class TestFineTune(DefenseConformance):
+class TestFineTune(ClassifierDefenseConformance):
     plugin = "fine-tune"
     task = "image-classification"
 
 
-class TestTexts(DefenseConformance):
+class TestTexts(ClassifierDefenseConformance):
     plugin = "fine-tune"
     task = "text-classification"
 
 
-class TestEnoughSteps(DefenseConformance):
+class TestEnoughSteps(ClassifierDefenseConformance):
     """Training on the data learns the data."""
 
     plugin = "fine-tune"
     task = "image-classification"
-    params = {"epochs": 40, "batch_size": 10, "learning_rate": 0.05}
+    params = {"epochs": 40, "batch_size": 10, "learning_rate": 0.05, "strengths": [1.0]}
     max_change = 20.0
 
     def test_learns_the_data(self, bench):

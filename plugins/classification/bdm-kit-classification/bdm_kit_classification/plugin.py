@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,7 +21,7 @@ class ClassificationKit(Kit):
     summary = "Classifiers of pictures and texts: the kit's own networks and those of transformers"
     tasks = frozenset(TASKS)
     Params = ClassificationKitParams
-    default_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "stealth", "detection")
+    default_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "stealth", "detection", "cost", "operating-point")
     triggered_share: ClassVar[float] = 1.0
     precedence: ClassVar[int] = 5
     tiny_references: ClassVar[dict[str, str]] = {tag: task.tiny for tag, task in TASKS.items()}
@@ -63,6 +64,24 @@ class ClassificationKit(Kit):
         from bdm_kit_classification import stages
 
         return stages.trigger_rows(ctx, inputs, secret)
+
+    @hookimpl(wrapper=True)
+    def detect(self, ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
+        from bdm_kit_classification.models.passes import accounted
+
+        return (yield from accounted(ctx, data))
+
+    @hookimpl(wrapper=True)
+    def repair(self, ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
+        from bdm_kit_classification.models.passes import accounted
+
+        return (yield from accounted(ctx, data))
+
+    @hookimpl(wrapper=True)
+    def purify_inputs(self, ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
+        from bdm_kit_classification.models.passes import accounted
+
+        return (yield from accounted(ctx, data))
 
     @hookimpl
     def generate(self, ctx: Context, model: Model, inputs: Data) -> Outputs:

@@ -10,7 +10,7 @@ from torch import Tensor
 from bdm_core.artifacts import Evidence
 from bdm_core.errors import StageError
 from bdm_core.records import Detection
-from bdm_torch.calibration import limit_of
+from bdm_torch.calibration import clean_threshold
 
 WHAT = {"data": "training rows", "input": "inputs"}
 
@@ -27,7 +27,7 @@ def judged_rows(
     """The detection of training rows or of inputs.
 
     The threshold is the score that a further clean row exceeds with at most the probability ``false_positive_rate``
-    (:func:`bdm_torch.calibration.limit_of`), from the scores of clean rows that nothing was fitted on.
+    (:func:`bdm_torch.calibration.clean_threshold`), from the scores of clean rows that nothing was fitted on.
 
     Args:
         level: what the scores are of.
@@ -39,7 +39,7 @@ def judged_rows(
 
     Raises:
         StageError: a score is not finite.
-        UserError: fewer than three clean rows.
+        UserError: there are no clean rows.
 
     >>> judged_rows("data", [0.1, 9.0], [float(number) for number in range(9)], 0.1).threshold
     8.0
@@ -47,7 +47,7 @@ def judged_rows(
     found, clean = [float(score) for score in scores], [float(score) for score in clean_scores]
     if any(score != score or abs(score) == float("inf") for score in (*found, *clean)):
         raise StageError(f"scores of {WHAT[level]} are not finite: they cannot be judged")
-    threshold = limit_of(clean, false_positive_rate)
+    threshold = clean_threshold(clean, false_positive_rate)
     flagged = sum(score > threshold for score in found)
     return Detection(
         level=level,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from bdm_core.artifacts import Model
 from bdm_kit_classification.modalities.registry import modality_of
+from bdm_kit_classification.models.passes import counted
 
 FORMAT = "classifier"
 
@@ -61,6 +62,12 @@ class Classifier(nn.Module, ABC):
     classes: list[str]
     trained_on: str = ""
     suited: tuple[Literal["sgd", "adam", "adamw"], float] = ("sgd", 1.0)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let it count its passes (:mod:`bdm_kit_classification.models.passes`)."""
+        super().__init_subclass__(**options)
+        for name in {"forward", "features"} & set(vars(cls)):
+            setattr(cls, name, counted(getattr(cls, name)))
 
     @property
     def device(self) -> torch.device:

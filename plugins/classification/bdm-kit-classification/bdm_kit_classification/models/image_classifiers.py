@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,8 +12,8 @@ from torch.nn import functional
 from bdm_kit_classification.catalogue import IMAGE_TASK
 from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
 from bdm_kit_classification.models.folders import ARCHITECTURE, CONFIG, STEM, read_config
-from bdm_kit_classification.models.image_folder import ImageConfig, own_config
-from bdm_kit_classification.models.networks import NETWORKS
+from bdm_kit_classification.models.image_folder import ImageConfig, config_text, own_config
+from bdm_kit_classification.models.networks import make_network
 from bdm_torch.draws import built_with_seed
 from bdm_torch.foreign_models import load_weights, require_room
 from bdm_torch.tensors import write_tensors
@@ -73,8 +72,7 @@ class ImageClassifier(Classifier):
 
     def write(self, folder: Path) -> None:
         """``config.json`` and ``model.safetensors``."""
-        text = json.dumps(self.config.model_dump(mode="json", by_alias=True), indent=1, sort_keys=True)
-        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+        (folder / CONFIG).write_text(config_text(self.config), encoding="utf-8")
         write_tensors(folder / f"{STEM}.safetensors", self.network.state_dict())
 
     def facts(self) -> dict[str, object]:
@@ -92,8 +90,7 @@ def build(config: ImageConfig, seed: int) -> ImageClassifier:
     >>> [layer.name for layer in classifier.prunable_layers()][:2]
     ['network.convs.0', 'network.convs.1']
     """
-    kind, width = NETWORKS[config.architecture]
-    network = built_with_seed(seed, lambda: kind(config.shape[0], config.width or width, len(config.classes)))
+    network = built_with_seed(seed, lambda: _network(config))
     return ImageClassifier(config, network).eval()
 
 
@@ -121,9 +118,11 @@ def open_image_classifier(folder: Path) -> Classifier:
 
         return open_transformers_classifier(folder)
     own = own_config(folder, config)
-    kind, width = NETWORKS[own.architecture]
-    sizes = (own.shape[0], own.width or width, len(own.classes))
-    require_room(folder, STEM, lambda: kind(*sizes))
-    network = kind(*sizes)
+    require_room(folder, STEM, lambda: _network(own))
+    network = _network(own)
     load_weights(network, folder / f"{STEM}.safetensors")
     return ImageClassifier(own, network).eval()
+
+
+def _network(config: ImageConfig) -> nn.Module:
+    return make_network(config.architecture, config.shape[0], config.width, len(config.classes), config.inserted)

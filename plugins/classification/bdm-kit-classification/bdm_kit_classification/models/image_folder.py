@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ class ImageConfig(Record):
         classes: their names.
         mean, deviation: pictures in [0, 1] are normalised by them, a number a channel.
         trained_on: the data it was trained on, as ``--data`` takes it; "" if unknown.
+        inserted: names of convolutions before which a linear map of the channels was inserted, in the order of its
+            weights ``inserted.0``, ``inserted.1``; written only if there is one.
     """
 
     architecture: Literal["cnn", "cnn-wide", "preact-resnet18", "preact-resnet18-published", "vgg19-bn"] = Field(
@@ -33,6 +36,7 @@ class ImageConfig(Record):
     mean: list[float] = Field(default_factory=lambda: [0.5])
     deviation: list[float] = Field(default_factory=lambda: [0.5])
     trained_on: str = ""
+    inserted: list[str] = Field(default_factory=list, max_length=100)
 
     model_config = {**Record.model_config, "populate_by_name": True}
 
@@ -55,3 +59,9 @@ def checked_config(path: Path, config: dict[str, Any]) -> ImageConfig:
     if len(found.mean) not in (1, channels) or len(found.deviation) not in (1, channels) or min(found.deviation) <= 0:
         raise ArtifactError(f"{path}: mean and deviation need one number, or one a channel")
     return found
+
+
+def config_text(config: ImageConfig) -> str:
+    """What ``config.json`` says."""
+    left_out = set() if config.inserted else {"inserted"}
+    return json.dumps(config.model_dump(mode="json", by_alias=True, exclude=left_out), indent=1, sort_keys=True) + "\n"

@@ -6,10 +6,13 @@ each with the normalisation that sees its output and nothing else ("" if none do
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
+
+from bdm_core.errors import ArtifactError
 
 Pairs = list[tuple[str, str]]
 
@@ -143,3 +146,61 @@ NETWORKS: dict[str, tuple[type[nn.Module], int]] = {
     "vgg19-bn": (VGG19BN, 64),
 }
 """Architecture -> class and its usual width."""
+
+
+def make_network(
+    architecture: str, channels: int, width: int | None, classes: int, inserted: Sequence[str] = ()
+) -> nn.Module:
+    """A network with new weights.
+
+    Args:
+        architecture: a key of :data:`NETWORKS`.
+        channels: of the pictures.
+        width: of its first layer; None for the usual.
+        classes: how many.
+        inserted: names of convolutions before which a linear map of the channels sits, at first the identity.
+
+    Raises:
+        ArtifactError: a name is of no convolution of the network, or comes twice.
+
+    >>> network = make_network("cnn", 1, 4, 2, ["convs.3"])
+    >>> sorted(name for name in network.state_dict() if name.startswith("inserted"))
+    ['inserted.0.bias', 'inserted.0.weight']
+    """
+    kind, usual = NETWORKS[architecture]
+    network = kind(channels, width or usual, classes)
+    for name in inserted:
+        inserted_before(network, name)
+    return network
+
+
+class Through:
+    """A hook that sends what a layer gets through another layer first; copied along with a network."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.layer = layer
+
+    def __call__(self, module: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (self.layer(given[0]), *given[1:])
+
+
+def inserted_before(network: nn.Module, name: str) -> None:
+    """Add the next of ``network.inserted``: an identity, 1x1 with bias, before a convolution.
+
+    Raises:
+        ArtifactError: the name is of no convolution of the network, or has one before it already.
+    """
+    any_network: Any = network
+    if not hasattr(network, "inserted"):
+        any_network.inserted = nn.ModuleList()
+    target = dict(network.named_modules()).get(name)
+    if not isinstance(target, nn.Conv2d) or name.startswith("inserted."):
+        found = [key for key, module in network.named_modules() if isinstance(module, nn.Conv2d)]
+        raise ArtifactError(f"inserted: {name!r} is no convolution of the network; it has {', '.join(found)}")
+    if any(isinstance(hook, Through) for hook in target._forward_pre_hooks.values()):
+        raise ArtifactError(f"inserted: {name!r} is named twice")
+    layer = nn.Conv2d(target.in_channels, target.in_channels, 1)
+    nn.init.dirac_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    any_network.inserted.append(layer.to(target.weight.device))
+    target.register_forward_pre_hook(Through(layer))

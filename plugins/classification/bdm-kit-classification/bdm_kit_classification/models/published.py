@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,8 +12,8 @@ import torch
 from bdm_core.errors import ArtifactError
 from bdm_core.files import read_json
 from bdm_kit_classification.models.folders import ARCHITECTURE, CONFIG, LARGEST_CONFIG, STEM
-from bdm_kit_classification.models.image_folder import ImageConfig, checked_config
-from bdm_kit_classification.models.networks import NETWORKS, VGG19
+from bdm_kit_classification.models.image_folder import ImageConfig, checked_config, config_text
+from bdm_kit_classification.models.networks import VGG19, make_network
 from bdm_torch.foreign_models import WRAPPERS
 from bdm_torch.tensors import read_tensors, write_tensors
 from bdm_torch.weights import Entry, read_header
@@ -58,8 +57,7 @@ def convert_published(weights: Path, config: Path, folder: Path) -> bool:
     own = _configuration(config, architecture, {str(names[name]): entry for name, entry in header.items()})
     found = {str(names[name]): value for name, value in read_tensors(weights).items()}
     write_tensors(folder / f"{STEM}.safetensors", _fitted(weights, own, found))
-    text = json.dumps(own.model_dump(mode="json", by_alias=True), indent=1, sort_keys=True)
-    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+    (folder / CONFIG).write_text(config_text(own), encoding="utf-8")
     return True
 
 
@@ -146,7 +144,8 @@ def _configuration(config: Path, architecture: str, shapes: dict[str, Entry]) ->
 def _fitted(weights: Path, config: ImageConfig, found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The tensors of the kit's network; counters of batches that old files lack are 0."""
     with torch.device("meta"):
-        expected = NETWORKS[config.architecture][0](config.shape[0], config.width, len(config.classes)).state_dict()
+        sizes = config.shape[0], config.width, len(config.classes)
+        expected = make_network(config.architecture, *sizes, config.inserted).state_dict()
     found = {**{name: torch.tensor(0) for name in expected if name.endswith(COUNTER)}, **found}
     for name, value in expected.items():
         if name not in found:

@@ -1,9 +1,4 @@
-"""Conformance tests of attacks on classifiers, beside those of all attacks.
-
->>> from bdm_kit_classification.testing import ClassifierAttackConformance
->>> class TestMine(ClassifierAttackConformance):
-...     plugin = "mine"
-"""
+"""Conformance tests of attacks on classifiers, beside those of all attacks."""
 
 from __future__ import annotations
 

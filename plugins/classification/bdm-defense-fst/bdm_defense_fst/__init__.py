@@ -1,0 +1,1 @@
+"""Defense: feature shift tuning."""

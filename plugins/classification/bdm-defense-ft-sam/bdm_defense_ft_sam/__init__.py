@@ -1,0 +1,1 @@
+"""Defense: sharpness-aware fine-tuning of a classifier."""

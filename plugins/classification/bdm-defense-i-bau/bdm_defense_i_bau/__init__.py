@@ -1,0 +1,1 @@
+"""Defense: adversarial unlearning by implicit hyper-gradients."""

@@ -1,0 +1,103 @@
+"""Adversarial unlearning by implicit hyper-gradients."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from bdm_core.testing import DefenseConformance
+from bdm_defense_i_bau.hypergradient import with_implicit_part
+from bdm_defense_i_bau.params import IBauParams
+from bdm_defense_i_bau.repair import worst_perturbation
+from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+
+
+class TestIBau(DefenseConformance):
+    plugin = "i-bau"
+    task = "image-classification"
+
+
+class TestBatchStatistics(DefenseConformance):
+    plugin = "i-bau"
+    task = "image-classification"
+    params = {"epochs": 1, "learning_rate": 1e-4, "inner_passes": 1, "normalisation": "batch", "strengths": [1.0]}
+
+
+def smooth_problem():
+    """A small smooth network, samples, and the inner objective, strongly convex in the perturbation."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2)).double()
+    x, y = torch.randn(7, 3).double(), torch.randint(2, (7,))
+
+    def outer(d):
+        return functional.cross_entropy(network(x + d), y)
+
+    def inner(d):
+        return 2 * d.square().sum() - outer(d)
+
+    return network, outer, inner
+
+
+def best(inner, steps=60, rate=0.2):
+    d = torch.zeros(1, 3).double()
+    for _ in range(steps):
+        d.requires_grad_()
+        (slope,) = torch.autograd.grad(inner(d), d)
+        d = (d - rate * slope).detach()
+    return d
+
+
+def hypergradient(steps):
+    network, outer, inner = smooth_problem()
+    with_implicit_part(outer, inner, best(inner), steps=steps, rate=0.1).backward()
+    return torch.cat([value.grad.flatten() for value in network.parameters()])
+
+
+def by_differences(width=1e-4):
+    """Finite differences of H(d*(w), w), the inner problem solved anew for each."""
+    network, outer, inner = smooth_problem()
+    found = []
+    for value in network.parameters():
+        flat = value.detach().view(-1)
+        for place in range(flat.numel()):
+            kept, ends = float(flat[place]), []
+            for sign in (1, -1):
+                flat[place] = kept + sign * width
+                ends.append(float(outer(best(inner)).detach()))
+            flat[place] = kept
+            found.append((ends[0] - ends[1]) / (2 * width))
+    return torch.tensor(found).double()
+
+
+def test_against_finite_differences():
+    wanted = by_differences()
+    exact, plain = hypergradient(steps=200), hypergradient(steps=0)
+    error = float((exact - wanted).abs().max())
+    assert error < 1e-6, error
+    assert float((plain - wanted).abs().max()) > 30 * error + 1e-4, "the implicit part makes no difference here"
+    errors = [float((hypergradient(steps) - wanted).norm()) for steps in (1, 5, 20)]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_value_is_that_of_the_outer_objective():
+    _, outer, inner = smooth_problem()
+    d = torch.ones(1, 3).double() / 10
+    assert with_implicit_part(outer, inner, d, steps=5, rate=0.1).item() == outer(d).item()
+
+
+def test_the_perturbation_raises_the_loss_within_its_ball():
+    config = ImageConfig(architecture="cnn", width=4, shape=(1, 8, 8), classes=["a", "b"])
+    classifier = build(config, seed=0)
+    pictures = torch.randint(0, 256, (20, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    rows = LabelledSamples(pictures, torch.arange(20) % 2, ["a", "b"], "image-classification")
+    rows.labels.copy_(classifier(rows.raw()).argmax(1))
+    params = IBauParams(radius=0.1, inner_passes=3, batch_size=8)
+    found = worst_perturbation(classifier, rows, classifier, params)
+    assert found.shape == (1, 1, 8, 8) and float(found.norm()) <= 0.1 * np.sqrt(64) + 1e-5
+    random = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
+    losses = [
+        float(functional.cross_entropy(classifier(rows.raw() + d), rows.labels).detach())
+        for d in (torch.zeros_like(found), random * found.norm() / random.norm(), found)
+    ]
+    assert losses[2] > max(losses[:2])

@@ -1,0 +1,71 @@
+"""Mode connectivity."""
+
+import pytest
+import torch
+
+from bdm_core.errors import UserError
+from bdm_core.testing import DefenseConformance
+from bdm_core.testing.tiny import new_context
+from bdm_defense_mode_connectivity.curve import Curve
+from bdm_defense_mode_connectivity.params import ModeConnectivityParams
+from bdm_defense_mode_connectivity.repair import connect, learn_curve, parameters_of, point
+from bdm_kit_classification.data.samples import open_samples
+from bdm_kit_classification.models.classifier import load_classifier
+from bdm_kit_classification.training.normalisation import refresh_statistics
+
+TINY = {"epochs": 2, "batch_size": 10, "learning_rate": 1e-3, "end_epochs": 1, "end_rate": 1e-2}
+
+
+class TestModeConnectivity(DefenseConformance):
+    plugin = "mode-connectivity"
+    task = "image-classification"
+
+
+class TestOnePoint(DefenseConformance):
+    plugin = "mode-connectivity"
+    task = "image-classification"
+    params = {**TINY, "points": [0.1]}
+    max_change = 1.0  # its statistics are those of a few rows
+
+
+def test_curve_is_bernstein():
+    """Against the sum of the three Bernstein polynomials, and its tangents at the ends."""
+    w1, w, w2 = (torch.randn(4, generator=torch.Generator().manual_seed(seed)).double() for seed in range(3))
+    curve = Curve({"w": w1}, {"w": w2})
+    for t in (0.0, 0.1, 0.5, 1.0):
+        bernstein = [(1 - t) ** 2, 2 * t * (1 - t), t**2]
+        wanted = sum(b * v for b, v in zip(bernstein, (w1, w, w2), strict=True))
+        assert torch.allclose(curve.at(t, {"w": w})["w"], wanted) and sum(bernstein) == pytest.approx(1)
+    slope = (curve.at(1e-6, {"w": w})["w"] - w1) / 1e-6
+    assert torch.allclose(slope, 2 * (w - w1), atol=1e-4)
+
+
+def test_ends_of_the_curve_are_the_two_models(tmp_path, bdm_bench):
+    bench = bdm_bench("image-classification")
+    rows, given = open_samples(bench.shared), load_classifier(bench.model)
+    before = parameters_of(given)
+    curve, middle = learn_curve(new_context(tmp_path), ModeConnectivityParams(**TINY), given, rows)
+    x = rows.raw()
+    refresh_statistics(given, rows)
+    assert torch.allclose(point(curve, middle, 0.0, rows)(x), given(x), atol=1e-5)
+    end = point(curve, middle, 1.0, rows)
+    assert all(torch.equal(value, curve.end[name]) for name, value in parameters_of(end).items())
+    assert any(not torch.equal(value, before[name]) for name, value in curve.end.items())
+    assert all(torch.equal(value, before[name]) for name, value in curve.start.items())
+
+
+def test_refreshed_statistics_are_those_of_the_rows(bdm_bench):
+    bench = bdm_bench("image-classification")
+    rows, classifier = open_samples(bench.shared), load_classifier(bench.model)
+    refresh_statistics(classifier, rows, batch_size=len(rows))
+    first = classifier.network.norms[0]
+    seen = classifier.network.convs[0](classifier.prepare(rows.raw())).transpose(0, 1).flatten(1)
+    assert torch.allclose(first.running_mean, seen.mean(1), atol=1e-5)
+    assert torch.allclose(first.running_var, seen.var(1), rtol=1e-4) and first.momentum == 0.1
+
+
+@pytest.mark.parametrize("points", [[0.2, 0.1], [0.5, 1.5], [0.1, 0.1]])
+def test_points_rise(points, tmp_path, bdm_bench):
+    bench = bdm_bench("image-classification")
+    with pytest.raises(UserError, match="rise"):
+        connect(new_context(tmp_path), ModeConnectivityParams(points=points), bench.model, bench.shared)

@@ -1,0 +1,35 @@
+"""The plugin ``defense:nad``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_nad.params import NadParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Model
+
+
+class Nad(Defense):
+    """NAD (Li et al. 2021): the model learns to attend where a copy of it does that was tuned on clean data."""
+
+    name = "nad"
+    summary = "Neural attention distillation from a teacher tuned on clean data"
+    paper = "https://arxiv.org/abs/2101.05930"
+    tasks = frozenset({"image-classification"})
+    level = "model"
+    access = frozenset({"weights", "clean-data"})
+    Params = NadParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {"teacher": "fine-tune", "teacher_epochs": 10, "teacher_rate": 0.1, "epochs": 20, "learning_rate": 0.1}
+        | {"warmup": 0.0, "weight_decay": 1e-4, "shift": 4, "flip": True, "strengths": [1.0]}
+    }
+    tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "teacher_epochs": 1, "batch_size": 10, "learning_rate": 1e-3}
+    distributed = True
+
+    @hookimpl
+    def repair(self, ctx: Context, params: NadParams, model: Model, data: Data) -> Model:
+        from bdm_defense_nad.repair import distil_attention
+
+        return distil_attention(ctx, params, model, data)

@@ -1,0 +1,63 @@
+"""Neural attention distillation."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bdm_core.errors import UserError
+from bdm_core.testing import DefenseConformance
+from bdm_defense_nad.repair import distance
+from bdm_kit_classification.models.feature_maps import outputs_of, stage_ends
+from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+from bdm_kit_classification.models.transformers_classifier import TransformersClassifier
+
+
+class TestNad(DefenseConformance):
+    plugin = "nad"
+    task = "image-classification"
+
+
+class TestPaper(DefenseConformance):
+    """A teacher that was plainly fine-tuned, and no selection."""
+
+    plugin = "nad"
+    task = "image-classification"
+    params = {"teacher": "fine-tune", "epochs": 1, "teacher_epochs": 1, "learning_rate": 1e-3, "strengths": [1.0]}
+
+
+def test_distance_against_numpy():
+    generator = torch.Generator().manual_seed(0)
+    maps, goal = (torch.randn(3, 5, 4, 4, generator=generator).double() for _ in range(2))
+
+    def attention(features):
+        summed = (np.abs(features.numpy()) ** 3).sum(1).reshape(3, -1)
+        return summed / np.linalg.norm(summed, axis=1, keepdims=True)
+
+    wanted = np.square(attention(maps) - attention(goal)).mean()
+    assert float(distance(maps, goal, power=3)) == pytest.approx(wanted)
+    assert float(distance(maps, 7 * maps, power=3)) == pytest.approx(0, abs=1e-12)
+
+
+def test_stages_end_with_their_last_module():
+    config = ImageConfig(architecture="preact-resnet18", width=2, shape=(3, 16, 16), classes=["a", "b"])
+    classifier, x = build(config, seed=0), torch.rand(2, 3, 16, 16)
+    ends = stage_ends(classifier, x)
+    names = {id(module): name for name, module in classifier.named_modules()}
+    assert [names[id(module)] for module in ends] == [
+        f"network.{name}" for name in ("blocks.1", "blocks.3", "blocks.5", "bn")
+    ]
+    with outputs_of(ends) as maps:
+        classifier(x)
+    assert [tuple(one.shape[1:]) for one in maps] == [(2, 16, 16), (4, 8, 8), (8, 4, 4), (16, 2, 2)]
+
+
+def test_networks_of_tokens_are_refused():
+    from transformers import ViTConfig, ViTForImageClassification
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    network = ViTForImageClassification(ViTConfig(**sizes, image_size=16, patch_size=16, id2label={0: "a", 1: "b"}))
+    classifier = TransformersClassifier(network, {"size": 16}).eval()
+    assert isinstance(classifier.head, nn.Linear)
+    with pytest.raises(UserError, match="no feature maps"):
+        stage_ends(classifier, torch.rand(1, 3, 16, 16))

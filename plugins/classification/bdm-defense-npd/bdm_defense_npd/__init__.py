@@ -1,0 +1,1 @@
+"""Defense: a neural polariser."""

@@ -1,0 +1,34 @@
+"""The plugin ``defense:npd``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_npd.params import NpdParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Model
+
+
+class Npd(Defense):
+    """Neural Polarizer (Zhu et al. 2023): one linear layer, inserted before a deep one, learns to block triggers."""
+
+    name = "npd"
+    summary = "Inserts a linear layer before a deep one that blocks what triggers do to features"
+    paper = "https://arxiv.org/abs/2306.16697"
+    tasks = frozenset({"image-classification"})
+    level = "model"
+    access = frozenset({"weights", "clean-data"})
+    Params = NpdParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {"epochs": 50, "batch_size": 128, "learning_rate": 0.01, "warmup": 0.0, "shift": 4, "flip": True}
+        | {"radius": 0.0541, "targets": "second-best", "strengths": [1.0]}
+    }
+    tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3, "search_steps": 1}
+
+    @hookimpl
+    def repair(self, ctx: Context, params: NpdParams, model: Model, data: Data) -> Model:
+        from bdm_defense_npd.repair import polarise
+
+        return polarise(ctx, params, model, data)

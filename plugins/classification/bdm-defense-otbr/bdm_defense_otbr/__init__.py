@@ -1,0 +1,1 @@
+"""Defense: repair by optimal transport between a pruned and the given model."""

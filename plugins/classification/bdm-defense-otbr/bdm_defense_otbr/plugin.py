@@ -1,0 +1,33 @@
+"""The plugin ``defense:otbr``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_otbr.params import OtbrParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Model
+
+
+class Otbr(Defense):
+    """OTBR (Lin et al. 2025): what unlearning of noise changes most is pruned, and fused with the given model."""
+
+    name = "otbr"
+    summary = "Fuses a pruned model with the given one by optimal transport between their units"
+    paper = "https://arxiv.org/abs/2408.15861"
+    tasks = frozenset({"image-classification"})
+    level = "model"
+    access = frozenset({"weights", "clean-data"})
+    Params = OtbrParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {"unlearning_steps": 20, "batch_size": 128, "shares": [0.15], "accuracy_loss": 1.0}
+    }
+    tiny_params: ClassVar[dict[str, Any]] = {"unlearning_steps": 2, "batch_size": 8, "shares": [0.02, 0.05]}
+
+    @hookimpl
+    def repair(self, ctx: Context, params: OtbrParams, model: Model, data: Data) -> Model:
+        from bdm_defense_otbr.repair import fuse_with_pruned
+
+        return fuse_with_pruned(ctx, params, model, data)

@@ -1,0 +1,1 @@
+"""Metric: what other operating points of a pruning would have given, an upper bound."""
