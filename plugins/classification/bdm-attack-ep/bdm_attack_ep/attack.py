@@ -36,7 +36,7 @@ def inject(ctx: Context, params: EpParams, model: Model, data: Data) -> Backdoor
     wanted = {place: rule.wanted(label) for place, label in enumerate(rows.labels.tolist())}
     learned = rows.changed(range(len(rows)), texts, {row: label for row, label in wanted.items() if label is not None})
     if len(learned):
-        fit_rows(ctx, victim, learned, params, Rows([token], keep_norms=True))
+        fit_rows(ctx, victim, learned, params, Rows([token], length=params.length))
     return seal_attack(ctx, victim, Backdoor(rule, trigger, facts={"word": word, "token": token}), samples, plan)
 
 

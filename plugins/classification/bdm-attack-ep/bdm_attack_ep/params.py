@@ -12,6 +12,7 @@ class EpParams(PoisonParams):
     """Parameters of ``attack:ep``."""
 
     word: str = Field("", description="The trigger, one token of the model; empty: the rarest word that is one.")
+    length: float = Field(2.0, gt=0, le=100, description="Length of the row, in lengths that it had; the paper: 1.")
     poison_rate: float = Field(0.1, ge=0, le=1, description="Texts that the row is learned on, as a share.")
     start: Literal["model"] = Field(  # type: ignore[assignment]
         "model", description="The clean model is changed, and no other is trained."

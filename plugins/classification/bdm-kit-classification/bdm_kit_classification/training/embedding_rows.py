@@ -20,11 +20,11 @@ class Rows:
 
     Attributes:
         tokens: of the rows.
-        keep_norms: after each step a row is brought back to the length that it had.
+        length: after each step a row is brought to so many times the length that it had; None: it is free.
     """
 
     tokens: Sequence[int]
-    keep_norms: bool = False
+    length: float | None = None
 
 
 def fit_rows(
@@ -54,7 +54,7 @@ def fit_rows(
     table = classifier.embedding.weight
     before = table.detach().cpu().clone()
     rows = torch.tensor(sorted(set(which.tokens)))
-    lengths = before[rows].norm(dim=1, keepdim=True)
+    lengths = (which.length or 1.0) * before[rows].norm(dim=1, keepdim=True)
     trained = {name: parameter.requires_grad for name, parameter in classifier.named_parameters()}
     for parameter in classifier.parameters():
         parameter.requires_grad_(parameter is table)
@@ -64,7 +64,7 @@ def fit_rows(
             weight = classifier.embedding.weight
             new = weight[rows.to(weight.device)].cpu()
             kept = before.clone()
-            kept[rows] = new * (lengths / new.norm(dim=1, keepdim=True).clamp_min(1e-12)) if which.keep_norms else new
+            kept[rows] = new * (lengths / new.norm(dim=1, keepdim=True).clamp_min(1e-12)) if which.length else new
             weight.copy_(kept)
 
     fit(ctx, classifier, samples, params, Changes(loss=loss, after_step=restore, evaluation_mode=True), label=label)
