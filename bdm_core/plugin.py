@@ -124,6 +124,17 @@ class Defense(Plugin):
     access: ClassVar[frozenset[Access]] = frozenset({"weights", "clean-data"})
     least_clean_models: ClassVar[int] = 1
 
+    def check(self, params: AnyParams, clean_rows: int) -> None:
+        """Refuse what the defense cannot work with, before anything is trained.
+
+        Args:
+            params: its parameters.
+            clean_rows: how many rows of clean data it gets; 0 without the access ``clean-data``.
+
+        Raises:
+            UserError: what it needs, and how to give it that, e.g. a larger ``--data-share``.
+        """
+
     def calibrate(self, ctx: Context, params: AnyParams, models: Mapping[str, Model], out: Path) -> None:
         """Write a calibration file from clean models, for ``bdm calibrate``.
 

@@ -177,6 +177,8 @@ class BuiltIn(Record):
         summary: what it is.
         size: how large, in words: parameters of a model; number and shape of the samples.
         quality: how good, in words, e.g. a Fréchet distance; "" for data.
+        data: of a model, the built-in data set that the kit takes with it if none is named; "" if only the opened model
+            tells.
     """
 
     name: str
@@ -184,3 +186,4 @@ class BuiltIn(Record):
     summary: str
     size: str
     quality: str = ""
+    data: str = ""

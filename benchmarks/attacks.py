@@ -139,6 +139,8 @@ def main() -> None:
     given = arguments_of(__doc__, "runs/benchmark-attacks")
     RESULTS.mkdir(exist_ok=True)
     measure_missing(PLAN, LINES, given, lambda attack: case_of(attack).name, numbers)
+    if given.dry_run:
+        return
     PAGE.write_text(page(read_lines(LINES)))
     print(f"written: {PAGE}")
 

@@ -114,11 +114,16 @@ def main() -> None:
     parser.add_argument("--defenses", nargs="+", default=DEFENSES, choices=DEFENSES, help="by default all")
     parser.add_argument("--second", action="store_true", help="the second population, see the page")
     parser.add_argument("--preset", choices=PRESETS, help="detectors with their published settings, detection only")
+    parser.add_argument("--fresh", action="store_true", help="with --dry-run: as if there were no lines yet")
+    parser.add_argument("--dry-run", action="store_true", help="say what would run, and how long it may take")
     given = parser.parse_args()
     if given.preset:
         given.defenses = [name for name in given.defenses if name in PRESETS[given.preset]]
-    from detection_plans import measure
+    from detection_plans import measure, say_what_is_missing
 
+    if given.dry_run:
+        say_what_is_missing(given)
+        return
     RESULTS.parent.mkdir(exist_ok=True)
     measure(given)
 

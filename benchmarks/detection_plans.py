@@ -22,6 +22,7 @@ from detection import (
     sampler_rows,
 )
 from detection_population import SMALL, Member, make_base, make_clean, population
+from swept import say_what_would_run
 
 from bdm_results.view import RunView
 from bdm_sweep import Plan, sweep
@@ -66,6 +67,31 @@ def plan_of_member(member: Member, defenses: Sequence[str], preset: str | None, 
     return plan_of(
         {"attacks": [attack], "models": [str(base)], "defenses": roles, "seeds": [member.seed], "options": options}
     )
+
+
+def say_what_is_missing(given: argparse.Namespace) -> None:
+    """Print what :func:`measure` would run; of models that it would have to make first only how many there are.
+
+    Args:
+        given: the arguments of ``benchmarks/detection.py``.
+    """
+    models = given.work / "models"
+    lines = [] if given.fresh else read_lines(file_of(given.second, given.preset))
+    known = {(line["model"], line["defense"]) for line in lines}
+    plans, unmade = [], 0
+    for member in population(given.second):
+        chosen = not given.only or member.name.startswith(tuple(given.only))
+        missing = [name for name in given.defenses if (member.name, name) not in known and judges(member, name)]
+        if not (chosen and missing):
+            continue
+        needed = models / (member.name if member.attack is None else member.base)
+        if (member.attack is None or member.base == SMALL) and not (needed / "model_index.json").is_file():
+            unmade += 1
+        elif plan := plan_of_member(member, missing, given.preset, given.work):
+            plans.append(plan)
+    if unmade:
+        print(f"{unmade} models that are made first, with what judges them, are not in these numbers")
+    say_what_would_run(plans, given.work / "runs", given.workers or os.cpu_count() or 1)
 
 
 def judges(member: Member, defense: str) -> bool:

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bdm_cli.console import out as console
+from bdm_cli.sweep_view import estimate, print_dry_run
 from bdm_results.view import RunView
 from bdm_sweep import Plan, read_plan, sweep
 from bdm_sweep.cells import Preparation, cells_of
 from bdm_sweep.plan import Method
+from bdm_sweep.survey import survey
 
 PLANS = Path(__file__).parent / "plans"
 Line = dict[str, Any]
@@ -25,6 +28,7 @@ def arguments_of(documentation: str, work: str) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path(work), help="folder for the runs")
     parser.add_argument("--workers", type=int, default=1, help="stages at a time")
     parser.add_argument("--fresh", action="store_true", help="measure everything anew")
+    parser.add_argument("--dry-run", action="store_true", help="say what would run, and how long it may take")
     return parser.parse_args()
 
 
@@ -49,9 +53,9 @@ def measure_missing(
         name_of: the name of an attack's case.
         line_of: the numbers of a run.
     """
-    if given.fresh:
+    if given.fresh and not given.dry_run:
         lines.unlink(missing_ok=True)
-    known = {(line["case"], line["seed"]) for line in read_lines(lines)}
+    known = set() if given.fresh else {(line["case"], line["seed"]) for line in read_lines(lines)}
     whole = read_plan(plan)
     seeds = given.seeds or whole.seeds
     wanted = [
@@ -60,6 +64,12 @@ def measure_missing(
         for seed in seeds
         if (name_of(attack), seed) not in known and (not given.only or name_of(attack).startswith(tuple(given.only)))
     ]
+    if given.dry_run:
+        by_seed = {seed: [attack for attack, own in wanted if own == seed] for _, seed in wanted}
+        say_what_would_run(
+            [_part(whole, attacks, seed) for seed, attacks in by_seed.items()], given.work, given.workers
+        )
+        return
     preparation = Preparation()
     names: dict[str, str] = {}
     for seed in dict.fromkeys(seed for _, seed in wanted):
@@ -75,6 +85,15 @@ def measure_missing(
                 file.write(json.dumps(found, ensure_ascii=False) + "\n")
         for name, reason in done.failed.items():
             print(f"failed: {names[name]}, seed {seed}: {reason}", flush=True)
+
+
+def say_what_would_run(plans: list[Plan], out: Path, workers: int) -> None:
+    """Print cells, stages and expected times of plans, as ``bdm sweep --dry-run`` does; nothing runs."""
+    if not plans:
+        print("nothing is missing (--fresh measures everything anew)")
+        return
+    found = survey(plans, out)
+    print_dry_run(console(), found, estimate(found, workers))
 
 
 def _part(plan: Plan, attacks: list[Method], seed: int) -> Plan:

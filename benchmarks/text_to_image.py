@@ -154,6 +154,8 @@ def main() -> None:
     given = arguments_of(__doc__, "runs/benchmark-text-to-image")
     RESULTS.mkdir(exist_ok=True)
     measure_missing(PLAN, RESULTS / "text_to_image.jsonl", given, lambda attack: case_of(attack).name, numbers)
+    if given.dry_run:
+        return
     lines = read_lines(RESULTS / "text_to_image.jsonl")
     (RESULTS / "text_to_image.md").write_text(table(lines))
     print(table(lines))

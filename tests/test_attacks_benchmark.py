@@ -90,7 +90,7 @@ def test_what_has_no_line_is_measured(attacks: ModuleType, tmp_path: Path, monke
     plan, lines = tmp_path / "plan.yaml", tmp_path / "lines.jsonl"
     plan.write_text("attacks: [toy, {name: toy, params: {shift: 9}}]\nseeds: [4]\noptions: {device: cpu}\n")
     lines.write_text('{"case": "{}", "seed": 4}\n')
-    given = Namespace(fresh=False, seeds=None, only=None, work=tmp_path / "work", workers=1)
+    given = Namespace(fresh=False, dry_run=False, seeds=None, only=None, work=tmp_path / "work", workers=1)
     for _ in range(2):
         swept.measure_missing(
             plan, lines, given, lambda attack: str(attack.params), lambda view: {"rows": len(view.results)}

@@ -164,6 +164,7 @@ def test_built_in_models_and_data_are_listed(toys: FakeSite) -> None:
         "summary": "Some words",
         "size": "4 words",
         "quality": "",
+        "data": "",
         "kit": "toytask",
         "default": True,
     }

@@ -31,7 +31,7 @@ def test_results_average_over_seeds(toys: FakeSite) -> None:
     backdoored = rows[2]
     assert float(backdoored["metric:toyhit.asr"]) == 1.0 and float(backdoored["metric:toyhit.asr std"]) == 0.0
     assert backdoored["verdict"] == "backdoored 2/2"
-    by_seed = json.loads(bdm(toys, "results", "runs", "--format", "json", "--by-seed").stdout)
+    by_seed = json.loads(bdm(toys, "results", "runs", "--format", "json", "--by-seed").stdout)["rows"]
     assert len(by_seed) == 8 and {tuple(row["seeds"]) for row in by_seed} == {(0,), (1,)}
     table = bdm(toys, "results", "runs").stdout
     assert "2 seeds" in table and "1.000 ±0.000" in table and max(map(len, table.splitlines())) <= 80
@@ -43,7 +43,7 @@ def test_results_leave_out_a_run_that_failed(toys: FakeSite, tmp_path: Path) -> 
     path = tmp_path / "runs/two/run.json"
     path.write_text(path.read_text().replace('"complete"', '"failed"'))
     result = bdm(toys, "results", "runs", "--format", "json")
-    assert all(row["seeds"] == [0] for row in json.loads(result.stdout))
+    assert all(row["seeds"] == [0] for row in json.loads(result.stdout)["rows"])
     assert "did not complete: two" in result.stderr
 
 
@@ -53,7 +53,7 @@ def test_parameters_and_runs_are_columns_by_owner(toys: FakeSite) -> None:
     assert (row["attack:toyword.poison_rate"], row["defense:toylook.patience"], row["runs"]) == ("0.5", "3", "one")
     assert (row["detect"], row["purify"], row["repair"]) == ("toylook", "toysieve", "toylook")
     assert row["attack:toyword.word"] == "'=1+2"
-    (record, *_) = json.loads(bdm(toys, "results", "runs", "--format", "json").stdout)
+    (record, *_) = json.loads(bdm(toys, "results", "runs", "--format", "json").stdout)["rows"]
     assert (record["attack:toyword.word"], record["runs"]) == ("=1+2", ["one"])
 
 
@@ -66,7 +66,7 @@ def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
 
 def test_a_scan_is_a_row_for_each_detector(toys: FakeSite) -> None:
     bdm(toys, "scan", "spoilt", "--out", "runs", "--no-report", "--device", "cpu", "--quiet")
-    rows = json.loads(bdm(toys, "results", "runs", "--format", "json").stdout)
+    rows = json.loads(bdm(toys, "results", "runs", "--format", "json").stdout)["rows"]
     assert [(row["detect"], row["verdict"]) for row in rows] == [
         ("toylook", "backdoored"),
         ("toyshrug", "not identifiable"),
@@ -79,7 +79,9 @@ def test_a_scans_row_has_its_own_detectors_parameters_and_its_models_name(toys: 
     bdm(toys, *RUN, "--quiet", "--name", "one")
     for model in ("honest", "runs/one"):
         bdm(toys, "scan", model, *options)
-    rows = [row for row in json.loads(bdm(toys, "results", "runs", "--format", "json").stdout) if not row["attack"]]
+    rows = [
+        row for row in json.loads(bdm(toys, "results", "runs", "--format", "json").stdout)["rows"] if not row["attack"]
+    ]
     owners = {row["detect"]: {key.split(".")[0] for key in row if key.startswith("defense:")} for row in rows}
     assert owners == {"toylook": {"defense:toylook"}, "toyshrug": set()}
     table = bdm(toys, "results", "runs", COLUMNS="120").stdout
@@ -112,7 +114,9 @@ def test_flagged_inputs_are_no_verdict(toys: FakeSite) -> None:
     assert "1 of 4 inputs flagged  (counts, input level, threshold 0.500)" in said
     assert "a count of flagged inputs is no verdict on the model" in said
     assert not any(word in said for word in ("BACKDOORED", "FALSE ALARM", "MISSED"))
-    assert all(not row["verdict"] for row in json.loads(bdm(toys, "results", "runs", "--format", "json").stdout))
+    assert all(
+        not row["verdict"] for row in json.loads(bdm(toys, "results", "runs", "--format", "json").stdout)["rows"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,7 +137,11 @@ def test_a_foreign_folder_is_left_out_with_a_warning(toys: FakeSite, tmp_path: P
     (odd / "run.json").write_text(record)
     (odd / "results.jsonl").write_text("")
     done = bdm(toys, "results", "runs", "--format", "json")
-    assert done.returncode == 0 and len(json.loads(done.stdout)) == 4
+    assert done.returncode == 0 and len(json.loads(done.stdout)["rows"]) == 4
+    ((left_out),) = json.loads(done.stdout)["left_out"]
+    assert (left_out["run"], left_out["status"]) == ("odd", "damaged") and "odd is damaged: run.json" in left_out[
+        "reason"
+    ]
     assert done.stderr.startswith("warning: left out: ") and "odd" in done.stderr and len(done.stderr.splitlines()) == 1
     error_line(bdm(toys, "results", "runs/odd"))
 
@@ -143,7 +151,7 @@ def test_damaged_numbers_are_left_out(toys: FakeSite, tmp_path: Path) -> None:
     path = tmp_path / "runs/one/results.jsonl"
     path.write_text(path.read_text() + '{"metric": "m", "row": "clean", "value": "many"}\n{"cut off\n')
     done = bdm(toys, "results", "runs", "--format", "json")
-    assert len(json.loads(done.stdout)) == 4 and len(done.stderr.splitlines()) == 2
+    assert len(json.loads(done.stdout)["rows"]) == 4 and len(done.stderr.splitlines()) == 2
 
 
 def test_the_rows_of_the_python_interface_are_what_is_averaged(toys: FakeSite, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cli_process import bdm, error_line
 from fake_site import FakeSite
-from sweep_toys import TOY
+from sweep_toys import TOY, start_bdm
 
 COMMAND = ("sweep", "--attack", "toy", "--device", "cpu", "--set", "kit:toy.samples=4")
 
@@ -61,12 +61,34 @@ def test_a_failed_cell_ends_with_1(fake_site: FakeSite) -> None:
         (["--set", "executor:ray.retries=1"], "the executor is local"),
         (["--seeds", "x"], "write seeds as whole numbers and ranges"),
         (["--name", "../up"], "--name '../up': use at most 200"),
+        (["--name", ""], "--name '': use at most 200"),
+        (["--name", "a\nb", "--dry-run"], r"--name 'a\nb': use at most 200"),
+        (["--name", "-x", "--dry-run"], "--name '-x': use at most 200"),
+        (["--name", "é" * 120, "--dry-run"], "use at most 200"),
+        (["--name", "a/b", "--dry-run"], "--name 'a/b': use at most 200"),
+        (["--defense", "toy,,toy-rows"], "--defense 'toy,,toy-rows': a name between the commas is empty"),
+        (["--defense", ""], "--defense is empty"),
+        (["--out", ""], "--out is empty: name a file or folder"),
+        (["--set", "defense:toy.limit=3"], "no cell of the plan has defense:toy"),
+        (["--print-config", "--dry-run"], "--print-config and --dry-run: choose one of them"),
         (["nowhere.yaml"], "cannot read nowhere.yaml"),
     ],
 )
 def test_wrong_options_are_one_line(fake_site: FakeSite, options: list[str], message: str) -> None:
     assert message in error_line(bdm(fake_site, *COMMAND, *options))
     assert not list(Path(fake_site.root.parent).glob("runs/*/*/*.json"))
+
+
+def test_nobody_reads_the_events_any_more(tmp_path: Path) -> None:
+    process = start_bdm(tmp_path, *COMMAND, "--workers", "1", "--set", "attack:toy.pause=0.05", "--json")
+    assert process.stdout is not None and process.stderr is not None
+    assert json.loads(process.stdout.readline())["event"] == "sweep_started"
+    process.stdout.close()
+    assert process.stderr.read().startswith("interrupted: finished stages are kept")
+    assert process.wait(30) == 141
+    (record,) = tmp_path.glob("runs/sweeps/*/sweep.json")
+    assert (json.loads(record.read_text())["status"], json.loads(record.read_text())["error"]) == ("interrupted",) * 2
+    assert start_bdm(tmp_path, *COMMAND, "--workers", "1", "--set", "attack:toy.pause=0.05", "--quiet").wait(60) == 0
 
 
 def test_a_launch_of_several_processes_is_refused(fake_site: FakeSite) -> None:

@@ -17,7 +17,7 @@ def test_every_test_is_documented_and_every_documented_test_exists() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    documented = set(re.findall(r"^\| `(\w+)` \| (?:all|attack|defense|metric|kit) \|", DOCS, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(\w+)` \| (?:all|attack|defense|metric|kit|executor) \|", DOCS, re.MULTILINE))
     annotated = {name for base in BASES for part in base.__mro__ for name in getattr(part, "__annotations__", {})}
     assert documented == annotated - {"kind", "hooks_of_kind", "one_of", "all_of"}
 

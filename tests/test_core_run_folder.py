@@ -10,12 +10,17 @@ from typing import Any
 
 import pytest
 
-from bdm_core.errors import StoreError
+from bdm_core.errors import StoreError, UserError
+from bdm_core.run.job import Job
 from bdm_core.run.record import RunFolder
 from bdm_core.run.runner import run
 from bdm_core.run.specification import RunSpec
 from bdm_results.rows import runs_in
 from bdm_results.view import RunView
+from bdm_sweep.keeping import reached_keys
+from bdm_sweep.plan import plan_of
+from bdm_sweep.survey import survey
+from bdm_sweep.work import perform
 
 CELL = RunSpec(attack="toy", detect="toy", repair="toy", device="cpu", data_share=0.5)
 
@@ -101,3 +106,46 @@ def test_what_a_killed_process_left_of_a_published_stage_is_removed(tmp_path: Pa
         (work / name / "work" / "checkpoint.json").write_text(json.dumps([]))
     assert run(CELL, tmp_path).stage("backdoored model")["cached"]  # type: ignore[index]
     assert list(work.iterdir()) == []
+
+
+def test_nothing_is_lost_where_a_run_is_begun_again_without_its_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run(CELL, tmp_path, name="mine")
+    shutil.rmtree(tmp_path / "store")
+
+    def stopped(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(2):  # the second attempt finds an unfinished run
+        with monkeypatch.context() as patch:
+            patch.setattr(Job, "call", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                run(CELL, tmp_path, name="mine")
+        kept = {view.name: view for view in runs_in(tmp_path)}
+        assert kept["mine"].record["status"] == "failed" and kept["mine"].results == []
+        assert kept["mine/earlier"].results == before.results and kept["mine/earlier"].stages == before.stages
+        assert set(reached_keys(tmp_path, [])) >= {entry["key"] for entry in before.stages}
+    after = run(CELL, tmp_path, name="mine")
+    assert after.results == before.results and _digests(after) == _digests(before)
+    assert [view.name for view in runs_in(tmp_path)] == ["mine"]
+
+
+def test_a_defense_refuses_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bdm_toy.defense import ToyDefense
+
+    def check(self: object, params: object, clean_rows: int) -> None:
+        if clean_rows < 20:
+            raise UserError(f"defense:toy needs 20 clean rows, and the defender has {clean_rows}")
+
+    monkeypatch.setattr(ToyDefense, "check", check)
+    with pytest.raises(UserError, match="needs 20 clean rows, and the defender has 16"):
+        run(CELL, tmp_path / "runs", name="mine")
+    assert not list((tmp_path / "runs" / "store").glob("inject-backdoor/*"))
+    assert not (tmp_path / "runs" / "mine" / "results.jsonl").read_text()
+    plan = {"attacks": ["toy"], "defenses": ["toy"], "options": {"device": "cpu", "data_share": 0.5}}
+    assert survey(plan_of(plan), tmp_path / "more").stages["inject-backdoor"] == 1, "assumed data refuse nothing"
+    task = {"number": 0, "out": str(tmp_path / "more"), "spec": CELL.model_dump(), "name": "one", "command": ""}
+    outcome = perform({**task, "label": "backdoored model"})
+    assert outcome["status"] == "failed" and "needs 20 clean rows" in outcome["error"]
+    assert not list((tmp_path / "more" / "store").glob("inject-backdoor/*"))

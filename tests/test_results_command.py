@@ -50,7 +50,7 @@ def test_groups_in_every_format(ask, tmp_path: Path) -> None:  # type: ignore[no
     (row, *_) = csv.DictReader(io.StringIO(ask(*arguments, "--format", "csv").stdout))
     assert row["defense"] == "elijah" and float(row["ASR ↓"]) == pytest.approx(0.21) and row["ASR ↓ n"] == "3"
     assert float(row["ASR ↓ low"]) == pytest.approx(0.21 - 4.302653 * 0.01 / 3**0.5)
-    ((table), *_) = json.loads(ask(*arguments, "--format", "json").stdout)
+    ((table), *_) = json.loads(ask(*arguments, "--format", "json").stdout)["tables"]
     assert table["rows"][0]["ASR ↓"]["interval"][0] == pytest.approx(float(row["ASR ↓ low"]))
     markdown = ask(*arguments, "--format", "markdown").stdout
     assert "| elijah | 0.210 ±0.025 (3) |" in markdown and "|---|---:|" in markdown

@@ -288,7 +288,9 @@ def test_a_folder_of_many_broken_runs_is_a_handful_of_warnings(tmp_path: Path) -
         (tmp_path / "runs" / f"broken{number}").mkdir()
         (tmp_path / "runs" / f"broken{number}" / "run.json").write_text("{")
     warnings = Results(tmp_path / "runs").warnings
-    assert len(warnings) == 11 and warnings[-1] == "190 more warnings about runs are not shown"
+    more, count = warnings[-2:]
+    assert len(warnings) == 12 and more == "190 more warnings about runs are not shown"
+    assert count == "200 runs are left out, because they cannot be read"
 
 
 @pytest.mark.parametrize("text", ["nowhere", "x" * 300, "made_runs.py"])

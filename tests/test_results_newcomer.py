@@ -61,7 +61,7 @@ def test_a_grid_and_plots_warn_of_uneven_groups_once(fake_site: FakeSite, tmp_pa
 
 
 def test_the_suffix_says_what_a_file_holds(ask, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    begins = {".tex": "%", ".csv": "attack,", ".json": "[", ".md": "**", ".txt": "ASR", ".parquet": "PAR1"}
+    begins = {".tex": "%", ".csv": "attack,", ".json": "{", ".md": "**", ".txt": "ASR", ".parquet": "PAR1"}
     for suffix, first in begins.items():
         file = tmp_path / f"table{suffix}"
         assert ask("--pivot", "attack,defense", "--metric", "ASR", "--output", file).returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sweep_toys import TOY
 
 from bdm_core.errors import BdmError, UserError
 from bdm_sweep import Plan, read_plan
-from bdm_sweep.cells import Cells, Preparation, cells_of
+from bdm_sweep.cells import Cells, Preparation, cells_of, joined
 from bdm_sweep.plan import plan_of
 
 CPU = {"device": "cpu"}
@@ -46,6 +47,18 @@ def test_a_parameter_multiplies_only_the_cells_that_have_its_plugin() -> None:
         ("toy", {"defense:toy": {"limit": 5.0}}),
         ("toy-rows", {}),
     ]
+
+
+def test_a_default_that_is_written_out_makes_no_other_cell() -> None:
+    found = cells(
+        attacks=["toy", {"name": "toy", "params": {"shift": 8}}, {"name": "toy", "params": {"shift": 9}}],
+        overrides=[{"when": {"attack:toy.shift": 9}, "set": {"triggered_share": 1.0}}],
+    )
+    assert [cell.spec.params for cell in found.possible] == [{}, {"attack:toy": {"shift": 9}}]
+    assert found.repeated == 1
+    parts = [cells(), cells(models=["builtin"]), cells(data=["builtin"]), cells(options={**CPU, "triggered_share": 1})]
+    together = joined([*parts, cells(seeds=[1]), cells(options={**CPU, "triggered_share": 0.5})])
+    assert [cell.spec.seed for cell in together.possible] == [0, 1, 0] and together.repeated == 3
 
 
 def test_zip_goes_through_the_values_together() -> None:
@@ -99,6 +112,16 @@ def test_a_pair_that_cannot_be_has_a_reason_and_stops_nothing(fake_site: FakeSit
     assert reason.startswith("defense:toy-rows needs training data, and attack:edit makes none")
 
 
+def test_rules_of_a_scan_name_its_detectors(tmp_path: Path) -> None:
+    rules = {
+        "exclude": [{"defense": "toy", "model": "builtin"}],
+        "overrides": [{"when": {"defense": "toy"}, "set": {"data_share": 0.5}}],
+    }
+    plan = {"scan": True, "models": ["builtin", str(tmp_path)], "defenses": ["toy"], "options": CPU, **rules}
+    found = cells_of(plan_of(plan), Preparation())
+    assert [(cell.spec.model, cell.spec.data_share) for cell in found.possible] == [(str(tmp_path), 0.5)]
+
+
 def test_a_pair_of_different_tasks_cannot_be() -> None:
     found = cells(defenses=["toy", "elijah"])
     ((cell, reason),) = found.impossible
@@ -130,8 +153,27 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"attacks": ["toy"], "seeds": "0-999999"}, "a range goes from a smaller to a larger number"),
     ({"attacks": ["toy"], "seeds": "0-999", "parameters": {"attack:toy.shift": [*range(1000)]}}, "1,000,000 cells"),
     ({"attacks": ["toy"], "seeds": "many"}, "write seeds as whole numbers and ranges"),
-    ({"attacks": ["toy"], "seeds": 1.5}, "seeds.0: Input should be a valid integer"),
-    ({"attacks": ["toy"], "seeds": [-1]}, "run option seed"),
+    ({"attacks": ["toy"], "seeds": 1.5}, "write seeds as whole numbers and ranges, e.g. 0-2 (got 1.5)"),
+    ({"attacks": ["toy"], "seeds": [1.0]}, "whole numbers and ranges, e.g. 0-2 (got 1.0)"),
+    ({"attacks": ["toy"], "seeds": True}, "whole numbers and ranges, e.g. 0-2 (got True)"),
+    ({"attacks": ["toy"], "seeds": [[1]]}, "whole numbers and ranges, e.g. 0-2 (got [1])"),
+    ({"attacks": ["toy"], "seeds": [-1]}, "a seed is a whole number from 0 to 2147483647 (got -1)"),
+    ({"attacks": ["toy"], "seeds": ["0-2", 1]}, "the seed 1 stands there twice"),
+    ({"attacks": ["toy"], "models": ["a\0b"]}, "run option model: a name or reference is a text without control char"),
+    ({"attacks": ["toy"], "models": ["hf:a\x1b/b@c"]}, "run option model: a name or reference"),
+    ({"attacks": ["toy"], "data": ["a\0b"]}, "run option data: a name or reference is a text without control char"),
+    ({"attacks": ["toy"], "data": [""]}, "run option data: a name or reference is a text without"),
+    ({"attacks": ["t\0y"]}, "no attack 't\\x00y' is installed; did you mean 'toy'?"),
+    ({"attacks": ["toy"], "options": {"metrics": ["a\0"]}}, "run option metrics: a name or reference"),
+    ({"attacks": ["toy"], "options": {"params": 3}}, "the plan: params: write a mapping"),
+    ({"attacks": ["toy"], "overrides": [{"when": {"attack": "toy"}, "set": {"params": [1]}}]}, "params: write a map"),
+    ({"attacks": ["toy"], "overrides": [{"when": {"seed": 7}, "set": {}}]}, "overrides[0], when {seed: 7}, holds for"),
+    ({"attacks": ["toy"], "exclude": [{"seed": [7]}]}, "exclude[0], when {seed: [7]}, holds for no cell"),
+    ({"attacks": ["toy"], "options": {"params": {"attack:tow": {}}}}, "no cell of the plan has attack:tow; did you"),
+    (
+        {"attacks": ["toy"], "overrides": [{"when": {"attack": "toy"}, "set": {"params": {"attack:tow": {"x": 1}}}}]},
+        "params of attack:tow: no cell of the plan has attack:tow; did you mean 'attack:toy'?",
+    ),
     ({"attacks": ["toy"], "seeds": []}, "seeds: List should have at least 1 item"),
     ({"attacks": {"toy": 1}}, "attacks.0.toy"),
     ({"attacks": ["toy"], "options": {"data_shar": 1}}, "did you mean 'data_share'?"),
@@ -179,12 +221,20 @@ def test_a_bad_file_ends_with_2_before_anything_runs(fake_site: FakeSite, text: 
     assert not (folder / "runs").exists()
 
 
+@pytest.mark.parametrize("base", ["a\\0b", "a\\e[31mb", ""])
+def test_a_base_that_no_path_can_be_is_one_line(fake_site: FakeSite, base: str) -> None:
+    (fake_site.root.parent / "plan.yaml").write_text(f'{{extends: "{base}", attacks: [toy]}}')
+    assert "extends: give the path of another plan" in error_line(bdm(fake_site, "sweep", "plan.yaml"))
+
+
 def test_print_config_prints_a_plan_that_means_the_same(fake_site: FakeSite) -> None:
     folder = fake_site.root.parent
     options = ["--attack", "toy", "--defense", "toy,toy-rows", "--seeds", "0-1", "--set", "attack:toy.shift=9"]
     printed = bdm(fake_site, "sweep", *options, "--device", "cpu", "--print-config")
     (folder / "again.yaml").write_text(printed.stdout)
     plan = read_plan(folder / "again.yaml")
+    as_json = json.loads(bdm(fake_site, "sweep", *options, "--device", "cpu", "--print-config", "--json").stdout)
+    assert plan_of(as_json) == plan
     assert plan == Plan(
         attacks=["toy"],
         defenses=["toy", "toy-rows"],

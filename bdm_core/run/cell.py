@@ -27,6 +27,8 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
     assert attack is not None
     rows = Rows(stages, kit, cell.spec.seed)
     model, data, inputs = open_all(cell, stages)
+    handover = Handover(cell, stages, rows, start=model, data=data)
+    handover.check()
     poisoned: Data | None = None
     if implements(attack.plugin, "poison_data"):  # first, since it is fast and finds what is wrong with the attack
         poisoned = stages.run("poison_data", [attack], {"data": data}, label="poisoned data")
@@ -53,7 +55,6 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
 
     clean_on_triggered = under_trigger(model, triggered, "clean")
     backdoored_samples = samples(made.model, inputs, triggered, "backdoored")
-    handover = Handover(cell, stages, rows, start=model, data=data)
     training = made.view or poisoned
     detections: dict[str, Detection] = {}
     labels: list[bool] = []

@@ -8,6 +8,7 @@ from typing import Any
 from bdm_core.artifacts import Data, Model, roles_of
 from bdm_core.context import Context
 from bdm_core.errors import PluginError
+from bdm_core.machine.foreign import asked
 from bdm_core.records import Detection
 from bdm_core.run.preparation import Loaded, Prepared
 from bdm_core.run.rows import Rows, count_of
@@ -28,6 +29,14 @@ class Handover:
     def __init__(self, cell: Prepared, stages: StageRunner, rows: Rows, *, start: Model, data: Data) -> None:
         self._cell, self._stages, self.rows, self._start, self._data = cell, stages, rows, start, data
         self._shuffled: tuple[Data, list[int]] | None = None
+
+    def check(self) -> None:
+        """Let the defenses refuse what they cannot work with, before anything is trained. Raises UserError."""
+        for defense in self._cell.defenses if self._stages.has(self._data) else ():
+            own = "clean-data" in defense.plugin.access
+            count = self.rows.pool(self._data, self._cell.spec.data_share)[0] if own else 0
+            with asked(f"{defense.id} failed to check what it is given"):
+                defense.plugin.check(defense.params, count)
 
     def suspects(self, clean: Data, triggered: Data, training: Data | None) -> tuple[Data, list[bool]]:
         """What the detector judges beside the model, with the labels of the rows if it judges rows."""

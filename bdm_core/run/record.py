@@ -14,6 +14,7 @@ from bdm_core.records import Measurement
 from bdm_core.store import paths
 from bdm_core.store.lease import Lease
 from bdm_core.store.store import report_disk_errors
+from bdm_results import earlier
 
 SCHEMA_VERSION = 2
 
@@ -45,6 +46,7 @@ class RunFolder:
                 f"run folder {self.folder} is held by process {holder.get('pid', '?')} on {holder.get('host', '?')}: "
                 "wait for it to end, or choose another --name"
             )
+        earlier.keep(self.folder)
         for name in (paths.EVENTS, paths.RESULTS, paths.LOG):
             (self.folder / name).write_text("", encoding="utf-8")
         return lease
@@ -79,7 +81,8 @@ class RunFolder:
         _append(self.folder / paths.RESULTS, line)
 
     def close(self) -> None:
-        """Give the folder back."""
+        """Give the folder back; what it held earlier goes once the run is complete again."""
+        earlier.drop(self.folder)
         self._lease.release()
 
 

@@ -46,12 +46,17 @@ class Rows:
         Raises:
             UserError: the reserve has fewer.
         """
+        count, pool = self.pool(data, share)
+        return self.select([data], sorted(self._random(label).sample(pool, count)), label)
+
+    @staticmethod
+    def pool(data: Data, share: float) -> tuple[int, range]:
+        """How many rows :meth:`drawn` gives, and of which. Raises UserError: the reserve has fewer."""
         total, reserve = count_of(data), int(str(data.meta.get("reserve", 0)))
         count = max(1, math.floor(share * total + 0.5))
         if 0 < reserve < count:
             raise UserError(f"data_share {share:g} asks for {count} rows, the data's reserve has {reserve}")
-        pool = range(total, total + reserve) if reserve else range(total)
-        return self.select([data], sorted(self._random(label).sample(pool, count)), label)
+        return count, range(total, total + reserve) if reserve else range(total)
 
     def shuffled(self, sources: list[Data], label: str) -> tuple[Data, list[int]]:
         """All rows in random order with nothing that tells them apart, and which rows they are."""

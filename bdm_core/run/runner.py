@@ -34,8 +34,8 @@ from bdm_core.store.store import Store
 if TYPE_CHECKING:
     from bdm_results.view import RunView
 
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]{0,199}")
-"""What a run may be called, at most 200 characters; the folder of that name lies beside the store."""
+NAME_PATTERN = re.compile(r"(?!(?:store|sweeps)$)[A-Za-z0-9][\w.-]{0,199}")
+"""What a run may be called, at most 200 bytes; the folder of that name lies beside the store and the sweeps."""
 
 LONGEST_WORDS = 120
 """A run that is not named is called after its plugins, with so many letters of their names."""
@@ -64,6 +64,13 @@ def scan(spec: RunSpec, out: Path, *, name: str | None = None, command: str = ""
     return in_folder(prepare(spec), out, name, command, scan_model)
 
 
+def check_name(name: str | None) -> None:
+    """Raise UserError for what no run or sweep can be called: its folder of that name lies in the output folder."""
+    if name is not None and (not NAME_PATTERN.fullmatch(name) or len(os.fsencode(name)) > 200):
+        rule = "use at most 200 letters, digits, '.', '_' and '-', a letter or digit first, not 'store' or 'sweeps'"
+        raise UserError(f"--name {name!r}: {rule}")
+
+
 def in_folder(
     cell: Prepared, out: Path, name: str | None, command: str, body: Body, store: Store | None = None
 ) -> RunView:
@@ -71,9 +78,7 @@ def in_folder(
 
     ``store`` is that of ``out``, from a process that has used it before.
     """
-    if name is not None and (not NAME_PATTERN.fullmatch(name) or name == paths.STORE):
-        rule = "use at most 200 letters, digits, '.', '_' and '-', a letter or digit first, not 'store'"
-        raise UserError(f"--name {name!r}: {rule}")
+    check_name(name)
     store = store or Store(out)
     store.prepare()
     stages = StageRunner(store, cell.spec.seed, cell.device, cell.kit, cell.observers)
@@ -102,9 +107,12 @@ def _keep_record(
     cell: Prepared, stages: StageRunner, folder: RunFolder, started: datetime, command: str, body: Body
 ) -> None:
     """Run ``body`` and keep ``run.json`` up to date, also if it fails or is interrupted."""
+    from bdm_results.setting import as_taken  # reading runs is no part of the core
+
     stages.on_finished = _keeper(folder, stages.log)
     record: dict[str, Any] = {"run": folder.folder.name, "status": "running", "error": None, "command": redact(command)}
     record |= {"spec": _public(cell.spec), "task": cell.task, "started": started.isoformat(timespec="seconds")}
+    record["setting"] = as_taken(cell.kit.plugin, cell.task, record["spec"])
     record["plugins"] = {
         item.id: {
             **item.origin,

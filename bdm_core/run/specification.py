@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,10 @@ from bdm_core.plugin import KINDS, Params, Plugin, identifier
 
 ROLES = {"detect": "detect", "purify": "purify_inputs", "repair": "repair"}
 """What a defense can be named for, with the hook that does it."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Characters that no name and no reference has."""
+NAMES = ("attack", "defense", *ROLES, "task", "kit", "model", "data", "training_data", "detectors", "metrics")
+"""Options that are names or references, or lists of them."""
 
 
 class RunSpec(BaseModel):
@@ -71,6 +76,13 @@ class RunSpec(BaseModel):
     scan_clean: bool = False
     repair_always: bool = False
 
+    @field_validator(*NAMES, "observers")
+    @classmethod
+    def _names_can_be_read(cls, given: Any) -> Any:
+        if not all(text is None or is_name(text) for text in (given if isinstance(given, list) else [given])):
+            raise ValueError("a name or reference is a text without control characters")
+        return given
+
     @field_validator("params")
     @classmethod
     def _keys_have_a_kind(cls, params: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -81,6 +93,11 @@ class RunSpec(BaseModel):
             if not all_finite(values):
                 raise ValueError(f"the parameters of {key} hold a number that is not finite")
         return params
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be a name, a path or another reference: it is not empty and has no control characters."""
+    return bool(text.strip()) and not CONTROL.search(text)
 
 
 def specify(options: Mapping[str, Any], source: str = "run options") -> RunSpec:
@@ -102,7 +119,8 @@ def specify(options: Mapping[str, Any], source: str = "run options") -> RunSpec:
             known = sorted(RunSpec.model_fields)
             hint = nearest(where, known, f"there are {', '.join(known)}")
             raise UserError(f"{source}: no run option {where!r}; {hint}") from None
-        raise UserError(f"run option {where or 'params'}: {first['msg']} (got {_short(first['input'])})") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"run option {where or 'params'}: {reason} (got {_short(first['input'])})") from None
 
 
 def build_params(plugin: Plugin, given: Mapping[str, Any], suggested: Mapping[str, Any] | None = None) -> Params:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bdm_core.testing.attack import AttackConformance
     from bdm_core.testing.defense import DefenseConformance
+    from bdm_core.testing.executor import ExecutorConformance
     from bdm_core.testing.kit import KitConformance
     from bdm_core.testing.metric import MetricConformance
     from bdm_core.testing.observer import ObserverConformance
@@ -28,6 +29,7 @@ __all__ = [
     "AttackConformance",
     "Bench",
     "DefenseConformance",
+    "ExecutorConformance",
     "KitConformance",
     "MetricConformance",
     "ObserverConformance",
@@ -37,6 +39,7 @@ _HOMES = {
     "AttackConformance": "attack",
     "Bench": "tiny",
     "DefenseConformance": "defense",
+    "ExecutorConformance": "executor",
     "KitConformance": "kit",
     "MetricConformance": "metric",
     "ObserverConformance": "observer",

@@ -157,6 +157,13 @@ class KitConformance(StageConformance):
                 said = item.summary.strip() and item.size.strip()
                 assert said, f"{method}(): {item.name} needs a summary and a size"
 
+    def test_default_data_are_built_in(self) -> None:
+        kit = self.subject
+        assert isinstance(kit, Kit)
+        known = {item.name for item in kit.data_sets()}
+        odd = {item.name: item.data for item in kit.models() if item.data and item.data not in known}
+        assert not odd, f"models() name data that data_sets() does not have: {odd}"
+
     def test_models_are_recognised(self, bench: Bench) -> None:
         found = self.subject.task_of(bench.model.path)
         assert found == bench.task, f"task_of says {found!r} of the tiny model's folder, expected {bench.task!r}"

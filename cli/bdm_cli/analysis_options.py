@@ -32,6 +32,7 @@ SUFFIXES = {
     ".parquet": Format.parquet,
     ".tex": Format.latex,
     ".md": Format.markdown,
+    ".txt": Format.table,
 }
 """What a file of results holds, by its name."""
 
@@ -40,11 +41,15 @@ def format_of(given: Format | None, file: Path | None) -> Format:
     """The format that was asked for, by name or by the file's suffix; a table by default.
 
     Raises:
-        UserError: the name and the suffix disagree.
+        UserError: the name and the suffix disagree, or the suffix alone is to say it and does not.
     """
     from bdm_core.errors import UserError
 
-    named = None if file is None else SUFFIXES.get(file.suffix.lower())
+    suffix = "" if file is None else file.suffix.lower()
+    named = SUFFIXES.get(suffix)
+    if given is None and suffix not in ("", *SUFFIXES):
+        known = ", ".join(SUFFIXES)
+        raise UserError(f"--output {file}: {suffix} says no format; suffixes are {known}, or give --format NAME")
     if None not in (given, named) and given is not named:
         raise UserError(f"--output {file} is a file for {named}, and --format says {given}: leave one of them out")
     return given or named or Format.table
@@ -86,6 +91,17 @@ class Choosing(Common):
         )
 
 
-def names(text: str) -> list[str]:
-    """The names in a list with commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+def names(text: str, option: str) -> list[str]:
+    """The names in a list with commas; none in an empty text.
+
+    Raises:
+        UserError: one of them is empty.
+    """
+    from bdm_core.errors import UserError
+
+    if not text.strip():
+        return []
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
+        raise UserError(f"{option} {text!r}: a name between the commas is empty")
+    return found

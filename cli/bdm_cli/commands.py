@@ -8,6 +8,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -47,6 +48,8 @@ class _Parameters:
             if getattr(parameter, "is_flag", False) and parameter.default is None:
                 parameter.default = False
             kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
+            if kind is Path and "process_value" not in vars(parameter):
+                parameter.process_value = functools.partial(_path, parameter, parameter.process_value)
             if kind is str and parameter.callback is None and "process_value" not in vars(parameter):
                 parameter.process_value = functools.partial(_text, parameter, parameter.process_value)
         return parameters
@@ -55,6 +58,14 @@ class _Parameters:
 def _text(parameter: Any, otherwise: Any, ctx: Any, value: Any) -> Any:
     given = isinstance(value, str) or (value is None and not parameter.required)
     return value if given else otherwise(ctx, value)
+
+
+def _path(parameter: Any, otherwise: Any, ctx: Any, value: Any) -> Any:
+    """A path; an empty one is not the current folder but a variable of a script that was not set."""
+    if value == "":
+        name = max(parameter.opts, key=len) if parameter.param_type_name == "option" else parameter.metavar
+        ctx.fail(f"{name} is empty: name a file or folder, or leave it out")
+    return otherwise(ctx, value)
 
 
 class Command(_Parameters, TyperCommand):

@@ -163,11 +163,11 @@ def own_output() -> Iterator[None]:
     encoding, by_line = getattr(old, "encoding", "utf-8"), bool(getattr(old, "line_buffering", False))
     sys.stdout = io.TextIOWrapper(os.fdopen(os.dup(1), "wb"), encoding=encoding, line_buffering=by_line)
     os.dup2(2, 1)
-    failed, said = None, False
+    failed, code = None, 0
     try:
         yield
     except SystemExit as end:
-        said = bool(end.code)
+        code = end.code if isinstance(end.code, int) else 1
         raise
     finally:
         try:
@@ -176,9 +176,9 @@ def own_output() -> Iterator[None]:
             failed = error
         sys.stdout = sys.stderr
         if failed is not None:  # what is left in the buffer is not tried again
-            if failed.errno != errno.EPIPE and not said:
+            if failed.errno != errno.EPIPE and not code:
                 print(f"error: cannot write the result: {failed.strerror}", file=sys.stderr, flush=True)
-            os._exit(1)
+            os._exit(code or 1)
 
 
 def prepare_terminal() -> None:

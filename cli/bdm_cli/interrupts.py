@@ -10,8 +10,14 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM arrived: a batch system, ``docker stop`` or ``kill`` asked the process to end."""
 
 
+class OutputClosed(KeyboardInterrupt):
+    """Whoever read standard output went away: the pipe is closed, and the command ends as by SIGPIPE."""
+
+
 def exit_code(error: KeyboardInterrupt) -> int:
-    """128 plus the signal's number, as shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
+    """128 plus the signal's number, as shells have it: 130 for Ctrl-C, 143 for SIGTERM, 141 for a closed pipe."""
+    if isinstance(error, OutputClosed):
+        return 128 + signal.SIGPIPE
     return 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
 
 

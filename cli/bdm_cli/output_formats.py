@@ -32,8 +32,10 @@ LATEX = {
 MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~!])")
 
 
-def deliver(tables: list[OutputTable], form: Format, file: Path | None) -> None:
-    """Print tables, or write them to a file.
+def deliver(
+    tables: list[OutputTable], form: Format, file: Path | None, left_out: list[dict[str, str]] | None = None
+) -> None:
+    """Print tables, or write them to a file; JSON also says which runs do not count.
 
     Raises:
         UserError: the file cannot be written, or Parquet is to be printed.
@@ -44,15 +46,16 @@ def deliver(tables: list[OutputTable], form: Format, file: Path | None) -> None:
         width = out().width
         print_lines(text for table in tables for text in table.lines(width))
     else:
-        give(text_of(tables, form), file)
+        give(text_of(tables, form, left_out), file)
 
 
-def text_of(tables: list[OutputTable], form: Format) -> str:
+def text_of(tables: list[OutputTable], form: Format, left_out: list[dict[str, str]] | None = None) -> str:
     """Tables in one of the formats that are text."""
     if form is Format.csv:
         return csv_text(*one(tables))
     if form is Format.json:
-        return json.dumps([document(table) for table in tables], indent=2) + "\n"
+        found = {"tables": [document(table) for table in tables], "left_out": left_out or []}
+        return json.dumps(found, indent=2) + "\n"
     if form is Format.latex:
         return "\n".join(map(latex, tables))
     if form is Format.markdown:
@@ -144,7 +147,8 @@ def _write_parquet(table: tuple[list[str], list[list[Any]]], file: Path | None) 
     pyarrow, parquet = engine("pyarrow"), engine("pyarrow.parquet")
     columns = {name: _of_one_type([row[place] for row in rows]) for place, name in enumerate(header)}
     try:
-        parquet.write_table(pyarrow.table(columns), str(file))
+        with file.open("wb") as stream:
+            parquet.write_table(pyarrow.table(columns), stream)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot write {file}: {getattr(error, 'strerror', None) or error}") from None
 

@@ -66,6 +66,7 @@ def plot(options: PlotOptions) -> None:
     selection = dataclasses.replace(selection, rows=selection.rows or (FINAL,))
     results = Results(options.folder)
     warn_of(results.warnings)
+    results.require_runs()
     save(_figure(options, results, selection), options.file)
     out().print(printable(str(options.file)), soft_wrap=True, markup=False)
 
@@ -85,7 +86,7 @@ def _figure(options: PlotOptions, results: Results, selection: Selection) -> Fig
     metrics = [_metric(results, name, bool(selection.metrics)) for name in wanted]
     selection = dataclasses.replace(selection, metrics=tuple(metric.name for metric in metrics))
     if options.kind is Kind.heat_map:
-        columns = names(options.pivot)
+        columns = names(options.pivot, "--pivot")
         if len(columns) != 2:
             raise UserError("--pivot takes two columns, e.g. attack,defense")
         grid = pivot(results, columns[0], columns[1], selection)[0]

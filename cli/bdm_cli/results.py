@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bdm_cli.output_tables import OutputTable
     from bdm_cli.summary import Row
 
+LeftOut = list[dict[str, str]]
+"""Every run that does not count: ``run``, ``status``, ``reason``."""
 ANALYSES = ("group_by", "pivot", "compare", "ranks")
 
 
@@ -73,20 +75,25 @@ def results(options: ResultsOptions) -> None:
     if chosen:
         from bdm_cli.output_formats import deliver
 
-        deliver(_analysis(chosen[0], options), options.output, options.file)
+        left_out, tables = _analysis(chosen[0], options)
+        deliver(tables, options.output, options.file, left_out)
     elif installed("duckdb", "pyarrow") or options.selects():
-        _plain(_indexed_rows(options), options)
+        left_out, rows = _indexed_rows(options)
+        _plain(rows, options, left_out)
     else:
         from bdm_cli.summary import summarise
         from bdm_core import api
+        from bdm_results.rows import left_out_in
 
         with at_work():
             rows = summarise(api.results(options.folder), by_seed=options.by_seed)
-        _plain(rows, options)
+        if not rows:
+            raise UserError(f"no run in {options.folder} counts: none is complete")
+        _plain(rows, options, left_out_in(options.folder) if options.output is Format.json else [])
 
 
-def _analysis(name: str, options: ResultsOptions) -> list[OutputTable]:
-    """The tables of --group-by, --pivot, --compare or --ranks."""
+def _analysis(name: str, options: ResultsOptions) -> tuple[LeftOut, list[OutputTable]]:
+    """What was left out, and the tables of --group-by, --pivot, --compare or --ranks."""
     from bdm_cli.analysis import of_comparisons, of_grid, of_ranking, of_summary
     from bdm_core.errors import UserError
     from bdm_results.paired import compare
@@ -94,40 +101,43 @@ def _analysis(name: str, options: ResultsOptions) -> list[OutputTable]:
     from bdm_results.results import Results
     from bdm_results.summaries import pivot, summarise
 
-    selection, given = options.selection(), names(getattr(options, name))
+    selection, option = options.selection(), f"--{name.replace('_', '-')}"
+    given = names(getattr(options, name), option)
     found = Results(options.folder)
     warn_of(found.warnings)
+    found.require_runs()
     if name == "group_by":
         summary = summarise(found, given, selection)
         warn_of(summary.warnings)
-        return [of_summary(summary)]
+        return found.left_out, [of_summary(summary)]
     if name == "pivot":
         if len(given) != 2:
             raise UserError("--pivot takes two columns, e.g. attack,defense")
         grids = pivot(found, given[0], given[1], selection)
         warn_of(grids[0].warnings)
-        return [of_grid(grid) for grid in grids]
+        return found.left_out, [of_grid(grid) for grid in grids]
     if name == "compare":
         compared = compare(found, given, selection, options.pairs)
-        return [of_comparisons(compared, given, options.pairs, selection.confidence)]
+        return found.left_out, [of_comparisons(compared, given, options.pairs, selection.confidence)]
     (column,) = given if len(given) == 1 else [""]
-    return [of_ranking(ranking, column) for ranking in rank(found, column, selection)]
+    return found.left_out, [of_ranking(ranking, column) for ranking in rank(found, column, selection)]
 
 
-def _indexed_rows(options: ResultsOptions) -> list[Row]:
+def _indexed_rows(options: ResultsOptions) -> tuple[LeftOut, list[Row]]:
     from bdm_cli.indexed import rows_of
     from bdm_core.errors import UserError
     from bdm_results.results import Results
 
     found = Results(options.folder)
     warn_of(found.warnings)
+    found.require_runs()
     rows = rows_of(found, options.selection(), by_seed=options.by_seed)
     if not rows and options.selects():
         raise UserError("no numbers are left: nothing was run that fits what was selected")
-    return rows
+    return found.left_out, rows
 
 
-def _plain(rows: list[Row], options: ResultsOptions) -> None:
+def _plain(rows: list[Row], options: ResultsOptions, left_out: LeftOut) -> None:
     """A row for each cell and model."""
     from bdm_cli.output_formats import csv_text, deliver, give
 
@@ -135,7 +145,8 @@ def _plain(rows: list[Row], options: ResultsOptions) -> None:
     if options.output is Format.json:
         import json
 
-        give(json.dumps([_record(row, metrics) for row in rows], indent=2) + "\n", options.file)
+        found = {"rows": [_record(row, metrics) for row in rows], "left_out": left_out}
+        give(json.dumps(found, indent=2) + "\n", options.file)
     elif options.output is Format.table and options.file is None:
         from bdm_cli.comparison import lines
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bdm_cli.console import command_line, out, say
+from bdm_cli.analysis_options import names
+from bdm_cli.console import command_line, out, print_json, say
+from bdm_cli.interrupts import OutputClosed
 from bdm_cli.options import Common, Device, Kit, Out, Sets, Task, takes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from bdm_sweep.plan import Plan
     from bdm_sweep.sweeping import Summary
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 class SweepOptions(Common):
     """The options of ``bdm sweep``."""
 
-    plan: Annotated[Path | None, typer.Argument(help="YAML file, see docs/sweep.md; the options win.")] = None
+    plan: Annotated[
+        Path | None, typer.Argument(help="YAML file, see docs/sweep.md; the options win.", metavar="PLAN")
+    ] = None
     attack: Annotated[list[str] | None, typer.Option(help="Attacks, e.g. villan,baddiffusion.", metavar="NAMES")] = None
     defense: Annotated[list[str] | None, typer.Option(help="Defenses, e.g. elijah,terd.", metavar="NAMES")] = None
     model: Annotated[list[str] | None, typer.Option(help="Models; repeat for more.", metavar="REF")] = None
@@ -58,13 +60,18 @@ def sweep(options: SweepOptions) -> None:
     """
     from bdm_cli import sweep_view
     from bdm_cli.around import at_work
+    from bdm_core.errors import UserError
+    from bdm_core.run.runner import check_name
     from bdm_sweep.survey import survey
     from bdm_sweep.sweeping import Telling, carry_out, open_executor
 
+    if options.print_config and options.dry_run:
+        raise UserError("--print-config and --dry-run: choose one of them")
+    check_name(options.name)
     plan, own = _plan(options)
     executor, params = open_executor(options.executor, own)
     if options.print_config:
-        _print_plan(plan)
+        _print_plan(plan, as_json=options.as_json)
         return
     with at_work():
         found = survey(plan, options.out, here=executor.here)
@@ -92,18 +99,23 @@ def _plan(options: SweepOptions) -> tuple[Plan, dict[str, Any]]:
     from bdm_cli.specification import parse_set
     from bdm_core.errors import UserError
     from bdm_sweep.plan import plan_of, read_fields
+    from bdm_sweep.rules import mapping
 
     fields = {} if options.plan is None else read_fields(options.plan)
-    lists = {"attacks": options.attack, "defenses": options.defense}
-    fields |= {name: list(_split(given)) for name, given in lists.items() if given}
+    lists = {"attack": options.attack, "defense": options.defense}
+    for name, given in lists.items():
+        if given and not all(text.strip() for text in given):
+            raise UserError(f"--{name} is empty: give names, or leave it out")
+        if given:
+            fields[f"{name}s"] = [item for text in given for item in names(text, f"--{name}")]
     fields |= {name: given for name, given in (("models", options.model), ("data", options.data)) if given}
     fields |= {"seeds": options.seeds} if options.seeds is not None else {}
     shared = fields.get("options")
     shared = dict(shared) if isinstance(shared, dict) else {}
-    given = {"metrics": options.metric or None}
-    given |= {name: getattr(options, name) for name in ("task", "kit", "device", "data_share")}
-    shared |= {name: value for name, value in given.items() if value is not None}
-    params = {str(key): dict(value or {}) for key, value in (shared.get("params") or {}).items()}
+    more = {"metrics": options.metric or None}
+    more |= {name: getattr(options, name) for name in ("task", "kit", "device", "data_share")}
+    shared |= {name: value for name, value in more.items() if value is not None}
+    params = mapping(shared.get("params"))
     own: dict[str, Any] = {} if options.workers is None else {"workers": options.workers}
     for item in options.sets or []:
         key, name, value = parse_set(item)
@@ -122,18 +134,21 @@ def _plan(options: SweepOptions) -> tuple[Plan, dict[str, Any]]:
     return plan_of(fields, str(options.plan or "the command line")), own
 
 
-def _split(given: list[str]) -> Iterator[str]:
-    return (name.strip() for item in given for name in item.split(",") if name.strip())
-
-
-def _print_plan(plan: Plan) -> None:
+def _print_plan(plan: Plan, *, as_json: bool) -> None:
     import yaml
 
+    if as_json:
+        print_json(plan.model_dump(mode="json", exclude_none=True))
+        return
     print(yaml.safe_dump(plan.model_dump(mode="json", exclude_none=True), sort_keys=False), end="")
 
 
 def _print_event(event: dict[str, Any]) -> None:
-    print(json.dumps(event), flush=True)
+    """Print an event as a line. Raises OutputClosed if nobody reads them any more, e.g. behind ``| head``."""
+    try:
+        print(json.dumps(event), flush=True)
+    except BrokenPipeError:
+        raise OutputClosed from None
 
 
 def _end(summary: Summary) -> None:

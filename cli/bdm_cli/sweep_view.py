@@ -52,6 +52,7 @@ def estimate(found: Survey, workers: int) -> dict[str, Any]:
         "cells": len(found.cells.possible),
         "complete": len(found.finished),
         "excluded": found.cells.excluded,
+        "repeated": found.cells.repeated,
         "pairs": pairs,
         "impossible": [
             {"attack": attack, "defense": defense, "reason": reason, "cells": count}
@@ -112,8 +113,9 @@ def print_dry_run(console: Console, found: Survey, document: dict[str, Any]) -> 
     console.print()
     known, todo = document["with_recorded_times"], document["to_compute"]
     excluded = f", {document['excluded']} excluded" if document["excluded"] else ""
+    repeated = f", {document['repeated']} that do the same left out" if document["repeated"] else ""
     lines = [
-        f"cells     {document['cells']}, {document['complete']} complete{excluded}",
+        f"cells     {document['cells']}, {document['complete']} complete{excluded}{repeated}",
         f"stages    {todo} to compute; this store has recorded times for {known} of them, the rest is guessed",
         f"work      {seconds(document['work_seconds'])}, longest chain {seconds(document['longest_chain_seconds'])}",
         f"expected  {seconds(document['expected_seconds'])} with {document['workers']} workers",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bdm_core.errors import UserError
 from bdm_core.store import paths
+from bdm_results.earlier import EARLIER
 
 LARGEST = {paths.RUN_RECORD: 2**24, paths.RESULTS: 2**26, paths.STAGES: 2**28}
 """Bytes that these files of a run have at most; a folder with a larger one is left out."""
@@ -15,6 +16,8 @@ LARGEST = {paths.RUN_RECORD: 2**24, paths.RESULTS: 2**26, paths.STAGES: 2**28}
 
 def fingerprints(folder: Path) -> dict[str, str]:
     """Every run folder's name with the state of its record and numbers: inode, size, time of the last change.
+
+    A folder that cannot be looked into is among them, and one with numbers but without a record.
 
     Args:
         folder: what ``bdm run --out`` wrote to.
@@ -32,13 +35,23 @@ def fingerprints(folder: Path) -> dict[str, str]:
         error = error if isinstance(error, OSError) else OSError(str(error))
         raise UserError(f"cannot read {folder}: {error.strerror or error}") from None
     for name in names:
-        place = f"{folder}/{name}/"
-        try:
-            record = os.lstat(place + paths.RUN_RECORD)
-        except (OSError, ValueError):
-            continue
-        found[name] = f"{_state(record)} {_state_of(place + paths.RESULTS)}"
+        for run in (name, f"{name}/{EARLIER}"):
+            state = _fingerprint(f"{folder}/{run}/")
+            if state:
+                found[run] = state
     return found
+
+
+def _fingerprint(place: str) -> str:
+    """The state of one folder, "" if it is no run's. One that cannot be read is a run's: reading it says why."""
+    try:
+        record = _state(os.lstat(place + paths.RUN_RECORD))
+    except (FileNotFoundError, NotADirectoryError):
+        numbers = _state_of(place + paths.RESULTS)
+        return "" if numbers == "-" else f"- {numbers}"
+    except (OSError, ValueError) as error:
+        return "" if place.endswith(f"/{EARLIER}/") else f"unreadable: {error}"
+    return f"{record} {_state_of(place + paths.RESULTS)}"
 
 
 def objection(folder: Path) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bdm_core.errors import UserError
-from bdm_core.files import existing
+from bdm_core.files import as_unicode, existing
 from bdm_core.store import paths
 from bdm_results.columns import BESIDE, NUMBER_COLUMNS, RUN_COLUMNS, name_of
 from bdm_results.engines import engine
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FILE = "results.duckdb"
 """The index's name in the folder of the runs."""
-VERSION = 2
+VERSION = 3
 """Raised whenever tables, or what is read into them, change; an index of another version is made anew."""
 BATCH = 200
 """So many runs are read before they go into the index."""
@@ -87,7 +87,7 @@ def places(folder: Path) -> list[Path]:
     found = [folder / FILE]
     with contextlib.suppress(RuntimeError):  # a user without a home
         found.append(cache.expanduser() / "bdm" / "results" / f"{name}.duckdb")
-    return found
+    return [path for path in found if as_unicode(str(path)) == str(path)]  # DuckDB opens no others
 
 
 def _renewed(folder: Path, present: dict[str, str], earlier: Path | None) -> Connection:

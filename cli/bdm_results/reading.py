@@ -16,6 +16,7 @@ from typing import Any
 from bdm_core.errors import UserError
 from bdm_core.files import canonical_json, finite
 from bdm_results.columns import FINAL_ROWS, NUMBER_COLUMNS, RUN_COLUMNS, defense_of
+from bdm_results.earlier import name_of
 from bdm_results.fingerprints import objection
 from bdm_results.rows import facts_of, rows_of
 from bdm_results.view import RunView
@@ -76,7 +77,7 @@ def read_run(folder: Path) -> ReadRun:
     Warnings name the folder without what is above it.
     """
     run = _read(folder)
-    run.warnings = [clean(text.replace(str(folder), folder.name))[:LONGEST_TEXT] for text in run.warnings]
+    run.warnings = [clean(text.replace(str(folder), name_of(folder)))[:LONGEST_TEXT] for text in run.warnings]
     return run
 
 

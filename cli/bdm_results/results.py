@@ -21,8 +21,9 @@ from bdm_core.errors import UserError, nearest
 from bdm_results.columns import FINAL, NUMBER_COLUMNS, ROW_ORDER, RUN_COLUMNS, Columns, listed, name_of, quoted
 from bdm_results.engines import engine
 from bdm_results.expressions import Condition, parse
-from bdm_results.index import index_of
+from bdm_results.index import index_of, printable_name
 from bdm_results.intervals import CONFIDENCE
+from bdm_results.rows import UNFINISHED
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,6 +32,8 @@ NAMED = 3
 """So many unfinished runs are named in the warning about them."""
 MOST_WARNINGS = 10
 """So many damaged folders are named."""
+DAMAGED = "damaged"
+"""The status of a run that cannot be read."""
 CHOSEN = """WITH chosen AS (SELECT * FROM runs WHERE status = 'complete'
     QUALIFY row_number() OVER (PARTITION BY cell, seed ORDER BY started DESC, folder DESC) = 1)"""
 """The runs that count: complete ones, and of several of one cell with the same seed the latest."""
@@ -85,6 +88,8 @@ class Results:
 
     Attributes:
         warnings: what was left out, and why, in a line each.
+        left_out: every run that does not count: its name as ``run``, ``status`` (``damaged`` if it cannot be read) and
+            ``reason``.
         columns: what can be selected and grouped by.
 
     Raises:
@@ -95,6 +100,7 @@ class Results:
         self.folder = Path(folder)
         self._index = index_of(self.folder)
         self._mended = False
+        self.left_out = self._left_out()
         self.warnings = self._warnings()
         self.columns = Columns(self._parameters())
 
@@ -132,7 +138,7 @@ class Results:
         """
         parts, values = [], []
         if selection.where:
-            condition = parse(selection.where, self.columns)
+            condition = parse(printable_name(selection.where), self.columns)
             parts, values = [condition.sql], condition.values
         if selection.metrics:
             names = [self.metric(name).name for name in selection.metrics]
@@ -213,15 +219,40 @@ class Results:
         kinds = {name: [kind for kind in kinds if kind is not None] for name, kinds in rows}
         return {name: found[0] if len(found) == 1 else "text" for name, found in kinds.items()}
 
+    def require_runs(self) -> None:
+        """Raise UserError if no run counts: what was asked for has no answer then."""
+        ((count,),) = self.ask("SELECT count(*) FROM runs WHERE status = 'complete'")
+        if not count:
+            damaged = sum(item["status"] == DAMAGED for item in self.left_out)
+            why = [f"{damaged} cannot be read"] if damaged else []
+            why += [f"{rest} did not complete"] if (rest := len(self.left_out) - damaged) else []
+            raise UserError(f"no run in {self.folder} counts: {', '.join(why)}")
+
+    def _left_out(self) -> list[dict[str, str]]:
+        rows = self.ask("SELECT folder, status, warnings FROM runs WHERE status <> 'complete' ORDER BY folder")
+        return [
+            {"run": folder, "status": status, "reason": _reason(status, _texts(warnings))}
+            for folder, status, warnings in rows
+        ]
+
     def _warnings(self) -> list[str]:
-        rows = self.ask("SELECT folder, status, warnings FROM runs WHERE status <> 'complete' OR warnings <> '[]'")
-        said = [text for _, _, texts in sorted(rows) for text in _texts(texts)]
+        rows = self.ask("SELECT folder, warnings FROM runs WHERE warnings <> '[]'")
+        said = [text for _, texts in sorted(rows) for text in _texts(texts)]
         if len(said) > MOST_WARNINGS:
             said = [*said[:MOST_WARNINGS], f"{len(said) - MOST_WARNINGS} more warnings about runs are not shown"]
-        unfinished = sorted(folder for folder, status, _ in rows if status not in ("complete", "damaged"))
+        damaged = sum(item["status"] == DAMAGED for item in self.left_out)
+        if damaged > 1:
+            said.append(f"{damaged} runs are left out, because they cannot be read")
+        unfinished = [item["run"] for item in self.left_out if item["status"] != DAMAGED]
         if unfinished:
             said.append(f"left out, because they did not complete: {listed(unfinished, NAMED)}")
         return said
+
+
+def _reason(status: str, warnings: list[str]) -> str:
+    if status == DAMAGED:
+        return (warnings or ["it cannot be read"])[0].removeprefix("left out: ")
+    return UNFINISHED
 
 
 def label_of(metric: str, label: str | None) -> str:

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bdm_core.errors import UserError
-from bdm_core.files import existing
+from bdm_core.files import as_unicode, existing
 from bdm_core.store import paths
+from bdm_results.fingerprints import fingerprints
+from bdm_results.setting import setting_of
 from bdm_results.view import RunView
 
+UNFINISHED = "it did not complete"
+"""Why a run that can be read does not count."""
 NAMED = 3
 """So many unfinished runs are named in the warning about them."""
 OPTIONS = ("attack", "detect", "purify", "repair", "model", "data", "data_share", "triggered_share", "repair_always")
@@ -28,21 +32,37 @@ def runs_in(folder: Path) -> list[RunView]:
     """
     if existing(folder / paths.RUN_RECORD):
         return [RunView(folder)]
-    found = []
-    try:
-        records = sorted(folder.glob(f"*/{paths.RUN_RECORD}"))
-    except OSError as error:
-        raise UserError(f"cannot read {folder}: {error.strerror or error}") from None
-    for path in records:
-        if path.parent.name.startswith("."):
-            continue
-        try:
-            found.append(RunView(path.parent))
-        except UserError as error:
-            logging.getLogger("bdm").warning("left out: %s", error)
+    found, damaged = _read_all(folder)
+    for error in damaged.values():
+        logging.getLogger("bdm").warning("left out: %s", error)
+    if damaged and not found:
+        raise UserError(f"no run in {folder} counts: {len(damaged)} cannot be read")
     if not found:
         raise UserError(f"no runs in {folder}: give the folder that `bdm run --out` wrote to")
     return sorted(found, key=lambda run: str(run.record.get("started", "")))
+
+
+def left_out_in(folder: Path) -> list[dict[str, str]]:
+    """Every run of a folder that does not count: ``run``, ``status`` (``damaged`` if it cannot be read), ``reason``."""
+    single = existing(folder / paths.RUN_RECORD)
+    found, damaged = ([RunView(folder)], {}) if single else _read_all(folder)
+    states = {view.name: str(view.record["status"]) for view in found}
+    unfinished = {name: status for name, status in states.items() if status != "complete"}
+    return [
+        *({"run": as_unicode(name), "status": "damaged", "reason": error} for name, error in damaged.items()),
+        *({"run": as_unicode(name), "status": status, "reason": UNFINISHED} for name, status in unfinished.items()),
+    ]
+
+
+def _read_all(folder: Path) -> tuple[list[RunView], dict[str, str]]:
+    """The runs of a folder that can be read, and of the others by name why not."""
+    found, damaged = [], {}
+    for name in sorted(fingerprints(folder)):
+        try:
+            found.append(RunView(folder / name))
+        except UserError as error:
+            damaged[name] = str(error)
+    return found, damaged
 
 
 def rows_in(folder: Path) -> list[dict[str, Any]]:
@@ -52,7 +72,7 @@ def rows_in(folder: Path) -> list[dict[str, Any]]:
         UserError: there are no runs.
     """
     views = runs_in(folder)
-    unfinished = [view.folder.name for view in views if view.record["status"] != "complete"]
+    unfinished = [view.name for view in views if view.record["status"] != "complete"]
     if unfinished:
         more = f" and {len(unfinished) - NAMED} more" if len(unfinished) > NAMED else ""
         named = ", ".join(unfinished[:NAMED])
@@ -90,7 +110,8 @@ def facts_of(view: RunView, detector: str = "") -> dict[str, Any]:
     """
     record, spec = view.record, view.record["spec"]
     facts = {name: spec.get(name) for name in OPTIONS}
-    facts |= {"run": view.folder.name, "task": record.get("task"), "seed": record["seed"], "device": spec.get("device")}
+    facts |= setting_of(record)
+    facts |= {"run": view.name, "task": record.get("task"), "seed": record["seed"]}
     for key, plugin in record["plugins"].items():
         other = key.startswith("defense:") and detector and key != f"defense:{detector}"
         if not (other or key.startswith("observer:")):

@@ -13,6 +13,7 @@ from bdm_core.files import finite, parse_json, read_json
 from bdm_core.run.record import SCHEMA_VERSION
 from bdm_core.store import paths
 from bdm_core.store.store import Store
+from bdm_results.earlier import EARLIER, name_of
 
 Form = dict[str, tuple[type, ...]]
 _TEXT, _NUMBER, _COUNT = (str,), (float, int, NoneType), (int, NoneType)
@@ -36,6 +37,7 @@ class RunView:
 
     Attributes:
         folder: the run's folder.
+        name: its name; ``NAME/earlier`` for what a run that is not complete again left before.
         record: ``run.json``.
         results: the lines of ``results.jsonl``.
         stages: the entries of ``stages.json``: label, stage, key, cached, seconds, peak_memory_bytes, result, figures.
@@ -43,14 +45,14 @@ class RunView:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for file in (folder / name for name in (paths.RUN_RECORD, paths.RESULTS, paths.STAGES)):
-            if file.exists() and not file.is_file():  # reading a pipe would wait for ever
-                raise UserError(f"{folder} is damaged: {file.name} is no file")
         try:
-            self.record: dict[str, Any] = _checked_record(finite(read_json(folder / paths.RUN_RECORD)))
+            for file in (folder / name for name in (paths.RUN_RECORD, paths.RESULTS, paths.STAGES)):
+                if file.exists() and not file.is_file():  # reading a pipe would wait for ever
+                    raise ValueError(f"{file.name} is no file")
+            self.record: dict[str, Any] = _checked_record(finite(_json(folder / paths.RUN_RECORD)))
             self.results = _lines(folder / paths.RESULTS)
             stages = folder / paths.STAGES
-            entries = finite(read_json(stages)) if stages.exists() else []
+            entries = finite(_json(stages)) if stages.exists() else []
             if not isinstance(entries, list):
                 raise ValueError(f"{paths.STAGES} is not what a run writes")
             self.stages: list[dict[str, Any]] = [_checked(entry, paths.STAGES, _STAGE, "label") for entry in entries]
@@ -62,8 +64,9 @@ class RunView:
         except OSError as error:
             raise UserError(f"{folder} cannot be read: {error.strerror or error}") from None
         except ValueError as error:
-            raise UserError(f"{folder} is damaged: {error}") from None
-        self.store = Store(folder.parent)
+            raise UserError(f"{folder} is damaged: {error}; repair or delete it") from None
+        self.name = name_of(folder)
+        self.store = Store(folder.parent.parent if folder.name == EARLIER else folder.parent)
 
     def stage(self, label: str) -> dict[str, Any] | None:
         """The entry of the stage with this label, or None."""
@@ -124,6 +127,13 @@ def _checked_record(found: Any) -> dict[str, Any]:
         for item in found[part].values():
             _checked(item, name, form)
     return found
+
+
+def _json(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,10 +15,14 @@ from bdm_core.errors import PluginError, UserError, nearest
 from bdm_core.files import canonical_json, existing
 from bdm_core.run.preparation import Prepared, prepare
 from bdm_core.run.specification import ROLES, RunSpec, specify
-from bdm_sweep.plan import SWEPT, Method, Plan, split_parameter
+from bdm_results.setting import as_taken
+from bdm_sweep.plan import Method, Plan, split_parameter
+from bdm_sweep.rules import Rules, check_names, counts, merge, names_of
 
 TINY = "tiny"
 """Every kit has a model of this name for tests, listed or not."""
+MOST_KEPT = 5000
+"""So many specifications are kept as they were prepared."""
 OPTIONAL = ("attack", "defense", *ROLES)
 
 
@@ -29,9 +33,11 @@ class Cell:
     Attributes:
         spec: what it runs.
         name: the name of its run folder: plugins, seed and a digest of the specification.
+        setting: what it does with all defaults filled in; two cells of one setting are one. "" if it cannot be.
     """
 
     spec: RunSpec
+    setting: str = field(default="", compare=False)
 
     @property
     def defense(self) -> str:
@@ -55,11 +61,28 @@ class Cells:
         possible: the cells to run, in the plan's order.
         impossible: cells that cannot be, each with the reason.
         excluded: how many the plan leaves out.
+        repeated: how many do the same as another cell, e.g. with a default written out.
     """
 
     possible: list[Cell] = field(default_factory=list)
     impossible: list[tuple[Cell, str]] = field(default_factory=list)
     excluded: int = 0
+    repeated: int = 0
+    _names: set[str] = field(default_factory=set)
+    _settings: set[str] = field(default_factory=set)
+
+    def add(self, cell: Cell, reason: str = "") -> None:
+        """Take in a cell that is none of those that are here already; ``reason`` is why it cannot be."""
+        known = self._names if reason else self._settings
+        name = cell.name if reason else cell.setting
+        if name in known:
+            self.repeated += 1
+            return
+        known.add(name)
+        if reason:
+            self.impossible.append((cell, reason))
+        else:
+            self.possible.append(cell)
 
 
 class Preparation:
@@ -73,19 +96,39 @@ class Preparation:
         self._here = here
         self._loads: dict[str, Any] = {}
         self._made: dict[str, Prepared | PluginError] = {}
+        self._settings: dict[str, str] = {}
         self._models: list[tuple[str, str]] = []
 
     def __call__(self, spec: RunSpec) -> Prepared:
         """The prepared cell. Raises as :func:`bdm_core.run.preparation.prepare` does."""
-        key = canonical_json(spec.model_dump(mode="json", exclude={"seed"}))
+        key = _key(spec)
         if key not in self._made:
-            if len(self._made) > 5000:
+            if len(self._made) > MOST_KEPT:
                 self._made.clear()
             self._made[key] = self._prepared(spec)
         found = self._made[key]
         if isinstance(found, PluginError):
             raise found
         return replace(found, spec=found.spec.model_copy(update={"seed": spec.seed}))
+
+    def setting(self, spec: RunSpec) -> str:
+        """A name for what a cell does with all defaults filled in. Raises as :meth:`__call__` does."""
+        key = _key(spec)
+        if key not in self._settings:
+            if len(self._settings) > MOST_KEPT:
+                self._settings.clear()
+            self._settings[key] = self._setting(self(spec))
+        return f"{self._settings[key]} {spec.seed}"
+
+    @staticmethod
+    def _setting(found: Prepared) -> str:
+        own = found.spec.model_dump(mode="json", exclude={*OPTIONAL, "seed", "kit", "params", "metrics", "observers"})
+        roles = [item and item.id for item in (found.attack, found.detector, found.purifier, found.repairer)]
+        params = {item.id: item.params.model_dump(mode="json") for item in found.all()}
+        taken = as_taken(found.kit.plugin, found.task, own) | {"device": found.device.partition(":")[0]}
+        facts = {**own, **taken, "task": found.task, "roles": roles, "params": params}
+        facts["detectors"] = sorted(item.id for item in found.scanners)
+        return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
 
     def _prepared(self, spec: RunSpec) -> Prepared | PluginError:
         elsewhere = not self._here and spec.device != "auto"
@@ -112,6 +155,10 @@ class Preparation:
         raise UserError(f"no model {name!r} for task {found.task}; {hint} (bdm models), or write a folder as ./{name}")
 
 
+def _key(spec: RunSpec) -> str:
+    return canonical_json(spec.model_dump(mode="json", exclude={"seed"}))
+
+
 def cells_of(plan: Plan, preparation: Preparation) -> Cells:
     """The cells of a plan.
 
@@ -119,22 +166,16 @@ def cells_of(plan: Plan, preparation: Preparation) -> Cells:
         PluginError: a name that no installed plugin has, with the nearest as a suggestion; no pair is possible.
         UserError: a parameter or an option is unknown or out of range.
     """
-    _check_names(plan)
+    check_names(plan)
     found = Cells()
-    seen: set[str] = set()
-    for spec in _specifications(plan):
-        if any(_holds(rule, spec) for rule in plan.exclude):
+    rules = Rules(plan)
+    for spec in _specifications(plan, rules):
+        if rules.exclude(spec):
             found.excluded += 1
             continue
-        cell = Cell(spec)
-        if cell.name in seen:
-            continue
-        seen.add(cell.name)
         reason = _impossible(spec, preparation)
-        if reason:
-            found.impossible.append((cell, reason))
-        else:
-            found.possible.append(cell)
+        found.add(Cell(spec, "" if reason else preparation.setting(spec)), reason)
+    rules.check_used()
     if not found.possible:
         if found.impossible:
             raise PluginError(f"no cell of the plan is possible; the first: {found.impossible[0][1]}")
@@ -144,39 +185,14 @@ def cells_of(plan: Plan, preparation: Preparation) -> Cells:
 
 def joined(parts: list[Cells]) -> Cells:
     """The cells of several plans, each once."""
-    possible = {cell.name: cell for part in parts for cell in part.possible}
-    impossible = {cell.name: (cell, reason) for part in parts for cell, reason in part.impossible}
-    return Cells(list(possible.values()), list(impossible.values()), sum(part.excluded for part in parts))
+    found = Cells(excluded=sum(part.excluded for part in parts), repeated=sum(part.repeated for part in parts))
+    for part in parts:
+        for cell, reason in [*((cell, "") for cell in part.possible), *part.impossible]:
+            found.add(cell, reason)
+    return found
 
 
-def _check_names(plan: Plan) -> None:
-    attacks = [item.name for item in plan.attacks if item.name]
-    defenses = [name for item in plan.defenses for name in _names(item)]
-    for kind, names in (("attack", attacks), ("defense", defenses)):
-        for name in names:
-            named(kind, name)
-    lists = {"attack": attacks, "defense": defenses, **dict.fromkeys(ROLES, defenses)}
-    lists |= {"model": plan.models, "data": plan.data}
-    for rule in [*plan.exclude, *(item.when for item in plan.overrides)]:
-        for about, wanted in rule.items():
-            for value in wanted if isinstance(wanted, list) else [wanted]:
-                known = lists.get(about)
-                if known is not None and value is not None and value not in known:
-                    hint = nearest(str(value), known, f"it has {', '.join(known) or 'none'}")
-                    raise UserError(f"a rule asks for {about} {value!r}, which the plan does not have; {hint}")
-    keys = {f"attack:{name}" for name in attacks} | {f"defense:{name}" for name in defenses}
-    for parameter in plan.parameters:
-        key = split_parameter(parameter)[0]
-        if key.startswith(("attack:", "defense:")) and key not in keys:
-            hint = nearest(key, keys, f"it has {', '.join(sorted(keys))}")
-            raise UserError(f"parameter {parameter}: no cell of the plan has {key}; {hint}")
-
-
-def _names(item: Method) -> list[str]:
-    return [name for name in (item.name, item.detect, item.purify, item.repair) if name]
-
-
-def _specifications(plan: Plan) -> Iterator[RunSpec]:
+def _specifications(plan: Plan, rules: Rules) -> Iterator[RunSpec]:
     values = list(plan.parameters.values())
     rows = list(zip(*values, strict=True) if plan.combine == "zip" and values else itertools.product(*values))
     lists: list[list[Any]] = [
@@ -186,61 +202,28 @@ def _specifications(plan: Plan) -> Iterator[RunSpec]:
         plan.data or [None],
     ]
     for attack, defense, model, data in itertools.product(*lists):
-        used = {f"attack:{attack.name}", *(f"defense:{name}" for name in _names(defense))}
+        used = {f"attack:{attack.name}", *(f"defense:{name}" for name in names_of(defense))}
         for row in rows:
             params: dict[str, Any] = {}
             for source in (plan, attack, defense):
-                _merge(params, source.options.get("params") or {})
-            params = {key: value for key, value in params.items() if _counts(key, used)}
-            _merge(params, {f"attack:{attack.name}": attack.params} if attack.params else {})
-            _merge(params, {f"defense:{defense.name}": defense.params} if defense.params else {})
+                merge(params, source.options.get("params") or {})
+            params = {key: value for key, value in params.items() if counts(key, used)}
+            merge(params, {f"attack:{attack.name}": attack.params} if attack.params else {})
+            merge(params, {f"defense:{defense.name}": defense.params} if defense.params else {})
             for name, value in zip(plan.parameters, row, strict=True):
                 key, parameter = split_parameter(name)
-                if _counts(key, used):
-                    _merge(params, {key: {parameter: value}})
+                if counts(key, used):
+                    merge(params, {key: {parameter: value}})
             roles = {role: getattr(defense, role) for role in ROLES}
             options = {"model": model, "data": data, **plan.options, **attack.options, **defense.options}
             options |= {"attack": attack.name, "defense": defense.name, **roles, "params": params}
             if plan.scan:
                 options |= {"defense": None, "detectors": [defense.name]}
             for seed in plan.seeds:
-                spec = specify(_overridden(plan, {**options, "seed": seed}, used), "the plan")
+                spec = specify(rules.override({**options, "seed": seed}, used), "the plan")
                 if spec.device.startswith("cuda:"):
                     raise UserError(f"the plan: device {spec.device}: write cuda; the executor chooses which GPU")
                 yield spec
-
-
-def _overridden(plan: Plan, options: dict[str, Any], used: set[str]) -> dict[str, Any]:
-    for rule in plan.overrides:
-        if _holds(rule.when, specify(options, "the plan")):
-            changes = dict(rule.set)
-            params = {key: value for key, value in (changes.pop("params", None) or {}).items() if _counts(key, used)}
-            options = {**options, **changes, "params": _merge(_merge({}, options["params"]), params)}
-    return options
-
-
-def _counts(key: str, used: set[str]) -> bool:
-    return key in used or not key.startswith(("attack:", "defense:"))
-
-
-def _merge(into: dict[str, Any], more: Any) -> dict[str, Any]:
-    if not isinstance(more, Mapping) or not all(isinstance(value, Mapping) for value in more.values()):
-        raise UserError("the plan: params: write a mapping, e.g. 'params: {attack:villan: {poison_rate: 0.2}}'")
-    for key, values in more.items():
-        into[str(key)] = {**into.get(str(key), {}), **values}
-    return into
-
-
-def _holds(rule: Mapping[str, Any], spec: RunSpec) -> bool:
-    for about, wanted in rule.items():
-        if about in SWEPT:
-            value = getattr(spec, about)
-        else:
-            key, parameter = split_parameter(about)
-            value = spec.params.get(key, {}).get(parameter)
-        if value not in (wanted if isinstance(wanted, list) else [wanted]):
-            return False
-    return True
 
 
 def _impossible(spec: RunSpec, preparation: Preparation) -> str:

@@ -23,6 +23,7 @@ from bdm_core.files import read_json
 from bdm_core.store import paths
 from bdm_core.store.stage_record import references_in
 from bdm_core.store.store import Store, report_disk_errors
+from bdm_results.earlier import EARLIER
 from bdm_sweep.record import EVENTS, REACHED, SWEEP_RECORD, SWEEPS
 
 GRACE_SECONDS = 3600.0
@@ -114,7 +115,9 @@ def reached_keys(out: Path, unreadable: list[Path]) -> Iterator[str]:
     """Keys of stages that a run names, or a sweep that is not complete; ``unreadable`` gets what may name more."""
     for folder in _folders(out, unreadable):
         if folder.name not in (paths.STORE, SWEEPS):
-            entries = _json(folder / paths.STAGES, [], unreadable)
+            entries = [
+                entry for place in (folder, folder / EARLIER) for entry in _json(place / paths.STAGES, [], unreadable)
+            ]
             yield from (str(entry.get("key")) for entry in entries if isinstance(entry, dict))
     for folder in _folders(out / SWEEPS, unreadable):
         if _json(folder / SWEEP_RECORD, {}, unreadable).get("status") == "complete":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,11 +10,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bdm_core.errors import UserError, nearest
-from bdm_core.run.specification import RunSpec
+from bdm_core.run.specification import RunSpec, is_name
+from bdm_sweep.seeds import MOST_CELLS, listed, seeds_of
 
-MOST_CELLS = 100_000
-"""A plan of more cells is taken for a mistake."""
-SEED_RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 SWEPT = ("attack", "defense", "detect", "purify", "repair", "model", "data", "seed")
 """What the lists of a plan set, and rules may ask for."""
 SHARED = sorted(set(RunSpec.model_fields) - set(SWEPT) - {"detectors"})
@@ -75,7 +72,7 @@ class Plan(BaseModel):
         combine: ``grid`` for every combination of the parameters' values, ``zip`` for the first ones together, ...
         options: what all cells share: ``task``, ``kit``, ``metrics``, ``params``, ``device``, ``data_share``, ...
         exclude: cells to leave out; a mapping like an override's ``when``.
-        overrides: options for some cells, applied in order.
+        overrides: options for some cells, applied in order; each holds for some cell.
 
     >>> plan = Plan(attacks=["villan"], defenses=["elijah", "terd"], seeds="0-2")
     >>> plan.seeds, plan.defenses[1].name
@@ -99,7 +96,7 @@ class Plan(BaseModel):
     @field_validator("attacks", "defenses", mode="before")
     @classmethod
     def _names(cls, given: Any) -> Any:
-        return [{"name": item} if isinstance(item, str) else item for item in _listed(given)]
+        return [{"name": item} if isinstance(item, str) else item for item in listed(given)]
 
     @field_validator("attacks")
     @classmethod
@@ -122,16 +119,12 @@ class Plan(BaseModel):
     @field_validator("models", "data", mode="before")
     @classmethod
     def _references(cls, given: Any) -> Any:
-        return _listed(given)
+        return listed(given)
 
     @field_validator("seeds", mode="before")
     @classmethod
     def _ranges(cls, given: Any) -> Any:
-        found: list[Any] = []
-        for item in _listed(given):
-            for part in item.split(",") if isinstance(item, str) else [item]:
-                found += _seeds(part.strip()) if isinstance(part, str) else [part]
-        return list(dict.fromkeys(found))
+        return seeds_of(given)
 
     @field_validator("parameters")
     @classmethod
@@ -188,8 +181,7 @@ def plan_of(given: Mapping[str, Any], source: str = "the plan") -> Plan:
             known = sorted(Plan.model_fields if len(first["loc"]) == 1 else Method.model_fields)
             hint = nearest(str(first["loc"][-1]), known, f"there are {', '.join(known)}")
             raise UserError(f"{source}: nothing is called {where!r} in a plan; {hint}") from None
-        text = repr(first["input"])
-        got = f" (got {text if len(text) <= 80 else text[:77] + '...'})" if first["type"] != "value_error" else ""
+        got = f" (got {_short(first['input'])})" if first["type"] != "value_error" else ""
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{source}: {where or 'plan'}: {message}{got}") from None
     _check_scan(plan, source)
@@ -234,8 +226,8 @@ def _merged(path: Path, before: list[Path]) -> dict[str, Any]:
     base = given.pop("extends", None)
     if base is None:
         return given
-    if not isinstance(base, str):
-        raise UserError(f"{path}: extends: give the path of another plan (got {base!r})")
+    if not isinstance(base, str) or not is_name(base):
+        raise UserError(f"{path}: extends: give the path of another plan (got {_short(base)})")
     return {**_merged(path.parent / base, [*before, path.resolve()]), **given}
 
 
@@ -265,18 +257,9 @@ def _known(given: dict[str, Any], known: Any, what: str) -> dict[str, Any]:
     return given
 
 
-def _listed(given: Any) -> list[Any]:
-    return given if isinstance(given, list) else [given]
-
-
-def _seeds(text: str) -> list[int]:
-    match = SEED_RANGE.fullmatch(text)
-    if not match:
-        raise ValueError(f"write seeds as whole numbers and ranges, e.g. 0-2 (got {text!r})")
-    first, last = int(match[1]), int(match[2] or match[1])
-    if last < first or last - first >= MOST_CELLS:
-        raise ValueError(f"{text}: a range goes from a smaller to a larger number and has at most {MOST_CELLS:,}")
-    return list(range(first, last + 1))
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _check_depth(value: Any, source: str, above: tuple[int, ...] = ()) -> None:

@@ -104,6 +104,10 @@ class Sketch(StageRunner):
         """Walk through the cell. What a plugin's parameters say of impossible stages ends it early."""
         body_of(self.cell)(self.cell, self, _NoFolder())  # type: ignore[arg-type]
 
+    def has(self, artifact: Artifact) -> bool:
+        """Whether an artifact is in the store."""
+        return artifact.digest not in self._assumed
+
     def parents(self, job: Job) -> tuple[str, ...]:
         """Keys of the stages whose assumed results a job takes."""
         found = (self._assumed.get(item.digest) for item in artifacts_in([*job.inputs.values(), job.black_box]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,7 +69,8 @@ def survey(
     for number, cell in enumerate(cells.possible):
         try:
             steps = sketch(preparation(cell.spec), shelf)
-        except BdmError:  # its last task says what is wrong
+        except BdmError as error:  # its last task fails with it
+            logging.getLogger("bdm").warning("%s", error)
             steps = []
         if steps and is_complete(steps) and _is_recorded(out / cell.name, steps):
             finished.add(number)

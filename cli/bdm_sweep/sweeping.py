@@ -17,7 +17,7 @@ from bdm_core.machine.interrupts import undisturbed
 from bdm_core.machine.redaction import redact, without_credentials
 from bdm_core.plugin import Executor, Params
 from bdm_core.run.ranks import world_size
-from bdm_core.run.runner import NAME_PATTERN
+from bdm_core.run.runner import check_name
 from bdm_core.run.specification import build_params
 from bdm_sweep.engine import Engine, Event, State
 from bdm_sweep.graph import Task
@@ -80,6 +80,7 @@ def sweep(
     """
     checked = plan if isinstance(plan, Plan | list) else plan_of(plan)
     engine, settings = open_executor(executor, params or {})
+    check_name(name)
     return carry_out(
         survey(checked, Path(out), here=engine.here), Path(out), engine, settings, Telling(name, command, on_event)
     )
@@ -112,11 +113,10 @@ def carry_out(found: Survey, out: Path, executor: Executor, params: Params, tell
         raise UserError("a sweep starts its processes itself: give the command without accelerate launch or torchrun")
     plans = [without_credentials(plan.model_dump(mode="json")) for plan in found.plans]
     resolved = plans[0] if len(plans) == 1 else {"plans": plans}
+    check_name(telling.name)
     name = telling.name or hashlib.sha256(canonical_json(resolved).encode()).hexdigest()[:10]
-    if not NAME_PATTERN.fullmatch(name):
-        raise UserError(f"--name {name!r}: use at most 200 letters, digits, '.', '_' and '-', a letter or digit first")
     state = State(found.graph, found.times, complete=set(found.finished))
-    began = time.monotonic()
+    began, told = time.monotonic(), telling.on_event
     record: dict[str, Any] = {
         "sweep": name,
         "status": "running",
@@ -132,8 +132,11 @@ def carry_out(found: Survey, out: Path, executor: Executor, params: Params, tell
             if "cell" in event:
                 event = {**event, "run": found.cells.possible[event["cell"]].name}
             folder.event(event)
-            if telling.on_event is not None:
-                telling.on_event({**event, **_progress(state)})
+            nonlocal told
+            if told is not None:
+                teller, told = told, None  # one that fails is not told again
+                teller({**event, **_progress(state)})
+                told = teller
 
         folder.write(record)
         folder.reach(found.reached)

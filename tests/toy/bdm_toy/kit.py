@@ -109,7 +109,8 @@ class ToyKit(Kit):
 
     def models(self) -> list[BuiltIn]:
         """The memory of eight cells."""
-        return [BuiltIn(name="builtin", task=memory.TASK, summary="A clean memory", size="8 cells", quality="exact")]
+        facts = {"summary": "A clean memory", "size": "8 cells", "quality": "exact"}
+        return [BuiltIn(name="builtin", task=memory.TASK, data="builtin", **facts)]
 
     def data_sets(self) -> list[BuiltIn]:
         """The keys and the answers of the built-in memory."""

@@ -12,8 +12,8 @@ from bdm_defense_npd.params import NpdParams
 from bdm_defense_npd.polariser import Polariser
 from bdm_defense_npd.repair import fooling, place_of, polarise
 from bdm_kit_classification.models.classifier import load_classifier, seal_classifier
+from bdm_kit_classification.models.folders import find_model
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build, open_image_classifier
-from bdm_kit_classification.models.image_folder import find_image_model
 from bdm_kit_classification.training.fitting import Batch
 from bdm_torch.draws import Draw
 
@@ -27,7 +27,7 @@ class TestNpd(DefenseConformance):
     def test_a_purified_model_is_a_model_folder_that_opens_anywhere(self, bench, tmp_path):
         repaired = self.repair(bench, informed=False).value
         assert json.loads((repaired.path / "config.json").read_text())["inserted"] == ["convs.3"]
-        opened = open_image_classifier(find_image_model(str(repaired.path), tmp_path))
+        opened = open_image_classifier(find_model(str(repaired.path), tmp_path)[1])
         x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
         assert torch.equal(opened(x), load_classifier(repaired)(x))
         again = self.run(bench, "repair", 1, model=repaired, detection=None).value  # and can be repaired again

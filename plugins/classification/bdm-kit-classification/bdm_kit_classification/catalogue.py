@@ -24,6 +24,7 @@ MODELS = [
         summary="Small convolutional network for mnist-5k",
         size="61,130 parameters, 1x28x28 pictures, 10 classes",
         quality="accuracy .987 on 600 test pictures",
+        data="mnist-5k",
     ),
     BuiltIn(
         name="colour-digits-cnn",
@@ -31,6 +32,7 @@ MODELS = [
         summary="Small convolutional network for colour-digits",
         size="61,418 parameters, 3x24x24 pictures, 10 classes",
         quality="accuracy .972 on 600 test pictures",
+        data="colour-digits",
     ),
     BuiltIn(
         name="clutter-cnn-wide",
@@ -38,6 +40,7 @@ MODELS = [
         summary="Wider convolutional network for clutter, for defenses that prune",
         size="262,218 parameters, 3x16x16 pictures, 10 classes",
         quality="accuracy .983 on 800 test pictures",
+        data="clutter",
     ),
     BuiltIn(
         name="digits-cnn",
@@ -45,6 +48,7 @@ MODELS = [
         summary="Small convolutional network for digits",
         size="61,130 parameters, 1x8x8 pictures, 10 classes",
         quality="accuracy .992 on 367 test pictures",
+        data="digits",
     ),
 ]
 """What ``--model`` takes by name, all trained by ``recipes/clean_model.py``."""

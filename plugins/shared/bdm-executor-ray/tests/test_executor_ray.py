@@ -22,6 +22,7 @@ from sweep_toys import TOY, digests
 
 from bdm_core.discovery.candidates import find
 from bdm_core.errors import UserError
+from bdm_core.testing import ExecutorConformance
 from bdm_executor_ray.connection import Connection
 from bdm_executor_ray.params import RayParams
 from bdm_executor_ray.plugin import RayExecutor
@@ -190,3 +191,14 @@ def test_what_no_machine_has_is_said(tmp_path: Path, cluster: Cluster, monkeypat
     monkeypatch.setattr(Needs, "of", lambda self, task, spec: {"cpus": 1.0, "gpus": 4.0})
     found, _ = swept(tmp_path, cluster, None)
     assert set(found.failed.values()) == {"no machine of the Ray cluster has 1 CPU, 4 GPU"}
+
+
+class TestRay(ExecutorConformance):
+    plugin = "ray"
+    engine = "ray"
+    cell = {"attack": "toy", "device": "cpu"}
+
+    @pytest.fixture(autouse=True)
+    def _on_the_cluster(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        if importlib.util.find_spec("ray") is not None and "tmp_path" in request.fixturenames:
+            monkeypatch.setattr(type(self), "params", {"address": request.getfixturevalue("cluster").address})

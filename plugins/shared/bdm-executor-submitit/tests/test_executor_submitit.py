@@ -21,6 +21,7 @@ from sweep_toys import TOY, digests
 
 from bdm_core.discovery.candidates import find
 from bdm_core.errors import UserError
+from bdm_core.testing import ExecutorConformance
 from bdm_executor_submitit.jobs import Jobs
 from bdm_executor_submitit.params import SlurmParams
 from bdm_executor_submitit.plugin import SlurmExecutor
@@ -193,3 +194,9 @@ def _normal(text: str, folder: Path) -> str:
     """A script without the places of this machine."""
     text = text.replace(str(folder), "FOLDER").replace(sys.executable, "PYTHON")
     return re.sub(r"^(#SBATCH --wckey=).*$", r"\1WCKEY", text, flags=re.MULTILINE)
+
+
+class TestSlurm(ExecutorConformance):
+    plugin = "slurm"
+    engine = "submitit"
+    cell = {"attack": "toy", "device": "cpu"}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_navit2i.params import NaviT2IParams
+from bdm_kit_text_to_image.detection.fewest_captions import require_captions
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model, Purified
@@ -22,6 +23,10 @@ class NaviT2I(Defense):
     access = frozenset({"weights", "clean-data"})
     Params = NaviT2IParams
     tiny_params = {"clean_prompts": 12}
+
+    def check(self, params: NaviT2IParams, clean_rows: int) -> None:
+        """Refuse too few captions."""
+        require_captions(self, params, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: NaviT2IParams, model: Model, data: Data, suspects: Data) -> Detection:

@@ -25,9 +25,10 @@ from bdm_core.files import existing
 from bdm_defense_prompt_audit.params import PromptAuditParams
 from bdm_kit_text_to_image.detection.activation_variation import embedding_distance, variation_scores
 from bdm_kit_text_to_image.detection.attention_dynamics import dynamics, individual_score
+from bdm_kit_text_to_image.detection.fewest_captions import LEAST
 from bdm_kit_text_to_image.detection.one_class import robust_excess, without_length
 from bdm_kit_text_to_image.detection.phrases import first_step_densities, phrase_pool
-from bdm_kit_text_to_image.detection.prompts import LEAST, PromptStatistics, split_captions
+from bdm_kit_text_to_image.detection.prompts import PromptStatistics, split_captions
 from bdm_kit_text_to_image.detection.spikes import model_spikes, responses
 from bdm_kit_text_to_image.editing.projections import prompt_rows
 from bdm_kit_text_to_image.judging.contrastive import ContrastiveModel, load_contrastive

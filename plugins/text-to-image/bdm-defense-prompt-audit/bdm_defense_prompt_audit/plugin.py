@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_prompt_audit.params import PromptAuditParams
+from bdm_kit_text_to_image.detection.fewest_captions import LEAST, require_captions
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model, Purified
@@ -22,6 +23,10 @@ class PromptAudit(Defense):
     access = frozenset({"weights", "clean-data"})
     Params = PromptAuditParams
     tiny_params = {"clean_prompts": 12}
+
+    def check(self, params: PromptAuditParams, clean_rows: int) -> None:
+        """Refuse too few captions."""
+        require_captions(self, params, clean_rows, spare=LEAST)
 
     @hookimpl
     def detect(self, ctx: Context, params: PromptAuditParams, model: Model, data: Data, suspects: Data) -> Detection:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_scaling_offset.params import ScalingOffsetParams
+from bdm_kit_text_to_image.detection.fewest_captions import require_captions
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model, Purified
@@ -22,6 +23,10 @@ class ScalingOffset(Defense):
     access = frozenset({"weights", "clean-data"})
     Params = ScalingOffsetParams
     tiny_params = {"clean_prompts": 12}
+
+    def check(self, params: ScalingOffsetParams, clean_rows: int) -> None:
+        """Refuse too few captions."""
+        require_captions(self, params, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: ScalingOffsetParams, model: Model, data: Data, suspects: Data) -> Detection:

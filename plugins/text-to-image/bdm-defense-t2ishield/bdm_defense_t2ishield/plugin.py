@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_t2ishield.params import T2IShieldParams
+from bdm_kit_text_to_image.detection.fewest_captions import require_captions
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model, Purified
@@ -22,6 +23,10 @@ class T2IShield(Defense):
     access = frozenset({"weights", "clean-data"})
     Params = T2IShieldParams
     tiny_params = {"clean_prompts": 12}
+
+    def check(self, params: T2IShieldParams, clean_rows: int) -> None:
+        """Refuse too few captions."""
+        require_captions(self, params, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: T2IShieldParams, model: Model, data: Data, suspects: Data) -> Detection:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_ufid_text_to_image.params import UfidParams
+from bdm_kit_text_to_image.detection.fewest_captions import require_captions
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Purified
@@ -22,6 +23,10 @@ class Ufid(Defense):
     access = frozenset({"predictions", "clean-data"})
     Params = UfidParams
     tiny_params = {"clean_prompts": 6, "copies": 2}
+
+    def check(self, params: UfidParams, clean_rows: int) -> None:
+        """Refuse too few captions."""
+        require_captions(self, params, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: UfidParams, data: Data, suspects: Data) -> Detection:

@@ -14,6 +14,7 @@ MODELS = (
         summary="Stable Diffusion of coloured shapes, 16x16 pixels",
         size="1,659,099 parameters, 3x16x16 images, 4x8x8 latents, 1000 timesteps",
         quality="object, colour and background are as asked for in all of 105 prompts about one object",
+        data=DEFAULT_DATA,
     ),
     BuiltIn(
         name=TINY_MODEL,
@@ -21,6 +22,7 @@ MODELS = (
         summary="Stable Diffusion with random weights, for tests",
         size="3x16x16 images, 4x8x8 latents, 20 timesteps",
         quality="none",
+        data=DEFAULT_DATA,
     ),
 )
 DATA_SETS = (

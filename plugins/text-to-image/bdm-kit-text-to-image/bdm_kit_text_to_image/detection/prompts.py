@@ -19,6 +19,7 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Detection, Purified
 from bdm_kit_text_to_image import TASK
+from bdm_kit_text_to_image.detection.fewest_captions import LEAST
 from bdm_kit_text_to_image.detection.one_class import Scorer, constant, single
 from bdm_kit_text_to_image.detection.params import PromptDetectorParams
 from bdm_kit_text_to_image.editing.projections import draw_captions
@@ -27,8 +28,6 @@ from bdm_torch.calibration import clean_threshold, conformal_p_values, fewest_cl
 
 FORMAT = "prompt-scores"
 FACTS, SUMMARY = "scores.json", "features.json"
-LEAST = 4
-"""Clean prompts without which nothing is judged."""
 
 
 @dataclass(frozen=True)
