@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from bdm_kit_classification.catalogue import IMAGE_TASK
 from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
-from bdm_kit_classification.models.folders import ARCHITECTURE, CONFIG, STEM, read_config
+from bdm_kit_classification.models.folders import ARCHITECTURE, CONFIG, STEM, is_timm, read_config
 from bdm_kit_classification.models.image_folder import ImageConfig, InputStamp, config_text, own_config
 from bdm_kit_classification.models.networks import make_network
 from bdm_torch.draws import built_with_seed
@@ -126,6 +126,11 @@ def open_image_classifier(folder: Path) -> Classifier:
         ArtifactError: it is none, or its weights do not fit its configuration.
     """
     _, config = read_config(folder)
+    if is_timm(config):
+        from bdm_kit_classification.models.timm_classifier import open_timm_classifier
+        from bdm_kit_classification.models.timm_folder import timm_config
+
+        return open_timm_classifier(folder, timm_config(folder, config))
     if ARCHITECTURE not in config:
         from bdm_kit_classification.models.transformers_classifier import open_transformers_classifier
 

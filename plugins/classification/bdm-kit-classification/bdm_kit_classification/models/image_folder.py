@@ -68,17 +68,28 @@ def checked_config(path: Path, config: dict[str, Any]) -> ImageConfig:
     try:
         found = ImageConfig.model_validate(config)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ArtifactError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    channels, height, width = found.shape
-    if channels not in (1, 3) or not 4 <= height <= 2048 or not 4 <= width <= 2048:
-        raise ArtifactError(f"{path}: shape {list(found.shape)} is not 1 or 3 channels of 4 to 2048 pixels")
-    if len(found.mean) not in (1, channels) or len(found.deviation) not in (1, channels) or min(found.deviation) <= 0:
-        raise ArtifactError(f"{path}: mean and deviation need one number, or one a channel")
+        raise invalid(path, error) from None
+    check_pictures(path, found.shape, found.mean, found.deviation)
+    _, height, width = found.shape
     stamp = found.stamp
     if stamp is not None and (stamp.top + stamp.size > height or stamp.left + stamp.size > width):
         raise ArtifactError(f"{path}: the stamp does not lie within pictures of {height}x{width}")
     return found
+
+
+def invalid(path: Path, error: ValidationError) -> ArtifactError:
+    """What is wrong with a configuration, in one line."""
+    first = error.errors(include_url=False)[0]
+    return ArtifactError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+
+def check_pictures(path: Path, shape: tuple[int, int, int], mean: list[float], deviation: list[float]) -> None:
+    """Refuse a shape (C, H, W) of no pictures, and a normalisation that does not fit it, by an ArtifactError."""
+    channels, height, width = shape
+    if channels not in (1, 3) or not 4 <= height <= 2048 or not 4 <= width <= 2048:
+        raise ArtifactError(f"{path}: shape {list(shape)} is not 1 or 3 channels of 4 to 2048 pixels")
+    if len(mean) not in (1, channels) or len(deviation) not in (1, channels) or min(deviation) <= 0:
+        raise ArtifactError(f"{path}: mean and deviation need one number, or one a channel")
 
 
 def config_text(config: ImageConfig) -> str:
