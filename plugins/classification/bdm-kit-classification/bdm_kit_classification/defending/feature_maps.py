@@ -19,7 +19,7 @@ def watched(modules: list[nn.Module], see: Callable[[nn.Module, Tensor, Tensor],
 
     >>> layer = nn.Linear(2, 2)
     >>> with watched([layer], lambda module, given, made: made * 0):
-    ...     layer(torch.ones(1, 2)).tolist()
+    ...     layer(torch.ones(1, 2)).abs().tolist()
     [[0.0, 0.0]]
     """
 

@@ -15,6 +15,7 @@ def nearest_centres(features: Tensor, labels: Tensor, trusted: Tensor, classes: 
         trusted: (N,) bool, the rows whose features and labels make the centres; a class without any is never chosen.
         classes: how many.
 
+    >>> import torch
     >>> features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [0.1, 0.9]])
     >>> labels = torch.tensor([0, 1, 1, 1])
     >>> nearest_centres(features, labels, torch.tensor([True, True, False, False]), classes=2).tolist()

@@ -46,6 +46,7 @@ def anomaly(values: Tensor) -> Anomaly:
     The distance from the median over the median of such distances times 1.4826; only values below the median can be
     anomalous. Where more than half of all values are equal, the deviation counts as 1e-6 of the median.
 
+    >>> import torch
     >>> anomaly(torch.tensor([50.0, 52.0, 48.0, 51.0, 5.0])).most
     4
     >>> round(anomaly(torch.tensor([50.0, 52.0, 48.0, 51.0, 5.0])).score, 2)
