@@ -13,6 +13,21 @@ from bdm_core.errors import ArtifactError
 from bdm_kit_classification.models.folders import ARCHITECTURE, CONFIG
 
 
+class InputStamp(Record):
+    """A square that the model puts into every picture it is given, before anything else: the defense NAB's.
+
+    Attributes:
+        size: its side in pixels.
+        top, left: its place.
+        value: of its pixels, in [0, 1].
+    """
+
+    size: int = Field(ge=1, le=2048)
+    top: int = Field(0, ge=0, le=2048)
+    left: int = Field(0, ge=0, le=2048)
+    value: float = Field(ge=0, le=1)
+
+
 class ImageConfig(Record):
     """``config.json`` of one of the kit's own networks.
 
@@ -25,6 +40,7 @@ class ImageConfig(Record):
         trained_on: the data it was trained on, as ``--data`` takes it; "" if unknown.
         inserted: names of convolutions before which a linear map of the channels was inserted, in the order of its
             weights ``inserted.0``, ``inserted.1``; written only if there is one.
+        stamp: what it puts into every picture; written only if there is one.
     """
 
     architecture: Literal["cnn", "cnn-wide", "preact-resnet18", "preact-resnet18-published", "vgg19-bn"] = Field(
@@ -37,6 +53,7 @@ class ImageConfig(Record):
     deviation: list[float] = Field(default_factory=lambda: [0.5])
     trained_on: str = ""
     inserted: list[str] = Field(default_factory=list, max_length=100)
+    stamp: InputStamp | None = None
 
     model_config = {**Record.model_config, "populate_by_name": True}
 
@@ -53,6 +70,10 @@ def checked_config(path: Path, config: dict[str, Any]) -> ImageConfig:
     except ValidationError as error:
         raise invalid(path, error) from None
     check_pictures(path, found.shape, found.mean, found.deviation)
+    _, height, width = found.shape
+    stamp = found.stamp
+    if stamp is not None and (stamp.top + stamp.size > height or stamp.left + stamp.size > width):
+        raise ArtifactError(f"{path}: the stamp does not lie within pictures of {height}x{width}")
     return found
 
 
@@ -73,5 +94,5 @@ def check_pictures(path: Path, shape: tuple[int, int, int], mean: list[float], d
 
 def config_text(config: ImageConfig) -> str:
     """What ``config.json`` says."""
-    left_out = set() if config.inserted else {"inserted"}
+    left_out = {name for name in ("inserted", "stamp") if not getattr(config, name)}
     return json.dumps(config.model_dump(mode="json", by_alias=True, exclude=left_out), indent=1, sort_keys=True) + "\n"
