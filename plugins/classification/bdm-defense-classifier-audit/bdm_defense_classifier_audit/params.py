@@ -26,7 +26,7 @@ class ClassifierAuditParams(Params):
     warp_steps: int = Field(60, ge=1, le=100_000, description="Steps of the search for warps.", calibrated=True)
     calibration: str = Field("", description="JSON file of `bdm calibrate classifier-audit`; empty: the one shipped.")
     false_positive_rate: float = Field(
-        0.05, gt=0, lt=0.5, description="Share of clean models that the threshold may flag."
+        0.02, gt=0, lt=0.5, description="Share of clean models that the threshold may flag."
     )
 
     def evaluations(self, classes: int) -> int:
