@@ -26,6 +26,10 @@ class TestAnp(ClassifierDefenseConformance):
     max_change = 20.0
 
 
+class TestAnpOnTexts(TestAnp):
+    task = "text-classification"
+
+
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     return plant(tmp_path_factory.mktemp("planted"))

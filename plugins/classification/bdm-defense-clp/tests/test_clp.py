@@ -24,9 +24,17 @@ class TestClp(ClassifierDefenseConformance):
     max_change = 20.0
 
 
+class TestClpOnTexts(TestClp):
+    task = "text-classification"
+
+
 class TestSweptClp(ClassifierDefenseConformance):
     plugin = "clp-swept"
     max_change = 20.0
+
+
+class TestSweptClpOnTexts(TestSweptClp):
+    task = "text-classification"
 
 
 @pytest.fixture(scope="module")

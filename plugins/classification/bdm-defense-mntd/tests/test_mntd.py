@@ -90,3 +90,7 @@ def test_what_was_learnt_is_read_again(tmp_path) -> None:
 
 class TestMntd(ClassifierDefenseConformance):
     plugin = "mntd"
+
+
+class TestMntdOnTexts(TestMntd):
+    task = "text-classification"

@@ -18,6 +18,10 @@ class TestNad(DefenseConformance):
     task = "image-classification"
 
 
+class TestNadOnTexts(TestNad):
+    task = "text-classification"
+
+
 class TestPaper(DefenseConformance):
     """A teacher that was plainly fine-tuned, and no selection."""
 
