@@ -10,6 +10,10 @@ class TestNeuralCleanse(ClassifierDefenseConformance):
     plugin = "neural-cleanse"
 
 
+class TestNeuralCleanseOnTexts(TestNeuralCleanse):
+    task = "text-classification"
+
+
 class TestPruning(ClassifierDefenseConformance):
     """The other repair changes as little as it may."""
 
