@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from bdm_core.artifacts import Data, Evidence, Model
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.records import Detection
 from bdm_defense_neural_cleanse.params import NeuralCleanseParams
-from bdm_defense_neural_cleanse.tokens import Tokens, search, stamped, words_of
+from bdm_defense_neural_cleanse.tokens import Tokens, search, with_vectors, words_of
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, open_samples
 from bdm_kit_classification.inversion.anomaly import calibration_of, judged
@@ -74,7 +74,7 @@ def detect(ctx: Context, params: NeuralCleanseParams, model: Model, data: Data, 
 
 
 def repair(ctx: Context, params: NeuralCleanseParams, model: Model, data: Data, detection: Detection | None) -> Model:
-    """Train on clean texts, of which a share has the tokens found and keeps its true label; sealed.
+    """Train on clean texts, and on a share of them with the soft tokens found and their true labels; sealed.
 
     Raises:
         UserError: ``repair=prune`` was asked for.
@@ -88,17 +88,19 @@ def repair(ctx: Context, params: NeuralCleanseParams, model: Model, data: Data, 
         found = search(ctx, classifier, samples, params)
     unusual = indices(found.sizes(params.success))
     chosen = (unusual > params.threshold).nonzero().flatten().tolist() or [int(unusual.argmax())]
-    triggers = [found.hard(place) for place in chosen]
+    triggers = found.vectors[chosen].to(classifier.device)
     ctx.figures(removed_targets=[classifier.classes[place] for place in chosen])
 
-    def stamp(batch: Batch, draw: Draw) -> Batch:
-        chance, which = draw.uniform(), (draw.uniform() * len(triggers)).long().cpu()
-        inputs = batch.inputs.clone()
-        for row in (chance < params.stamped).nonzero().flatten().tolist():
-            inputs[row] = stamped(inputs[row : row + 1], triggers[int(which[row])])[0, : inputs.shape[1]]
-        return replace(batch, inputs=inputs)
+    def loss(model: nn.Module, batch: Batch, draw: Draw) -> Tensor:
+        chance, which = draw.uniform(), (draw.uniform() * len(triggers)).long()
+        total = functional.cross_entropy(model(batch.inputs), batch.labels)
+        rows = (chance < params.stamped).nonzero().flatten().to(batch.inputs.device)
+        if len(rows):
+            logits = with_vectors(classifier, batch.inputs[rows], triggers[which[rows]])
+            total = total + functional.cross_entropy(logits, batch.labels[rows])
+        return total
 
-    fit(ctx, classifier, samples, params, Changes(batch=stamp), label="unlearn the trigger")
+    fit(ctx, classifier, samples, params, Changes(loss=loss), label="unlearn the trigger")
     return seal_classifier(classifier, ctx.out / "model")
 
 
@@ -140,6 +142,8 @@ def _read(detection: Detection | None, classes: int) -> Tokens | None:
         return None
     path = evidence.file(TENSORS)
     tensors = read_tensors(path)
-    if set(tensors) != {"strengths", "tokens", "success"} or {len(each) for each in tensors.values()} != {classes}:
+    if set(tensors) != {"strengths", "tokens", "success", "vectors"} or {len(each) for each in tensors.values()} != {
+        classes
+    }:
         raise ArtifactError(f"{path} holds no tokens of {classes} classes: detect again")
     return Tokens(**tensors)

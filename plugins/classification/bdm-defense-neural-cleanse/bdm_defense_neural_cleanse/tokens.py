@@ -32,16 +32,19 @@ class Tokens:
         strengths: m, (K, n) in [0, 1].
         tokens: (K, n) int64, the likeliest of each place.
         success: (K,) share of clean rows that each sends to its class.
+        vectors: m p E, (K, n, F).
     """
 
     strengths: Tensor
     tokens: Tensor
     success: Tensor
+    vectors: Tensor
 
     def sizes(self, wanted: float) -> Tensor:
         """Sum of m, (K,), in tokens; that of all places where ``wanted`` success was not reached.
 
-        >>> Tokens(torch.tensor([[0.5, 0.25], [0.1, 0.1]]), torch.zeros(2, 2), torch.tensor([1.0, 0.2])).sizes(0.9)
+        >>> rest = torch.zeros(2, 2), torch.tensor([1.0, 0.2]), torch.zeros(2, 2, 1)
+        >>> Tokens(torch.tensor([[0.5, 0.25], [0.1, 0.1]]), *rest).sizes(0.9)
         tensor([0.7500, 2.0000])
         """
         size = self.strengths.sum(1)
@@ -63,9 +66,10 @@ def put_in(batch: Tensor, put: Tensor) -> Tensor:
     return torch.cat([batch[:, :1], put, batch[:, 1:]], 1)[:, : max(batch.shape[1], 1 + put.shape[1])]
 
 
-def stamped(tokens: Tensor, trigger: Tensor) -> Tensor:
-    """Texts (N, L) with the tokens (n,) of a trigger behind their first one."""
-    return put_in(tokens, trigger.to(tokens).expand(len(tokens), -1))
+def with_vectors(classifier: TextClassifier, tokens: Tensor, put: Tensor) -> Tensor:
+    """Logits (N, K) of texts (N, L) with vectors (N, n, F) behind their first token."""
+    mask = put_in(tokens >= 0, put.new_ones(put.shape[:2], dtype=torch.bool))
+    return classifier.embedded(put_in(classifier.embed(tokens), put), mask)
 
 
 def search(ctx: Context, classifier: TextClassifier, samples: LabelledSamples, params: InversionParams) -> Tokens:
@@ -86,7 +90,7 @@ def search(ctx: Context, classifier: TextClassifier, samples: LabelledSamples, p
     optimiser = torch.optim.Adam([free, choice], lr=params.inversion_rate, betas=(0.5, 0.9))
     weight = torch.full((count,), params.size_weight, device=device)
     streak = torch.zeros(2, count, dtype=torch.int64, device=device)
-    strengths, tokens = torch.sigmoid(free).detach().clone(), choice.detach().argmax(2)
+    kept, kept_choice = torch.sigmoid(free).detach().clone(), choice.detach().clone()
     least, reached = torch.full((count,), float("inf"), device=device), torch.zeros(count, device=device)
     hits = torch.zeros(count, device=device)
     for step in range(params.inversion_steps):
@@ -94,9 +98,7 @@ def search(ctx: Context, classifier: TextClassifier, samples: LabelledSamples, p
         texts = samples.modality.collate(samples.raw(rows), classifier)
         m = torch.sigmoid(free)
         put = (m[:, :, None] * (choice.softmax(2) @ table)).repeat_interleave(len(texts), 0)
-        vectors = put_in(classifier.embed(texts).repeat(count, 1, 1), put)
-        mask = put_in((texts >= 0).repeat(count, 1), put.new_ones(put.shape[:2], dtype=torch.bool))
-        logits = classifier.embedded(vectors, mask).view(count, len(texts), -1)
+        logits = with_vectors(classifier, texts.repeat(count, 1), put).view(count, len(texts), -1)
         wanted = torch.arange(count, device=device)[:, None].expand(-1, len(texts))
         error = functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none").mean(1)
         (error + weight * m.sum(1)).sum().backward()
@@ -105,7 +107,7 @@ def search(ctx: Context, classifier: TextClassifier, samples: LabelledSamples, p
             rate, size = hits / (step % params.check_every + 1), m.detach().sum(1)
             enough = rate >= params.success
             better = enough & (size < least) | (least.isinf() & ~enough)
-            strengths[better], tokens[better] = m.detach()[better], choice.detach().argmax(2)[better]
+            kept[better], kept_choice[better] = m.detach()[better], choice.detach()[better]
             reached[better] = rate[better]
             least = torch.where(better & enough, size, least)
             weight = adapted(weight, streak, enough, params)
@@ -114,7 +116,8 @@ def search(ctx: Context, classifier: TextClassifier, samples: LabelledSamples, p
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
     classifier.requires_grad_(True)
-    return Tokens(strengths.cpu(), tokens.cpu(), reached.cpu())
+    vectors = (kept[:, :, None] * (kept_choice.softmax(2) @ table)).detach()
+    return Tokens(kept.cpu(), kept_choice.argmax(2).cpu(), reached.cpu(), vectors.cpu())
 
 
 def words_of(classifier: TextClassifier, tokens: Tensor) -> str:
