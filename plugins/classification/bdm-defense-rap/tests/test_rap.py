@@ -24,13 +24,6 @@ class TestRap(DefenseConformance):
     kit_params = {"samples": 8}
 
 
-class TestLength(DefenseConformance):
-    plugin = "rap"
-    task = TASK
-    kit_params = {"samples": 8}
-    params = {"epochs": 2, "batch_size": 4, "length": 1.0}
-
-
 def test_a_row_keeps_its_length_if_it_is_to(tmp_path):
     (texts, labels), _ = write_reviews(60, 1)
     rows = LabelledSamples(texts, torch.tensor(labels), CLASSES, TASK)
