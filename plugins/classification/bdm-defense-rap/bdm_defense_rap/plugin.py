@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
-from bdm_defense_rap.params import RapParams
+from bdm_defense_rap.params import PAPER, RapParams
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model
@@ -21,6 +21,7 @@ class Rap(Defense):
     level = "input"
     access = frozenset({"weights", "clean-data"})
     Params = RapParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 2, "batch_size": 4}
 
     @hookimpl
