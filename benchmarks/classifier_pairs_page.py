@@ -84,9 +84,10 @@ def shown(lines: Sequence[Line], number: Number, digits: int = 3) -> str:
 
 def reaches(line: Line) -> bool:
     """Whether a pair is what the papers claim: the backdoor is gone at little loss, or the detector separates."""
-    rows = (line["backdoored"], line.get(final(line) or "", {}))
-    repaired = bool(rows[1]) and rows[1]["asr"] <= STOPPED and rows[0]["accuracy"] - rows[1]["accuracy"] <= LOSS
-    return repaired or rows[0].get("auroc", 0.0) >= AREA
+    undefended, left = line["backdoored"], line.get(final(line) or "", {})
+    loss = undefended["accuracy"] - left.get("accuracy", 0.0)
+    repaired = left.get("asr", 1.0) <= STOPPED and loss <= LOSS
+    return repaired or undefended.get("auroc", 0.0) >= AREA
 
 
 def counts(line: Line) -> bool:
@@ -198,8 +199,14 @@ def state(lines: Sequence[Line]) -> str:
             "hour (at least 400 are asked for on two\ncores). The machine was shared with much other work: a stage "
             "took several times its processor time.\n"
         )
-    failed = [f"- {attack_of(o)}, {o['defense']}, seed {o['seed']}: {o['error']}" for o in lines if "error" in o]
-    return text + (f"\nFailed:\n\n{chr(10).join(failed)}\n" if failed else "\nNo pair failed.\n")
+    failed = [
+        [attack_of(line), line["defense"], str(line["seed"]), str(line["error"]).replace("|", "/")]
+        for line in lines
+        if line["status"] == "failed"
+    ]
+    if not failed:
+        return f"{text}\nNo pair failed.\n"
+    return f"{text}\nFailed:\n\n{markdown([['attack', 'defense', 'seed', 'why'], *failed])}\n"
 
 
 def write_page(lines: Sequence[Line]) -> Path:
