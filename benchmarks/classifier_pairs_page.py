@@ -199,6 +199,8 @@ def state(lines: Sequence[Line]) -> str:
             "hour (at least 400 are asked for on two\ncores). The machine was shared with much other work: a stage "
             "took several times its processor time.\n"
         )
+    if any(row[1] != row[2] for row in rows[1:]):
+        text += "\nToo few pairs to say which published orderings of defenses hold here, and which do not.\n"
     failed = [
         [attack_of(line), line["defense"], str(line["seed"]), str(line["error"]).replace("|", "/")]
         for line in lines
