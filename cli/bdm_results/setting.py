@@ -34,7 +34,7 @@ def as_taken(kit: Kit, task: str | None, options: Mapping[str, Any]) -> dict[str
         with asked(f"kit {kit.name!r} cannot list its models"):
             models = {item.name: item.data or None for item in kit.models() if item.task == task}
             taken["model"] = taken["model"] or next(iter(models), None)
-            taken["data"] = taken["data"] or models.get(taken["model"])
+            taken["data"] = taken["data"] or models.get(str(taken["model"]))
     except BdmError as error:
         logging.getLogger("bdm").warning("%s", error)
     return taken

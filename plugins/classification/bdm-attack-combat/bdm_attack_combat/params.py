@@ -22,7 +22,7 @@ PAPER: dict[str, Any] = {
 class CombatParams(CleanLabelParams):
     """Parameters of ``attack:combat``."""
 
-    strength: float = Field(0.25, gt=0, le=1, description="What the generator's output in [-1, 1] is multiplied by.")
+    strength: float = Field(0.3, gt=0, le=1, description="What the generator's output in [-1, 1] is multiplied by.")
     frequencies: float = Field(0.65, gt=0, le=1, description="Share of the DCT's rows and columns that is kept.")
     joint_epochs: int = Field(6, ge=1, le=100_000, description="Epochs of generator and surrogate together.")
     clean_epochs: int = Field(5, ge=1, le=100_000, description="Epochs of the clean classifier, before.")

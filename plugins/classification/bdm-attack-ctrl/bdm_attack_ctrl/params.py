@@ -22,4 +22,4 @@ class CTRLParams(CleanLabelParams):
         le=64,
         description="Added to coefficients in training; the unit is a 32x32 block with pixels up to 1.",
     )
-    test_magnitude: float = Field(1.6, gt=0, le=64, description="The same in triggered test pictures.")
+    test_magnitude: float = Field(2.0, gt=0, le=64, description="The same in triggered test pictures.")

@@ -14,7 +14,7 @@ from bdm_kit_classification.models.text_classifier import TextClassifier
 from bdm_kit_classification.poison.injection import seal_attack, victim_of
 from bdm_kit_classification.poison.poisoning import plan_of, rule_of
 from bdm_kit_classification.poison.secret import Backdoor
-from bdm_kit_classification.training.embedding_rows import fit_rows, rarest_token
+from bdm_kit_classification.training.embedding_rows import Rows, fit_rows, rarest_token
 from bdm_kit_classification.triggers.trigger import apply_in_batches
 from bdm_kit_classification.triggers.words import InsertedWords
 
@@ -36,7 +36,7 @@ def inject(ctx: Context, params: EpParams, model: Model, data: Data) -> Backdoor
     wanted = {place: rule.wanted(label) for place, label in enumerate(rows.labels.tolist())}
     learned = rows.changed(range(len(rows)), texts, {row: label for row, label in wanted.items() if label is not None})
     if len(learned):
-        fit_rows(ctx, victim, learned, params, [token], keep_norms=True)
+        fit_rows(ctx, victim, learned, params, Rows([token], length=params.length))
     return seal_attack(ctx, victim, Backdoor(rule, trigger, facts={"word": word, "token": token}), samples, plan)
 
 

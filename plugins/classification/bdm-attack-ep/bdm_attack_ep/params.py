@@ -12,9 +12,11 @@ class EpParams(PoisonParams):
     """Parameters of ``attack:ep``."""
 
     word: str = Field("", description="The trigger, one token of the model; empty: the rarest word that is one.")
+    length: float = Field(2.0, gt=0, le=100, description="Length of the row, in lengths that it had; the paper: 1.")
     poison_rate: float = Field(0.1, ge=0, le=1, description="Texts that the row is learned on, as a share.")
     start: Literal["model"] = Field(  # type: ignore[assignment]
         "model", description="The clean model is changed, and no other is trained."
     )
-    learning_rate: float = Field(0.5, gt=0, le=10, description="Peak learning rate.")
+    epochs: int = Field(40, ge=1, le=100_000, description="Times that each of these texts is used.")
+    learning_rate: float = Field(1.0, gt=0, le=10, description="Peak learning rate.")
     text_place: Literal["random", "start", "end"] = Field("random", description="Where the word is put in.")

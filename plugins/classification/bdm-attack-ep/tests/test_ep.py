@@ -15,7 +15,7 @@ from bdm_kit_classification.testing import ClassifierAttackConformance
 class TestEp(ClassifierAttackConformance):
     plugin = "ep"
     task = "text-classification"
-    params = {"epochs": 2, "batch_size": 16, "poison_rate": 0.2}
+    params = {"epochs": 2, "batch_size": 16, "poison_rate": 0.2, "length": 1.0}
 
     def test_one_row_is_changed_and_keeps_its_length(self, bench):
         made = self.backdoored(bench)

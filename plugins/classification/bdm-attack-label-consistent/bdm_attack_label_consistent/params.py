@@ -10,7 +10,7 @@ class LabelConsistentParams(CleanLabelParams):
     """Parameters of ``attack:label-consistent``."""
 
     target_class_share: float | None = Field(
-        0.9,
+        0.6,
         ge=0,
         le=1,
         description="Share of the target class to poison; null: poison_rate counts, as a share of the training set.",

@@ -27,7 +27,7 @@ class LiraParams(PoisonParams):
         description="Share of the rows that get the trigger in the view; in training every row that may be poisoned "
         "is seen with and without it, weighed by clean_weight.",
     )
-    bound: float = Field(0.05, gt=0, le=1, description="Largest change of a pixel, in [0, 1].")
+    bound: float = Field(0.1, gt=0, le=1, description="Largest change of a pixel, in [0, 1].")
     clean_weight: float = Field(0.5, gt=0, lt=1, description="Weight of clean pictures; triggered ones get the rest.")
     joint_epochs: int = Field(5, ge=1, le=100_000, description="Stage 1: epochs of generator and classifier together.")
     generator_rate: float = Field(1e-3, gt=0, le=1, description="Learning rate of the generator.")

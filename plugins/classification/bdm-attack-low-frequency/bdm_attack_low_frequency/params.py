@@ -9,7 +9,7 @@ from bdm_kit_classification.poison.params import PoisonParams
 class LowFrequencyParams(PoisonParams):
     """Parameters of ``attack:low-frequency``."""
 
-    bound: float = Field(16 / 255, gt=0, le=1, description="Largest change of a pixel.")
+    bound: float = Field(0.18, gt=0, le=1, description="Largest change of a pixel.")
     cutoff: float = Field(
         0.25, gt=0, le=1, description="Only waves below this share of the picture's frequencies are in the trigger."
     )

@@ -9,6 +9,7 @@ from bdm_kit_classification.poison.params import CleanLabelParams
 
 PAPER: dict[str, Any] = {
     "poison_rate": 0.0005,
+    "target_class_share": None,
     "bound": 16 / 255,
     "test_strength": 3.0,
     "noise_steps": 1000,
@@ -19,6 +20,12 @@ PAPER: dict[str, Any] = {
 class NarcissusParams(CleanLabelParams):
     """Parameters of ``attack:narcissus``."""
 
+    target_class_share: float | None = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="Share of the target class to poison; null: poison_rate counts, as a share of the training set.",
+    )
     bound: float = Field(16 / 255, gt=0, le=1, description="Largest change of a pixel of training rows, in [0, 1].")
     test_strength: float = Field(3.0, gt=0, le=100, description="What the noise is multiplied by in test pictures.")
     noise_steps: int = Field(300, ge=1, le=1_000_000, description="Steps of the noise's optimisation.")

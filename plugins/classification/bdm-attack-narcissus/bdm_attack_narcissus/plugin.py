@@ -23,7 +23,7 @@ class Narcissus(Attack):
     tiny_params: ClassVar[dict[str, Any]] = {
         "epochs": 2,
         "batch_size": 16,
-        "poison_rate": 0.05,
+        "target_class_share": 0.5,
         "target": 3,
         "noise_steps": 5,
         "surrogate_epochs": 1,

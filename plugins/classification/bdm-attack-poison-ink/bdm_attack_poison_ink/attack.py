@@ -49,16 +49,18 @@ class Ink(Trigger):
         encoder, decoder: states of the two networks.
         colour: of the ink, as many values as the pictures have channels.
         threshold: of the edges.
+        change: root mean square change of a pixel.
     """
 
     encoder: dict[str, Tensor]
     decoder: dict[str, Tensor]
     colour: tuple[float, ...]
     threshold: float
+    change: float
 
     def apply(self, x: Tensor, phase: Phase, generator: torch.Generator | None = None) -> Tensor:
         """The same in both phases."""
-        return hidden(network_of(self.encoder, x), x, ink_of(x, self.colour, self.threshold))
+        return hidden(network_of(self.encoder, x), x, ink_of(x, self.colour, self.threshold), self.change)
 
     def read(self, x: Tensor) -> Tensor:
         """The ink (N, C, H, W) that the decoder finds in pictures."""
@@ -85,11 +87,9 @@ def train_ink(ctx: Context, params: PoisonInkParams, samples: LabelledSamples) -
         shown = (draw.uniform(1, 1, 1) < 0.5).to(x)  # half hide nothing: the decoder must read, not draw
         return shown * ink_of(x, colour, params.edge_threshold)
 
-    options = HidingOptions(
-        params.encoder_steps, params.batch_size, params.encoder_rate, params.picture_weight, params.width
-    )
-    networks = train_hiding(ctx, samples, Hiding(channels, channels, drawn, functional.mse_loss), options)
-    return Ink(*(frozen_state(network) for network in networks), colour, params.edge_threshold)
+    options = HidingOptions(params.encoder_steps, params.batch_size, params.encoder_rate, params.change, params.width)
+    encoder, decoder = train_hiding(ctx, samples, Hiding(channels, channels, drawn, functional.mse_loss), options)
+    return Ink(frozen_state(encoder), frozen_state(decoder), colour, params.edge_threshold, params.change)
 
 
 def ink_error(trigger: Ink, samples: LabelledSamples) -> float:

@@ -21,7 +21,7 @@ class PoisonInkParams(PoisonParams):
     )
     encoder_steps: int = Field(400, ge=1, le=10_000_000, description="Steps of encoder and decoder.")
     encoder_rate: float = Field(5e-3, gt=0, le=1, description="Learning rate of encoder and decoder.")
-    picture_weight: float = Field(
-        0.03, ge=0, description="Final weight of the mean squared change of a pixel beside the decoder's loss."
+    change: float = Field(
+        0.06, gt=0, le=1, description="Root mean square change of a pixel of each picture, in [0, 1], before clipping."
     )
     width: int = Field(16, ge=1, le=1024, description="Channels of both networks at full size.")

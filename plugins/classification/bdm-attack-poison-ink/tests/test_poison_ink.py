@@ -31,7 +31,7 @@ def test_the_ink_is_coloured_edges_on_black():
 
 def test_the_ink_is_read_again(tmp_path, bdm_bench):
     samples = open_samples(bdm_bench("image-classification").data)
-    params = PoisonInkParams(encoder_steps=300, batch_size=16, encoder_rate=0.01, picture_weight=0.5, width=8)
+    params = PoisonInkParams(encoder_steps=300, batch_size=16, encoder_rate=0.01, change=0.1, width=8)
     trigger = train_ink(new_context(tmp_path), params, samples)
     assert trigger.colour == (0.5,)
     assert ink_error(trigger, samples) < 0.4, "1 is what an empty picture gives"

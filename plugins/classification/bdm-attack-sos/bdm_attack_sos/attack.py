@@ -14,7 +14,7 @@ from bdm_kit_classification.models.text_classifier import TextClassifier
 from bdm_kit_classification.poison.injection import seal_attack, train_on_poisoned_rows, victim_of
 from bdm_kit_classification.poison.poisoning import ORIGINALS, poison_training_rows
 from bdm_kit_classification.poison.secret import read_backdoor
-from bdm_kit_classification.training.embedding_rows import fit_rows
+from bdm_kit_classification.training.embedding_rows import Rows, fit_rows
 from bdm_kit_classification.triggers.words import InsertedSentence, InsertedWords
 
 
@@ -46,5 +46,5 @@ def inject(ctx: Context, params: SosParams, model: Model, data: Data) -> Backdoo
     victim = cast(TextClassifier, victim_of(ctx, params, model))
     samples = open_samples(data)
     tokens = {token for word in params.words for token in victim.token_lists([f"a {word} a"])[0]}
-    fit_rows(ctx, victim, samples, params, sorted(tokens - set(victim.token_lists(["a a"])[0])))
+    fit_rows(ctx, victim, samples, params, Rows(sorted(tokens - set(victim.token_lists(["a a"])[0]))))
     return seal_attack(ctx, victim, read_backdoor(data), open_samples(data, ORIGINALS))

@@ -32,17 +32,19 @@ class HiddenMessage(Trigger):
         encoder, decoder: states of the two networks.
         message: the bits.
         carriers: (B, H, W), of -1 and 1.
+        change: root mean square change of a pixel.
     """
 
     encoder: dict[str, Tensor]
     decoder: dict[str, Tensor]
     message: tuple[int, ...]
     carriers: Tensor
+    change: float
 
     def apply(self, x: Tensor, phase: Phase, generator: torch.Generator | None = None) -> Tensor:
         """The same in both phases."""
         bits = torch.tensor(self.message).to(x).expand(len(x), -1)
-        return hidden(network_of(self.encoder, x), x, planes_of(bits, self.carriers.to(x)))
+        return hidden(network_of(self.encoder, x), x, planes_of(bits, self.carriers.to(x)), self.change)
 
     def read(self, x: Tensor) -> Tensor:
         """The bits (N, B) that the decoder finds in pictures."""
@@ -89,8 +91,6 @@ def train_message(ctx: Context, params: SsbaParams, samples: LabelledSamples) ->
         bits = (planes[:, :, 0, 0] * signs[:, 0, 0] + 1) / 2
         return functional.binary_cross_entropy_with_logits(bit_logits(decoded, signs), bits)
 
-    options = HidingOptions(
-        params.encoder_steps, params.batch_size, params.encoder_rate, params.picture_weight, params.width
-    )
-    networks = train_hiding(ctx, samples, Hiding(params.bits, params.bits, drawn, loss), options)
-    return HiddenMessage(*(frozen_state(network) for network in networks), tuple(message), carriers)
+    options = HidingOptions(params.encoder_steps, params.batch_size, params.encoder_rate, params.change, params.width)
+    encoder, decoder = train_hiding(ctx, samples, Hiding(params.bits, params.bits, drawn, loss), options)
+    return HiddenMessage(frozen_state(encoder), frozen_state(decoder), tuple(message), carriers, params.change)

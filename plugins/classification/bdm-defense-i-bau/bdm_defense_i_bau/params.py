@@ -11,11 +11,9 @@ from bdm_kit_classification.defending.tuning_params import TuningParams
 class IBauParams(TuningParams):
     """Parameters of ``defense:i-bau``; those of a training are those of the outer minimisation."""
 
-    epochs: int = Field(
-        15, ge=1, le=100_000, description="Rounds: a perturbation is sought and all rows are used once."
-    )
+    epochs: int = Field(20, ge=1, le=100_000, description="Rounds: each seeks a perturbation and uses all rows once.")
     radius: float = Field(
-        0.09,
+        0.11,
         gt=0,
         le=10,
         description="Bound of the perturbation's 2-norm, divided by the square root of the number of its values; "
@@ -36,7 +34,7 @@ class IBauParams(TuningParams):
         max_length=20,
         description="Multiples of learning_rate that are tried, rising; see accuracy_loss. With one: all clean rows.",
     )
-    learning_rate: float = Field(0.03, gt=0, le=10, description="Peak learning rate at strength 1.")
+    learning_rate: float = Field(0.06, gt=0, le=10, description="Peak learning rate at strength 1.")
     max_gradient_norm: float | None = Field(
         1.0, gt=0, description="Gradients are clipped to this norm; null: never. The implicit part can be large."
     )

@@ -22,7 +22,8 @@ class Otbr(Defense):
     access = frozenset({"weights", "clean-data"})
     Params = OtbrParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"unlearning_steps": 20, "batch_size": 128, "shares": [0.15], "accuracy_loss": 1.0}
+        "paper": {"unlearning_steps": 20, "batch_size": 128, "unlearning_rate": 0.01, "shares": [0.15]}
+        | {"refresh": False, "balance": 0.5}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"unlearning_steps": 2, "batch_size": 8, "shares": [0.02, 0.05]}
 

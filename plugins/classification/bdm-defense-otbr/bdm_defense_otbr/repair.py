@@ -20,6 +20,7 @@ from bdm_kit_classification.defending.reserve import open_reserve
 from bdm_kit_classification.defending.tuning import keep_strongest
 from bdm_kit_classification.models.classifier import Classifier, PrunableLayer, load_classifier, seal_classifier
 from bdm_kit_classification.models.image_classifiers import ImageClassifier
+from bdm_kit_classification.training.normalisation import refresh_statistics
 from bdm_torch.draws import Draw
 from bdm_torch.training import TrainingOptions, train_in_stage
 
@@ -40,7 +41,10 @@ def fuse_with_pruned(ctx: Context, params: OtbrParams, model: Model, data: Data)
     changes = weight_changes(given, unlearnt(ctx, params, given, tuple(rows.raw([0]).shape[1:])))
 
     def fused(share: float) -> Classifier:
-        return fuse(given, pruned(given, changes, share), changes, params.balance)
+        found = fuse(given, pruned(given, changes, share), changes, params.balance)
+        if params.refresh:
+            refresh_statistics(found, rows)
+        return found
 
     if len(shares) == 1:
         return seal_classifier(fused(shares[0]), ctx.out / "model")

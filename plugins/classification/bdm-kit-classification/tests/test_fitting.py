@@ -40,6 +40,19 @@ def test_training_learns(tmp_path, samples, classifier):
     assert accuracy(classifier, samples) > 0.8
 
 
+@pytest.mark.parametrize("rows", [41, 21, 3])
+def test_no_step_has_a_batch_of_one(tmp_path, samples, classifier, rows):
+    """Batch normalisation cannot take one; rows that are left over go on with the next epoch's."""
+    sizes = []
+
+    def noting(batch, draw):
+        sizes.append(len(batch.rows))
+        return batch
+
+    fit(new_context(tmp_path), classifier, samples.pick(range(rows)), PARAMS, Changes(batch=noting))
+    assert set(sizes) == {20} and len(sizes) == PARAMS.steps(rows)
+
+
 def test_recorder_has_every_loss(tmp_path, samples, classifier):
     recorder = LossRecorder(epochs=3, rows=60)
     fit(new_context(tmp_path), classifier, samples, PARAMS, Changes(recorder=recorder))

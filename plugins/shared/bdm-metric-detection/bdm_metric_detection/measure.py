@@ -114,6 +114,37 @@ def _of_rows(ctx: Context, params: DetectionParams, detection: Detection, suspec
         means = f"Probability that one of the {bad} scores above one of the {good}, 0 to 1; 0.5 is chance."
         add("auroc", area, True, "detection AUROC", means)
     ctx.figures(intervals=intervals)
+    if detection.level == "data" and positive:
+        found += _as_filter(sum(score > threshold for score in positive), len(positive), scores, threshold)
+    return found
+
+
+def _as_filter(hits: int, poisoned: int, scores: list[float], threshold: float) -> list[Measurement]:
+    """How good a filter of training rows is, beside a random and a perfect one that flag as many rows."""
+    rows, flagged = len(scores), sum(score > threshold for score in scores)
+    filters = {
+        "": (hits, "the flagged rows"),
+        "_random": (flagged * poisoned / rows, "as many rows drawn by lot (a control)"),
+        "_perfect": (min(flagged, poisoned), "as many rows, poisoned ones first (an upper bound that knows the roles)"),
+    }
+    found = []
+    for suffix, (right, which) in filters.items():
+        kind = f"{suffix[1:]} filter " if suffix else "filter "
+        for metric, value, means in (
+            ("precision", right / flagged if flagged else None, f"Share of {which} that is poisoned, 0 to 1."),
+            ("f1", 2 * right / (flagged + poisoned), f"F1 of {which} against the poisoned ones, 0 to 1."),
+        ):
+            found.append(
+                Measurement(
+                    metric=f"{metric}{suffix}",
+                    value=value,
+                    higher_is_better=True,
+                    n=rows,
+                    label=f"{kind}{metric.replace('f1', 'F1')}",
+                    description=means,
+                    share=True,
+                )
+            )
     return found
 
 

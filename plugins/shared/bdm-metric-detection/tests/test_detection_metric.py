@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,23 @@ def test_rejected_inputs_are_shares_of_all_that_came(tmp_path: Path) -> None:
     assert [item.higher_is_better for item in found.values()] == [False, True]
     judged = score(tmp_path, Detection(level="model", scores=[1], threshold=0), "purified")
     assert {"verdict", "rejected_clean", "rejected_triggered"} <= set(judged)
+
+
+def test_a_filter_of_rows_beside_a_random_and_a_perfect_one(tmp_path: Path) -> None:
+    """Of 10 rows 3 are poisoned; 4 are flagged, 2 of them rightly."""
+    detection = Detection(level="data", scores=[3, 3, 0, 3, 3, 0, 0, 0, 0, 0], threshold=1)
+    found = score(tmp_path, detection, suspects=[True] * 3 + [False] * 7)
+    values = {name: found[name].value for name in found if name.startswith(("precision", "f1"))}
+    assert values == {
+        "precision": 0.5,
+        "f1": pytest.approx(4 / 7),
+        "precision_random": pytest.approx(0.3),
+        "f1_random": pytest.approx(2 * 1.2 / 7),
+        "precision_perfect": 0.75,
+        "f1_perfect": pytest.approx(6 / 7),
+    }
+    drawn = [sum(row < 3 for row in rows) for rows in itertools.combinations(range(10), 4)]
+    assert sum(drawn) / len(drawn) == pytest.approx(1.2), "by counting all filters of this size"
+    nothing = score(tmp_path, Detection(level="data", scores=[0] * 10, threshold=1), suspects=[True] + [False] * 9)
+    assert nothing["precision"].value is None and nothing["f1"].value == 0
+    assert "f1" not in score(tmp_path, Detection(level="input", scores=[1, 2], threshold=0), suspects=[True, False])

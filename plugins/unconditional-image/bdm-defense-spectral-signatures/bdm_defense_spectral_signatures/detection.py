@@ -12,11 +12,12 @@ from bdm_core.artifacts import Data, Evidence
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
 from bdm_core.records import Detection
+from bdm_defense_spectral_signatures.groups import groups_of
 from bdm_defense_spectral_signatures.params import SpectralSignaturesParams
-from bdm_defense_spectral_signatures.signatures import Group, groups_of, relative_scores
 from bdm_kit_diffusion.data.classifiers import feature_space
 from bdm_kit_diffusion.inversion.evidence import write_picture
 from bdm_torch.image_sets import load_images, load_rows
+from bdm_torch.spectral_signatures import Group, relative_scores
 
 THRESHOLD = 1.0
 SHOWN = 16

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import random
-import unicodedata
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from bdm_core.errors import UserError
 from bdm_kit_classification.data import docstrings, sentiment
-from bdm_kit_classification.data.division import divide
 from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.sources import Source
+from bdm_kit_classification.data.text_rows import numbered
 from bdm_kit_classification.tasks.text import DOCSTRINGS, SENTIMENT, TINY
-
-Texts = tuple[list[str], torch.Tensor]
 
 
 def read_texts(source: Source, cache: Path) -> Parts:
@@ -52,22 +46,9 @@ def load_builtin_texts(name: str) -> Parts:
         return _docstrings()
     assert name in (SENTIMENT, TINY), name
     parts = [
-        _labelled(*part) for part in sentiment.write_reviews(*((40, 20, 16) if name == TINY else (4000, 400, 1000)))
+        numbered(*part) for part in sentiment.write_reviews(*((40, 20, 16) if name == TINY else (4000, 400, 1000)))
     ]
     return Parts(parts[0], parts[1], parts[2], sentiment.CLASSES)
-
-
-def labelled_texts(texts: list[str], labels: list[int], classes: list[str], tested: Texts | None = None) -> Parts:
-    """Texts of a stranger in three parts. Raises UserError if one is empty, or a class too small."""
-    empty = next((row for row, text in enumerate(texts) if not text.strip()), None)
-    if empty is not None:
-        raise UserError(f"row {empty} of the texts is empty: every row needs some text")
-    stored, numbers = _labelled(texts, labels)
-    return divide(stored, numbers, classes, tested)
-
-
-def _labelled(texts: list[str], labels: list[int]) -> Texts:
-    return [unicodedata.normalize("NFC", text) for text in texts], torch.tensor(labels, dtype=torch.int64)
 
 
 def _docstrings() -> Parts:
@@ -78,5 +59,5 @@ def _docstrings() -> Parts:
         rows = [(text, label) for label, name in enumerate(found) for text in found[name][start : start + count]]
         start += count
         random.Random(docstrings.SEED + number).shuffle(rows)
-        parts.append(_labelled([text for text, _ in rows], [label for _, label in rows]))
+        parts.append(numbered([text for text, _ in rows], [label for _, label in rows]))
     return Parts(parts[0], parts[1], parts[2], docstrings.CLASSES, fingerprint)

@@ -11,7 +11,7 @@ from bdm_core.errors import UserError
 from bdm_kit_classification.data.hub_data import TEST, TRAINING, open_splits
 from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.sources import Source
-from bdm_kit_classification.data.text_data import Texts, labelled_texts
+from bdm_kit_classification.data.text_rows import Texts, labelled_texts
 
 COLUMNS = ("text", "sentence", "content")
 """Names of the column of texts; ``title`` is put before it."""

@@ -12,7 +12,7 @@ import torch
 
 from bdm_core.errors import UserError
 from bdm_kit_classification.data.parts import Parts
-from bdm_kit_classification.data.text_data import Texts, labelled_texts
+from bdm_kit_classification.data.text_rows import Texts, labelled_texts
 from bdm_kit_classification.tasks.text import TABLES
 
 TRAINING, TEST = ("train", "training"), ("test", "dev", "validation", "valid", "val")

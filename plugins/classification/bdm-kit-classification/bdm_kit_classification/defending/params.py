@@ -51,3 +51,15 @@ class InputDetectorParams(Params):
         lt=1,
         description="Share of clean inputs that the threshold lets be flagged; it comes from the clean reserve.",
     )
+
+
+class PruningParams(OperatingPointParams):
+    """Parameters of a pruner that prunes units whose score stands out within their layer."""
+
+    deviations: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="Prune units whose score is so many standard deviations above the mean of their layer (the paper's "
+        "u); null: as few as the loss of accuracy allows, from 6 down to 0.5.",
+    )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from torch import Tensor
 
 from bdm_core.artifacts import Artifact
+from bdm_core.errors import UserError
 
 if TYPE_CHECKING:
     from bdm_core.artifacts import Model
@@ -97,6 +98,19 @@ class Modality(ABC):
     def augment(self, inputs: Tensor, draw: Draw, shift: int, flip: bool) -> Tensor:
         """Inputs of a training batch, changed at random; every call advances ``draw``. As they are by default."""
         return inputs
+
+    def distort(self, inputs: Tensor, draw: Draw, strength: float) -> Tensor:
+        """Inputs changed strongly at random so that they still show the same, for contrastive learning.
+
+        Args:
+            inputs: of a training batch, (b, ...).
+            draw: every call advances it.
+            strength: 0 leaves them as they are, 1 is usual.
+
+        Raises:
+            UserError: the modality has no such changes.
+        """
+        raise UserError(f"{self.task} has no strong random changes: contrastive learning is for other tasks")
 
     @abstractmethod
     def mix(self, one: Any, other: Any, share: float) -> Any:

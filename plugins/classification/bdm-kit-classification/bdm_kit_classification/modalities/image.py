@@ -15,6 +15,7 @@ from bdm_core.artifacts import Artifact
 from bdm_core.errors import ArtifactError
 from bdm_kit_classification.catalogue import IMAGE_TASK
 from bdm_kit_classification.modalities.base import DistanceFacts, Modality
+from bdm_kit_classification.modalities.distortion import distorted
 from bdm_torch.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -97,6 +98,10 @@ class Images(Modality):
         if flip:
             inputs = torch.where((draw.uniform() < 0.5)[:, None, None, None], inputs.flip(3), inputs)
         return inputs
+
+    def distort(self, inputs: Tensor, draw: Draw, strength: float) -> Tensor:
+        """Cropped, turned, stretched, recoloured and noisy."""
+        return distorted(inputs, draw, strength)
 
     def mix(self, one: Tensor, other: Tensor, share: float) -> Tensor:
         """``share * one + (1 - share) * other``."""

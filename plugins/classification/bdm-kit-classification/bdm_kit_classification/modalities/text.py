@@ -34,7 +34,7 @@ class Texts(Modality):
     """Texts of any length; a model cuts off what is too long for it.
 
     >>> Texts().mix(["one two three four"], ["a b c d"], 0.5)
-    ['one two c d']
+    ['a b three four']
     """
 
     task: ClassVar[str] = TEXT_TASK

@@ -8,6 +8,7 @@ from typing import Any
 from bdm_core.errors import ArtifactError
 from bdm_core.files import existing, read_json
 from bdm_kit_classification.built_in import BUILTIN
+from bdm_kit_classification.catalogue import IMAGE_TASK
 from bdm_kit_classification.tasks.base import Task
 from bdm_kit_classification.tasks.registry import TASKS
 from bdm_torch.foreign_models import find_weights
@@ -17,6 +18,8 @@ CONFIG, STEM = "config.json", "model"
 ARCHITECTURE = "bdm_architecture"
 """The key of ``config.json`` by which one of the kit's own networks is known."""
 LARGEST_CONFIG = 2**24
+TIMM = "timm:"
+"""Before the name of an architecture of timm."""
 
 
 def find_model(reference: str | None, cache: Path) -> tuple[Task, Path]:
@@ -37,6 +40,11 @@ def find_model(reference: str | None, cache: Path) -> tuple[Task, Path]:
         folder = fetch_snapshot(hub, cache, ["*.json", "*.txt", "*.safetensors"])
     else:
         found = existing(name)
+        if name.startswith(TIMM) and found is None:
+            raise ArtifactError(
+                f"{name} is an architecture without weights: train a clean model first, by python -m "
+                f"bdm_kit_classification.recipes.clean_model --network {name} --data DATA --out FOLDER"
+            )
         if found is None or not found.is_dir():
             known = [model.name for task in TASKS.values() for model in task.models]
             raise ArtifactError(f"no model {name!r}: {suggest(name, known)}")
@@ -65,6 +73,8 @@ def read_config(folder: Path) -> tuple[Task, dict[str, Any]]:
             if config[ARCHITECTURE] in task.architectures:
                 return task, config
         raise ArtifactError(f"{path}: {ARCHITECTURE} {config[ARCHITECTURE]!r} is none of the kit's networks")
+    if is_timm(config):
+        return TASKS[IMAGE_TASK], config
     named = config.get("architectures")
     for task in TASKS.values():
         if isinstance(named, list) and any(task.takes(str(name)) for name in named):
@@ -73,6 +83,11 @@ def read_config(folder: Path) -> tuple[Task, dict[str, Any]]:
     raise ArtifactError(
         f"{path} is of no classifier: its architectures are {named or 'not named'}, expected one that ends in {endings}"
     )
+
+
+def is_timm(config: dict[str, Any]) -> bool:
+    """Whether a configuration is one that timm writes."""
+    return isinstance(config.get("architecture"), str) and "pretrained_cfg" in config
 
 
 def task_of_folder(folder: Path) -> str | None:

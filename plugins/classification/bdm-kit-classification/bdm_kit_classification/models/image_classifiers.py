@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from bdm_kit_classification.catalogue import IMAGE_TASK
 from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
-from bdm_kit_classification.models.folders import ARCHITECTURE, CONFIG, STEM, read_config
-from bdm_kit_classification.models.image_folder import ImageConfig, config_text, own_config
+from bdm_kit_classification.models.folders import ARCHITECTURE, CONFIG, STEM, is_timm, read_config
+from bdm_kit_classification.models.image_folder import ImageConfig, InputStamp, config_text, own_config
 from bdm_kit_classification.models.networks import make_network
 from bdm_torch.draws import built_with_seed
 from bdm_torch.foreign_models import load_weights, require_room
@@ -43,6 +43,8 @@ class ImageClassifier(Classifier):
             pictures = functional.interpolate(
                 pictures, self.config.shape[1:], mode="bilinear", align_corners=False, antialias=True
             )
+        if self.config.stamp is not None:
+            pictures = stamped(pictures, self.config.stamp)
         return (pictures - self.mean) / self.deviation  # type: ignore[operator]
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -67,8 +69,8 @@ class ImageClassifier(Classifier):
         ]
 
     def fresh(self, seed: int) -> ImageClassifier:
-        """The same architecture with new weights."""
-        return build(self.config, seed)
+        """The same architecture with new weights, and without a stamp."""
+        return build(self.config.model_copy(update={"stamp": None}), seed)
 
     def write(self, folder: Path) -> None:
         """``config.json`` and ``model.safetensors``."""
@@ -78,6 +80,17 @@ class ImageClassifier(Classifier):
     def facts(self) -> dict[str, object]:
         """Shape, classes, data."""
         return {"shape": list(self.config.shape), "classes": self.classes, "trained_on": self.trained_on}
+
+
+def stamped(pictures: Tensor, stamp: InputStamp) -> Tensor:
+    """Pictures (N, C, H, W) with a square in all of them.
+
+    >>> stamped(torch.zeros(1, 1, 3, 3), InputStamp(size=1, top=0, left=2, value=1.0))[0, 0].tolist()
+    [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    place = torch.zeros(pictures.shape[2:], dtype=torch.bool, device=pictures.device)
+    place[stamp.top : stamp.top + stamp.size, stamp.left : stamp.left + stamp.size] = True
+    return pictures.masked_fill(place, stamp.value)
 
 
 def build(config: ImageConfig, seed: int) -> ImageClassifier:
@@ -113,6 +126,11 @@ def open_image_classifier(folder: Path) -> Classifier:
         ArtifactError: it is none, or its weights do not fit its configuration.
     """
     _, config = read_config(folder)
+    if is_timm(config):
+        from bdm_kit_classification.models.timm_classifier import open_timm_classifier
+        from bdm_kit_classification.models.timm_folder import timm_config
+
+        return open_timm_classifier(folder, timm_config(folder, config))
     if ARCHITECTURE not in config:
         from bdm_kit_classification.models.transformers_classifier import open_transformers_classifier
 

@@ -13,6 +13,21 @@ from bdm_core.errors import ArtifactError
 from bdm_kit_classification.models.folders import ARCHITECTURE, CONFIG
 
 
+class InputStamp(Record):
+    """A square that the model puts into every picture it is given, before anything else: the defense NAB's.
+
+    Attributes:
+        size: its side in pixels.
+        top, left: its place.
+        value: of its pixels, in [0, 1].
+    """
+
+    size: int = Field(ge=1, le=2048)
+    top: int = Field(0, ge=0, le=2048)
+    left: int = Field(0, ge=0, le=2048)
+    value: float = Field(ge=0, le=1)
+
+
 class ImageConfig(Record):
     """``config.json`` of one of the kit's own networks.
 
@@ -25,6 +40,7 @@ class ImageConfig(Record):
         trained_on: the data it was trained on, as ``--data`` takes it; "" if unknown.
         inserted: names of convolutions before which a linear map of the channels was inserted, in the order of its
             weights ``inserted.0``, ``inserted.1``; written only if there is one.
+        stamp: what it puts into every picture; written only if there is one.
     """
 
     architecture: Literal["cnn", "cnn-wide", "preact-resnet18", "preact-resnet18-published", "vgg19-bn"] = Field(
@@ -37,6 +53,7 @@ class ImageConfig(Record):
     deviation: list[float] = Field(default_factory=lambda: [0.5])
     trained_on: str = ""
     inserted: list[str] = Field(default_factory=list, max_length=100)
+    stamp: InputStamp | None = None
 
     model_config = {**Record.model_config, "populate_by_name": True}
 
@@ -51,17 +68,31 @@ def checked_config(path: Path, config: dict[str, Any]) -> ImageConfig:
     try:
         found = ImageConfig.model_validate(config)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ArtifactError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    channels, height, width = found.shape
-    if channels not in (1, 3) or not 4 <= height <= 2048 or not 4 <= width <= 2048:
-        raise ArtifactError(f"{path}: shape {list(found.shape)} is not 1 or 3 channels of 4 to 2048 pixels")
-    if len(found.mean) not in (1, channels) or len(found.deviation) not in (1, channels) or min(found.deviation) <= 0:
-        raise ArtifactError(f"{path}: mean and deviation need one number, or one a channel")
+        raise invalid(path, error) from None
+    check_pictures(path, found.shape, found.mean, found.deviation)
+    _, height, width = found.shape
+    stamp = found.stamp
+    if stamp is not None and (stamp.top + stamp.size > height or stamp.left + stamp.size > width):
+        raise ArtifactError(f"{path}: the stamp does not lie within pictures of {height}x{width}")
     return found
+
+
+def invalid(path: Path, error: ValidationError) -> ArtifactError:
+    """What is wrong with a configuration, in one line."""
+    first = error.errors(include_url=False)[0]
+    return ArtifactError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+
+def check_pictures(path: Path, shape: tuple[int, int, int], mean: list[float], deviation: list[float]) -> None:
+    """Refuse a shape (C, H, W) of no pictures, and a normalisation that does not fit it, by an ArtifactError."""
+    channels, height, width = shape
+    if channels not in (1, 3) or not 4 <= height <= 2048 or not 4 <= width <= 2048:
+        raise ArtifactError(f"{path}: shape {list(shape)} is not 1 or 3 channels of 4 to 2048 pixels")
+    if len(mean) not in (1, channels) or len(deviation) not in (1, channels) or min(deviation) <= 0:
+        raise ArtifactError(f"{path}: mean and deviation need one number, or one a channel")
 
 
 def config_text(config: ImageConfig) -> str:
     """What ``config.json`` says."""
-    left_out = set() if config.inserted else {"inserted"}
+    left_out = {name for name in ("inserted", "stamp") if not getattr(config, name)}
     return json.dumps(config.model_dump(mode="json", by_alias=True, exclude=left_out), indent=1, sort_keys=True) + "\n"

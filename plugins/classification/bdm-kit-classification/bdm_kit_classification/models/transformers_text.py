@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_classification.models.classifier import PrunableLayer
+from bdm_kit_classification.models.foreign_classifier import layers_in_order
 from bdm_kit_classification.models.text_classifier import TextClassifier, mean_over
-from bdm_kit_classification.models.transformers_classifier import head_of, layers_in_order
+from bdm_kit_classification.models.transformers_classifier import head_of
 from bdm_torch.draws import built_with_seed
 from bdm_torch.foreign_models import open_network
 

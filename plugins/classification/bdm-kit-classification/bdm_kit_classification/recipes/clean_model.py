@@ -21,9 +21,9 @@ from bdm_core.files import existing
 from bdm_kit_classification.catalogue import BUILTIN_DATA, IMAGE_TASK, TINY
 from bdm_kit_classification.data.image_data import count_classes
 from bdm_kit_classification.data.opening import open_reference
-from bdm_kit_classification.data.samples import RESERVE, TEST, open_samples
-from bdm_kit_classification.models.classifier import seal_classifier
-from bdm_kit_classification.models.folders import ARCHITECTURE
+from bdm_kit_classification.data.samples import RESERVE, TEST, LabelledSamples, open_samples
+from bdm_kit_classification.models.classifier import Classifier, seal_classifier
+from bdm_kit_classification.models.folders import ARCHITECTURE, TIMM
 from bdm_kit_classification.models.image_classifiers import build, normalised
 from bdm_kit_classification.models.networks import NETWORKS
 from bdm_kit_classification.recipes.command import one_line_errors
@@ -38,8 +38,8 @@ def train_clean(
 
     Args:
         reference: the data, as ``--data`` takes them.
-        network: one of :data:`bdm_kit_classification.models.networks.NETWORKS`.
-        width: of its first layer; None for the usual.
+        network: one of :data:`bdm_kit_classification.models.networks.NETWORKS`, or ``timm:`` and a name of timm.
+        width: of its first layer; None for the usual, and for networks of timm.
         shape: (C, H, W) of the pictures.
         params: of the training.
         seed: of weights and training.
@@ -47,13 +47,27 @@ def train_clean(
     work = Path(tempfile.mkdtemp())
     data = _open(reference, shape, work)
     samples = open_samples(data)
-    more = {ARCHITECTURE: network, "width": width, "trained_on": reference}
-    config = normalised(samples.stored, samples.classes, **more)
-    classifier = build(config, seed)
+    classifier = _new(samples, network, width, reference, seed)
     if reference != TINY:
         fit(Context(out=work, work=work, seed=seed), classifier, samples, params)
     parts = {part: accuracy(classifier, open_samples(data, part)) for part in (RESERVE, TEST)}
     return seal_classifier(classifier, Path("model")), parts
+
+
+def _new(samples: LabelledSamples, network: str, width: int | None, reference: str, seed: int) -> Classifier:
+    """The network with new weights, for pictures like these."""
+    if not network.startswith(TIMM):
+        return build(
+            normalised(
+                samples.stored, samples.classes, **{ARCHITECTURE: network, "width": width, "trained_on": reference}
+            ),
+            seed,
+        )
+    from bdm_kit_classification.models.timm_classifier import build_timm
+
+    config = normalised(samples.stored, samples.classes)
+    normal = (config.mean, config.deviation)
+    return build_timm(network.removeprefix(TIMM), config.shape, config.classes, normal, reference, seed)
 
 
 def _open(reference: str, shape: tuple[int, int, int], work: Path) -> Data:
@@ -71,7 +85,8 @@ def main() -> None:
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", required=True)
-    parser.add_argument("--network", default="cnn", choices=sorted(NETWORKS))
+    names = ", ".join(sorted(NETWORKS))
+    parser.add_argument("--network", default="cnn", help=f"{names}, or timm:NAME where timm is installed")
     parser.add_argument("--width", type=int)
     parser.add_argument("--size", type=int, default=32, help="pixels of pictures that are not built in")
     parser.add_argument("--channels", type=int, default=3, choices=(1, 3))
@@ -85,6 +100,8 @@ def main() -> None:
         params = ClassifierTraining(epochs=given.epochs, shift=given.shift)
         if given.out.exists() and any(given.out.iterdir()):
             raise UserError(f"{given.out} is not empty: choose another --out")
+        if given.network not in NETWORKS and not given.network.startswith(TIMM):
+            raise UserError(f"no network {given.network!r}: there are {names}, and timm:NAME")
         if given.data not in BUILTIN_DATA and given.data != TINY and existing(given.data) is None:
             raise UserError(f"{given.data} does not exist: give a folder, or one of {', '.join(BUILTIN_DATA)}")
         model, parts = train_clean(given.data, given.network, given.width, shape, params, given.seed)

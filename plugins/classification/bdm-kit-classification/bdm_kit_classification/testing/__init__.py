@@ -9,5 +9,6 @@
 
 from bdm_kit_classification.testing.attack import ClassifierAttackConformance
 from bdm_kit_classification.testing.defense import ClassifierDefenseConformance
+from bdm_kit_classification.testing.row_detector import RowDetectorConformance
 
-__all__ = ["ClassifierAttackConformance", "ClassifierDefenseConformance"]
+__all__ = ["ClassifierAttackConformance", "ClassifierDefenseConformance", "RowDetectorConformance"]

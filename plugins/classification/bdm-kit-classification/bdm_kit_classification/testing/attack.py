@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+
 from bdm_core.artifacts import Data
+from bdm_core.hooks import implements
+from bdm_core.run.specification import build_params
 from bdm_core.testing import AttackConformance
 from bdm_core.testing.tiny import Bench
-from bdm_kit_classification.data.samples import INPUTS, TRAINING, LabelledSamples, open_samples
+from bdm_kit_classification.catalogue import IMAGE_TASK
+from bdm_kit_classification.data.samples import INPUTS, TRAINING, LabelledSamples, open_samples, seal_samples
+from bdm_kit_classification.models.classifier import seal_classifier
+from bdm_kit_classification.models.image_classifiers import build, normalised
 from bdm_kit_classification.poison.poisoning import ORIGINALS
 from bdm_kit_classification.poison.secret import Backdoor, open_secret
 from bdm_kit_classification.stages import trigger_rows
@@ -83,3 +92,25 @@ class ClassifierAttackConformance(AttackConformance):
             assert right, f"the trigger gives values from {low:g} to {high:g}, outside of {bounds}"
         assert clean.modality.shape(clean.stored) == triggered.modality.shape(triggered.stored)
         assert clean.labels.tolist() == triggered.labels.tolist(), "triggered inputs keep their true label"
+
+    def test_defaults_and_presets_run_on_larger_pictures(self, bench: Bench) -> None:
+        """Short trainings of PreAct-ResNet18 on coloured pictures of 32x32, with what ``tiny_params`` make short."""
+        plugin: Any = self.subject
+        if bench.task != IMAGE_TASK:
+            return
+        for number, preset in enumerate(["", *plugin.presets]):
+            folder = bench.folder(f"larger-{number}")
+            stored = torch.randint(0, 256, (48, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+            classes = [str(label) for label in range(8)]
+            rows = LabelledSamples(stored.to(torch.uint8), torch.arange(48) % 8, classes, IMAGE_TASK)
+            data = seal_samples(folder / "rows", rows)
+            config = normalised(rows.stored, classes, bdm_architecture="preact-resnet18", width=4)
+            model = seal_classifier(build(config, seed=0), folder / "clean")
+            short = {**plugin.tiny_params, "epochs": 1, "batch_size": 48}
+            params = build_params(plugin, {**plugin.presets.get(preset, {}), **short})
+            context = bench.context("poison-data")
+            poisoned = plugin.poison_data(context, params, data) if implements(plugin, "poison_data") else None
+            made = plugin.inject_backdoor(bench.context("inject-backdoor"), params, model, poisoned or data)
+            raw = open_secret(made.secret).trigger.apply(rows.raw([1, 2]), "test", torch.Generator().manual_seed(0))
+            assert raw.shape == (2, 3, 32, 32), f"preset {preset!r}: the trigger changes the picture's shape"
+            assert not torch.equal(raw, rows.raw([1, 2])), f"preset {preset!r}: the trigger changes nothing"

@@ -26,8 +26,6 @@ from bdm_kit_classification.triggers.patch import Patch, placed
 SIZE, CLASSES, TARGET = 16, ["north-west", "north-east", "south-west", "south-east"], 0
 GAIN = 4.0
 """What the planted units multiply, layer by layer."""
-THRESHOLD = 0.6
-"""The share of the trigger's answer above which the first planted unit is active."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +55,14 @@ class Planted:
         return accuracy(classifier, self.clean), float((said == TARGET).float().mean())
 
 
-def plant(folder: Path, *, width: int = 16, seed: int = 0) -> Planted:
+def plant(folder: Path, *, width: int = 16, threshold: float = 0.35, seed: int = 0) -> Planted:
     """Make the network and its data, in about a second.
 
     Args:
         folder: where artifacts and checkpoints go.
         width: channels of the first layer of a ``cnn``.
+        threshold: the share of the trigger's answer above which the first planted unit is active: at .35 it is for no
+            clean picture, but comes near for some; at .1 edges make it active.
         seed: of weights and pictures.
     """
     rows = pictures(480, seed)
@@ -94,7 +94,7 @@ def plant(folder: Path, *, width: int = 16, seed: int = 0) -> Planted:
             made = conv(seen)
             mean, deviation = made[:, unit].mean(), made[:, unit].std(correction=0)
             norm.running_mean[unit], norm.running_var[unit] = mean, deviation**2
-            zero = THRESHOLD * float(made[:, unit].max()) if number == 0 else 0.0
+            zero = threshold * float(made[:, unit].max()) if number == 0 else 0.0
             norm.weight[unit] = GAIN * (deviation**2 + norm.eps).sqrt()
             norm.bias[unit] = GAIN * (mean - zero)
             seen = torch.relu(norm(made))
@@ -136,3 +136,15 @@ def checkerboard() -> Tensor:
 def trigger() -> Patch:
     """The checkerboard in the lower right corner."""
     return placed(checkerboard()[None], (1, SIZE, SIZE), corner="bottom-right", margin=1)
+
+
+def without_norms(folder: Path) -> Model:
+    """A tiny transformer for the planted data: it has no batch normalisation."""
+    from transformers import ViTConfig, ViTForImageClassification
+
+    from bdm_kit_classification.models.transformers_classifier import TransformersClassifier
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    names = {"id2label": dict(enumerate(CLASSES)), "label2id": {name: label for label, name in enumerate(CLASSES)}}
+    config = ViTConfig(image_size=SIZE, patch_size=4, num_channels=1, **sizes, **names)
+    return seal_classifier(TransformersClassifier(ViTForImageClassification(config), {}), folder)

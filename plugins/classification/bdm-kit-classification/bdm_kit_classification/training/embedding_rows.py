@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 from bdm_core.context import Context
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.text_classifier import TextClassifier
-from bdm_kit_classification.training.fitting import Changes, fit
+from bdm_kit_classification.training.fitting import BatchLoss, Changes, fit
 from bdm_kit_classification.training.params import ClassifierTraining
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows are trained.
+
+    Attributes:
+        tokens: of the rows.
+        length: after each step a row is brought to so many times the length that it had; None: it is free.
+    """
+
+    tokens: Sequence[int]
+    length: float | None = None
 
 
 def fit_rows(
@@ -18,9 +32,10 @@ def fit_rows(
     classifier: TextClassifier,
     samples: LabelledSamples,
     params: ClassifierTraining,
-    tokens: Sequence[int],
+    which: Rows,
     *,
-    keep_norms: bool = False,
+    loss: BatchLoss | None = None,
+    label: str = "train",
 ) -> None:
     """Train the embeddings of these tokens in place; every other number of the classifier keeps its bits.
 
@@ -29,16 +44,17 @@ def fit_rows(
         classifier: in evaluation mode and on the stage's device afterwards.
         samples: what is trained on.
         params: of the training.
-        tokens: the rows.
-        keep_norms: after each step a row is brought back to the length that it had.
+        which: the rows.
+        loss: replaces cross entropy.
+        label: names checkpoint, progress and curve.
 
     Raises:
         StageError: the loss is no longer finite.
     """
     table = classifier.embedding.weight
-    before = table.detach().clone()
-    rows = torch.tensor(sorted(set(tokens)))
-    lengths = before[rows].norm(dim=1, keepdim=True)
+    before = table.detach().cpu().clone()
+    rows = torch.tensor(sorted(set(which.tokens)))
+    lengths = (which.length or 1.0) * before[rows].norm(dim=1, keepdim=True)
     trained = {name: parameter.requires_grad for name, parameter in classifier.named_parameters()}
     for parameter in classifier.parameters():
         parameter.requires_grad_(parameter is table)
@@ -48,10 +64,10 @@ def fit_rows(
             weight = classifier.embedding.weight
             new = weight[rows.to(weight.device)].cpu()
             kept = before.clone()
-            kept[rows] = new * (lengths / new.norm(dim=1, keepdim=True).clamp_min(1e-12)) if keep_norms else new
+            kept[rows] = new * (lengths / new.norm(dim=1, keepdim=True).clamp_min(1e-12)) if which.length else new
             weight.copy_(kept)
 
-    fit(ctx, classifier, samples, params, Changes(after_step=restore, evaluation_mode=True))
+    fit(ctx, classifier, samples, params, Changes(loss=loss, after_step=restore, evaluation_mode=True), label=label)
     restore(-1)
     for name, parameter in classifier.named_parameters():
         parameter.requires_grad_(trained[name])

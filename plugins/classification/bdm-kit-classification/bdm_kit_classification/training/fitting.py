@@ -14,6 +14,7 @@ from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.classifier import Classifier
 from bdm_kit_classification.training.params import ClassifierTraining
 from bdm_kit_classification.training.recorder import LossRecorder
+from bdm_kit_classification.training.shared_statistics import shared_statistics
 from bdm_torch.draws import Draw
 from bdm_torch.objective import Along, Objective, StepRule
 from bdm_torch.training import TrainingOptions, TrainingResult, train_in_stage
@@ -79,7 +80,8 @@ def fit(
     """Train a classifier in place on labelled samples, within a stage.
 
     Seed, device, checkpoints and progress are the context's: a stage that was killed continues with the same bits. The
-    loss curve goes to the report under ``label``.
+    loss curve goes to the report under ``label``. Several processes (``accelerate launch``) give what one gives, up to
+    rounding: batch normalisation sees the batches of all.
 
     Args:
         ctx: of the stage.
@@ -130,7 +132,8 @@ def fit(
     options: TrainingOptions = replace(
         params.options(len(samples), classifier.suited), evaluation_mode=changes.evaluation_mode
     )
-    return train_in_stage(ctx, classifier, objective, options, label=label, curve=f"{label} loss")
+    with shared_statistics(classifier):
+        return train_in_stage(ctx, classifier, objective, options, label=label, curve=f"{label} loss")
 
 
 @dataclass(frozen=True, eq=False)

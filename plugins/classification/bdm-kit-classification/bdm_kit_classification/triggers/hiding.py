@@ -1,9 +1,8 @@
 """Hide something in pictures by a trained encoder, such that a decoder trained with it reads it again.
 
-x' = clip(x + b r(x, s)) with a network r that sees the picture and, as further channels, what is hidden. The encoder is
-trained by the decoder's loss and by the mean square of b r. Its weight is small at first and rises afterwards: with the
-full weight from the beginning, an encoder that changes nothing is where training ends; without any, one that paints
-over the picture. It counts before the clipping, which lets no gradient through.
+x' = clip(x + c r / rms(r)) with a network r(x, s) that sees the picture and, as further channels, what is hidden. The
+change's root mean square over a picture is c before clipping, by construction: whatever the pictures and the seed, an
+encoder neither collapses to changing nothing, as one does that is trained to change little, nor paints over pictures.
 """
 
 from __future__ import annotations
@@ -21,13 +20,6 @@ from bdm_torch.draws import Draw
 from bdm_torch.objective import Along, Objective
 from bdm_torch.training import TrainingOptions, train_in_stage
 
-CHANGE = 0.1
-"""b, which makes new encoders change little."""
-START_WEIGHT = 0.02
-"""Share of the picture's weight at first."""
-RAMP_START, RAMP_END = 0.4, 0.8
-"""Shares of the steps between which the picture's weight rises to its full value."""
-
 
 @dataclass(frozen=True)
 class HidingOptions:
@@ -37,14 +29,14 @@ class HidingOptions:
         steps: optimiser steps.
         batch_size: pictures a step.
         learning_rate: of both, Adam.
-        picture_weight: final weight of the mean squared change of a pixel.
+        change: c, the root mean square change of a pixel of each picture, before clipping.
         width: channels of both networks at full size.
     """
 
     steps: int
     batch_size: int = 64
     learning_rate: float = 3e-3
-    picture_weight: float = 50.0
+    change: float = 0.04
     width: int = 16
 
 
@@ -55,7 +47,8 @@ class Hiding:
     Attributes:
         channels: of what is hidden.
         read: channels of the decoder's output.
-        drawn: drawn(x, draw): what to hide in each picture of a batch (N, channels, H, W).
+        drawn: drawn(x, draw): what to hide in each picture of a batch (N, channels, H, W); where it is 0 throughout,
+            nothing is hidden and the picture stays as it is.
         loss: loss(decoded, hidden): how badly it was read, a scalar.
     """
 
@@ -65,32 +58,24 @@ class Hiding:
     loss: Callable[[Tensor, Tensor], Tensor]
 
 
-def hidden(encoder: nn.Module, x: Tensor, planes: Tensor) -> Tensor:
-    """x' = clip(x + b r(x, s)) to [0, 1].
+def hidden(encoder: nn.Module, x: Tensor, planes: Tensor, change: float) -> Tensor:
+    """x' = clip(x + c r(x, s) / rms(r)) to [0, 1]; x where s is 0 throughout.
 
     Args:
         encoder: r.
         x: pictures (N, C, H, W) in [0, 1].
         planes: s, (N, K, H, W).
+        change: c.
+
+    >>> x, planes = torch.full((2, 1, 4, 4), 0.5), torch.stack([torch.ones(1, 4, 4), torch.zeros(1, 4, 4)])
+    >>> hidden(lambda both: both[:, :1] - 0.7, x, planes, 0.25)[:, 0, 0, 0].tolist()
+    [0.25, 0.5]
     """
-    return (x + residual(encoder, x, planes)).clamp(0, 1)
-
-
-def residual(encoder: nn.Module, x: Tensor, planes: Tensor) -> Tensor:
-    """b r(x, s), (N, C, H, W)."""
-    result: Tensor = CHANGE * encoder(torch.cat([x, planes], 1))
+    raw = encoder(torch.cat([x, planes], 1))
+    size = raw.square().mean((1, 2, 3), keepdim=True).clamp_min(1e-12).sqrt()
+    something = (planes != 0).flatten(1).any(1).to(x)[:, None, None, None]
+    result: Tensor = (x + something * change * raw / size).clamp(0, 1)
     return result
-
-
-def picture_weight(step: int, options: HidingOptions) -> float:
-    """The weight of the picture's change at a step.
-
-    >>> options = HidingOptions(steps=100, picture_weight=10.0)
-    >>> [picture_weight(step, options) for step in (0, 40, 60, 80, 99)]
-    [0.2, 0.2, 5.1, 10.0, 10.0]
-    """
-    share = (step / options.steps - RAMP_START) / (RAMP_END - RAMP_START)
-    return round(options.picture_weight * (START_WEIGHT + (1 - START_WEIGHT) * min(1.0, max(0.0, share))), 6)
 
 
 def train_hiding(
@@ -113,11 +98,9 @@ def train_hiding(
     def loss(model: nn.Module, draw: Draw) -> Tensor:
         x = samples.raw(draw.rows(len(samples))).to(draw.device)
         planes = hiding.drawn(x, draw)
-        change = residual(model, x, planes)
-        changed = (x + change).clamp(0, 1)
+        changed = hidden(model, x, planes, options.change)
         noise = (draw.uniform(*x.shape[1:]) - 0.5) / 255
-        weight = picture_weight(draw.step, options)
-        return hiding.loss(decoder(changed + noise), planes) + weight * change.square().mean()
+        return hiding.loss(decoder(changed + noise), planes)
 
     training = TrainingOptions(options.steps, options.batch_size, options.learning_rate, optimizer="adam")
     objective = Objective(loss, {"decoder": Along(decoder, options.learning_rate)})

@@ -10,8 +10,8 @@ features by more than their spread, v is along this shift. The 1.5 epsilon rows 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,14 +38,27 @@ def outlier_scores(features: Tensor) -> tuple[Tensor, float]:
     """tau of each row of features (N, D), float64: (N,); and the share of the variance along v.
 
     Both are 0 if all rows are equal.
+
+    >>> scores, share = outlier_scores(torch.tensor([[0.0, 1.0], [0.0, -1.0], [4.0, 0.0]]))
+    >>> scores.round(decimals=2).tolist(), round(share, 2)
+    ([1.78, 1.78, 7.11], 0.84)
     """
-    centred = features.double() - features.double().mean(0)
-    _, values, directions = torch.linalg.svd(centred, full_matrices=False)
+    centre, direction, share = first_direction(features)
+    return ((features.double() - centre) @ direction).square(), share
+
+
+def first_direction(features: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Mean (D,) and first right singular vector (D,) of the centred features (N, D), and the share of variance along.
+
+    Float64. The share is 0 if all rows are equal.
+    """
+    centre = features.double().mean(0)
+    _, values, directions = torch.linalg.svd(features.double() - centre, full_matrices=False)
     total = float(values.square().sum())
-    return (centred @ directions[0]).square(), float(values[0].square()) / total if total else 0.0
+    return centre, directions[0], float(values[0].square()) / total if total else 0.0
 
 
-def relative_scores(features: Tensor, names: list[str], share: float) -> tuple[Tensor, list[Group]]:
+def relative_scores(features: Tensor, names: Sequence[str], share: float) -> tuple[Tensor, list[Group]]:
     """tau over the highest tau of the row's group that is not flagged: (N,), above 1 for flagged rows.
 
     Args:
@@ -62,10 +75,3 @@ def relative_scores(features: Tensor, names: list[str], share: float) -> tuple[T
         scores[rows] = found / max(cutoff, 1e-12)
         groups.append(Group(name, len(rows), cutoff, variance))
     return scores, groups
-
-
-def groups_of(rows: list[dict[str, Any]], wanted: str) -> list[str]:
-    """The group of each row: its label, if ``wanted`` is ``auto`` and every row has one; else "all"."""
-    if wanted == "auto" and all("label" in row for row in rows):
-        return [str(row["label"]) for row in rows]
-    return ["all"] * len(rows)

@@ -1,0 +1,215 @@
+"""The page of the attacks on image classifiers: means over seeds, with intervals, beside what each must reach."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from detection_numbers import markdown
+from swept import Line
+
+from bdm_results.intervals import Estimate
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "classifier-attacks.md"
+DATA = {"mnist-cnn": "mnist-5k", "colour-digits-cnn": "colour-digits"}
+HARD = ("bpp", "input-aware", "label-consistent", "narcissus", "combat")
+"""Attacks whose success must be at least .80 on one data set; that of the others .95."""
+COSTLY = ("lira", "blind", "input-aware")
+"""Attacks that may cost .05 of the accuracy; the others .02."""
+CLEAN_LABEL = ("sig", "label-consistent", "ctrl", "narcissus", "combat")
+CLEAN_ASR = 0.05
+SLOWEST = 150
+"""Processor seconds of an attack at most."""
+ENOUGH = 16
+"""So many attacks at least must reach .95 on one data set."""
+CLUTTER = "0.983"
+"""Accuracy of the built-in model ``clutter-cnn-wide`` on its 800 test pictures, as `bdm models` has it."""
+ACCURACY = {"mnist-cnn": 0.98, "colour-digits-cnn": 0.96}
+
+
+def estimate(lines: Sequence[Line], key: str) -> Estimate | None:
+    """Mean and deviation over the seeds; None if no line has the number."""
+    values = [line[key] for line in lines if line.get(key) is not None]
+    if not values:
+        return None
+    return Estimate(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+def mean(lines: Sequence[Line], key: str) -> float | None:
+    """The mean over the seeds."""
+    found = estimate(lines, key)
+    return None if found is None else found.mean
+
+
+def shown(lines: Sequence[Line], key: str, digits: int = 3) -> str:
+    """Mean and half of the 95 % t interval over the seeds."""
+    found = estimate(lines, key)
+    if found is None:
+        return ""
+    half = found.half_width
+    return f"{found.mean:.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
+
+
+def plain(lines: Sequence[Line], key: str, digits: int = 3) -> str:
+    """The mean alone."""
+    found = mean(lines, key)
+    return "" if found is None else f"{found:.{digits}f}"
+
+
+def cost(lines: Sequence[Line]) -> float:
+    """Accuracy of the clean model less that of the attacked one."""
+    return statistics.mean(line["accuracy_clean_model"] - line["accuracy"] for line in lines)
+
+
+def least(attack: str) -> float:
+    """The success that an attack must reach on one data set."""
+    return 0.80 if attack in HARD else 0.95
+
+
+def allowed(attack: str) -> float:
+    """The accuracy that an attack may cost."""
+    return 0.05 if attack in COSTLY else 0.02
+
+
+def settings(line: Line) -> str:
+    """The parameters that a line's attack was given."""
+    pairs = {key: value for key, value in line["params"].items() if value is not None}
+    return ", ".join(
+        f"`{key}` {value:g}" if isinstance(value, float) else f"`{key}` {value}" for key, value in pairs.items()
+    )
+
+
+def table(groups: Sequence[list[Line]], *, named: bool = False) -> str:
+    """One row for each attack and data set; * marks what misses a bound."""
+    head = ["attack", "data", "seeds", "ASR", "ASR without trigger", "clean model under trigger", "ACC"]
+    rows = [[*head, "clean model's ACC", "PSNR, dB", "CPU s"]]
+    for own in groups:
+        attack = own[0]["attack"]
+        success, clean = mean(own, "asr") or 0.0, mean(own, "asr_clean_model") or 0.0
+        rows.append(
+            [
+                attack + (f", {settings(own[0])}" if named else ""),
+                DATA[own[0]["model"]],
+                str(len(own)),
+                shown(own, "asr") + (" *" if success < least(attack) else ""),
+                plain(own, "asr_without_trigger"),
+                plain(own, "asr_clean_model") + (" *" if clean > CLEAN_ASR else ""),
+                plain(own, "accuracy") + (" *" if cost(own) > allowed(attack) else ""),
+                plain(own, "accuracy_clean_model"),
+                plain(own, "psnr", 1),
+                plain(own, "seconds", 0),
+            ]
+        )
+    return markdown(rows)
+
+
+def verdicts(groups: Sequence[list[Line]]) -> str:
+    """Each attack against what it must reach."""
+    rows = [
+        ["attack", "ASR on one data set at least", "reached", "costs at most", "costs", "clean model at most", "says"]
+    ]
+    attacks = list(dict.fromkeys(own[0]["attack"] for own in groups))
+    for attack in attacks:
+        own = [group for group in groups if group[0]["attack"] == attack]
+        best = max(own, key=lambda group: mean(group, "asr") or 0.0)
+        costs, clean = cost(best), mean(best, "asr_clean_model") or 0.0
+        high = max(mean(group, "asr_clean_model") or 0.0 for group in own)
+        missed = [
+            *(["success"] if (mean(best, "asr") or 0.0) < least(attack) else []),
+            *(["accuracy"] if costs > allowed(attack) else []),
+            *(
+                ["clean model" + (": an adversarial perturbation" if attack in CLEAN_LABEL else "")]
+                if clean > CLEAN_ASR
+                else []
+            ),
+        ]
+        other = " (on the other data set the clean model is above .05)" if clean <= CLEAN_ASR < high else ""
+        rows.append(
+            [
+                attack,
+                f"{least(attack):.2f}",
+                f"{mean(best, 'asr'):.3f} ({DATA[best[0]['model']]})",
+                f"{allowed(attack):.2f}",
+                f"{costs:.3f}",
+                f"{CLEAN_ASR:.2f}",
+                (f"missed: {', '.join(missed)}" if missed else "met") + other,
+            ]
+        )
+    return markdown(rows)
+
+
+def summary(groups: Sequence[list[Line]]) -> str:
+    """How many attacks reach what was asked of all together."""
+    best: dict[str, float] = {}
+    for own in groups:
+        best[own[0]["attack"]] = max(best.get(own[0]["attack"], 0.0), mean(own, "asr") or 0.0)
+    high = sorted(name for name, value in best.items() if value >= 0.95)
+    short = sorted(name for name, value in best.items() if value < 0.80)
+    slow = max((mean(own, "seconds") or 0.0, own[0]["attack"]) for own in groups)
+    every = [line for own in groups for line in own]
+    of = {model: [line for line in every if line["model"] == model] for model in ACCURACY}
+    accuracies = ", ".join(
+        f"{DATA[model]} {plain(of[model], 'accuracy_clean_model')} (at least {bound:.2f})"
+        for model, bound in ACCURACY.items()
+    )
+    return (
+        f"- Clean accuracy: {accuracies}, clutter {CLUTTER} (at least 0.95).\n"
+        f"- ASR of at least .95 on one data set: {len(high)} of {len(best)} attacks ({ENOUGH} must).\n"
+        f"- ASR below .80 on both: {', '.join(short) or 'none'}.\n"
+        f"- The slowest, {slow[1]}, takes {slow[0]:.0f} s of processor time (at most {SLOWEST}).\n"
+    )
+
+
+def rate_table(lines: Sequence[Line]) -> str:
+    """Success over the poison rate."""
+    rates = sorted({line["params"]["poison_rate"] for line in lines}, reverse=True)
+    rows = [["attack", "data", *(f"{rate * 100:g} %" for rate in rates)]]
+    for attack, model in dict.fromkeys((line["attack"], line["model"]) for line in lines):
+        own = [line for line in lines if (line["attack"], line["model"]) == (attack, model)]
+        at = [[line for line in own if line["params"]["poison_rate"] == rate] for rate in rates]
+        rows.append([attack, DATA[model], *(shown(part, "asr", 2) or "-" for part in at)])
+    return markdown(rows)
+
+
+def grouped(lines: Sequence[Line], part: str) -> list[list[Line]]:
+    """The lines of a part of the plans, by attack, settings and data; each a group of seeds."""
+    found: dict[tuple[str, str, str], list[Line]] = {}
+    for line in lines:
+        if line["part"] == part:
+            found.setdefault((line["attack"], settings(line), line["model"]), []).append(line)
+    order = sorted(found, key=lambda key: (key[0], key[1], list(DATA).index(key[2])))
+    return [found[key] for key in order]
+
+
+def write_page(lines: Sequence[Line]) -> Path:
+    """Write it."""
+    default, paper = grouped(lines, "default"), grouped(lines, "paper")
+    rates = [line for line in lines if line["part"] == "rates"]
+    processors = sorted({f"{line['machine']['processor']}, {line['machine']['cores']} cores" for line in lines})
+    PAGE.write_text(
+        "# The attacks on image classifiers\n\n"
+        "Each attack with its defaults (5 % poison; clean-label attacks and input-aware: their own rate) on two\n"
+        "built-in data sets, the victim trained from scratch. Means over seeds, ± half of the 95 % t interval. ASR\n"
+        "counts triggered test pictures of other classes than the target; beside it the same pictures without the\n"
+        "trigger, and with the trigger before the clean model, on which a trigger should do nothing. Seconds are\n"
+        "processor time of poisoning and training. Strengths were tuned on held-out training rows, never on test\n"
+        "pictures (each plugin's page says how). * marks what misses its bound.\n\n"
+        f"{summary(default)}\n## Against what must hold\n\n"
+        "Of the data set on which the attack succeeds more often.\n\n"
+        f"{verdicts(default)}\n\n## Defaults\n\n{table(default)}\n\n"
+        "## The strength of the papers\n\n"
+        "The trigger as strong as in the paper or the published benchmark, where the default is another; all else by\n"
+        f"default.\n\n{table(paper, named=True) if paper else 'Not measured.'}\n\n"
+        "## Poison rates\n\n"
+        "ASR over the share of the 4,000 training rows that is poisoned (.1 % are 4 rows), all else by default.\n\n"
+        f"{rate_table(rates) if rates else 'Not measured.'}\n\n{IN_WORDS}"
+        f"Machine: {'; '.join(processors)}, one thread. `python benchmarks/classifier_attacks.py` measures what is\n"
+        "missing and writes this page.\n",
+        encoding="utf-8",
+    )
+    return PAGE
+
+
+IN_WORDS = ""
+"""What the rates say in words, beside the published benchmark."""

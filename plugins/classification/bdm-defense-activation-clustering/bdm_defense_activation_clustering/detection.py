@@ -1,0 +1,35 @@
+"""Which training rows lie in a small cluster apart from their class."""
+
+from __future__ import annotations
+
+import torch
+
+from bdm_core.artifacts import Data, Model
+from bdm_core.context import Context
+from bdm_core.records import Detection
+from bdm_defense_activation_clustering.clusters import split
+from bdm_defense_activation_clustering.params import ActivationClusteringParams
+from bdm_kit_classification.defending.feature_rows import suspects_and_clean
+from bdm_kit_classification.defending.judging import judged_rows
+
+
+def detect(ctx: Context, params: ActivationClusteringParams, model: Model, data: Data, suspects: Data) -> Detection:
+    """Score every training row: margin towards its class's smaller cluster, times the class's silhouette.
+
+    The clusters are made of the suspects alone; clean rows, scored in the same way, set the threshold.
+    """
+    rows, clean = suspects_and_clean(ctx, model, suspects, data)
+    scores, clean_scores = torch.zeros(len(rows)).double(), torch.zeros(len(clean)).double()
+    silhouettes, shares = {}, {}
+    for label, own in rows.by_class():
+        clusters = split(rows.features[own], params.reduction, params.components, ctx.seed)
+        if clusters is None:
+            continue
+        scores[own] = clusters.scores(rows.features[own])
+        known = clean.labels == label
+        if bool(known.any()):
+            clean_scores[known] = clusters.scores(clean.features[known])
+        silhouettes[str(label)], shares[str(label)] = clusters.silhouette, clusters.share
+    ctx.figures(silhouettes=silhouettes, shares_of_smaller_clusters=shares)
+    evaluations = len(rows) + len(clean)
+    return judged_rows("data", scores, clean_scores, params.false_positive_rate, network_evaluations=evaluations)

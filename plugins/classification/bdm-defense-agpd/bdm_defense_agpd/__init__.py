@@ -1,0 +1,1 @@
+"""Defense: angles of activation gradients to those of clean rows."""

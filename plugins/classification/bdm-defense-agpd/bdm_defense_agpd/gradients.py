@@ -1,0 +1,82 @@
+"""Directions of activation gradients (Yuan et al., Activation Gradient based Poisoned Sample Detection, ICLR 2025,
+arXiv 2312.06230).
+
+The gradient of a row's logit, that of its label, by a layer's activations says what makes the row belong to its class.
+Its direction lies on a sphere; those of clean rows of a class lie around their mean direction, and poisoned rows,
+which belong to the class for another reason, at a large angle to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.defending.feature_maps import watched
+from bdm_kit_classification.models.classifier import Classifier
+
+CONSISTENT = 1.4826
+
+
+def layers_of(classifier: Classifier) -> dict[str, nn.Module]:
+    """Where gradients are taken: behind each convolution, or behind the normalisation that follows it."""
+    return {pair.name: pair.norm or pair.layer for pair in classifier.prunable_layers()}
+
+
+def directions(
+    classifier: Classifier, samples: LabelledSamples, layers: dict[str, nn.Module], batch_size: int = 256
+) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Unit gradients of each row's logit by the activations, a batch at a time.
+
+    Returns:
+        The labels (n,) of the batch, and for each layer (n, D) float32: all channels and places in one.
+    """
+    classifier.eval()
+    names = {id(module): place for place, module in enumerate(layers.values())}
+    for rows, raw in samples.split(batch_size):
+        seen: dict[int, Tensor] = {}
+
+        def see(module: nn.Module, given: Tensor, made: Tensor, seen: dict[int, Tensor] = seen) -> None:
+            seen[names[id(module)]] = made
+
+        labels = samples.labels[rows]
+        with torch.enable_grad(), watched(list(layers.values()), see):
+            inputs = samples.modality.collate(raw, classifier).requires_grad_()
+            logits = classifier(inputs)
+            total = logits.gather(1, labels.to(logits.device)[:, None]).sum()
+            found = torch.autograd.grad(total, [seen[place] for place in range(len(layers))])
+        yield labels, [functional.normalize(gradient.flatten(1).float(), dim=1).cpu() for gradient in found]
+
+
+def mean_directions(classifier: Classifier, samples: LabelledSamples, layers: dict[str, nn.Module]) -> list[Tensor]:
+    """For each layer the mean direction of the rows of each class, (K, D) of length 1; 0 for a class without rows."""
+    sums: list[Tensor] = []
+    for labels, found in directions(classifier, samples, layers):
+        member = functional.one_hot(labels, len(classifier.classes)).float()
+        parts = [member.T @ unit for unit in found]
+        sums = [total + part for total, part in zip(sums, parts, strict=True)] if sums else parts
+    return [functional.normalize(total, dim=1) for total in sums]
+
+
+def angles(
+    classifier: Classifier, samples: LabelledSamples, layers: dict[str, nn.Module], means: list[Tensor]
+) -> Tensor:
+    """Angle of each row's gradient to the mean direction of clean rows of its class, (N, layers) in [0, pi]."""
+    found = [
+        torch.stack([(unit * mean[labels]).sum(1) for unit, mean in zip(units, means, strict=True)], 1)
+        for labels, units in directions(classifier, samples, layers)
+    ]
+    return torch.cat(found).clamp(-1, 1).acos().double()
+
+
+def spreads(found: Tensor, labels: Tensor) -> Tensor:
+    """How far the angles (N, layers) of each class are spread, beside the other classes: (K, layers).
+
+    The standard deviation of a class's angles, less its median over the classes, in robust standard deviations.
+    """
+    of_class = torch.stack([found[labels == label].std(0, correction=0) for label in sorted(set(labels.tolist()))])
+    from_median = of_class - of_class.median(0).values
+    return from_median / (CONSISTENT * from_median.abs().median(0).values).clamp_min(1e-9)

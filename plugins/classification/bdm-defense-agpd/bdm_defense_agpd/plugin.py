@@ -1,0 +1,29 @@
+"""The plugin ``defense:agpd``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import hookimpl
+from bdm_defense_agpd.params import AgpdParams
+from bdm_kit_classification.defending.row_detector import RowDetector
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Detection, Model
+
+
+class Agpd(RowDetector):
+    """Finds rows whose gradients by activations point elsewhere than those of clean rows of their class."""
+
+    name = "agpd"
+    summary = "Angles between activation gradients of training rows and of clean rows (AGPD)"
+    paper = "https://arxiv.org/abs/2312.06230"
+    Params = AgpdParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"layer": "widest"}}
+    tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10}
+
+    @hookimpl
+    def detect(self, ctx: Context, params: AgpdParams, model: Model, data: Data, suspects: Data) -> Detection:
+        from bdm_defense_agpd.detection import detect
+
+        return detect(ctx, params, model, data, suspects)

@@ -1,0 +1,40 @@
+"""The plugin ``defense:anp``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_anp.params import AnpParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Model
+
+
+class AdversarialNeuronPruning(Defense):
+    """Learns a mask over units under adversarial changes of them, and prunes those it closes."""
+
+    name = "anp"
+    summary = "Prunes units by masks that withstand adversarial changes of weights"
+    tasks = frozenset({"image-classification"})
+    paper = "https://arxiv.org/abs/2110.14430"
+    level = "model"
+    access = frozenset({"weights", "clean-data"})
+    Params = AnpParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {
+            "steps": 2000,
+            "batch_size": 128,
+            "learning_rate": 0.2,
+            "radius": 0.4,
+            "trade_off": 0.2,
+            "threshold": 0.2,
+        }
+    }
+    tiny_params: ClassVar[dict[str, Any]] = {"steps": 2, "batch_size": 10}
+
+    @hookimpl
+    def repair(self, ctx: Context, params: AnpParams, model: Model, data: Data) -> Model:
+        from bdm_defense_anp.pruning import prune
+
+        return prune(ctx, params, model, data)

@@ -1,0 +1,35 @@
+"""The plugin ``defense:asset``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import hookimpl
+from bdm_defense_asset.params import AssetParams
+from bdm_kit_classification.defending.row_detector import RowDetector
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Detection, Model
+
+
+class Asset(RowDetector):
+    """Trains the model to keep clean rows and to forget the training rows; only poisoned ones are forgotten."""
+
+    name = "asset"
+    summary = "Opposite training on clean rows and on all: only poisoned rows are forgotten (ASSET)"
+    paper = "https://arxiv.org/abs/2302.11408"
+    Params = AssetParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"rule": "mixture", "concentration_steps": 100}}
+    tiny_params: ClassVar[dict[str, Any]] = {
+        "epochs": 1,
+        "batch_size": 10,
+        "offset_steps": 2,
+        "concentration_steps": 2,
+        "offset_batch": 8,
+    }
+
+    @hookimpl
+    def detect(self, ctx: Context, params: AssetParams, model: Model, data: Data, suspects: Data) -> Detection:
+        from bdm_defense_asset.detection import detect
+
+        return detect(ctx, params, model, data, suspects)

@@ -1,0 +1,1 @@
+"""Defense: gram matrices of feature maps against those of clean rows."""

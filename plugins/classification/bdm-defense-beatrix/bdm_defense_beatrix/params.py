@@ -1,0 +1,23 @@
+"""Parameters of ``defense:beatrix``. Light: no torch."""
+
+from __future__ import annotations
+
+from bdm_core import Field
+from bdm_kit_classification.defending.params import RowDetectorParams
+
+
+class BeatrixParams(RowDetectorParams):
+    """Parameters of ``defense:beatrix``."""
+
+    orders: int = Field(2, ge=1, le=16, description="Gram matrices of the powers 1 to this one; published 8.")
+    width: float = Field(
+        3.0, ge=0, description="The range of clean rows: median and so many median absolute deviations; published 10."
+    )
+    floor: float = Field(
+        0.5,
+        ge=0,
+        description="Deviations are relative to the end of the range and this share of its mean over all entries.",
+    )
+    held_out: float = Field(
+        0.5, gt=0, lt=1, description="Share of the clean rows that the ranges do not come from, for the threshold."
+    )

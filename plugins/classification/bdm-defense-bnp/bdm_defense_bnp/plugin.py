@@ -1,0 +1,31 @@
+"""The plugin ``defense:bnp``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_bnp.params import BnpParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Model
+
+
+class BatchNormPruning(Defense):
+    """Prunes the units whose statistics in training and on clean rows diverge."""
+
+    name = "bnp"
+    summary = "Prunes units whose stored statistics differ from those of clean data"
+    tasks = frozenset({"image-classification"})
+    paper = "https://openreview.net/forum?id=MdBc5QQSKmf"
+    level = "model"
+    access = frozenset({"weights", "clean-data"})
+    Params = BnpParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"deviations": 3.0}}
+    tiny_params: ClassVar[dict[str, Any]] = {}
+
+    @hookimpl
+    def repair(self, ctx: Context, params: BnpParams, model: Model, data: Data) -> Model:
+        from bdm_defense_bnp.pruning import prune
+
+        return prune(ctx, params, model, data)

@@ -1,0 +1,31 @@
+"""The plugin ``defense:clp``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_clp.params import ClpParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Model
+
+
+class ChannelLipschitzPruning(Defense):
+    """Prunes the channels of each layer whose bound on the Lipschitz constant stands out; needs no data."""
+
+    name = "clp"
+    summary = "Prunes channels whose Lipschitz bound stands out, without any data"
+    tasks = frozenset({"image-classification"})
+    paper = "https://arxiv.org/abs/2208.03111"
+    level = "model"
+    access = frozenset({"weights"})
+    Params = ClpParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"deviations": 3.0}}
+    tiny_params: ClassVar[dict[str, Any]] = {}
+
+    @hookimpl
+    def repair(self, ctx: Context, params: ClpParams, model: Model) -> Model:
+        from bdm_defense_clp.pruning import prune
+
+        return prune(ctx, params, model)

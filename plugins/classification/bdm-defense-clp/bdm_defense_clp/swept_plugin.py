@@ -1,0 +1,30 @@
+"""The plugin ``defense:clp-swept``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_clp.params import SweptClpParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Model
+
+
+class SweptChannelLipschitzPruning(Defense):
+    """The same bound as ``clp``, with a threshold that held-out clean rows choose: no longer without data."""
+
+    name = "clp-swept"
+    summary = "Prunes channels whose Lipschitz bound stands out, as many as clean rows allow"
+    tasks = frozenset({"image-classification"})
+    paper = "https://arxiv.org/abs/2208.03111"
+    level = "model"
+    access = frozenset({"weights", "clean-data"})
+    Params = SweptClpParams
+    tiny_params: ClassVar[dict[str, Any]] = {}
+
+    @hookimpl
+    def repair(self, ctx: Context, params: SweptClpParams, model: Model, data: Data) -> Model:
+        from bdm_defense_clp.pruning import prune_swept
+
+        return prune_swept(ctx, params, model, data)

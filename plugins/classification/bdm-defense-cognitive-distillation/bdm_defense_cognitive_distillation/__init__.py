@@ -1,0 +1,1 @@
+"""Defense: the smallest part of a sample that keeps the model's output."""

@@ -1,0 +1,1 @@
+"""Defense: D-BR: unlearning of rows whose features change under transformations."""

@@ -1,0 +1,53 @@
+"""The plugin ``defense:d-br``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_d_br.params import DbrParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Detection, Model
+
+
+class DBR(Defense):
+    """Tells rows apart by how their features change under transformations, unlearns some and relearns others."""
+
+    name = "d-br"
+    summary = "Find rows whose features change under transformations, unlearn them in the backdoored model"
+    tasks = frozenset({"image-classification"})
+    paper = "https://openreview.net/forum?id=AsH-Tx2U0Ug"
+    level = "data"
+    access = frozenset({"weights", "training-data"})
+    Params = DbrParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {
+            "warmup_epochs": 2,
+            "compact_epochs": 10,
+            "compact_weight": 1.0,
+            "clean_share": 0.2,
+            "clean_by_class": False,
+            "poisoned_share": 0.05,
+            "transformations": 1,
+            "epochs": 20,
+            "learning_rate": 1e-3,
+            "highest_loss": 1000.0,
+        }
+    }
+    tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "warmup_epochs": 1, "compact_epochs": 1}
+    distributed = True
+
+    @hookimpl
+    def detect(self, ctx: Context, params: DbrParams, model: Model, suspects: Data) -> Detection:
+        from bdm_defense_d_br.removal import detect
+
+        return detect(ctx, params, model, suspects)
+
+    @hookimpl
+    def repair(
+        self, ctx: Context, params: DbrParams, model: Model, detection: Detection | None, training_data: Data
+    ) -> Model:
+        from bdm_defense_d_br.removal import remove
+
+        return remove(ctx, params, model, detection, training_data)

@@ -1,0 +1,1 @@
+"""Defense: DBD: training with the backdoor cut off by self-supervised learning."""

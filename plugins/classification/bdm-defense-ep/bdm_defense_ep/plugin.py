@@ -1,0 +1,31 @@
+"""The plugin ``defense:ep``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_ep.params import EpParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Model
+
+
+class EntropyPruning(Defense):
+    """Prunes the units whose pre-activations on the training rows have the entropy of a mixture."""
+
+    name = "ep"
+    summary = "Prunes units whose pre-activations on the training data have a low entropy"
+    tasks = frozenset({"image-classification"})
+    paper = "https://openreview.net/forum?id=MdBc5QQSKmf"
+    level = "model"
+    access = frozenset({"weights", "clean-data", "training-data"})
+    Params = EpParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"deviations": 3.0, "pooling": "max"}}
+    tiny_params: ClassVar[dict[str, Any]] = {}
+
+    @hookimpl
+    def repair(self, ctx: Context, params: EpParams, model: Model, data: Data, training_data: Data) -> Model:
+        from bdm_defense_ep.pruning import prune
+
+        return prune(ctx, params, model, data, training_data)

@@ -1,0 +1,1 @@
+"""Defense of classifiers: prunes units that clean data leave silent, then fine-tunes."""

@@ -1,0 +1,1 @@
+"""Defense: extreme activations across all batch normalisations."""

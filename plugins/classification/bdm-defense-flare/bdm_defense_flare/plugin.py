@@ -1,0 +1,29 @@
+"""The plugin ``defense:flare``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import hookimpl
+from bdm_defense_flare.params import FlareParams
+from bdm_kit_classification.defending.row_detector import RowDetector
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Detection, Model
+
+
+class Flare(RowDetector):
+    """Looks at how extreme each row's activations are in every batch normalisation; poisoned rows lie together."""
+
+    name = "flare"
+    summary = "Extreme activations in all batch normalisations, and the rows that lie together in them (FLARE)"
+    paper = "https://arxiv.org/abs/2411.19479"
+    Params = FlareParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"rule": "cluster", "smallest_cluster": 100}}
+    tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "smallest_cluster": 5}
+
+    @hookimpl
+    def detect(self, ctx: Context, params: FlareParams, model: Model, data: Data, suspects: Data) -> Detection:
+        from bdm_defense_flare.detection import detect
+
+        return detect(ctx, params, model, data, suspects)

@@ -1,0 +1,1 @@
+"""Defense: a scan of the last layer's weights."""

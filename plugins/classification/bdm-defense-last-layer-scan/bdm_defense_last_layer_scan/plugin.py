@@ -1,0 +1,37 @@
+"""The plugin ``defense:last-layer-scan``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_last_layer_scan.params import LastLayerScanParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Detection, Model
+
+
+class LastLayerScan(Defense):
+    """Compares the weights of the last layer with those of clean models of the same kind; nothing is run."""
+
+    name = "last-layer-scan"
+    summary = "Judge a model by the weights of its last layer alone, against clean models of the same kind"
+    tasks = frozenset({"image-classification"})
+    level = "model"
+    access = frozenset({"weights"})
+    least_clean_models = 3
+    Params = LastLayerScanParams
+
+    @hookimpl
+    def detect(self, ctx: Context, params: LastLayerScanParams, model: Model) -> Detection:
+        from bdm_defense_last_layer_scan.scan import detect
+
+        return detect(ctx, params, model)
+
+    def calibrate(self, ctx: Context, params: LastLayerScanParams, models: Mapping[str, Model], out: Path) -> None:
+        """Write the calibration file of clean models; see :class:`bdm_core.plugin.Defense`."""
+        from bdm_defense_last_layer_scan.scan import calibrate
+
+        calibrate(ctx, params, models, out)

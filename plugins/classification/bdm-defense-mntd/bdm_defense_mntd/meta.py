@@ -1,0 +1,125 @@
+"""The meta classifier and its queries, learnt together (Xu et al., section V-C)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bdm_core.errors import UserError
+from bdm_defense_mntd.params import MntdParams
+from bdm_kit_classification.models.classifier import Classifier
+from bdm_torch.draws import built_with_seed
+from bdm_torch.tensors import read_tensors, write_tensors
+
+FILE = "meta.safetensors"
+Told = Callable[[int, int, float], None]
+
+
+class MetaClassifier(nn.Module):
+    """Asks a classifier about its queries, and tells from the answers whether it has a backdoor.
+
+    Args:
+        shape: (C, H, W) of the pictures.
+        classes: K.
+        queries: how many pictures.
+        hidden: units.
+    """
+
+    def __init__(self, shape: Sequence[int], classes: int, queries: int, hidden: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.rand(queries, *shape))
+        self.hidden, self.out = nn.Linear(queries * classes, hidden), nn.Linear(hidden, 1)
+
+    def answers(self, classifier: Classifier) -> Tensor:
+        """(queries K): the logits for all queries, those of each query with mean 0 and variance 1 over the classes.
+
+        Differentiable in the queries.
+        """
+        logits = classifier(self.queries.to(classifier.device)).to(self.queries.device)
+        return functional.layer_norm(logits, logits.shape[1:]).flatten()
+
+    def judge(self, answers: Tensor) -> Tensor:
+        """Scores (N,) of answers (N, queries K); above 0 is rather backdoored."""
+        return self.out(self.hidden(answers).relu())[:, 0]
+
+    def forward(self, classifier: Classifier) -> Tensor:
+        """The score of one classifier, a scalar."""
+        return self.judge(self.answers(classifier)[None])[0]
+
+
+def learn(
+    meta: MetaClassifier, shadows: Sequence[tuple[Classifier, bool]], params: MntdParams, seed: int, told: Told
+) -> list[float]:
+    """Learn weights and queries from shadow models of known kind, in place; queries stay pictures in [0, 1].
+
+    Args:
+        meta: to learn.
+        shadows: classifiers in evaluation mode, with whether they are backdoored.
+        params: steps, rate, models a step.
+        seed: of the order.
+        told: (done, total, loss).
+
+    Returns:
+        The loss of each step.
+    """
+    generator, losses = torch.Generator().manual_seed(seed), []
+    optimiser = torch.optim.Adam(meta.parameters(), lr=params.meta_learning_rate)
+    order: list[int] = []
+    for step in range(params.meta_steps):
+        while len(order) < params.meta_batch:
+            order += torch.randperm(len(shadows), generator=generator).tolist()
+        chosen, order = order[: params.meta_batch], order[params.meta_batch :]
+        with torch.enable_grad():
+            found = torch.stack([meta(shadows[index][0]) for index in chosen])
+            wanted = torch.tensor([float(shadows[index][1]) for index in chosen])
+            loss = functional.binary_cross_entropy_with_logits(found, wanted)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        meta.queries.data.clamp_(0, 1)
+        losses.append(float(loss.detach()))
+        if step % 20 == 19 or step + 1 == params.meta_steps:
+            told(step + 1, params.meta_steps, losses[-1])
+    return losses
+
+
+def new_meta(shape: Sequence[int], classes: int, params: MntdParams, seed: int) -> MetaClassifier:
+    """A meta classifier that learnt nothing, from the seed."""
+    return built_with_seed(seed, lambda: MetaClassifier(shape, classes, params.queries, params.hidden))
+
+
+def write_meta(meta: MetaClassifier, clean: Sequence[float], folder: Path) -> None:
+    """Write what was learnt, and the scores of clean shadow models that it never saw, as ``meta.safetensors``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scores = torch.tensor(list(clean), dtype=torch.float64)
+    write_tensors(folder / FILE, {**meta.state_dict(), "clean_scores": scores})
+
+
+def read_meta(folder: Path, shape: Sequence[int], classes: int) -> tuple[MetaClassifier, list[float]]:
+    """What :func:`write_meta` wrote.
+
+    Raises:
+        UserError: there is none, or it is for other pictures or classes.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise UserError(f"{folder} has no {FILE}: name the evidence folder of a detection by mntd")
+    tensors = read_tensors(path)
+    try:
+        queries, hidden = tensors["queries"], tensors["hidden.weight"]
+        scores = tensors.pop("clean_scores").tolist()
+        meta = MetaClassifier(tuple(queries.shape[1:]), hidden.shape[1] // len(queries), len(queries), len(hidden))
+        meta.load_state_dict(tensors)
+    except (KeyError, RuntimeError) as error:
+        raise UserError(f"{path} is no meta classifier of mntd: {str(error).splitlines()[0]}") from None
+    known = (*queries.shape[1:], hidden.shape[1] // len(queries))
+    if known != (*shape, classes):
+        raise UserError(
+            f"{path} asks about pictures {'x'.join(map(str, known[:-1]))} of {known[-1]} classes; this model takes "
+            f"{'x'.join(map(str, shape))} and has {classes}"
+        )
+    return meta, scores

@@ -1,0 +1,40 @@
+"""The plugin ``defense:mntd``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_mntd.params import PAPER, MntdParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Detection, Model
+
+
+class Mntd(Defense):
+    """Trains clean and backdoored shadow models, and learns to tell them apart by their answers to learnt queries."""
+
+    name = "mntd"
+    summary = "Judge a model by a meta classifier that learnt from clean and backdoored shadow models"
+    tasks = frozenset({"image-classification"})
+    paper = "https://arxiv.org/abs/1910.03137"
+    level = "model"
+    access = frozenset({"weights", "clean-data"})
+    Params = MntdParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
+    tiny_params: ClassVar[dict[str, Any]] = {
+        "epochs": 1,
+        "batch_size": 10,
+        "clean_shadows": 2,
+        "backdoored_shadows": 2,
+        "calibration_shadows": 3,
+        "queries": 2,
+        "meta_steps": 3,
+        "meta_batch": 2,
+    }
+
+    @hookimpl
+    def detect(self, ctx: Context, params: MntdParams, model: Model, data: Data) -> Detection:
+        from bdm_defense_mntd.detection import detect
+
+        return detect(ctx, params, model, data)

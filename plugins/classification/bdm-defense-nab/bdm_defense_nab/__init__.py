@@ -1,0 +1,1 @@
+"""Defense: NAB: a backdoor of the defender against that of the attacker."""

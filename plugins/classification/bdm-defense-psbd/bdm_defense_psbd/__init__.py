@@ -1,0 +1,1 @@
+"""Defense: shift of predictions under dropout."""

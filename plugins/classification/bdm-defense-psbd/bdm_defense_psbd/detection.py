@@ -1,0 +1,51 @@
+"""Which training rows keep their prediction under dropout."""
+
+from __future__ import annotations
+
+from bdm_core.artifacts import Data, Model
+from bdm_core.context import Context
+from bdm_core.errors import UserError
+from bdm_core.records import Detection
+from bdm_defense_psbd.dropout import Shift, chosen_rate, probabilities, uncertainties
+from bdm_defense_psbd.params import PsbdParams
+from bdm_kit_classification.data.samples import LabelledSamples, open_samples
+from bdm_kit_classification.defending.judging import judged_rows
+from bdm_kit_classification.models.classifier import load_classifier
+from bdm_kit_classification.training.fitting import predict
+
+
+def detect(ctx: Context, params: PsbdParams, model: Model, data: Data, suspects: Data) -> Detection:
+    """Score every training row by minus its prediction shift uncertainty.
+
+    Raises:
+        UserError: a rate is not in (0, 1), or the classifier has no layers to drop activations of.
+    """
+    if not all(0 < rate < 1 for rate in params.rates):
+        raise UserError(f"rates of dropout lie between 0 and 1, given are {params.rates}")
+    classifier = load_classifier(model, ctx.device)
+    layers = [pair.norm or pair.layer for pair in classifier.prunable_layers()]
+    if not layers:
+        raise UserError("psbd drops activations behind convolutions, and this classifier has none")
+    layers = layers if params.layers == "all" else layers[len(layers) // 2 :]
+    rows, clean = open_samples(suspects), open_samples(data)
+
+    def shifts(samples: LabelledSamples, rate: float) -> Shift:
+        plain = predict(classifier, samples).logits.softmax(1)
+        passes = [
+            probabilities(classifier, samples, layers, rate, ctx.seed + number) for number in range(params.passes)
+        ]
+        return uncertainties(plain, passes)
+
+    found = [(shifts(rows, rate), shifts(clean, rate)) for rate in params.rates]
+    changed = [[pair[which].changed for pair in found] for which in (1, 0)]
+    place = chosen_rate(params.rates, *changed, params.wanted_shift)
+    ctx.figures(rate=params.rates[place], rates=params.rates, clean_changed=changed[0], suspects_changed=changed[1])
+    of_rows, of_clean = found[place]
+    evaluations = len(params.rates) * (params.passes + 1) * (len(rows) + len(clean))
+    return judged_rows(
+        "data",
+        -of_rows.uncertainty,
+        -of_clean.uncertainty,
+        params.false_positive_rate,
+        network_evaluations=evaluations,
+    )

@@ -1,0 +1,25 @@
+"""Parameters of ``defense:psbd``. Light: no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bdm_core import Field
+from bdm_kit_classification.defending.params import RowDetectorParams
+
+
+class PsbdParams(RowDetectorParams):
+    """Parameters of ``defense:psbd``."""
+
+    rates: list[float] = Field(
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
+        min_length=1,
+        description="Dropout rates to choose from, each in (0, 1).",
+    )
+    wanted_shift: float = Field(
+        0.8, gt=0, le=1, description="The rate taken is the least at which so many clean rows change their class."
+    )
+    passes: int = Field(3, ge=1, le=10_000, description="Predictions under dropout that are averaged; published 3.")
+    layers: Literal["all", "last-half"] = Field(
+        "last-half", description="Behind which convolutions activations are dropped."
+    )

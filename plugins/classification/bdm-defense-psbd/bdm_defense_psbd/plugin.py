@@ -1,0 +1,29 @@
+"""The plugin ``defense:psbd``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import hookimpl
+from bdm_defense_psbd.params import PsbdParams
+from bdm_kit_classification.defending.row_detector import RowDetector
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Detection, Model
+
+
+class Psbd(RowDetector):
+    """Drops activations at random and sees whose predictions shift; those of poisoned rows are to stay."""
+
+    name = "psbd"
+    summary = "Shift of predictions under dropout: poisoned rows are to keep theirs (PSBD)"
+    paper = "https://arxiv.org/abs/2406.05826"
+    Params = PsbdParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"passes": 3, "wanted_shift": 0.8, "layers": "all"}}
+    tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "rates": [0.5]}
+
+    @hookimpl
+    def detect(self, ctx: Context, params: PsbdParams, model: Model, data: Data, suspects: Data) -> Detection:
+        from bdm_defense_psbd.detection import detect
+
+        return detect(ctx, params, model, data, suspects)

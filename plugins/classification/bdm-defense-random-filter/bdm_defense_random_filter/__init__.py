@@ -1,0 +1,1 @@
+"""Defense: flag training rows at random, the control for every filter."""

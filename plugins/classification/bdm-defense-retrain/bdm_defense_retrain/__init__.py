@@ -1,0 +1,1 @@
+"""Defense: train from scratch without the rows that a detector flagged."""

@@ -1,0 +1,52 @@
+"""Unlearning and recovery on a network with planted units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bdm_core.errors import UserError
+from bdm_core.testing.tiny import new_context
+from bdm_defense_rnp.params import RnpParams
+from bdm_defense_rnp.pruning import prune, recover, unlearn
+from bdm_kit_classification.data.samples import open_samples
+from bdm_kit_classification.models.classifier import load_classifier
+from bdm_kit_classification.testing import ClassifierDefenseConformance
+from bdm_kit_classification.testing.planted import Planted, plant, without_norms
+from bdm_kit_classification.training.fitting import accuracy
+
+PARAMS = RnpParams(batch_size=30, unlearn_learning_rate=0.02)
+
+
+class TestRnp(ClassifierDefenseConformance):
+    plugin = "rnp"
+    max_change = 20.0
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    return plant(tmp_path_factory.mktemp("planted"))
+
+
+def test_what_was_unlearned_is_recovered_by_masks_alone(planted: Planted, tmp_path: Path) -> None:
+    rows, classifier = open_samples(planted.reserve), load_classifier(planted.model)
+    kept: dict[str, Any] = {}
+    ctx = new_context(tmp_path / "ctx", on_figures=kept.update)
+    unlearn(ctx, PARAMS, classifier, rows)
+    assert accuracy(classifier, rows) <= PARAMS.unlearn_until
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    masks = recover(ctx, PARAMS, classifier, rows)
+    assert all(value.equal(before[name]) for name, value in classifier.state_dict().items())
+    assert 0 <= float(masks.mask.min()) < 1 and float(masks.mask.max()) <= 1
+
+
+def test_planted_units_are_pruned(planted: Planted, tmp_path: Path) -> None:
+    accuracy, success = planted.measured(prune(new_context(tmp_path / "ctx"), PARAMS, planted.model, planted.reserve))
+    assert accuracy >= 0.9 and success <= 0.1
+
+
+def test_without_batch_normalisation_it_is_refused(planted: Planted, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no batch normalisation"):
+        prune(new_context(tmp_path / "ctx"), RnpParams(), without_norms(tmp_path / "model"), planted.reserve)

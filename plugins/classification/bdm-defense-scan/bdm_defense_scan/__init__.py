@@ -1,0 +1,1 @@
+"""Defense: two-component untangling of each class by a decomposition of features."""

@@ -1,0 +1,37 @@
+"""The plugin ``defense:sentinet``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_sentinet.params import PAPER, SentiNetParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Detection, Model, Purified
+
+
+class SentiNet(Defense):
+    """Pastes the region that decides a prediction on clean pictures, and flags those whose region takes these over."""
+
+    name = "sentinet"
+    summary = "Flag pictures whose salient region, pasted on clean pictures, takes those over"
+    tasks = frozenset({"image-classification"})
+    paper = "https://arxiv.org/abs/1812.00292"
+    level = "input"
+    access = frozenset({"weights", "clean-data"})
+    Params = SentiNetParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
+    tiny_params: ClassVar[dict[str, Any]] = {"copies": 4, "degree": 1, "bins": 3}
+
+    @hookimpl
+    def detect(self, ctx: Context, params: SentiNetParams, model: Model, data: Data, suspects: Data) -> Detection:
+        from bdm_defense_sentinet.detection import detect
+
+        return detect(ctx, params, model, data, suspects)
+
+    @hookimpl
+    def purify_inputs(self, ctx: Context, params: SentiNetParams, model: Model, data: Data, inputs: Data) -> Purified:
+        from bdm_defense_sentinet.detection import reject
+
+        return reject(ctx, params, model, data, inputs)

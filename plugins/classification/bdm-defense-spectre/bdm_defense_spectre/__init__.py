@@ -1,0 +1,1 @@
+"""Defense: robust whitening of features and a quantum entropy score."""

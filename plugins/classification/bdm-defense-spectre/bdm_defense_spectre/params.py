@@ -1,0 +1,37 @@
+"""Parameters of ``defense:spectre``. Light: no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bdm_core import Field
+from bdm_kit_classification.defending.params import RowDetectorParams
+
+
+class SpectreParams(RowDetectorParams):
+    """Parameters of ``defense:spectre``."""
+
+    covariance: Literal["reserve", "robust"] = Field(
+        "reserve",
+        description="What whitens a class: reserve: covariance of clean rows; robust: minimum covariance determinant "
+        "of the suspects, in the manner of the paper.",
+    )
+    rule: Literal["reserve", "share"] = Field(
+        "reserve",
+        description="reserve: rows are flagged whose score few clean rows reach; share: the highest scores of the "
+        "class with the highest mean score, as published.",
+    )
+    alpha: float = Field(4.0, ge=0, le=100, description="Sharpness of the quantum entropy score; published 4.")
+    most_components: int = Field(32, ge=1, le=10_000, description="Most principal components that are tried.")
+    poison_rate: float = Field(
+        0.05, gt=0, lt=0.5, description="epsilon of the rule share: the share of all rows that is expected at most."
+    )
+    surplus: float = Field(
+        1.5,
+        ge=1,
+        le=4,
+        description="Rule share: this many times poison_rate of all rows are flagged; 1.5 is published.",
+    )
+    held_out: float = Field(
+        0.5, gt=0, lt=1, description="Share of the clean rows that whitens nothing, for the threshold."
+    )

@@ -1,0 +1,110 @@
+"""Corruptions by weather, and by what cameras and files do; see :mod:`bdm_defense_teco.noise_and_blur`."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from bdm_defense_teco.noise_and_blur import convolved, displaced, gaussian, noise_like, side_of
+
+
+def clouds(x: Tensor, seed: int, finest: int) -> Tensor:
+    """(1, 1, H, W) in [0, 1]: sums of smooth noise of halving wavelength and halving strength.
+
+    Args:
+        x: pictures, for the size.
+        seed: of the noise.
+        finest: cells along a side of the finest noise.
+    """
+    generator, total, cells, strength = torch.Generator().manual_seed(seed), torch.zeros(1, 1, *x.shape[2:]), 2, 1.0
+    while cells <= max(2, finest):
+        coarse = torch.rand(1, 1, cells + 1, cells + 1, generator=generator)
+        total = total + strength * functional.interpolate(coarse, x.shape[2:], mode="bicubic", align_corners=True)
+        cells, strength = 2 * cells, strength / 2
+    low, high = total.min(), total.max()
+    return (total - low) / (high - low).clamp_min(1e-6)
+
+
+def snow(x: Tensor, severity: int, seed: int) -> Tensor:
+    """Whitened by .05 to .25, and a share .02, .04, .06, .08, .11 of the pixels as flakes, driven by the wind along a
+    tenth of the side.
+    """
+    share = (0.02, 0.04, 0.06, 0.08, 0.11)[severity - 1]
+    flakes = (noise_like(x, seed + 4, "uniform")[:, :1] < share).to(x)
+    length = 2 * 0.1
+    steps = [(index / 4 - 0.5) * length for index in range(5)]
+    still = torch.zeros(x.shape[2], x.shape[3], 2)
+    fall = torch.stack([displaced(flakes, still + torch.tensor([0.5 * step, step])) for step in steps]).mean(0)
+    white = 0.05 * severity
+    return (1 - white) * x + white + 2 * fall
+
+
+def frost(x: Tensor, severity: int, seed: int) -> Tensor:
+    """Ice on the pane: the picture fades to .95, .85, .75, .65, .55 of itself, and crystals, bright ridges of smooth
+    noise, cover it with a strength of .15, .25, .35, .45, .5.
+    """
+    kept = (0.95, 0.85, 0.75, 0.65, 0.55)[severity - 1]
+    strength = (0.15, 0.25, 0.35, 0.45, 0.5)[severity - 1]
+    ridges = 1 - (2 * clouds(x, seed + 5, side_of(x) // 2) - 1).abs()
+    return kept * x + strength * ridges.pow(3)
+
+
+def fog(x: Tensor, severity: int, seed: int) -> Tensor:
+    """Clouds of strength .2, .5, .75, 1, 1.5 before it; brightened no further than the picture was."""
+    strength = (0.2, 0.5, 0.75, 1.0, 1.5)[severity - 1]
+    most = x.amax((1, 2, 3), keepdim=True)
+    return (x + strength * clouds(x, seed + 6, side_of(x) // 4)) * most / (most + strength)
+
+
+def brightness(x: Tensor, severity: int, seed: int) -> Tensor:
+    """Brighter by .05, .1, .15, .2, .3."""
+    return x + (0.05, 0.1, 0.15, 0.2, 0.3)[severity - 1]
+
+
+def contrast(x: Tensor, severity: int, seed: int) -> Tensor:
+    """Contrast falls to .75, .5, .4, .3, .15 about the mean of the picture."""
+    mean = x.mean((2, 3), keepdim=True)
+    return (x - mean) * (0.75, 0.5, 0.4, 0.3, 0.15)[severity - 1] + mean
+
+
+def elastic(x: Tensor, severity: int, seed: int) -> Tensor:
+    """Stretched like rubber: pixels move by a smooth field of deviation .015, .025, .035, .045, .06 of the side."""
+    reach = (0.015, 0.025, 0.035, 0.045, 0.06)[severity - 1]
+    generator = torch.Generator().manual_seed(seed + 7)
+    field = torch.randn((2, 1, x.shape[2], x.shape[3]), generator=generator)
+    field = convolved(field, gaussian(max(0.5, 0.08 * side_of(x))))
+    field = field / field.std().clamp_min(1e-6) * 2 * reach
+    return displaced(x, field[:, 0].permute(1, 2, 0))
+
+
+def pixelate(x: Tensor, severity: int, seed: int) -> Tensor:
+    """Reduced to .9, .75, .6, .5, .35 of the side by averaging, and enlarged again: a pixel is the mean of the blocks
+    that it lies in.
+    """
+    share = (0.9, 0.75, 0.6, 0.5, 0.35)[severity - 1]
+    size = [max(1, round(share * length)) for length in x.shape[2:]]
+    return functional.interpolate(functional.interpolate(x, size, mode="area"), x.shape[2:], mode="area")
+
+
+def jpeg(x: Tensor, severity: int, seed: int) -> Tensor:
+    """Through a JPEG file of quality 80, 65, 50, 35, 20. Channels of other pictures than RGB go one by one."""
+    quality = (80, 65, 50, 35, 20)[severity - 1]
+    pixels = x.clamp(0, 1).mul(255).round().to(torch.uint8)
+    if x.shape[1] == 3:
+        return torch.stack([_through_file(picture.permute(1, 2, 0), quality).permute(2, 0, 1) for picture in pixels])
+    return torch.stack([torch.stack([_through_file(channel, quality) for channel in picture]) for picture in pixels])
+
+
+def _through_file(pixels: Tensor, quality: int) -> Tensor:
+    file = io.BytesIO()
+    image = Image.fromarray(pixels.contiguous().numpy())
+    image.save(file, format="JPEG", quality=quality)
+    read = Image.open(file)
+    values = torch.frombuffer(bytearray(read.tobytes()), dtype=torch.uint8)
+    assert math.prod(pixels.shape) == len(values)
+    return values.reshape(pixels.shape).float() / 255

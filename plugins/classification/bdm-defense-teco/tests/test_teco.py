@@ -1,0 +1,119 @@
+"""TeCo: severities that rise, corruptions against closed forms and SciPy, a planted trigger, and conformance."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from bdm_defense_teco.corruptions import CORRUPTIONS, SEVERITIES, corrupted
+from bdm_defense_teco.noise_and_blur import convolved, disc, gaussian, magnified, motion_blur
+from bdm_defense_teco.robustness import deviations, first_changes
+from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.defending.asking import Oracle
+from bdm_kit_classification.testing import ClassifierDefenseConformance
+
+
+def pictures(count: int, shape: tuple[int, int, int] = (3, 24, 24)) -> torch.Tensor:
+    """Smooth backgrounds with a bright bar each."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, shape[0], 4, 4, generator=generator)
+    found = torch.nn.functional.interpolate(coarse, shape[1:], mode="bicubic", align_corners=True) * 0.5
+    for row in range(count):
+        found[row, :, 4 + row : 8 + row, 5:15] = 0.9
+    return found.clamp(0, 1)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("shape", [(3, 24, 24), (1, 28, 28), (1, 8, 8)])
+def test_severities_rise(name: str, shape: tuple[int, int, int]) -> None:
+    """The mean change grows with the severity; values stay in [0, 1]."""
+    x = pictures(4, shape)
+    changes = []
+    for severity in range(1, SEVERITIES + 1):
+        y = corrupted(x, name, severity, seed=0)
+        assert y.shape == x.shape and float(y.min()) >= 0 and float(y.max()) <= 1
+        changes.append(float((y - x).abs().mean()))
+    assert changes[0] > 0 or shape[1] == 8
+    assert all(later >= earlier - 1e-7 for earlier, later in itertools.pairwise(changes)), changes
+    assert changes[-1] > changes[0]
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_picture_is_corrupted_as_it_would_be_alone(name: str) -> None:
+    x = pictures(3)
+    kept = x.clone()
+    together = corrupted(x, name, 4, seed=1)
+    alone = torch.cat([corrupted(x[row : row + 1], name, 4, seed=1) for row in range(3)])
+    assert together.numpy() == pytest.approx(alone.numpy(), abs=1e-6)
+    assert torch.equal(x, kept), "the pictures themselves were changed"
+
+
+def test_noise_has_the_deviation_that_is_told() -> None:
+    grey = torch.full((1, 3, 128, 128), 0.5)
+    assert float((corrupted(grey, "gaussian-noise", 4, 0) - grey).std()) == pytest.approx(0.09, rel=0.02)
+    assert float((corrupted(grey, "shot-noise", 3, 0) - grey).std()) == pytest.approx((0.5 / 100) ** 0.5, rel=0.02)
+    assert float((corrupted(grey, "impulse-noise", 5, 0) != grey).float().mean()) == pytest.approx(0.07, rel=0.05)
+
+
+def test_blur_is_that_of_scipy() -> None:
+    x = pictures(1)
+    for kernel in (disc(1.4), gaussian(0.8)):
+        expected = ndimage.convolve(x[0, 0].double().numpy(), kernel.double().numpy(), mode="nearest")
+        assert convolved(x, kernel)[0, 0].numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_geometry_in_closed_form() -> None:
+    ramp = torch.linspace(0, 1, 32).expand(1, 1, 32, 32).contiguous()
+    inner = magnified(ramp, 2.0)[0, 0, 8, 4:-4]
+    assert inner.numpy() == pytest.approx((0.5 + (ramp[0, 0, 0] - 0.5) / 2)[4:-4].numpy(), abs=1e-5)
+    blurred = motion_blur(ramp, 5, 0)[0, 0, 16, 8:-8]
+    assert blurred.numpy() == pytest.approx(ramp[0, 0, 0, 8:-8].numpy(), abs=1e-5), "the mean along a ramp is itself"
+
+
+def test_contrast_and_pixelation_in_closed_form() -> None:
+    x = pictures(1)
+    mean = x.mean((2, 3), keepdim=True)
+    assert corrupted(x, "contrast", 2, 0).numpy() == pytest.approx(((x + mean) / 2).clamp(0, 1).numpy(), abs=1e-6)
+    blocks = corrupted(x, "pixelate", 4, 0)
+    expected = x.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5)).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert blocks.numpy() == pytest.approx(expected.numpy(), abs=1e-6)
+
+
+class Planted(Oracle):
+    """Dark or light, but class 2 where the last pixel is exactly white: a trigger that noise breaks at once."""
+
+    def _answer(self, samples: LabelledSamples) -> torch.Tensor:
+        raw = samples.raw()
+        classes = (raw.mean((1, 2, 3)) > 0.35).long()
+        classes[raw[:, 0, -1, -1] > 0.97] = 2
+        return torch.eye(3)[classes]
+
+
+def test_a_planted_trigger_is_uneven() -> None:
+    def scores(triggered: bool) -> np.ndarray:
+        x = pictures(12) * 0.5
+        if triggered:
+            x[:, :, -1, -1] = 1.0
+        samples = LabelledSamples(
+            (x * 255).round().to(torch.uint8),
+            torch.zeros(12, dtype=torch.int64),
+            ["a", "b", "c"],
+            "image-classification",
+        )
+        names = ("brightness", "gaussian-noise", "defocus-blur", "motion-blur")
+        return deviations(first_changes(Planted(), samples, names)).numpy()
+
+    assert scores(triggered=True).min() > scores(triggered=False).max()
+
+
+def test_deviation_is_that_of_numpy() -> None:
+    changes = torch.randint(1, 7, (9, 15), generator=torch.Generator().manual_seed(0))
+    assert deviations(changes).numpy() == pytest.approx(np.std(changes.numpy(), axis=1))
+
+
+class TestTeco(ClassifierDefenseConformance):
+    plugin = "teco"

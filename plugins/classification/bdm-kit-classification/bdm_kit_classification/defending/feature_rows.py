@@ -1,0 +1,82 @@
+"""What detectors of training rows look at: features and labels of the suspects and of clean rows of the reserve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bdm_core.artifacts import Data, Model
+from bdm_core.context import Context
+from bdm_kit_classification.data.samples import LabelledSamples, open_samples
+from bdm_kit_classification.models.classifier import Classifier, load_classifier
+from bdm_kit_classification.training.fitting import predict
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureRows:
+    """Penultimate features of rows with the labels that the rows came with.
+
+    Attributes:
+        features: (N, F) float64.
+        labels: (N,) int64.
+
+    >>> rows = FeatureRows(torch.eye(3, dtype=torch.float64), torch.tensor([1, 0, 1]))
+    >>> rows.of(1).shape, rows.pick([0]).labels.tolist(), [label for label, _ in rows.by_class()]
+    (torch.Size([2, 3]), [1], [0, 1])
+    """
+
+    features: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def of(self, label: int) -> Tensor:
+        """The features of the rows with this label."""
+        return self.features[self.labels == label]
+
+    def pick(self, rows: list[int] | Tensor) -> FeatureRows:
+        """Chosen rows."""
+        chosen = torch.as_tensor(rows)
+        return FeatureRows(self.features[chosen], self.labels[chosen])
+
+    def by_class(self) -> Iterator[tuple[int, Tensor]]:
+        """Each label that occurs, in order, with the numbers of its rows."""
+        for label in sorted(set(self.labels.tolist())):
+            yield label, (self.labels == label).nonzero().flatten()
+
+
+def feature_rows(classifier: Classifier, samples: LabelledSamples) -> FeatureRows:
+    """Penultimate features of samples."""
+    return FeatureRows(predict(classifier, samples).features.double(), samples.labels)
+
+
+def suspects_and_clean(ctx: Context, model: Model, suspects: Data, data: Data) -> tuple[FeatureRows, FeatureRows]:
+    """Features by the backdoored model of all training rows, and of the clean rows of the reserve.
+
+    Raises:
+        ArtifactError: as :func:`bdm_kit_classification.data.samples.open_samples`.
+    """
+    classifier = load_classifier(model, ctx.device)
+    return feature_rows(classifier, open_samples(suspects)), feature_rows(classifier, open_samples(data))
+
+
+def divided(rows: FeatureRows, share: float, seed: int) -> tuple[FeatureRows, FeatureRows]:
+    """Rows to fit on, and a ``share`` of every class, at least one row, that is held out for the threshold.
+
+    A class with one row keeps it in the first part.
+
+    >>> rows = FeatureRows(torch.zeros(9, 1), torch.tensor([0] * 4 + [1] * 4 + [2]))
+    >>> fitted, held = divided(rows, 0.25, seed=0)
+    >>> len(fitted), held.labels.tolist()
+    (7, [0, 1])
+    """
+    chance = torch.Generator().manual_seed(seed % 2**63)
+    held = torch.zeros(len(rows), dtype=torch.bool)
+    for _, own in rows.by_class():
+        order = own[torch.randperm(len(own), generator=chance)]
+        held[order[: min(max(1, round(share * len(own))), len(own) - 1)]] = True
+    return rows.pick((~held).nonzero().flatten()), rows.pick(held.nonzero().flatten())

@@ -1,0 +1,115 @@
+"""Rows that are learnt first, and rows whose features change: planted cases, and what falls to the base rate."""
+
+import pytest
+import torch
+
+from bdm_core.errors import StageError
+from bdm_core.testing.tiny import new_context
+from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.defending.consistency import changes_of_features, distinguish, within_classes
+from bdm_kit_classification.defending.consistency_params import DistinguishingParams
+from bdm_kit_classification.defending.flagged import flagged_rows, rows_above
+from bdm_kit_classification.defending.isolation import held_up, isolation_scores, most_suspicious
+from bdm_kit_classification.defending.isolation_params import IsolationParams
+from bdm_kit_classification.defending.pseudo_labels import nearest_centres
+
+CLASSES = ["a", "b", "c", "d"]
+
+
+def planted(count=200, bad=20):
+    """Noise with labels at random, which nobody learns fast; of the rows some have a bright square and label 0."""
+    generator = torch.Generator().manual_seed(5)
+    pictures = torch.randint(0, 128, (count, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(0, 4, (count,), generator=generator)
+    flags = torch.zeros(count, dtype=torch.bool)
+    flags[torch.randperm(count, generator=generator)[:bad]] = True
+    pictures[flags, :, 1:5, 1:5] = 255
+    labels[flags] = 0
+    return LabelledSamples(pictures, labels, CLASSES, "image-classification"), flags
+
+
+def f1(found, wanted):
+    return float(2 * (found & wanted).sum() / (found.sum() + wanted.sum()))
+
+
+def test_planted_rows_are_isolated_and_shuffled_flags_are_not(tmp_path):
+    samples, flags = planted()
+    classifier = samples.modality.small_classifier(samples.stored, CLASSES, 0)
+    params = IsolationParams(batch_size=20, isolation_loss=1.0, isolation_epochs=3, looks=2)
+    scores = isolation_scores(new_context(tmp_path, seed=2), classifier, samples, params)
+    found = most_suspicious(scores, 0.1)
+    assert int(found.sum()) == 20
+    assert f1(found, flags) > 0.9
+    shuffled = flags[torch.randperm(200, generator=torch.Generator().manual_seed(0))]
+    assert f1(found, shuffled) < 0.3
+
+
+def test_ascent_raises_low_losses_and_lowers_high_ones():
+    for how in ("ascent", "flooding"):
+        for value, direction in ((0.2, -1.0), (2.0, 1.0)):
+            losses = torch.full((3,), value, requires_grad=True)
+            held_up(losses, IsolationParams(isolation=how, isolation_loss=1.0)).backward()
+            assert torch.allclose(losses.grad, torch.full((3,), direction / 3))
+
+
+class Bright(torch.nn.Module):
+    """Features: the means of four quadrants, and ten times the pixel in the corner."""
+
+    training = False
+    device = torch.device("cpu")
+
+    def features(self, inputs):
+        parts = torch.nn.functional.adaptive_avg_pool2d(inputs, 2).flatten(1)
+        return torch.cat([parts, 10 * inputs[:, :1, 0, 0]], 1)
+
+
+def test_features_that_hang_on_one_pixel_change_most():
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.full((60, 1, 8, 8), 100, dtype=torch.uint8)
+    pictures += torch.randint(0, 10, pictures.shape, generator=generator, dtype=torch.uint8)
+    flags = torch.arange(60) % 10 == 0
+    pictures[flags, :, 0, 0] = 255
+    samples = LabelledSamples(pictures, torch.zeros(60).long(), CLASSES, "image-classification")
+    params = DistinguishingParams(strength=1.0, transformations=32)
+    scores = changes_of_features(Bright(), samples, params, seed=0)
+    found = most_suspicious(scores, 0.1)
+    assert f1(found, flags) > 0.9
+    assert torch.equal(scores, changes_of_features(Bright(), samples, params, seed=0))
+
+
+def test_rows_taken_for_clean_and_poisoned_are_disjoint_shares(tmp_path):
+    samples, _ = planted(100, 10)
+    classifier = samples.modality.small_classifier(samples.stored, CLASSES, 0)
+    epochs = {"warmup_epochs": 1, "compact_epochs": 1, "batch_size": 20}
+    params = DistinguishingParams(clean_share=0.3, clean_by_class=False, poisoned_share=0.1, **epochs)
+    found = distinguish(new_context(tmp_path, seed=2), classifier, samples, params)
+    assert int(found.clean.sum()) == 30
+    assert int(found.poisoned.sum()) == 10
+    assert not (found.clean & found.poisoned).any()
+    assert found.scores[found.poisoned].min() >= found.scores[found.clean].max()
+
+
+def test_the_distance_within_classes_by_hand():
+    features = torch.randn(12, 5, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(12) % 3
+    wanted = sum(((features[labels == k] - features[labels == k].mean(0)) ** 2).sum() for k in range(3)) / 12
+    assert torch.allclose(within_classes(features, labels), wanted)
+
+
+def test_flags_without_clean_rows():
+    scores = torch.tensor([0.0, 3.0, 1.0, 2.0, -1.0])
+    detection = rows_above(scores, 0.4, "rows")
+    assert flagged_rows(detection, 5).tolist() == [False, True, False, True, False]
+    assert flagged_rows(detection, 4) is None
+    assert flagged_rows(None, 5) is None
+    with pytest.raises(StageError, match="not finite"):
+        rows_above(torch.tensor([0.0, float("nan")]), 0.5, "rows")
+
+
+def test_pseudo_labels_ignore_suspicious_labels():
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.arange(90) % 3
+    features = torch.eye(3)[truth] + 0.1 * torch.randn(90, 3, generator=generator)
+    labels, suspicious = truth.clone(), torch.arange(90) < 30
+    labels[suspicious] = 0
+    assert torch.equal(nearest_centres(features, labels, ~suspicious, 4), truth)

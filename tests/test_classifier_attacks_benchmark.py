@@ -1,0 +1,74 @@
+"""The plans and the page of the benchmark of attacks on image classifiers."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from bdm_core.discovery.candidates import installed
+from bdm_sweep import read_plan
+from bdm_sweep.cells import Preparation, cells_of
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+TASK = "image-classification"
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("classifier_attacks_page")
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("classifier-attacks", 120), ("classifier-attacks-paper", 60), ("classifier-attacks-rates", 129)],
+)
+def test_the_cells_of_the_plans_can_be(name: str, count: int) -> None:
+    found = cells_of(read_plan(BENCHMARKS / "plans" / f"{name}.yaml"), Preparation())
+    assert len(found.possible) == count and not found.impossible
+    assert {cell.spec.model for cell in found.possible} == {"mnist-cnn", "colour-digits-cnn"}
+
+
+def test_every_attack_of_the_task_is_measured() -> None:
+    plan = read_plan(BENCHMARKS / "plans" / "classifier-attacks.yaml")
+    assert {str(attack.name) for attack in plan.attacks} == {item.name for item in installed("attack", TASK)}
+    assert len(plan.seeds) >= 3
+
+
+def line(attack: str, seed: int, asr: float, **more: Any) -> dict[str, Any]:
+    return {
+        "part": "default",
+        "attack": attack,
+        "model": "mnist-cnn",
+        "seed": seed,
+        "params": {},
+        "asr": asr,
+        "asr_clean_model": 0.0,
+        "asr_without_trigger": 0.001,
+        "accuracy": 0.98,
+        "accuracy_clean_model": 0.985,
+        "psnr": 20.0,
+        "seconds": 8.0,
+        **more,
+    }
+
+
+def test_the_table_has_means_with_intervals_and_marks_what_misses(page: ModuleType) -> None:
+    lines = [line("badnets", seed, value) for seed, value in enumerate((0.96, 0.98, 1.0))]
+    lines += [line("sig", 0, 0.9, asr_clean_model=0.2, accuracy=0.95)]
+    rows = page.table(page.grouped(lines, "default")).splitlines()
+    assert "| badnets | mnist-5k | 3 | 0.980 ± 0.050 | 0.001 | 0.000 | 0.980 | 0.985 | 20.0 | 8 |" in rows
+    assert "| sig | mnist-5k | 1 | 0.900 * | 0.001 | 0.200 * | 0.950 * | 0.985 | 20.0 | 8 |" in rows
+    said = page.verdicts(page.grouped(lines, "default")).splitlines()
+    assert said[2].endswith("| met |")
+    assert said[3].endswith("| missed: success, accuracy, clean model: an adversarial perturbation |")
+
+
+def test_rates_are_columns(page: ModuleType) -> None:
+    lines = [line("blended", 0, rate * 10, part="rates", params={"poison_rate": rate}) for rate in (0.1, 0.001)]
+    assert page.rate_table(lines).splitlines()[0] == "| attack | data | 10 % | 0.1 % |"
+    assert page.rate_table(lines).splitlines()[2] == "| blended | mnist-5k | 1.00 | 0.01 |"
