@@ -15,8 +15,8 @@ from bdm_kit_classification.data.division import divide
 from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.sources import Source
 from bdm_kit_classification.sounds.batch import Sounds
-from bdm_kit_classification.sounds.files import SUFFIXES, fitted, read_sound, resampled, to_levels
-from bdm_kit_classification.tasks.audio import TINY
+from bdm_kit_classification.sounds.files import fitted, read_sound, resampled, to_levels
+from bdm_kit_classification.tasks.audio import SUFFIXES, TINY
 
 PLACES = ("genres_original", "Data/genres_original", "genres", "wav", ".")
 """Where classes lie: GTZAN's and VoxCeleb1's own folders first."""

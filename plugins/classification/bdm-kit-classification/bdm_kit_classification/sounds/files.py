@@ -11,7 +11,6 @@ import numpy as np
 
 from bdm_core.errors import UserError
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".au", ".aiff", ".mp3"})
 EXTRA = "pip install 'bdm-kit-classification[sound]'"
 LARGEST = 2**30
 LEAST_RATE, MOST_RATE = 1000, 400_000

@@ -8,11 +8,12 @@ from typing import ClassVar
 from bdm_core.errors import UserError
 from bdm_core.files import walk
 from bdm_core.records import BuiltIn
-from bdm_kit_classification.sounds.files import SUFFIXES
 from bdm_kit_classification.tasks.base import Task
 
 AUDIO_TASK = "audio-classification"
 SPOKEN_DIGITS, TINY = "spoken-digits", "tiny-audio"
+SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".au", ".aiff", ".mp3"})
+"""Sound files that are read."""
 SPEECH = ("Wav2Vec2", "Hubert", "WavLM", "UniSpeech", "SEW", "Data2VecAudio", "Whisper")
 """How classes of transformers begin whose ``ForSequenceClassification`` judges sound."""
 
