@@ -12,8 +12,9 @@ import torch
 from bdm_core.errors import UserError
 from bdm_core.testing.tiny import new_context
 from bdm_defense_clp.params import ClpParams, SweptClpParams
-from bdm_defense_clp.pruning import bounds, prune, prune_swept, steepness
+from bdm_defense_clp.pruning import prune, prune_swept, steepness
 from bdm_kit_classification.defending.preactivations import standardised
+from bdm_kit_classification.models.channel_bounds import channel_bounds
 from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.testing.planted import Planted, plant, without_norms
@@ -36,7 +37,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
 
 def test_bounds_are_largest_singular_values_times_the_scale(planted: Planted) -> None:
     layer = load_classifier(planted.model).prunable_layers()[1]
-    norm, found = layer.norm, bounds(layer).numpy()
+    norm, found = layer.norm, channel_bounds(layer).numpy()
     assert norm is not None and norm.running_var is not None
     for unit, kernel in enumerate(layer.layer.weight.detach().double().numpy()):  # type: ignore[operator, union-attr]
         scale = abs(float(norm.weight[unit])) / np.sqrt(float(norm.running_var[unit]) + norm.eps)
