@@ -1,4 +1,4 @@
-"""The picture that a unit answers to most, by gradient ascent from grey."""
+"""The picture that a unit answers to most, by gradient ascent from noise."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def favourite(classifier: Classifier, layer: PrunableLayer, unit: int, shape: tu
     The total variation is held down, which keeps single pixels from standing out (Mahendran and Vedaldi 2015, arXiv
     1412.0035).
     """
-    logits = torch.zeros(1, *shape, device=classifier.device, requires_grad=True)
+    noise = torch.randn(1, *shape, generator=torch.Generator().manual_seed(unit))
+    logits = noise.to(classifier.device).requires_grad_()
     optimiser = torch.optim.Adam([logits], lr=RATE * 4)
     for _ in range(steps):
         picture = torch.sigmoid(logits)

@@ -13,7 +13,7 @@ from bdm_kit_classification.models.classifier import Classifier
 
 Layer = tuple[str, str, tuple[int, ...], int]
 """Name, type, shape of the output of one sample, number of parameters."""
-BLOCK, TALL = 26, 200
+BLOCK, TALL = 32, 200
 
 
 def layers_of(classifier: Classifier, shape: tuple[int, ...]) -> list[Layer]:
@@ -65,6 +65,10 @@ def drawn(layers: list[Layer], most: int = 24) -> Image.Image:
             pen.line((left - 14, middle, left, middle), fill=charts.FAINT)
         pen.text((left + BLOCK / 2, TALL + 34), str(shape[0]), fill=charts.INK, font=font, anchor="mm")
         pen.text(
-            (left + BLOCK / 2, TALL + 48), f"{side}²" if side > 1 else "", fill=charts.FAINT, font=font, anchor="mm"
+            (left + BLOCK / 2, TALL + 48),
+            f"{side}x{side}" if side > 1 else "",
+            fill=charts.FAINT,
+            font=font,
+            anchor="mm",
         )
     return picture

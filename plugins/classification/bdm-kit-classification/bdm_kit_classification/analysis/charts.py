@@ -28,7 +28,7 @@ COLOURS: list[Colour] = [
 """Of classes and of lines, in turn."""
 SIGNAL: Colour = (220, 0, 0)
 """Of what has the trigger."""
-WIDTH, HEIGHT, LEFT, BELOW, ABOVE, RIGHT = 480, 320, 62, 34, 14, 12
+WIDTH, HEIGHT, LEFT, BELOW, ABOVE, RIGHT = 480, 320, 70, 34, 24, 12
 
 
 class Sheet:
@@ -51,7 +51,7 @@ class Sheet:
         for value, anchor, y in ((self.up[0], "rs", bottom), (self.up[1], "ra", top)):
             self.pen.text((left - 5, y), f"{value:.3g}", fill=FAINT, font=self.font, anchor=anchor)
         self.pen.text(((left + right) / 2, HEIGHT - 4), names[0], fill=INK, font=self.font, anchor="ms")
-        self.pen.text((left + 6, top + 4), names[1], fill=INK, font=self.font, anchor="la")
+        self.pen.text((left, top - 5), names[1], fill=INK, font=self.font, anchor="ls")
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a point lies on the paper."""
@@ -63,6 +63,7 @@ class Sheet:
         """Names in their colours, in the upper right corner."""
         for row, (name, colour) in enumerate(names):
             place = (WIDTH - RIGHT - 6, ABOVE + 4 + 16 * row)
+            self.pen.rectangle(self.pen.textbbox(place, name[:32], font=self.font, anchor="ra"), fill=PAPER)
             self.pen.text(place, name[:32], fill=colour, font=self.font, anchor="ra")
 
 
@@ -159,21 +160,22 @@ def radar(values: Mapping[str, float], before: Mapping[str, float] | None = None
     """Numbers in [0, 1] on as many spokes; those of ``before`` faint.
 
     >>> radar({"ACC": 1.0, "1 - ASR": 0.5, "R-Acc": 0.5}).size
-    (420, 320)
+    (480, 320)
     """
-    picture = Image.new("RGB", (420, 320), PAPER)
+    picture = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
     angles = [2 * math.pi * number / len(values) - math.pi / 2 for number in range(len(values))]
 
     def at(angle: float, share: float) -> tuple[float, float]:
-        return 210 + 115 * share * math.cos(angle), 160 + 115 * share * math.sin(angle)
+        return 240 + 115 * share * math.cos(angle), 160 + 115 * share * math.sin(angle)
 
     for share in (0.5, 1.0):
         ring = [at(angle, share) for angle in angles]
         pen.line([*ring, ring[0]], fill=RULE)
     for angle, name in zip(angles, values, strict=True):
         pen.line([at(angle, 0), at(angle, 1)], fill=RULE)
-        pen.text(at(angle, 1.15), f"{name} {values[name]:.2f}", fill=INK, font=font, anchor="mm")
+        side = "lm" if math.cos(angle) > 0.2 else "rm" if math.cos(angle) < -0.2 else "mm"
+        pen.text(at(angle, 1.1), f"{name} {values[name]:.2f}", fill=INK, font=font, anchor=side)
     for shown, colour in ((before, FAINT), (values, COLOURS[0])):
         if shown is not None and set(shown) >= set(values):
             ring = [at(angle, min(1.0, max(0.0, shown[name]))) for angle, name in zip(angles, values, strict=True)]
