@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import torch
+from PIL import Image, ImageDraw
 
 from bdm_core.context import Context
 from bdm_core.records import Measurement, Subject
@@ -126,7 +127,9 @@ def maps(ctx: Context, params: BoundaryParams, examined: Examined) -> float | No
     """The maps of the first rows, and the mean share of the wanted class on them; None if no row has a partner."""
     clean, triggered = examined.inputs(examined.without), examined.inputs(examined.triggered)
     every, wanted, names = examined.inputs(examined.clean), examined.wanted.tolist(), examined.clean.classes
-    pictures, shares, arrays = [], [], {}
+    pictures: list[tuple[str, Image.Image]] = []
+    shares: list[float] = []
+    arrays: dict[str, torch.Tensor] = {}
     for row in range(len(clean)):
         partners = examined.clean.rows_of_class(wanted[row])
         if len(pictures) == params.maps or not partners:
@@ -147,10 +150,8 @@ def maps(ctx: Context, params: BoundaryParams, examined: Examined) -> float | No
     return sum(shares) / len(shares)
 
 
-def drawn(said: torch.Tensor, places: torch.Tensor, marked: list[int]) -> Any:
+def drawn(said: torch.Tensor, places: torch.Tensor, marked: list[int]) -> Image.Image:
     """A map with its three samples; the true class blue, the wanted one red, others faint."""
-    from PIL import Image, ImageDraw
-
     points = len(said)
     table = {label: tuple(200 + (tone * 55) // 255 for tone in charts.COLOURS[label % 10]) for label in range(1000)}
     table |= {marked[0]: (150, 185, 225), marked[1]: (240, 150, 140)}

@@ -31,7 +31,8 @@ def project(features: Array, kind: str, perplexity: float, seed: int) -> Array:
         centred = features - features.mean(0)
         left, singular, _ = np.linalg.svd(centred, full_matrices=False)
         found: Array = (left * singular)[:, :2]
-        return np.pad(found, ((0, 0), (0, 2 - found.shape[1])))
+        wide: Array = np.pad(found, ((0, 0), (0, 2 - found.shape[1])))
+        return wide
     width = max(2.0, min(perplexity, (len(features) - 1) / 3))
     if kind == "umap":
         return _umap(features, round(width), seed)
@@ -39,7 +40,10 @@ def project(features: Array, kind: str, perplexity: float, seed: int) -> Array:
 
     if not np.ptp(features, axis=0).any():  # all rows alike: there is nothing to lay out
         return np.zeros((len(features), 2))
-    return np.asarray(TSNE(2, perplexity=width, init="random", random_state=seed % 2**32).fit_transform(features))
+    places: Array = np.asarray(
+        TSNE(2, perplexity=width, init="random", random_state=seed % 2**32).fit_transform(features)
+    )
+    return places
 
 
 def _umap(features: Array, neighbours: int, seed: int) -> Array:
@@ -47,4 +51,5 @@ def _umap(features: Array, neighbours: int, seed: int) -> Array:
         import umap  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         raise UserError(EXTRA) from None
-    return np.asarray(umap.UMAP(n_neighbors=neighbours, random_state=seed % 2**32).fit_transform(features))
+    places: Array = np.asarray(umap.UMAP(n_neighbors=neighbours, random_state=seed % 2**32).fit_transform(features))
+    return places

@@ -128,7 +128,7 @@ def histogram(groups: Mapping[str, Array], name: str, colours: Sequence[Colour],
     low, high = _span(np.concatenate([values.ravel() for values in groups.values()]))
     edges = np.linspace(low, high, bins + 1)
     found = {key: np.histogram(values, edges)[0] / max(1, values.size) for key, values in groups.items()}
-    steps = {key: [*np.repeat(share, 2).tolist()] for key, share in found.items()}
+    steps: dict[str, list[float]] = {key: [*np.repeat(share, 2).tolist()] for key, share in found.items()}
     places = np.repeat(edges, 2)[1:-1].tolist()
     return lines(places, steps, (name, "share of rows"), colours)
 
