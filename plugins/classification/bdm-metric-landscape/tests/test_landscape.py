@@ -45,7 +45,8 @@ def test_lanczos_finds_the_eigenvalues_of_a_quadratic_network() -> None:
     assert np.allclose(multiply(vector).numpy(), hessian @ vector.double().numpy(), atol=1e-4)
     wanted = np.linalg.eigvalsh(hessian)
     values, weights = lanczos(multiply, 10, 10, torch.Generator().manual_seed(0))
-    assert np.allclose(np.unique(wanted.round(4)), values.numpy(), atol=1e-3)  # each is there twice, and found once
+    away = np.abs(wanted[:, None] - values.numpy())  # each is there twice, and is found once or twice
+    assert away.min(0).max() < 1e-3 and away.min(1).max() < 1e-3
     assert float(weights.sum()) == pytest.approx(1)
     found = spectrum(multiply, 10, 10, 400, 0)
     assert found.top == pytest.approx(wanted[-1], rel=1e-4)
