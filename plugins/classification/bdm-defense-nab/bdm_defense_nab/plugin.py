@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_nab.params import NabParams
+from bdm_kit_classification.defending.requirements import require_own_network
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -48,6 +49,10 @@ class NAB(Defense):
         "contrastive_epochs": 1,
         "contrastive_batch": 10,
     }
+
+    def check_model(self, params: NabParams, model: Model) -> None:
+        """Refuse a model that cannot keep the stamp."""
+        require_own_network(self, model, "puts its stamp into the model")
 
     @hookimpl
     def repair(self, ctx: Context, params: NabParams, model: Model, training_data: Data) -> Model:
