@@ -5,12 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
-<<<<<<< HEAD
 from bdm_defense_rap.params import PAPER, RapParams
-=======
-from bdm_defense_rap.params import RapParams
 from bdm_kit_classification.defending.requirements import require_rows
->>>>>>> h-tune-2
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model
