@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,8 @@ from bdm_kit_classification.defending.feature_maps import feature_maps
 from bdm_kit_classification.defending.judging import judged_rows
 from bdm_kit_classification.defending.reserve import open_reserve
 from bdm_kit_classification.models.classifier import load_classifier
+from bdm_kit_classification.tasks.text import TEXT_TASK
+from bdm_kit_classification.training.fitting import predict
 
 
 def detect(ctx: Context, params: BeatrixParams, model: Model, data: Data, suspects: Data) -> Detection:
@@ -27,7 +31,13 @@ def detect(ctx: Context, params: BeatrixParams, model: Model, data: Data, suspec
     rows = open_samples(suspects)
 
     numbers_of = gram_entries if params.entries == "triangle" else gram_sums
-    known = torch.cat([numbers_of(maps, params.orders) for maps in feature_maps(classifier, clean)])
+
+    def maps_of(samples: LabelledSamples) -> Iterator[Tensor]:
+        if classifier.task == TEXT_TASK:  # texts have no places that are alike: features count as maps of one place
+            return iter(predict(classifier, samples).features.clamp_min(0)[:, :, None].split(256))
+        return feature_maps(classifier, samples)
+
+    known = torch.cat([numbers_of(maps, params.orders) for maps in maps_of(clean)])
     labels = sorted(set(rows.labels.tolist()) | set(held.labels.tolist()))
     own = {
         label: ranges(known[clean.labels == label] if label in clean.labels else known, params.width, params.floor)
@@ -36,7 +46,7 @@ def detect(ctx: Context, params: BeatrixParams, model: Model, data: Data, suspec
 
     def scores_of(samples: LabelledSamples) -> Tensor:
         scores, done = torch.zeros(len(samples)).double(), 0
-        for maps in feature_maps(classifier, samples):
+        for maps in maps_of(samples):
             found, batch = numbers_of(maps, params.orders), samples.labels[done : done + len(maps)]
             for label in set(batch.tolist()):
                 scores[done : done + len(maps)][batch == label] = own[label].deviations(found[batch == label])

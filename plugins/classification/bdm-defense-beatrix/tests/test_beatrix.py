@@ -13,6 +13,10 @@ class TestBeatrix(RowDetectorConformance):
     plugin = "beatrix"
 
 
+class TestBeatrixOnTexts(TestBeatrix):
+    task = "text-classification"
+
+
 class TestPublishedEntries(RowDetectorConformance):
     plugin = "beatrix"
     params = {"epochs": 1, "batch_size": 10, "entries": "triangle"}

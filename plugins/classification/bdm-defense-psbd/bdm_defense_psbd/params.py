@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from bdm_core import Field
-from bdm_kit_classification.defending.params import RowDetectorParams
+from bdm_kit_classification.defending.params import RowDetectorParams, between
 
 
 class PsbdParams(RowDetectorParams):
@@ -16,6 +16,7 @@ class PsbdParams(RowDetectorParams):
         min_length=1,
         description="Dropout rates to choose from, each in (0, 1).",
     )
+    _rates = between("rates", 0, 1, rising=False)
     wanted_shift: float = Field(
         0.8, gt=0, le=1, description="The rate is one at which so many clean rows change their class, if any is."
     )
