@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.files import read_json
 from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
-from bdm_kit_classification.models.transformers_classifier import PROCESSOR, head_of, layers_in_order
+from bdm_kit_classification.models.foreign_classifier import layers_in_order
+from bdm_kit_classification.models.transformers_classifier import PROCESSOR, head_of
 from bdm_kit_classification.sounds.files import LEAST_RATE, MOST_RATE
 from bdm_kit_classification.tasks.audio import AUDIO_TASK
 from bdm_torch.draws import built_with_seed
