@@ -15,6 +15,8 @@ from bdm_kit_classification.defending.feature_maps import feature_maps
 from bdm_kit_classification.defending.judging import judged_rows
 from bdm_kit_classification.defending.reserve import open_reserve
 from bdm_kit_classification.models.classifier import load_classifier
+from bdm_kit_classification.tasks.text import TEXT_TASK
+from bdm_kit_classification.training.fitting import predict
 
 
 def detect(ctx: Context, params: BeatrixParams, model: Model, data: Data, suspects: Data) -> Detection:
@@ -27,6 +29,9 @@ def detect(ctx: Context, params: BeatrixParams, model: Model, data: Data, suspec
     rows = open_samples(suspects)
 
     def sums_of(samples: LabelledSamples) -> Tensor:
+        if classifier.task == TEXT_TASK:  # texts have no places that are alike: features count as maps of one place
+            features = predict(classifier, samples).features.clamp_min(0)[:, :, None]
+            return torch.cat([gram_sums(some, params.orders) for some in features.split(256)])
         return torch.cat([gram_sums(maps, params.orders) for maps in feature_maps(classifier, samples)])
 
     known, found, held_sums = sums_of(clean), sums_of(rows), sums_of(held)

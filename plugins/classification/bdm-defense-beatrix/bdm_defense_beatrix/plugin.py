@@ -17,6 +17,7 @@ class Beatrix(RowDetector):
 
     name = "beatrix"
     summary = "Gram matrices of feature maps outside of the range of clean rows (Beatrix)"
+    tasks = frozenset({"image-classification", "text-classification"})
     paper = "https://arxiv.org/abs/2209.11715"
     Params = BeatrixParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"orders": 8, "width": 10.0, "floor": 0.0}}

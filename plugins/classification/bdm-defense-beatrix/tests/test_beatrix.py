@@ -13,6 +13,10 @@ class TestBeatrix(RowDetectorConformance):
     plugin = "beatrix"
 
 
+class TestBeatrixOnTexts(TestBeatrix):
+    task = "text-classification"
+
+
 def uniform(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from bdm_core.artifacts import Artifact
@@ -90,6 +91,10 @@ class Modality(ABC):
 
         Where raw samples are tensors it is differentiable.
         """
+
+    def beside(self, one: Tensor, other: Tensor) -> Tensor:
+        """What :meth:`collate` gave for two batches as one batch."""
+        return torch.cat([one, other])
 
     def augment(self, inputs: Tensor, draw: Draw, shift: int, flip: bool) -> Tensor:
         """Inputs of a training batch, changed at random; every call advances ``draw``. As they are by default."""
