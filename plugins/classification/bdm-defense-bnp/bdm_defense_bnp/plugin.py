@@ -22,7 +22,7 @@ class BatchNormPruning(Defense):
     level = "model"
     access = frozenset({"weights", "clean-data"})
     Params = BnpParams
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"deviations": 3.0}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"deviations": 3.0, "divergence": "clean-stored"}}
     tiny_params: ClassVar[dict[str, Any]] = {}
 
     def check(self, params: BnpParams, clean_rows: int) -> None:

@@ -22,7 +22,7 @@ class EntropyPruning(Defense):
     level = "model"
     access = frozenset({"weights", "clean-data", "training-data"})
     Params = EpParams
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"deviations": 3.0, "pooling": "max"}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"deviations": 3.0, "pooling": "max", "rows": 1_000_000}}
     tiny_params: ClassVar[dict[str, Any]] = {}
 
     def check(self, params: EpParams, clean_rows: int) -> None:

@@ -33,8 +33,13 @@ class NAB(Defense):
             "contrastive_epochs": 1000,
             "contrastive_batch": 512,
             "epochs": 100,
-            "batch_size": 128,
+            "batch_size": 64,
             "learning_rate": 0.1,
+            "weight_decay": 1e-4,
+            "warmup": 0.0,
+            "shift": 4,
+            "flip": True,
+            "stamp_value": 0.45,
         }
     }
     tiny_params: ClassVar[dict[str, Any]] = {

@@ -28,7 +28,7 @@ class ReconstructiveNeuronPruning(Defense):
             "unlearn_learning_rate": 0.01,
             "recover_epochs": 20,
             "batch_size": 128,
-            "learning_rate": 0.2,
+            "learning_rate": 0.04,
             "threshold": 0.7,
         }
     }
