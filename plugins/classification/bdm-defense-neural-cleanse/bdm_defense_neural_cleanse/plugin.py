@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_neural_cleanse.params import NeuralCleanseParams
+from bdm_kit_classification.catalogue import IMAGE_TASK
 from bdm_kit_classification.defending.requirements import require_classes
 from bdm_kit_classification.inversion.params import FEWEST_CLASSES
 
@@ -40,8 +41,9 @@ class NeuralCleanse(Defense):
     distributed = True
 
     def check_model(self, params: NeuralCleanseParams, model: Model) -> None:
-        """Refuse too few classes."""
-        require_classes(self, model, FEWEST_CLASSES)
+        """Refuse too few classes of pictures; of texts two will do."""
+        if model.task == IMAGE_TASK:
+            require_classes(self, model, FEWEST_CLASSES)
 
     @hookimpl
     def detect(self, ctx: Context, params: NeuralCleanseParams, model: Model, data: Data) -> Detection:

@@ -36,6 +36,7 @@ def test_normalisations_are_counted_as_the_classifier_has_them(model: Model) -> 
     require_norms(Mine(), model, 4)
     with pytest.raises(UserError, match=r"defense:mine .* needs at least 5 of them, and this model has 4: choose"):
         require_norms(Mine(), model, 5)
+    require_norms(Mine(), model.model_copy(update={"task": "text-classification"}), 5)
 
 
 def test_classes_and_clean_rows(model: Model) -> None:
