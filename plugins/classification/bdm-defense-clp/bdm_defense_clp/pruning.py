@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-import torch
 from torch import Tensor
 
 from bdm_core.artifacts import Data, Model
@@ -14,7 +11,8 @@ from bdm_defense_clp.params import ClpParams, SweptClpParams
 from bdm_kit_classification.defending.preactivations import falling_cuts, standardised
 from bdm_kit_classification.defending.pruning import by_score, prunable_units, prune_to, prune_within
 from bdm_kit_classification.defending.reserve import open_reserve
-from bdm_kit_classification.models.classifier import Classifier, PrunableLayer, load_classifier, seal_classifier
+from bdm_kit_classification.models.channel_bounds import channel_bounds
+from bdm_kit_classification.models.classifier import Classifier, load_classifier, seal_classifier
 
 KNOB = "deviations above the layer's mean"
 
@@ -69,18 +67,4 @@ def steepness(classifier: Classifier) -> dict[str, Tensor]:
             "no layer of this model has a batch normalisation of its own, whose scale the bound on a channel needs: "
             "choose a model that has (bdm models), or another defense"
         )
-    return {names[id(layer.norm or layer.layer)]: standardised(bounds(layer)) for layer in pairs}
-
-
-def bounds(layer: PrunableLayer) -> Tensor:
-    """(units,) float64: the largest singular value of a channel's kernel as a matrix of input channels by positions,
-    times what the normalisation multiplies with, if there is one (equations 5 and 7 of the paper).
-    """
-    kernels: Tensor = layer.layer.weight.detach().double().cpu()  # type: ignore[operator, union-attr]
-    matrices = kernels.reshape(kernels.shape[0], kernels.shape[1], -1)
-    norm = layer.norm
-    if norm is None:
-        return torch.linalg.matrix_norm(matrices, ord=2)
-    variance = cast(Tensor, norm.running_var).double().cpu()
-    scale = norm.weight.detach().double().cpu().abs() / (variance + norm.eps).sqrt()
-    return torch.linalg.matrix_norm(matrices, ord=2) * scale
+    return {names[id(layer.norm or layer.layer)]: standardised(channel_bounds(layer)) for layer in pairs}

@@ -12,9 +12,10 @@ import torch
 from bdm_core.errors import UserError
 from bdm_core.testing.tiny import new_context
 from bdm_defense_clp.params import ClpParams, SweptClpParams
-from bdm_defense_clp.pruning import bounds, prune, prune_swept, steepness
+from bdm_defense_clp.pruning import prune, prune_swept, steepness
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.defending.preactivations import standardised
+from bdm_kit_classification.models.channel_bounds import channel_bounds
 from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.testing.planted import Planted, plant, without_norms
@@ -45,7 +46,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
 
 def test_bounds_are_largest_singular_values_times_the_scale(planted: Planted) -> None:
     layer = load_classifier(planted.model).prunable_layers()[1]
-    norm, found = layer.norm, bounds(layer).numpy()
+    norm, found = layer.norm, channel_bounds(layer).numpy()
     assert norm is not None and norm.running_var is not None
     for unit, kernel in enumerate(layer.layer.weight.detach().double().numpy()):  # type: ignore[operator, union-attr]
         scale = abs(float(norm.weight[unit])) / np.sqrt(float(norm.running_var[unit]) + norm.eps)
@@ -89,4 +90,4 @@ def test_bounds_of_texts_are_those_of_kernels_alone() -> None:
     layers = classifier.prunable_layers()
     assert list(steepness(classifier)) == [layer.name for layer in layers]
     kernels = layers[1].layer.weight.detach().double().numpy()  # (units, channels, tokens)
-    assert bounds(layers[1]).numpy() == pytest.approx([np.linalg.svd(kernel)[1][0] for kernel in kernels])
+    assert channel_bounds(layers[1]).numpy() == pytest.approx([np.linalg.svd(kernel)[1][0] for kernel in kernels])

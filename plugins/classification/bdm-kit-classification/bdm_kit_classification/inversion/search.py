@@ -18,13 +18,12 @@ from torch.nn import functional
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_kit_classification.data.samples import LabelledSamples
-from bdm_kit_classification.inversion.params import InversionParams
+from bdm_kit_classification.inversion.params import FEWEST_CLASSES, InversionParams
 from bdm_kit_classification.models.classifier import Classifier
 from bdm_torch.draws import Draw
 
 UP, DOWN = 2.0, 2.0**1.5
 """By what the weight of size is multiplied, or divided, as in the code that Wang et al. published."""
-FEWEST_CLASSES = 3
 
 
 @dataclass(frozen=True, eq=False)

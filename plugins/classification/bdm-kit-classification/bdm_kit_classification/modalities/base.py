@@ -77,6 +77,10 @@ class Modality(ABC):
     def shape(self, stored: Any) -> list[int]:
         """What all samples have in common, for messages and manifests: (C, H, W) of pictures; [] if nothing."""
 
+    def facts(self, stored: Any) -> dict[str, Any]:
+        """What else all samples have in common, for manifests; a model that says otherwise takes no such samples."""
+        return {}
+
     @abstractmethod
     def write(self, folder: Path, name: str, stored: Any) -> None:
         """Write stored samples into ``folder`` under ``name``, in a file that is no pickle."""
@@ -145,7 +149,7 @@ class Modality(ABC):
     def export(self, folder: Path, stored: Any) -> list[dict[str, Any]]:
         """Write samples as files that other programs read, and give for each what its line in a table says.
 
-        The keys are those that ``datasets`` expects: ``file_name`` for pictures, ``text`` for texts.
+        The keys are those that ``datasets`` expects: ``file_name`` for pictures and sound, ``text`` for texts.
         """
 
     def load(self, source: Source, model: Model, cache: Path, size: int | None) -> Parts:
