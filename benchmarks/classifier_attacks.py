@@ -53,7 +53,7 @@ class Clock:
         """Called with every event."""
         if event["event"] == "task_started":
             self._start = children_seconds()
-        elif event["event"] == "task_finished" and event.get("computed"):
+        elif event["event"] == "task_finished" and event.get("computed") and "key" in event:  # a run has none
             self.seconds[event["key"]] = children_seconds() - self._start
 
     def of(self, view: RunView) -> float | None:

@@ -13,6 +13,7 @@ from bdm_core.errors import UserError
 from bdm_core.testing.tiny import new_context
 from bdm_defense_clp.params import ClpParams, SweptClpParams
 from bdm_defense_clp.pruning import prune, prune_swept, steepness
+from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.defending.preactivations import standardised
 from bdm_kit_classification.models.channel_bounds import channel_bounds
 from bdm_kit_classification.models.classifier import load_classifier
@@ -25,9 +26,17 @@ class TestClp(ClassifierDefenseConformance):
     max_change = 20.0
 
 
+class TestClpOnTexts(TestClp):
+    task = "text-classification"
+
+
 class TestSweptClp(ClassifierDefenseConformance):
     plugin = "clp-swept"
     max_change = 20.0
+
+
+class TestSweptClpOnTexts(TestSweptClp):
+    task = "text-classification"
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +81,13 @@ def test_without_batch_normalisation_it_is_refused(planted: Planted, tmp_path: P
         prune(new_context(tmp_path / "ctx"), ClpParams(), model)
     with pytest.raises(UserError, match="no batch normalisation"):
         prune_swept(new_context(tmp_path / "ctx2"), SweptClpParams(), model, planted.reserve)
+
+
+def test_bounds_of_texts_are_those_of_kernels_alone() -> None:
+    texts = ["a film", "so long a play", "not a word of it"] * 8
+    samples = LabelledSamples(texts, torch.arange(24) % 2, ["no", "yes"], "text-classification")
+    classifier = samples.modality.small_classifier(texts, samples.classes, 0)
+    layers = classifier.prunable_layers()
+    assert list(steepness(classifier)) == [layer.name for layer in layers]
+    kernels = layers[1].layer.weight.detach().double().numpy()  # (units, channels, tokens)
+    assert channel_bounds(layers[1]).numpy() == pytest.approx([np.linalg.svd(kernel)[1][0] for kernel in kernels])
