@@ -77,8 +77,8 @@ def test_the_landscape_of_a_quadratic_network_is_a_bowl() -> None:
 def test_the_way_between_two_networks_is_straight_and_leaves_them_alone() -> None:
     one, other = nn.Linear(2, 1), nn.Linear(2, 1)
     before = one.weight.detach().clone()
-    found = between(one, other, lambda: [float(one(torch.ones(1, 2)))], [0.0, 0.5, 1.0])[0]
-    ends = [float(net(torch.ones(1, 2))) for net in (one, other)]
+    found = between(one, other, lambda: [float(one(torch.ones(1, 2)).detach())], [0.0, 0.5, 1.0])[0]
+    ends = [float(net(torch.ones(1, 2)).detach()) for net in (one, other)]
     assert found.tolist() == pytest.approx([ends[0], sum(ends) / 2, ends[1]], abs=1e-6)
     assert torch.equal(one.weight, before)
 
