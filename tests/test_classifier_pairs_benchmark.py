@@ -85,6 +85,14 @@ def test_a_repair_reaches_its_aim_by_both_numbers_and_a_detector_by_its_area(
     assert page.reaches(given) is expected
 
 
+def test_a_filter_that_turns_clean_inputs_away_reaches_nothing(page: ModuleType) -> None:
+    passes = {"asr": 0.0, "accuracy": 0.98, "der": 1.0, "rejected_clean": 0.0, "rejected_triggered": 1.0}
+    assert page.reaches(line("a", purified=passes)) and page.effectiveness(line("a", purified=passes)) == 1.0
+    most = line("a", purified={**passes, "rejected_clean": 0.9})
+    assert not page.reaches(most)
+    assert page.effectiveness(most) == pytest.approx((1 - (0.98 - 0.098) + 1) / 2)
+
+
 def test_the_page_says_how_many_pairs_are_measured_and_which_failed(
     page: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
