@@ -101,7 +101,7 @@ def reaches(line: Line) -> bool:
     undefended, accuracy, success = line["backdoored"], served(line), after("asr")(line)
     repaired = success is not None and accuracy is not None and success <= STOPPED
     repaired = repaired and undefended["accuracy"] - (accuracy or 0.0) <= LOSS
-    return repaired or undefended.get("auroc", 0.0) >= AREA
+    return bool(repaired or undefended.get("auroc", 0.0) >= AREA)
 
 
 def counts(line: Line) -> bool:
