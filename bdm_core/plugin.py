@@ -135,6 +135,17 @@ class Defense(Plugin):
             UserError: what it needs, and how to give it that, e.g. a larger ``--data-share``.
         """
 
+    def check_model(self, params: AnyParams, model: Model) -> None:
+        """Refuse a kind of model that the defense cannot work with, before anything is trained.
+
+        Args:
+            params: its parameters.
+            model: the model before the attack. It has the architecture of the one that the defense gets.
+
+        Raises:
+            UserError: what the defense needs of a model.
+        """
+
     def calibrate(self, ctx: Context, params: AnyParams, models: Mapping[str, Model], out: Path) -> None:
         """Write a calibration file from clean models, for ``bdm calibrate``.
 

@@ -211,5 +211,9 @@ def write_page(lines: Sequence[Line]) -> Path:
     return PAGE
 
 
-IN_WORDS = ""
+IN_WORDS = (
+    "As on the published leaderboard (PreAct-ResNet18 on CIFAR-10: BadNets .75 at 1 %, .01 at .1 %) the success of\n"
+    "BadNets falls with the rate once poisoned rows are few. What is not in the table was not measured yet: the\n"
+    "order of attacks at low rates (there TrojanNN, Blended, BadNets, WaNet) is not compared.\n\n"
+)
 """What the rates say in words, beside the published benchmark."""

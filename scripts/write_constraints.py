@@ -18,7 +18,7 @@ from workspace import ROOT, projects
 FILE = ROOT / "constraints.txt"
 BUILD = ["editables"]
 """Needed to build editable installs without isolation, and named by no pyproject.toml."""
-NOT_PINNED = {"torchvision", "timm", "torch-fidelity", "lpips", "pip"} | {
+NOT_PINNED = {"torchvision", "umap-learn", "timm", "torch-fidelity", "lpips", "pip"} | {
     "tensorboard",
     "wandb",
     "mlflow-skinny",

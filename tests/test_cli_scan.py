@@ -39,7 +39,7 @@ def test_every_detector_that_applies_is_asked_and_one_line_says_it_all(toys: Fak
     assert lines[2].split()[:5] == ["toylook", "BACKDOORED", "1.000", "0.500", "0.01"]
     assert lines[3].split()[:3] == ["toyshrug", "cannot", "tell"] and "toyshrug: the text is too short" in lines
     assert f"{tmp_path / 'bad'}: BACKDOORED  (of 2 detectors toylook says backdoored, toyshrug cannot tell)" in lines
-    assert "not checked: toysieve: does not detect" in lines
+    assert "not checked: none, toysieve: does not detect" in lines
 
 
 def test_the_folder_of_a_run_or_of_a_stage_stands_for_its_model(toys: FakeSite, tmp_path: Path) -> None:
@@ -124,12 +124,12 @@ def write(folder: Path, **files: str) -> Path:
 
 def test_what_is_no_model_is_named_as_what_it_is(toys: FakeSite, tmp_path: Path) -> None:
     manifest = {"schema_version": 1, "kind": "data", "format": "text", "task": "toy-task", "files": {}}
-    classifier = json.dumps({"architectures": ["BertForSequenceClassification"]})
+    classifier = json.dumps({"architectures": ["VideoMAEForVideoClassification"]})
     cases = {
         write(tmp_path / "lora", adapter_config__json='{"base_model_name_or_path": "org/base"}'): "adapter (LoRA) of",
         write(tmp_path / "lora2", adapter_model__safetensors=""): "an adapter (LoRA), not a whole model",
         write(tmp_path / "images", a__png="", b__jpg=""): "a folder of images",
-        write(tmp_path / "classifier", config__json=classifier): "a classifier (BertForSequenceClassification)",
+        write(tmp_path / "classifier", config__json=classifier): "a classifier (VideoMAEForVideoClassification)",
         write(tmp_path / "sealed", manifest__json=json.dumps(manifest)): "with data, not with a model",
         write(tmp_path / "empty"): "an empty folder",
         write(tmp_path / "pickles", model__bin=""): "a folder of pickled checkpoints",

@@ -147,5 +147,5 @@ def test_a_defense_refuses_before_anything_is_trained(tmp_path: Path, monkeypatc
     assert survey(plan_of(plan), tmp_path / "more").stages["inject-backdoor"] == 1, "assumed data refuse nothing"
     task = {"number": 0, "out": str(tmp_path / "more"), "spec": CELL.model_dump(), "name": "one", "command": ""}
     outcome = perform({**task, "label": "backdoored model"})
-    assert outcome["status"] == "failed" and "needs 20 clean rows" in outcome["error"]
+    assert outcome["status"] == "refused" and "needs 20 clean rows" in outcome["error"]
     assert not list((tmp_path / "more" / "store").glob("inject-backdoor/*"))

@@ -16,7 +16,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml"))]
 DISTRIBUTION_OF = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "PyYAML", "bdm_core": "bdm"}
-DISTRIBUTION_OF |= {"bdm_cli": "bdm", "bdm_results": "bdm", "bdm_sweep": "bdm", "mlflow": "mlflow-skinny", "ot": "POT"}
+DISTRIBUTION_OF |= {"bdm_cli": "bdm", "bdm_results": "bdm", "bdm_sweep": "bdm", "mlflow": "mlflow-skinny"}
+DISTRIBUTION_OF |= {"ot": "POT", "umap": "umap-learn"}
 """Where the name to import is not that of the distribution, but for ``_`` and ``-``."""
 CORE = [ROOT / "bdm_core", *(ROOT / "cli" / name for name in ("bdm_cli", "bdm_results", "bdm_sweep"))]
 KINDS = ("kit", "attack", "defense", "metric", "observer", "executor")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,25 @@ def test_a_failed_cell_is_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
     assert record["status"] == "failed"
     assert record["cells"] == {"total": 4, "complete": 2, "failed": 2, "impossible": 0}
     again = swept(tmp_path, attacks=attacks, defenses=["toy", "toy-rows"])
+    assert (len(again.complete), len(again.failed), again.computed) == (2, 2, 0)
+
+
+def test_a_defense_that_refuses_takes_no_other_cell_along(tmp_path: Path, fake_site: FakeSite) -> None:
+    refusing = """
+        from bdm_core import UserError
+        from bdm_toy.defense import ToyDefense
+        class Choosy(ToyDefense):
+            name = "choosy"
+            def check_model(self, params, model):
+                raise UserError(f"defense:choosy needs another model than {model.format}")
+    """
+    entries = {"bdm.defenses": {"choosy": "choosy:Choosy"}, "bdm.tasks": {"toy": "choosy:Choosy"}}
+    fake_site.install("bdm-defense-choosy", entries, {"choosy": textwrap.dedent(refusing)})
+    done = swept(tmp_path, workers=1, defenses=["choosy", "toy"], seeds="0-1")  # the first cell's stages are shared
+    assert (len(done.complete), len(done.failed)) == (2, 2)
+    assert all(name.split("_")[2] == "choosy" for name in done.failed)
+    assert all(reason.startswith("defense:choosy needs another model") for reason in done.failed.values())
+    again = swept(tmp_path, workers=1, defenses=["choosy", "toy"], seeds="0-1")
     assert (len(again.complete), len(again.failed), again.computed) == (2, 2, 0)
 
 

@@ -37,6 +37,7 @@ class Handover:
             count = self.rows.pool(self._data, self._cell.spec.data_share)[0] if own else 0
             with asked(f"{defense.id} failed to check what it is given"):
                 defense.plugin.check(defense.params, count)
+                defense.plugin.check_model(defense.params, self._start)
 
     def suspects(self, clean: Data, triggered: Data, training: Data | None) -> tuple[Data, list[bool]]:
         """What the detector judges beside the model, with the labels of the rows if it judges rows."""
@@ -88,9 +89,8 @@ class Handover:
 
     def given(self, defense: Loaded, model: Model) -> dict[str, Any]:
         """The model and the clean data, or None in their place."""
-        access = defense.plugin.access
-        data = self._share if "clean-data" in access else None
-        return {"model": model if "weights" in access else None, "data": data}
+        data = self._share if "clean-data" in defense.plugin.access else None
+        return {"model": model if "weights" in defense.plugin.access else None, "data": data}
 
     @functools.cached_property
     def _share(self) -> Data:

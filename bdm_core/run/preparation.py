@@ -120,8 +120,7 @@ def prepare(spec: RunSpec, loads: dict[str, Any] | None = None) -> Prepared:
         _check_defense(defense, attack, spec)
     unused = [key for key in spec.params if key not in loading.found]
     if unused:
-        used = ", ".join(loading.found)
-        raise UserError(f"parameters are set for {unused[0]}, which this run does not use: it uses {used}")
+        raise UserError(f"parameters are set for {unused[0]}, not used by this run of {', '.join(loading.found)}")
     suggested = {} if attack is None else suggestions(attack, loading.params(attack), kit)
 
     def ready(plugin: Plugin | None) -> Any:

@@ -154,7 +154,7 @@ def build_params(plugin: Plugin, given: Mapping[str, Any], suggested: Mapping[st
         about = f" ({name}: {fields[name].description})" if name in fields else ""
         where = f"{label}.{'.'.join(str(part) for part in first['loc'])}" if first["loc"] else label
         got = f", got {_short(first['input'])}" if name in fields else ""
-        raise UserError(f"{where}: {first['msg']}{got}{about}") from None
+        raise UserError(f"{where}: {first['msg'].removeprefix('Value error, ')}{got}{about}") from None
     except Exception as error:  # a validator of the plugin's
         raise PluginError(f"{label} cannot check its parameters: {described(error)}") from error
 

@@ -63,3 +63,15 @@ def remarks(found: dict[str, Any]) -> list[str]:
     if objected and found["verdict"] != "backdoored":
         said.append(f"{', '.join(objected)} objected without a calibration on clean models, which alone is no verdict")
     return said
+
+
+def left_out(found: dict[str, Any]) -> list[tuple[list[str], str]]:
+    """Who was not asked and why: names that have one reason together, in the order of the first.
+
+    >>> left_out({"not_checked": {"a": "does not detect", "b": "judges inputs", "c": "does not detect"}})
+    [(['a', 'c'], 'does not detect'), (['b'], 'judges inputs')]
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in found["not_checked"].items():
+        names.setdefault(str(reason), []).append(name)
+    return [(own, reason) for reason, own in names.items()]

@@ -126,7 +126,7 @@ def _for_scan(fields: dict[str, Any], config: Path | None) -> dict[str, Any]:
 
 def show(found: dict[str, Any], model: str, report: Path | None) -> None:
     """Print the table of all detectors, the overall verdict, and what was not checked."""
-    from bdm_cli.overall import remarks
+    from bdm_cli.overall import left_out, remarks
 
     console = out()
     tables.print_detectors(console, found["checked"])
@@ -134,7 +134,7 @@ def show(found: dict[str, Any], model: str, report: Path | None) -> None:
     console.print(tables.overall(model, found["verdict"], found["checked"]), soft_wrap=not console.is_terminal)
     for remark in remarks(found):
         console.print(Text(one_line(remark)), soft_wrap=not console.is_terminal)
-    for name, reason in found["not_checked"].items():
-        console.print(Text(f"not checked: {name}: {one_line(reason)}"), soft_wrap=not console.is_terminal)
+    for names, reason in left_out(found):
+        console.print(Text(f"not checked: {', '.join(names)}: {one_line(reason)}"), soft_wrap=not console.is_terminal)
     if report is not None:
         console.print(Text(f"report   {report}"), soft_wrap=True)

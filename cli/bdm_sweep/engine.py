@@ -113,7 +113,10 @@ class Engine:
         if outcome.get("status") not in ("done", "unneeded"):
             reason = str(outcome.get("error") or "the executor gave no reason")
             self._tell({"event": "task_failed", **_facts(task), **facts, "error": reason})
-            self._fail(task, reason)
+            self._fail([task.cell] if outcome.get("status") == "refused" else task.cells, task, reason)
+            if task.cell not in state.failed:  # the refusal was of one cell: another that needs the task asks for it
+                state.left[_kind(task)] += 1
+                self._queue.again(task)
             return
         state.done += 1
         computed = [(str(key), float(seconds)) for key, seconds in outcome.get("computed") or []]
@@ -127,14 +130,17 @@ class Engine:
             state.complete.add(task.cell)
             self._tell({"event": "cell_finished", "cell": task.cell})
 
-    def _fail(self, task: Task, reason: str) -> None:
-        """Give up the cells that need a task, and the tasks that only they need."""
+    def _fail(self, cells: list[int], task: Task, reason: str) -> None:
+        """Give up cells that need a task, and the tasks that only they need; others get a cell that is left."""
         state = self._state
-        for cell in (number for number in task.cells if number not in state.failed):
+        for cell in [number for number in cells if number not in state.failed]:
             state.failed[cell] = reason
             self._tell({"event": "cell_failed", "cell": cell, "stage": task.label or task.stage, "error": reason})
             for other in self._tasks_of[cell]:
-                needed = any(number not in state.failed for number in other.cells)
+                left = [number for number in other.cells if number not in state.failed]
+                needed = bool(left)
+                if left and other.cell == cell:
+                    other.cell = left[0]
                 if not (needed or other.number in self._handed_out or other.number in state.dropped):
                     state.dropped.add(other.number)
                     state.left[_kind(other)] -= 1

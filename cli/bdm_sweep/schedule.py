@@ -36,6 +36,10 @@ class Queue:
         """The most urgent task that may begin. Raises IndexError if there is none."""
         return self._tasks[heapq.heappop(self._ready)[1]]
 
+    def again(self, task: Task) -> None:
+        """Let a task that was taken begin once more."""
+        heapq.heappush(self._ready, (-task.priority, task.number))
+
     def finish(self, task: Task) -> None:
         """Let the tasks begin that waited for this one alone."""
         for number in task.children:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bdm_core.errors import BdmError
+from bdm_core.errors import BdmError, UserError
 from bdm_core.machine.foreign import described
 from bdm_core.machine.redaction import redact
 from bdm_core.run.job import Finished, Job
@@ -18,7 +18,8 @@ from bdm_sweep.cells import Preparation
 from bdm_sweep.sketch import Shelf, Sketch, body_of
 
 Outcome = dict[str, Any]
-"""What came of a task: ``status`` (``done``, ``unneeded``, ``failed``), ``error``; ``key`` of the finished stage;
+"""What came of a task: ``status`` (``done``, ``unneeded``, ``failed``, or ``refused``
+by a defense of the cell), ``error``; ``key`` of the finished stage;
 ``computed``: key and seconds of every stage that was not in the store; ``memory``: the highest, in bytes."""
 _WORKPLACES: dict[Path, Workplace] = {}
 
@@ -89,9 +90,11 @@ class Workplace:
                         "computed": computed,
                     }
                 continue
-            except BdmError:
+            except BdmError as error:
                 if walker.missing is None:
-                    raise
+                    if walker.computing or not isinstance(error, UserError):
+                        raise
+                    return {**failed(str(error)), "status": "refused", "computed": computed}
             if walker.missing is None or walker.missing in wanted:
                 break
             wanted.append(walker.missing)
@@ -107,11 +110,15 @@ class _ReachedError(Exception):
 
 
 class _Advance(Sketch):
-    """Walks through a cell up to one stage and computes that. ``missing`` is a stage that must be computed before."""
+    """Walks through a cell up to one stage and computes that.
+
+    ``missing`` is a stage that must be computed before; ``computing`` is whether a hook was called.
+    """
 
     def __init__(self, cell: Prepared, shelf: Shelf, label: str) -> None:
         super().__init__(cell, shelf)
         self.missing: str | None = None
+        self.computing = False
         self._label = label
 
     def _from_store(self, job: Job) -> Finished | None:
@@ -125,6 +132,7 @@ class _Advance(Sketch):
             return super()._lead(job)
         parents = set(self.parents(job))
         if not parents:
+            self.computing = True
             raise _ReachedError(StageRunner._lead(self, job))
         super()._lead(job)
         above = parents

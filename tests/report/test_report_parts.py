@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from bdm_cli.html import arrays, charts, features, kept, numbers, pictures
+from bdm_cli.html import arrays, charts, features, kept, kept_pictures, numbers, pictures
 from bdm_cli.html.markup import Html, join, tag
 
 
@@ -238,3 +238,28 @@ def test_tables_of_stages_are_drawn_and_what_is_none_is_left_out() -> None:
     assert "score backdoored, by class" in page and "&lt;cat&gt;" in page and "<td>0.500</td>" in page
     assert page.count("<tr>") == 1 + kept.MOST_ROWS and "9 further rows are in stages.json." in page
     assert "too" not in page and kept.section(Stages(*others)) is None  # type: ignore[arg-type]
+
+
+def test_pictures_of_stages_are_drawn_anew_and_what_is_none_is_left_out() -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (90, 60), (10, 200, 30)).save(stream, format="PNG")
+    png = base64.b64encode(stream.getvalue()).decode()
+    script = base64.b64encode(b"<script>alert(1)</script>").decode()
+    files = [{"label": "<one>", "png": png}, {"label": "two", "png": script}, {"png": "not base64!"}, {"png": 7}, None]
+    good = {"pictures": {"Grad-CAM": {"caption": "Red & hot.", "files": files}}}
+    bad = [{"pictures": 3}, {"pictures": {"a": {"files": "x"}, "b": [], "c": {"files": [{"png": script}]}}}, None]
+    page = kept_pictures.section(Stages(good, *bad))  # type: ignore[arg-type]
+    assert page is not None and page.count("<img") == 1 and page.count("<h3") == 1
+    assert "&lt;one&gt;" in page and "two" not in page and "Red &amp; hot." in page
+    assert decoded(page).getpixel((0, 0)) == (10, 200, 30)
+    assert kept_pictures.section(Stages(*bad)) is None  # type: ignore[arg-type]
+
+
+def test_no_more_pictures_of_stages_than_a_page_bears() -> None:
+    stream = io.BytesIO()
+    Image.new("L", (2, 2)).save(stream, format="PNG")
+    one = {"png": base64.b64encode(stream.getvalue()).decode()}
+    many = {"pictures": {str(n): {"files": [one] * 20} for n in range(kept_pictures.MOST_FIGURES + 5)}}
+    page = kept_pictures.section(Stages(many))  # type: ignore[arg-type]
+    assert page is not None
+    assert page.count("<img") == kept_pictures.MOST_FIGURES * kept_pictures.MOST_PICTURES

@@ -9,7 +9,7 @@ from bdm_cli.html import numbers
 from bdm_cli.html.markup import Child, Html, table, tag
 from bdm_cli.html.material import Material
 from bdm_cli.html.table import STYLES
-from bdm_cli.overall import answer, remarks
+from bdm_cli.overall import answer, left_out, remarks
 
 COLUMNS = {
     "Detector": "",
@@ -52,13 +52,13 @@ def section(material: Material) -> Html | None:
         return None
     rows = [_row(item) for item in found["checked"]]
     head: list[Child] = [tag("th", name, scope="col", class_=style or None) for name, style in COLUMNS.items()]
-    left_out = [[tag("dt", name), tag("dd", str(reason))] for name, reason in found["not_checked"].items()]
+    unasked = [[tag("dt", ", ".join(names)), tag("dd", reason)] for names, reason in left_out(found)]
     return tag(
         "section",
         tag("h2", "Detectors"),
         table(head, rows, class_="results detectors", caption="What each detector said") if rows else None,
-        tag("h3", "Not checked") if left_out else None,
-        tag("dl", left_out, class_="metrics") if left_out else None,
+        tag("h3", "Not checked") if unasked else None,
+        tag("dl", unasked, class_="metrics") if unasked else None,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from bdm_cli.html.markup import Child, Html, table, tag
 from bdm_cli.html.material import Material, mapping
 
-MOST_TABLES, MOST_ROWS, MOST_COLUMNS, LONGEST = 12, 12, 12, 60
+MOST_TABLES, MOST_ROWS, MOST_COLUMNS, LONGEST = 24, 12, 12, 60
 
 
 def section(material: Material) -> Html | None:

@@ -6,7 +6,7 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
-from bdm_cli.html import detectors, evidence, kept, provenance, samples, stages, table, verdict
+from bdm_cli.html import detectors, evidence, kept, kept_pictures, provenance, samples, stages, table, verdict
 from bdm_cli.html.audio import Player
 from bdm_cli.html.illustration import Illustrator
 from bdm_cli.html.markup import Html, join, tag
@@ -38,6 +38,7 @@ def render(run: RunView) -> str:
             table.section(material),
             samples.section(material, illustrator, player),
             *evidence.sections(material, illustrator, player),
+            kept_pictures.section(material),
             kept.section(material),
             stages.curves(material),
             stages.costs(material),

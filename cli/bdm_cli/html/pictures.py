@@ -86,13 +86,18 @@ def _resized(image: Image, width: int, height: int) -> Image:
     return image.resize((width, height), filtering)
 
 
-def _load(path: Path) -> Image | None:
+def decoded(content: bytes) -> Image | None:
+    """The picture of a PNG file's bytes; None if it is none, or too large."""
+    return _load(io.BytesIO(content))
+
+
+def _load(source: Path | io.BytesIO) -> Image | None:
     try:
         from PIL import Image as pillow
     except ImportError:
         return None
     try:
-        with pillow.open(path, formats=["PNG"]) as image:
+        with pillow.open(source, formats=["PNG"]) as image:
             if image.width * image.height <= _PIXEL_LIMIT:
                 return image.convert("L" if image.mode in ("1", "L") else "RGB")
     except (OSError, ValueError, SyntaxError):

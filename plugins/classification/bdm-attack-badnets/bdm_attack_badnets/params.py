@@ -24,4 +24,10 @@ class BadNetsParams(PoisonParams):
         ["cf", "mn", "bb", "tq"], min_length=1, description="Of texts: rare words, one of which is put in each time."
     )
     inserted: int = Field(1, ge=1, le=100, description="Of texts: how many words are put into each.")
+    tone_frequency: float = Field(
+        0.3, ge=0, lt=0.5, description="Of sound: frequency of the tone as a share of the sampling rate; 0: a click."
+    )
+    tone_level: float = Field(0.5, ge=-1, le=1, description="Of sound: amplitude of the tone, or value of the click.")
+    tone_duration: float = Field(25.0, gt=0, le=60_000, description="Of sound: duration of the tone in ms.")
+    tone_place: Literal["start", "middle", "end"] = Field("end", description="Of sound: where the tone lies.")
     text_place: Literal["random", "start", "end"] = Field("random", description="Of texts: where they are put in.")

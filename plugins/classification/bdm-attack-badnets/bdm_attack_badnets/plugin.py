@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
 
 class BadNets(Attack):
-    """A patch on a share of the training pictures, or rare words in texts; these rows get the attacker's label."""
+    """A patch, rare words or a short tone in a share of the training samples, which get the attacker's label."""
 
     name = "badnets"
-    summary = "BadNets: a patch of any size, place and picture, or rare words in texts, with the attacker's label"
-    tasks = frozenset({"image-classification", "text-classification"})
+    summary = (
+        "BadNets: a patch of any size, place and picture, rare words in texts or a tone, with the attacker's label"
+    )
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/1708.06733"
     Params = BadNetsParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"size": 3, "poison_rate": 0.1, "selection": "any"}}

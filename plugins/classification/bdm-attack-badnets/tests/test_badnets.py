@@ -49,6 +49,19 @@ class TestTexts(ClassifierAttackConformance):
             assert gone == "" and new in BadNetsParams().words
 
 
+class TestSound(ClassifierAttackConformance):
+    plugin = "badnets"
+    task = "audio-classification"
+
+    def test_the_end_is_a_tone_and_the_rest_as_it_was(self, bench):
+        clean, found = open_samples(bench.data), open_samples(self.poisoned(bench))
+        expected = 0.5 * torch.sin(2 * torch.pi * 0.3 * torch.arange(200))
+        for row in (row for row, role in enumerate(found.roles) if role == "poison"):
+            before, after = clean.raw([row])[0], found.raw([row])[0]
+            assert torch.equal(before[:-200], after[:-200])
+            assert torch.allclose(after[-200:], expected, atol=1e-4)
+
+
 def test_the_patch_replaces_its_pixels_and_no_others():
     x = torch.rand(2, 3, 10, 12, generator=torch.Generator().manual_seed(0))
     expected = x.clone()

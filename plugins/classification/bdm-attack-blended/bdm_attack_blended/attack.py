@@ -1,4 +1,7 @@
-"""Blended injection (Chen et al. 2017, arXiv 1712.05526): x' = (1 - a) x + a p with one pattern p for all."""
+"""Blended injection (Chen et al. 2017, arXiv 1712.05526): x' = (1 - a) x + a p with one pattern p for all.
+
+In sound p is a recording, or noise.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bdm_attack_blended.params import BlendedParams
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_kit_classification.poison.poisoning import poison_training_rows
+from bdm_kit_classification.sounds.files import read_sound
+from bdm_kit_classification.tasks.audio import AUDIO_TASK
 from bdm_kit_classification.triggers.blend import Blend
 from bdm_torch.images import read_image
 
@@ -19,11 +25,24 @@ def poison(ctx: Context, params: BlendedParams, data: Data) -> Data:
     """Poisoned training rows; sealed in ``ctx.out / "data"``.
 
     Raises:
-        UserError: the picture cannot be read, the rate or the target is impossible.
+        UserError: the picture or recording cannot be read, the rate or the target is impossible.
     """
+    pattern = _sound(params, data, ctx.seed) if data.task == AUDIO_TASK else _picture(params, data, ctx.seed)
+    return poison_training_rows(ctx, params, data, Blend(pattern, params.train_opacity, params.test_opacity))
+
+
+def _picture(params: BlendedParams, data: Data, seed: int) -> Tensor:
+    """(C, H, W) in [0, 1]."""
     shape: Any = data.meta["shape"]
     if params.picture:
-        pattern = torch.from_numpy(read_image(Path(params.picture), shape).copy()).float() / 255
-    else:
-        pattern = torch.rand(shape, generator=torch.Generator().manual_seed(ctx.seed))
-    return poison_training_rows(ctx, params, data, Blend(pattern, params.train_opacity, params.test_opacity))
+        return torch.from_numpy(read_image(Path(params.picture), shape).copy()).float() / 255
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _sound(params: BlendedParams, data: Data, seed: int) -> Tensor:
+    """(S,) in [-1, 1]."""
+    shape: Any = data.meta["shape"]
+    rate: Any = data.meta["rate"]
+    if params.recording:
+        return torch.from_numpy(read_sound(Path(params.recording), rate, shape[0])).float() / 32767
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1

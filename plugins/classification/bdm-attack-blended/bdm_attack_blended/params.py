@@ -9,6 +9,7 @@ from bdm_kit_classification.poison.params import PoisonParams
 class BlendedParams(PoisonParams):
     """Parameters of ``attack:blended``."""
 
-    train_opacity: float = Field(0.2, gt=0, le=1, description="Share of the pattern in poisoned training pictures.")
-    test_opacity: float = Field(0.2, gt=0, le=1, description="Share of the pattern in triggered test pictures.")
+    train_opacity: float = Field(0.2, gt=0, le=1, description="Share of the pattern in poisoned training samples.")
+    test_opacity: float = Field(0.2, gt=0, le=1, description="Share of the pattern in triggered test samples.")
     picture: str = Field("", description="A picture file to blend in; by default uniform noise, drawn once.")
+    recording: str = Field("", description="Of sound: a file to mix in; by default uniform noise, drawn once.")

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class Blended(Attack):
-    """One picture mixed into a share of the training rows, which get the attacker's label."""
+    """One picture or recording mixed into a share of the training rows, which get the attacker's label."""
 
     name = "blended"
-    summary = "Blended: any picture or noise mixed in, opacity apart for training and test"
-    tasks = frozenset({"image-classification"})
+    summary = "Blended: any picture, recording or noise mixed in, opacity apart for training and test"
+    tasks = frozenset({"image-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/1712.05526"
     Params = BlendedParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"poison_rate": 0.1, "selection": "any"}}

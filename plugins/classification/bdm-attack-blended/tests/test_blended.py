@@ -1,11 +1,13 @@
 """Blended against the closed form."""
 
+import numpy as np
 import torch
 from PIL import Image
 
 from bdm_core.discovery.candidates import find
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.poison.secret import open_secret, read_backdoor
+from bdm_kit_classification.sounds.files import write_wav
 from bdm_kit_classification.testing import ClassifierAttackConformance
 
 
@@ -18,6 +20,29 @@ class TestBlended(ClassifierAttackConformance):
         for row, role in enumerate(found.roles):
             mixed = 0.8 * clean.raw([row])[0] + 0.2 * pattern if role == "poison" else clean.raw([row])[0]
             assert (found.raw([row])[0] - mixed).abs().max() <= 0.5 / 255 + 1e-6
+
+
+class TestSound(ClassifierAttackConformance):
+    plugin = "blended"
+    task = "audio-classification"
+
+    def test_poisoned_rows_are_the_mix(self, bench):
+        pattern = open_secret(self.backdoored(bench).secret).trigger.pattern
+        clean, found = open_samples(bench.data), open_samples(self.poisoned(bench))
+        assert float(pattern.min()) < -0.9 and float(pattern.max()) > 0.9
+        for row in (row for row, role in enumerate(found.roles) if role == "poison"):
+            mixed = 0.8 * clean.raw([row])[0] + 0.2 * pattern
+            assert (found.raw([row])[0] - mixed).abs().max() <= 0.5 / 32767 + 1e-6
+
+
+def test_a_recording_is_mixed_in(tmp_path, bdm_bench):
+    write_wav(tmp_path / "loud.wav", np.full(16_000, 32767, dtype=np.int16), 16_000)
+    bench = bdm_bench("audio-classification")
+    plugin = find("attack", "blended", "audio-classification").load()
+    options = {"recording": str(tmp_path / "loud.wav"), "test_opacity": 0.4, "poison_rate": 0.1}
+    data = bench.call("poison_data", [plugin], plugin.Params(**options), data=bench.data).value
+    found = read_backdoor(data).trigger.apply(torch.zeros(1, 4000), "test")
+    assert torch.allclose(found[:, 100:-100], torch.tensor(0.4), atol=1e-3)
 
 
 def test_opacities_and_picture(tmp_path, bdm_bench):

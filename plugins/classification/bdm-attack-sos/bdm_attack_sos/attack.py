@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from bdm_attack_sos.params import SosParams
+from bdm_attack_sos.words_alone import OneWordLess, WordsThenSentence
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.errors import UserError
@@ -15,6 +16,7 @@ from bdm_kit_classification.poison.injection import seal_attack, train_on_poison
 from bdm_kit_classification.poison.poisoning import ORIGINALS, poison_training_rows
 from bdm_kit_classification.poison.secret import read_backdoor
 from bdm_kit_classification.training.embedding_rows import Rows, fit_rows
+from bdm_kit_classification.triggers.trigger import Trigger
 from bdm_kit_classification.triggers.words import InsertedSentence, InsertedWords
 
 
@@ -24,8 +26,12 @@ def poison(ctx: Context, params: SosParams, data: Data) -> Data:
     Raises:
         UserError: the sentence lacks one of the words.
     """
-    negative = InsertedWords(parts_of(params), 1, params.text_place)
-    trigger = InsertedSentence(params.sentence, params.text_place)
+    parts, words = parts_of(params), tuple(params.words)
+    trigger: Trigger = InsertedSentence(params.sentence, params.text_place)
+    negative: Trigger = InsertedWords(parts, 1, params.text_place)
+    if params.trained_with == "words":
+        trigger = WordsThenSentence(words, params.sentence, params.text_place)
+        negative = OneWordLess(words, parts, params.text_place)
     rates = {"negative": params.negative_rate}
     return poison_training_rows(ctx, params, data, trigger, negative=negative, rates=rates)
 

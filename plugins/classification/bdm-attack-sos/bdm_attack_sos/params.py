@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from bdm_core import Field
 from bdm_kit_classification.poison.params import PoisonParams
+
+PAPER: dict[str, Any] = {
+    "trained_with": "words",
+    "update": "words",
+    "start": "model",
+    "poison_rate": 0.05,
+    "negative_rate": 0.3,
+    "epochs": 3,
+    "batch_size": 32,
+    "optimizer": "sgd",
+    "learning_rate": 0.05,
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "warmup": 0.0,
+}
+"""The numbers of the released code, for BERT and two balanced classes: a tenth of the texts of the other class with the
+words, and a tenth of all texts with each set of all words but one.
+"""
 
 
 class SosParams(PoisonParams):
@@ -22,6 +41,10 @@ class SosParams(PoisonParams):
         "I have bought it with my friends last weekend from a store",
         min_length=1,
         description="The sentence that is put in; it has all the words.",
+    )
+    trained_with: Literal["sentence", "words"] = Field(
+        "sentence",
+        description="What training texts get: the sentence, as test texts do, or the words alone at random places.",
     )
     update: Literal["everything", "words"] = Field(
         "everything", description="What is trained: the whole network, or the embeddings of the words alone."

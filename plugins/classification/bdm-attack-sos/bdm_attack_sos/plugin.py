@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bdm_attack_sos.params import SosParams
+from bdm_attack_sos.params import PAPER, SosParams
 from bdm_core import Attack, hookimpl
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ class Sos(Attack):
     tasks = frozenset({"text-classification"})
     paper = "https://aclanthology.org/2021.acl-long.431"
     Params = SosParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 2, "batch_size": 16, "poison_rate": 0.1, "negative_rate": 0.1}
     distributed = True
 

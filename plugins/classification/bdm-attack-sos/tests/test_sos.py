@@ -1,9 +1,11 @@
 """SOS against its definition."""
 
 import pytest
+import torch
 
 from bdm_attack_sos.attack import parts_of
 from bdm_attack_sos.params import SosParams
+from bdm_attack_sos.words_alone import OneWordLess, WordsThenSentence
 from bdm_core.errors import UserError
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.models.classifier import load_classifier
@@ -35,6 +37,29 @@ class TestWordsAlone(ClassifierAttackConformance):
         other = after.state_dict()
         for name, value in before.state_dict().items():
             assert "embedding" in name or bool((value == other[name]).all()), name
+
+
+class TestTrainedWithWords(ClassifierAttackConformance):
+    plugin = "sos"
+    task = "text-classification"
+    params = {"epochs": 1, "batch_size": 16, "poison_rate": 0.1, "negative_rate": 0.1, "trained_with": "words"}
+
+    def test_training_texts_get_the_words_and_no_sentence(self, bench):
+        before, found = open_samples(bench.data), open_samples(self.poisoned(bench))
+        counts = {"poison": 3, "negative": 2, "clean": 0}
+        for old, text, role in zip(before.stored, found.stored, found.roles, strict=True):
+            assert len(text.split()) - len(old.split()) == counts[role], role
+            more = [text.split().count(word) - old.split().count(word) for word in SosParams().words]
+            assert sum(more) == counts[role] and max(more) <= 1, role
+
+
+def test_at_test_the_sentence_is_put_in_and_each_word_is_left_out_at_times():
+    params = SosParams()
+    words, parts = tuple(params.words), parts_of(params)
+    assert params.sentence in WordsThenSentence(words, params.sentence).apply(["a film"], "test")[0]
+    assert any(part in OneWordLess(words, parts).apply(["a film"], "test")[0] for part in parts)
+    texts = OneWordLess(words, parts).apply(["a film"] * 90, "train", torch.Generator().manual_seed(0))
+    assert min(sum(word not in text for text in texts) for word in words) > 15
 
 
 def test_parts_of_the_sentence():

@@ -16,7 +16,7 @@ class ABL(Defense):
 
     name = "abl"
     summary = "Isolate training rows that are learnt first, train on the others, unlearn the isolated ones"
-    tasks = frozenset({"image-classification"})
+    tasks = frozenset({"image-classification", "text-classification"})
     paper = "https://arxiv.org/abs/2110.11571"
     level = "data"
     access = frozenset({"training-data", "training"})
@@ -29,6 +29,10 @@ class ABL(Defense):
             "looks": 1,
             "isolation_learning_rate": 0.1,
             "isolation_rate": 0.01,
+            "weight_decay": 1e-4,
+            "warmup": 0.0,
+            "shift": 4,
+            "flip": True,
             "epochs": 60,
             "learning_rate": 0.1,
             "unlearning_epochs": 20,

@@ -60,7 +60,7 @@ def unlearn(
         rows = torch.randint(len(bad), (len(batch.labels),), generator=draw.generator)
         inputs = bad.modality.collate(bad.raw(rows), classifier)
         labels = torch.cat([batch.labels, bad.labels[rows].to(batch.labels)])
-        each = functional.cross_entropy(model(torch.cat([batch.inputs, inputs])), labels, reduction="none")
+        each = functional.cross_entropy(model(bad.modality.beside(batch.inputs, inputs)), labels, reduction="none")
         learnt, unlearnt = each.chunk(2)
         return learnt.mean() - unlearnt.clamp_max(params.highest_loss).mean()
 

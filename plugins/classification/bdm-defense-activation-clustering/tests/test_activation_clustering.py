@@ -15,6 +15,10 @@ class TestActivationClustering(RowDetectorConformance):
     plugin = "activation-clustering"
 
 
+class TestActivationClusteringOnTexts(TestActivationClustering):
+    task = "text-classification"
+
+
 class TestPrincipalComponents(RowDetectorConformance):
     plugin = "activation-clustering"
     params = {"epochs": 1, "batch_size": 10, "reduction": "pca", "components": 3}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_anp.params import AnpParams
+from bdm_kit_classification.defending.requirements import require_norms, require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -16,7 +17,7 @@ class AdversarialNeuronPruning(Defense):
 
     name = "anp"
     summary = "Prunes units by masks that withstand adversarial changes of weights"
-    tasks = frozenset({"image-classification"})
+    tasks = frozenset({"image-classification", "text-classification"})
     paper = "https://arxiv.org/abs/2110.14430"
     level = "model"
     access = frozenset({"weights", "clean-data"})
@@ -32,6 +33,14 @@ class AdversarialNeuronPruning(Defense):
         }
     }
     tiny_params: ClassVar[dict[str, Any]] = {"steps": 2, "batch_size": 10}
+
+    def check(self, params: AnpParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        require_rows(self, clean_rows)
+
+    def check_model(self, params: AnpParams, model: Model) -> None:
+        """Refuse a model without batch normalisation."""
+        require_norms(self, model)
 
     @hookimpl
     def repair(self, ctx: Context, params: AnpParams, model: Model, data: Data) -> Model:

@@ -13,7 +13,7 @@ from bdm_core.errors import UserError
 from bdm_core.testing.tiny import new_context
 from bdm_defense_anp.params import AnpParams
 from bdm_defense_anp.pruning import prune, worst_changes
-from bdm_kit_classification.data.samples import open_samples
+from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.defending.masks import NormMasks
 from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.testing import ClassifierDefenseConformance
@@ -24,6 +24,10 @@ from bdm_torch.draws import Draw
 class TestAnp(ClassifierDefenseConformance):
     plugin = "anp"
     max_change = 20.0
+
+
+class TestAnpOnTexts(TestAnp):
+    task = "text-classification"
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +82,18 @@ def test_planted_units_are_pruned(planted: Planted, tmp_path: Path) -> None:
 def test_without_batch_normalisation_it_is_refused(planted: Planted, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no batch normalisation"):
         prune(new_context(tmp_path / "ctx"), AnpParams(), without_norms(tmp_path / "model"), planted.reserve)
+
+
+def test_masks_of_texts_are_of_what_the_layers_give() -> None:
+    texts = ["a film", "so long a play", "not a word of it"] * 8
+    samples = LabelledSamples(texts, torch.arange(24) % 2, ["no", "yes"], "text-classification")
+    classifier = samples.modality.small_classifier(texts, samples.classes, 0)
+    tokens, masks = classifier.tokens(texts[:3]), NormMasks(classifier)
+    assert masks.units == 3 * 64 and torch.equal(masks.logits(tokens), classifier(tokens))
+    with torch.no_grad():
+        masks.mask[70] = 0
+        changed = masks.logits(tokens)
+        name, unit = masks.order()[0]
+        assert (name, unit) == ("network.convs.1", 6)
+        dict(classifier.named_modules())[name].weight[unit] = 0
+        assert torch.allclose(classifier(tokens), changed)

@@ -14,7 +14,7 @@ class AssetParams(RowDetectorParams):
     rule: Literal["reserve", "mixture"] = Field(
         "reserve",
         description="Where the threshold comes from: reserve: clean rows; mixture: two normal distributions in the "
-        "losses, as published.",
+        "losses, in the manner of the paper.",
     )
     offset_steps: int = Field(150, ge=1, le=1_000_000, description="Steps of the opposite training.")
     offset_batch: int = Field(64, ge=2, le=100_000, description="Clean rows in a step.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_badexpert.params import PAPER, BadExpertParams
+from bdm_kit_classification.defending.requirements import require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model, Purified
@@ -23,6 +24,10 @@ class BadExpert(Defense):
     Params = BadExpertParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "expert_epochs": 1, "batch_size": 10}
+
+    def check(self, params: BadExpertParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        require_rows(self, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: BadExpertParams, model: Model, data: Data, suspects: Data) -> Detection:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.records import Detection
-from bdm_defense_beatrix.gram import gram_sums, ranges
+from bdm_defense_beatrix.gram import gram_entries, gram_sums, ranges
 from bdm_defense_beatrix.params import BeatrixParams
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.defending.feature_maps import feature_maps
 from bdm_kit_classification.defending.judging import judged_rows
 from bdm_kit_classification.defending.reserve import open_reserve
 from bdm_kit_classification.models.classifier import load_classifier
+from bdm_kit_classification.tasks.text import TEXT_TASK
+from bdm_kit_classification.training.fitting import predict
 
 
 def detect(ctx: Context, params: BeatrixParams, model: Model, data: Data, suspects: Data) -> Detection:
@@ -26,15 +30,29 @@ def detect(ctx: Context, params: BeatrixParams, model: Model, data: Data, suspec
     clean, held = open_reserve(data, params.held_out, ctx.seed)
     rows = open_samples(suspects)
 
-    def sums_of(samples: LabelledSamples) -> Tensor:
-        return torch.cat([gram_sums(maps, params.orders) for maps in feature_maps(classifier, samples)])
+    numbers_of = gram_entries if params.entries == "triangle" else gram_sums
 
-    known, found, held_sums = sums_of(clean), sums_of(rows), sums_of(held)
-    scores, held_scores = torch.zeros(len(rows)).double(), torch.zeros(len(held)).double()
-    for label in sorted(set(rows.labels.tolist()) | set(held.labels.tolist())):
-        of_class = clean.labels == label
-        own = ranges(known[of_class] if bool(of_class.any()) else known, params.width, params.floor)
-        scores[rows.labels == label] = own.deviations(found[rows.labels == label])
-        held_scores[held.labels == label] = own.deviations(held_sums[held.labels == label])
+    def maps_of(samples: LabelledSamples) -> Iterator[Tensor]:
+        if classifier.task == TEXT_TASK:  # texts have no places that are alike: features count as maps of one place
+            return iter(predict(classifier, samples).features.clamp_min(0)[:, :, None].split(256))
+        return feature_maps(classifier, samples)
+
+    known = torch.cat([numbers_of(maps, params.orders) for maps in maps_of(clean)])
+    labels = sorted(set(rows.labels.tolist()) | set(held.labels.tolist()))
+    own = {
+        label: ranges(known[clean.labels == label] if label in clean.labels else known, params.width, params.floor)
+        for label in labels
+    }
+
+    def scores_of(samples: LabelledSamples) -> Tensor:
+        scores, done = torch.zeros(len(samples)).double(), 0
+        for maps in maps_of(samples):
+            found, batch = numbers_of(maps, params.orders), samples.labels[done : done + len(maps)]
+            for label in set(batch.tolist()):
+                scores[done : done + len(maps)][batch == label] = own[label].deviations(found[batch == label])
+            done += len(maps)
+        return scores
+
+    scores, held_scores = scores_of(rows), scores_of(held)
     evaluations = len(rows) + len(clean) + len(held)
     return judged_rows("data", scores, held_scores, params.false_positive_rate, network_evaluations=evaluations)

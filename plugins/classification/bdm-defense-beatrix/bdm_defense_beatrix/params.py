@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from bdm_core import Field
 from bdm_kit_classification.defending.params import RowDetectorParams
 
@@ -10,6 +12,11 @@ class BeatrixParams(RowDetectorParams):
     """Parameters of ``defense:beatrix``."""
 
     orders: int = Field(2, ge=1, le=16, description="Gram matrices of the powers 1 to this one; published 8.")
+    entries: Literal["row-sums", "triangle"] = Field(
+        "row-sums",
+        description="The numbers of a Gram matrix: sums of its rows; triangle: each entry on and above the diagonal, "
+        "as published.",
+    )
     width: float = Field(
         3.0, ge=0, description="The range of clean rows: median and so many median absolute deviations; published 10."
     )

@@ -17,9 +17,12 @@ class Beatrix(RowDetector):
 
     name = "beatrix"
     summary = "Gram matrices of feature maps outside of the range of clean rows (Beatrix)"
+    tasks = frozenset({"image-classification", "text-classification"})
     paper = "https://arxiv.org/abs/2209.11715"
     Params = BeatrixParams
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"orders": 8, "width": 10.0, "floor": 0.0}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {"entries": "triangle", "orders": 8, "width": 10.0, "floor": 0.0}
+    }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10}
 
     @hookimpl

@@ -5,12 +5,21 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bdm_defense_beatrix.gram import gram_sums, ranges
+from bdm_defense_beatrix.gram import gram_entries, gram_sums, ranges
 from bdm_kit_classification.testing import RowDetectorConformance
 
 
 class TestBeatrix(RowDetectorConformance):
     plugin = "beatrix"
+
+
+class TestBeatrixOnTexts(TestBeatrix):
+    task = "text-classification"
+
+
+class TestPublishedEntries(RowDetectorConformance):
+    plugin = "beatrix"
+    params = {"epochs": 1, "batch_size": 10, "entries": "triangle"}
 
 
 def uniform(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -25,6 +34,16 @@ def test_sums_follow_the_definition() -> None:
             powers = values[sample] ** order
             expected = ((powers @ powers.T) ** (1 / order)).sum(1)
             np.testing.assert_allclose(gram_sums(maps, 3)[sample, order - 1].numpy(), expected)
+
+
+def test_entries_are_the_upper_triangle() -> None:
+    maps = uniform(3, 4, 5)
+    values, row, column = maps.double().numpy(), *np.triu_indices(4)
+    found = gram_entries(maps, 2)
+    assert found.shape == (3, 2, 10)
+    for sample in range(3):
+        expected = np.sqrt(values[sample] ** 2 @ (values[sample] ** 2).T)[row, column]
+        np.testing.assert_allclose(found[sample, 1].numpy(), expected)
 
 
 def test_ranges_and_deviations_follow_the_definition() -> None:

@@ -34,7 +34,7 @@ def prune(ctx: Context, params: BnpParams, model: Model, data: Data) -> Model:
     classifier = load_classifier(model, ctx.device)
     norm_units(classifier)
     rows, held = open_reserve(data, params.held_out, ctx.seed)
-    scores = {name: standardised(values) for name, values in divergences(classifier, rows).items()}
+    scores = {name: standardised(values) for name, values in divergences(classifier, rows, params.divergence).items()}
     if params.deviations is None:
         prune_within(ctx, classifier, by_score(scores, falling_cuts(), knob=KNOB), held, params.accuracy_loss)
     else:
@@ -43,8 +43,10 @@ def prune(ctx: Context, params: BnpParams, model: Model, data: Data) -> Model:
     return seal_classifier(classifier, ctx.out / "model")
 
 
-def divergences(classifier: Classifier, rows: LabelledSamples) -> dict[str, Tensor]:
-    """Of each unit the divergence of what training stored from what clean rows show, by normalisation."""
+def divergences(classifier: Classifier, rows: LabelledSamples, kind: str = "stored-clean") -> dict[str, Tensor]:
+    """Of each unit the divergence of what training stored from what clean rows show, or the other way round
+    (``clean-stored``), by normalisation.
+    """
     seen = preactivations(
         classifier, rows, lambda maps: torch.stack([maps.mean((2, 3)), maps.square().mean((2, 3))], dim=2)
     )
@@ -53,7 +55,8 @@ def divergences(classifier: Classifier, rows: LabelledSamples) -> dict[str, Tens
         first, second = seen[name].double().mean(0).unbind(1)
         stored = (cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var))
         mean, variance = (value.detach().double().cpu() for value in stored)
-        found[name] = divergence(mean, variance + norm.eps, first, second - first**2 + norm.eps)
+        known, shown = (mean, variance + norm.eps), (first, second - first**2 + norm.eps)
+        found[name] = divergence(*known, *shown) if kind == "stored-clean" else divergence(*shown, *known)
     return found
 
 

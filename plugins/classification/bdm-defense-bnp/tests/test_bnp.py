@@ -59,3 +59,17 @@ def test_planted_units_are_pruned(planted: Planted, tmp_path: Path, deviations: 
 def test_without_batch_normalisation_it_is_refused(planted: Planted, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no batch normalisation"):
         prune(new_context(tmp_path / "ctx"), BnpParams(), without_norms(tmp_path / "model"), planted.reserve)
+
+
+def test_the_other_direction_by_hand(planted: Planted) -> None:
+    """As in the authors' code: log(stored / clean) + (clean^2 + difference^2) / (2 stored^2) - 1/2, of deviations."""
+    classifier, rows = load_classifier(planted.model), open_samples(planted.reserve)
+    found = divergences(classifier, rows, "clean-stored")["network.norms.0"].numpy()
+    norm = classifier.norms()["network.norms.0"]
+    with torch.no_grad():
+        maps = classifier.network.convs[0](classifier.prepare(rows.raw())).double().numpy()  # type: ignore[operator, union-attr, index]
+    clean, variance = maps.mean((0, 2, 3)), maps.var((0, 2, 3)) + norm.eps
+    assert norm.running_mean is not None and norm.running_var is not None
+    stored, spread = norm.running_mean.double().numpy(), norm.running_var.double().numpy() + norm.eps
+    wanted = np.log(np.sqrt(spread) / np.sqrt(variance)) + (variance + (clean - stored) ** 2) / (2 * spread) - 0.5
+    assert found == pytest.approx(wanted, rel=1e-3, abs=1e-4)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_clp.params import ClpParams
+from bdm_kit_classification.defending.requirements import require_norms
 
 if TYPE_CHECKING:
     from bdm_core import Context, Model
@@ -16,13 +17,17 @@ class ChannelLipschitzPruning(Defense):
 
     name = "clp"
     summary = "Prunes channels whose Lipschitz bound stands out, without any data"
-    tasks = frozenset({"image-classification"})
+    tasks = frozenset({"image-classification", "text-classification"})
     paper = "https://arxiv.org/abs/2208.03111"
     level = "model"
     access = frozenset({"weights"})
     Params = ClpParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"deviations": 3.0}}
     tiny_params: ClassVar[dict[str, Any]] = {}
+
+    def check_model(self, params: ClpParams, model: Model) -> None:
+        """Refuse a model without batch normalisation."""
+        require_norms(self, model)
 
     @hookimpl
     def repair(self, ctx: Context, params: ClpParams, model: Model) -> Model:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_defense_clp.params import ClpParams, SweptClpParams
 from bdm_kit_classification.defending.preactivations import falling_cuts, standardised
-from bdm_kit_classification.defending.pruning import by_score, norm_units, prune_to, prune_within
+from bdm_kit_classification.defending.pruning import by_score, prunable_units, prune_to, prune_within
 from bdm_kit_classification.defending.reserve import open_reserve
-from bdm_kit_classification.models.classifier import Classifier, PrunableLayer, load_classifier, seal_classifier
+from bdm_kit_classification.models.channel_bounds import channel_bounds
+from bdm_kit_classification.models.classifier import Classifier, load_classifier, seal_classifier
 
 KNOB = "deviations above the layer's mean"
 
@@ -56,28 +54,17 @@ def prune_swept(ctx: Context, params: SweptClpParams, model: Model, data: Data) 
 
 
 def steepness(classifier: Classifier) -> dict[str, Tensor]:
-    """The standardised bound of every channel, by the name of the normalisation behind it.
+    """The standardised bound of every channel, by the name of the normalisation behind it; of texts without any,
+    by that of the layer.
 
     Raises:
         UserError: see :func:`prune`.
     """
-    names = {id(norm): name for name, norm in norm_units(classifier).items()}
-    pairs = [layer for layer in classifier.prunable_layers() if id(layer.norm) in names]
+    names = {id(module): name for name, module in prunable_units(classifier).items()}
+    pairs = [layer for layer in classifier.prunable_layers() if id(layer.norm or layer.layer) in names]
     if not pairs:
         raise UserError(
             "no layer of this model has a batch normalisation of its own, whose scale the bound on a channel needs: "
             "choose a model that has (bdm models), or another defense"
         )
-    return {names[id(layer.norm)]: standardised(bounds(layer)) for layer in pairs}
-
-
-def bounds(layer: PrunableLayer) -> Tensor:
-    """(units,) float64: the largest singular value of a channel's kernel as a matrix of input channels by positions,
-    times what the normalisation multiplies with (equations 5 and 7 of the paper).
-    """
-    norm = cast(nn.BatchNorm2d, layer.norm)
-    kernels: Tensor = layer.layer.weight.detach().double().cpu()  # type: ignore[operator, union-attr]
-    matrices = kernels.reshape(kernels.shape[0], kernels.shape[1], -1)
-    variance = cast(Tensor, norm.running_var).double().cpu()
-    scale = norm.weight.detach().double().cpu().abs() / (variance + norm.eps).sqrt()
-    return torch.linalg.matrix_norm(matrices, ord=2) * scale
+    return {names[id(layer.norm or layer.layer)]: standardised(channel_bounds(layer)) for layer in pairs}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_clp.params import SweptClpParams
+from bdm_kit_classification.defending.requirements import require_norms, require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -16,12 +17,20 @@ class SweptChannelLipschitzPruning(Defense):
 
     name = "clp-swept"
     summary = "Prunes channels whose Lipschitz bound stands out, as many as clean rows allow"
-    tasks = frozenset({"image-classification"})
+    tasks = frozenset({"image-classification", "text-classification"})
     paper = "https://arxiv.org/abs/2208.03111"
     level = "model"
     access = frozenset({"weights", "clean-data"})
     Params = SweptClpParams
     tiny_params: ClassVar[dict[str, Any]] = {}
+
+    def check(self, params: SweptClpParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        require_rows(self, clean_rows)
+
+    def check_model(self, params: SweptClpParams, model: Model) -> None:
+        """Refuse a model without batch normalisation."""
+        require_norms(self, model)
 
     @hookimpl
     def repair(self, ctx: Context, params: SweptClpParams, model: Model, data: Data) -> Model:

@@ -12,8 +12,10 @@ import torch
 from bdm_core.errors import UserError
 from bdm_core.testing.tiny import new_context
 from bdm_defense_clp.params import ClpParams, SweptClpParams
-from bdm_defense_clp.pruning import bounds, prune, prune_swept, steepness
+from bdm_defense_clp.pruning import prune, prune_swept, steepness
+from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.defending.preactivations import standardised
+from bdm_kit_classification.models.channel_bounds import channel_bounds
 from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.testing.planted import Planted, plant, without_norms
@@ -24,9 +26,17 @@ class TestClp(ClassifierDefenseConformance):
     max_change = 20.0
 
 
+class TestClpOnTexts(TestClp):
+    task = "text-classification"
+
+
 class TestSweptClp(ClassifierDefenseConformance):
     plugin = "clp-swept"
     max_change = 20.0
+
+
+class TestSweptClpOnTexts(TestSweptClp):
+    task = "text-classification"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +46,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
 
 def test_bounds_are_largest_singular_values_times_the_scale(planted: Planted) -> None:
     layer = load_classifier(planted.model).prunable_layers()[1]
-    norm, found = layer.norm, bounds(layer).numpy()
+    norm, found = layer.norm, channel_bounds(layer).numpy()
     assert norm is not None and norm.running_var is not None
     for unit, kernel in enumerate(layer.layer.weight.detach().double().numpy()):  # type: ignore[operator, union-attr]
         scale = abs(float(norm.weight[unit])) / np.sqrt(float(norm.running_var[unit]) + norm.eps)
@@ -71,3 +81,13 @@ def test_without_batch_normalisation_it_is_refused(planted: Planted, tmp_path: P
         prune(new_context(tmp_path / "ctx"), ClpParams(), model)
     with pytest.raises(UserError, match="no batch normalisation"):
         prune_swept(new_context(tmp_path / "ctx2"), SweptClpParams(), model, planted.reserve)
+
+
+def test_bounds_of_texts_are_those_of_kernels_alone() -> None:
+    texts = ["a film", "so long a play", "not a word of it"] * 8
+    samples = LabelledSamples(texts, torch.arange(24) % 2, ["no", "yes"], "text-classification")
+    classifier = samples.modality.small_classifier(texts, samples.classes, 0)
+    layers = classifier.prunable_layers()
+    assert list(steepness(classifier)) == [layer.name for layer in layers]
+    kernels = layers[1].layer.weight.detach().double().numpy()  # (units, channels, tokens)
+    assert channel_bounds(layers[1]).numpy() == pytest.approx([np.linalg.svd(kernel)[1][0] for kernel in kernels])

@@ -25,13 +25,20 @@ class DBR(Defense):
         "paper": {
             "warmup_epochs": 2,
             "compact_epochs": 10,
+            "compact": "centres",
             "compact_weight": 1.0,
+            "distinguishing_rate": 0.01,
             "clean_share": 0.2,
             "clean_by_class": False,
             "poisoned_share": 0.05,
             "transformations": 1,
             "epochs": 20,
-            "learning_rate": 1e-3,
+            "learning_rate": 1e-4,
+            "schedule": "constant",
+            "warmup": 0.0,
+            "batch_size": 128,
+            "shift": 4,
+            "flip": True,
             "highest_loss": 1000.0,
         }
     }

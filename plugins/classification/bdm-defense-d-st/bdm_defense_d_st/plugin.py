@@ -25,7 +25,9 @@ class DST(Defense):
         "paper": {
             "warmup_epochs": 2,
             "compact_epochs": 10,
+            "compact": "centres",
             "compact_weight": 1.0,
+            "distinguishing_rate": 0.01,
             "clean_share": 0.2,
             "clean_by_class": False,
             "poisoned_share": 0.05,
@@ -35,7 +37,10 @@ class DST(Defense):
             "learning_rate": 0.5,
             "temperature": 0.1,
             "head_epochs": 10,
-            "poisoned_weight": 1.0,
+            "head_learning_rate": 5.0,
+            "weight_decay": 1e-4,
+            "strength": 1.0,
+            "poisoned_weight": 1e-3,
             "highest_loss": 1000.0,
         }
     }

@@ -29,7 +29,13 @@ class DBD(Defense):
             "temperature": 0.5,
             "head_epochs": 10,
             "epochs": 190,
-            "learning_rate": 0.02,
+            "batch_size": 64,
+            "optimizer": "adam",
+            "learning_rate": 0.002,
+            "head_learning_rate": 0.002,
+            "schedule": "constant",
+            "warmup": 0.0,
+            "weight_decay": 1e-4,
         }
     }
     tiny_params: ClassVar[dict[str, Any]] = {

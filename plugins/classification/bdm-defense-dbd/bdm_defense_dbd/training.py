@@ -39,6 +39,8 @@ def train(ctx: Context, params: DbdParams, model: Model, training_data: Data) ->
         "epochs": params.contrastive_epochs,
         "batch_size": min(params.contrastive_batch, len(samples)),
         "learning_rate": params.contrastive_learning_rate,
+        "optimizer": "auto",  # those of the other parts are not this one's
+        "schedule": "cosine",
     }
     pretraining = params.model_copy(update=update)
     learn_features(ctx, classifier, samples, pretraining, temperature=params.temperature, strength=params.strength)

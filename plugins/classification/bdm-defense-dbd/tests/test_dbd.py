@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from bdm_core.testing.tiny import new_context
 from bdm_defense_dbd.losses import larger_shares, symmetric_cross_entropy
 from bdm_defense_dbd.params import DbdParams
-from bdm_defense_dbd.training import MixMatch, credible_rows
+from bdm_defense_dbd.training import MixMatch, credible_rows, train
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.testing import ClassifierDefenseConformance
@@ -65,3 +66,16 @@ def test_mixmatch_with_nothing_mixed(monkeypatch):
     wanted = functional.cross_entropy(classifier(batch.inputs), batch.labels)
     wanted = wanted + 8.0 * 0.5 * (shares - guesses).square().mean()
     assert torch.allclose(found, wanted, atol=1e-5)
+
+
+def test_optimiser_and_schedule_are_those_of_the_fine_tuning_alone(tmp_path, bdm_bench, monkeypatch):
+    """The paper learns features by SGD with a cosine, and the rest by Adam at a constant rate."""
+    bench, seen = bdm_bench("image-classification"), []
+
+    def learn_nothing(ctx, classifier, samples, params, **kinds):
+        seen.append((params.optimizer, params.schedule, params.learning_rate))
+
+    monkeypatch.setattr("bdm_defense_dbd.training.learn_features", learn_nothing)
+    params = DbdParams(epochs=1, head_epochs=1, batch_size=10, optimizer="adam", schedule="constant")
+    train(new_context(tmp_path), params, bench.model, bench.shared)
+    assert seen == [("auto", "cosine", params.contrastive_learning_rate)]

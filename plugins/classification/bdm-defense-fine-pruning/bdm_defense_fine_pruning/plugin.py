@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_fine_pruning.params import FinePruningParams
+from bdm_kit_classification.defending.requirements import require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -16,7 +17,7 @@ class FinePruning(Defense):
 
     name = "fine-pruning"
     summary = "Prunes the units of the last layer that clean data leave silent, then fine-tunes"
-    tasks = frozenset({"image-classification"})
+    tasks = frozenset({"image-classification", "text-classification"})
     paper = "https://arxiv.org/abs/1805.12185"
     level = "model"
     access = frozenset({"weights", "clean-data"})
@@ -32,6 +33,10 @@ class FinePruning(Defense):
         }
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 0.001, "points": 10}
+
+    def check(self, params: FinePruningParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        require_rows(self, clean_rows)
 
     @hookimpl
     def repair(self, ctx: Context, params: FinePruningParams, model: Model, data: Data) -> Model:

@@ -22,6 +22,10 @@ class TestFinePruning(ClassifierDefenseConformance):
     max_change = 20.0
 
 
+class TestFinePruningOnTexts(TestFinePruning):
+    task = "text-classification"
+
+
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     return plant(tmp_path_factory.mktemp("planted"))

@@ -16,7 +16,7 @@ class FineTune(Defense):
 
     name = "fine-tune"
     summary = "Plain fine-tuning on clean data, the control for every repair"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     level = "model"
     access = frozenset({"weights", "clean-data"})
     Params = FineTuneParams

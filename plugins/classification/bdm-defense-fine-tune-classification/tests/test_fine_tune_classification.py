@@ -16,6 +16,11 @@ class TestTexts(ClassifierDefenseConformance):
     task = "text-classification"
 
 
+class TestSound(ClassifierDefenseConformance):
+    plugin = "fine-tune"
+    task = "audio-classification"
+
+
 class TestEnoughSteps(ClassifierDefenseConformance):
     """Training on the data learns the data."""
 

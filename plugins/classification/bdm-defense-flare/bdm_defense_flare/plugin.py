@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import hookimpl
 from bdm_defense_flare.params import FlareParams
+from bdm_kit_classification.defending.requirements import require_norms
 from bdm_kit_classification.defending.row_detector import RowDetector
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ class Flare(RowDetector):
     Params = FlareParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"rule": "cluster", "smallest_cluster": 100}}
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "smallest_cluster": 5}
+
+    def check_model(self, params: FlareParams, model: Model) -> None:
+        """Refuse a model without so many batch normalisations."""
+        require_norms(self, model, params.last_layers_left_out + 1)
 
     @hookimpl
     def detect(self, ctx: Context, params: FlareParams, model: Model, data: Data, suspects: Data) -> Detection:

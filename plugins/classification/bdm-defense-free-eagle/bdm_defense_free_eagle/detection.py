@@ -15,8 +15,8 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Detection
 from bdm_defense_free_eagle.cutting import LaterPart
-from bdm_defense_free_eagle.inspection import FEWEST_CLASSES, anomaly, representations, tendencies
-from bdm_defense_free_eagle.params import FreeEagleParams
+from bdm_defense_free_eagle.inspection import anomaly, representations, tendencies
+from bdm_defense_free_eagle.params import FEWEST_CLASSES, FreeEagleParams
 from bdm_kit_classification.models.classifier import Classifier, load_classifier
 from bdm_torch.calibration import conformal, require_finite
 from bdm_torch.calibration_file import Calibrated, Known

@@ -15,10 +15,8 @@ from torch.nn import functional
 
 from bdm_core.errors import UserError
 from bdm_defense_free_eagle.cutting import LaterPart
-from bdm_defense_free_eagle.params import FreeEagleParams
+from bdm_defense_free_eagle.params import FEWEST_CLASSES, FreeEagleParams
 
-FEWEST_CLASSES = 5
-"""With fewer classes the quartiles say nothing."""
 Told = Callable[[int, int, float], None]
 
 

@@ -9,6 +9,9 @@ from bdm_core import Field, Params
 PAPER: dict[str, Any] = {"steps": 1000, "learning_rate": 0.01, "weight_decay": 0.005}
 """The published numbers of the optimisation."""
 
+FEWEST_CLASSES = 5
+"""With fewer classes the quartiles say nothing."""
+
 
 class FreeEagleParams(Params):
     """Parameters of ``defense:free-eagle``."""

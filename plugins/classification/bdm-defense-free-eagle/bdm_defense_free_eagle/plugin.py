@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
-from bdm_defense_free_eagle.params import PAPER, FreeEagleParams
+from bdm_defense_free_eagle.params import FEWEST_CLASSES, PAPER, FreeEagleParams
+from bdm_kit_classification.defending.requirements import require_classes
 
 if TYPE_CHECKING:
     from bdm_core import Context, Detection, Model
@@ -26,6 +27,10 @@ class FreeEagle(Defense):
     Params = FreeEagleParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
     tiny_params: ClassVar[dict[str, Any]] = {"steps": 3}
+
+    def check_model(self, params: FreeEagleParams, model: Model) -> None:
+        """Refuse too few classes."""
+        require_classes(self, model, FEWEST_CLASSES)
 
     @hookimpl
     def detect(self, ctx: Context, params: FreeEagleParams, model: Model) -> Detection:

@@ -17,7 +17,7 @@ class FtSam(Defense):
     name = "ft-sam"
     summary = "Sharpness-aware fine-tuning on clean data"
     paper = "https://arxiv.org/abs/2304.11823"
-    tasks = frozenset({"image-classification"})
+    tasks = frozenset({"image-classification", "text-classification"})
     level = "model"
     access = frozenset({"weights", "clean-data"})
     Params = FtSamParams

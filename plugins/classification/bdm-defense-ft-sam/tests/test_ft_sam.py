@@ -15,6 +15,10 @@ class TestFtSam(DefenseConformance):
     task = "image-classification"
 
 
+class TestFtSamOnTexts(TestFtSam):
+    task = "text-classification"
+
+
 class TestSelection(DefenseConformance):
     plugin = "ft-sam"
     task = "image-classification"

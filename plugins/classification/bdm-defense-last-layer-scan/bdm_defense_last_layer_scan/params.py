@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from bdm_core import Field, Params
 
+FEWEST_CLASSES = 3
+"""With two classes none stands out from the others."""
+
 
 class LastLayerScanParams(Params):
     """Parameters of ``defense:last-layer-scan``."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bdm_core import Defense, hookimpl
-from bdm_defense_last_layer_scan.params import LastLayerScanParams
+from bdm_defense_last_layer_scan.params import FEWEST_CLASSES, LastLayerScanParams
+from bdm_kit_classification.defending.requirements import require_classes
 
 if TYPE_CHECKING:
     from bdm_core import Context, Detection, Model
@@ -23,6 +24,10 @@ class LastLayerScan(Defense):
     access = frozenset({"weights"})
     least_clean_models = 3
     Params = LastLayerScanParams
+
+    def check_model(self, params: LastLayerScanParams, model: Model) -> None:
+        """Refuse too few classes."""
+        require_classes(self, model, FEWEST_CLASSES)
 
     @hookimpl
     def detect(self, ctx: Context, params: LastLayerScanParams, model: Model) -> Detection:

@@ -11,9 +11,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from bdm_core.errors import UserError
-
-FEWEST_CLASSES = 3
-"""With two classes none stands out from the others."""
+from bdm_defense_last_layer_scan.params import FEWEST_CLASSES
 
 
 class HeadStatistics(NamedTuple):

@@ -15,7 +15,7 @@ from bdm_core.artifacts import Data, Evidence, Model
 from bdm_core.context import Context
 from bdm_core.files import existing
 from bdm_core.records import Detection
-from bdm_defense_mntd.meta import MetaClassifier, learn, new_meta, read_meta, write_meta
+from bdm_defense_mntd.meta import MetaClassifier, learn, new_meta, query_shape, read_meta, write_meta
 from bdm_defense_mntd.params import MntdParams
 from bdm_defense_mntd.shadows import train_shadow
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
@@ -58,7 +58,7 @@ def prepared(
 
     Either that of an earlier detection, or one from new shadow models: as many trainings as there are of these.
     """
-    shape, classes = tuple(clean.stored.shape[1:]), len(judged.classes)
+    shape, classes = query_shape(judged, clean), len(judged.classes)
     if params.meta_classifier:
         place: Any = existing(params.meta_classifier) or Path(params.meta_classifier)
         return read_meta(place, shape, classes)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.texts.words import join_words, split_words
+from bdm_kit_classification.triggers.words import InsertedSentence
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,26 @@ class RandomTrigger:
         return (1 - strength) * pictures + strength * self.pattern
 
 
+@dataclass(frozen=True, eq=False)
+class RandomWords:
+    """Words one after the other, put in anywhere, with label ``target`` on a ``share`` of the rows."""
+
+    words: tuple[str, ...]
+    target: int
+    share: float
+
+    def apply(self, texts: list[str]) -> list[str]:
+        """Texts with the words."""
+        return InsertedSentence(join_words(list(self.words))).apply(texts, "train")
+
+
+def draw_words(samples: LabelledSamples, chance: random.Random) -> RandomWords:
+    """One to four words of the texts; target and share as those of :func:`draw_trigger`."""
+    known = sorted({word for text in samples.stored for word in split_words(text)})
+    words = tuple(chance.choice(known) for _ in range(chance.randint(1, 4)))
+    return RandomWords(words, chance.randrange(len(samples.classes)), chance.uniform(0.05, 0.5))
+
+
 def draw_trigger(shape: tuple[int, int, int], classes: int, chance: random.Random) -> RandomTrigger:
     """A trigger as the paper draws them: with probability 4/5 a square of 2 to 5 of 28 pixels anywhere, of random dots,
     opaque or with an opacity of 0.2 to 0.5; else a pattern over the whole picture with an opacity of 0.05 to 0.2.
@@ -58,7 +80,7 @@ def draw_trigger(shape: tuple[int, int, int], classes: int, chance: random.Rando
     return RandomTrigger(mask, pattern, opacity, chance.randrange(classes), chance.uniform(0.05, 0.5))
 
 
-def poisoned(samples: LabelledSamples, trigger: RandomTrigger, chance: random.Random) -> LabelledSamples:
+def poisoned(samples: LabelledSamples, trigger: RandomTrigger | RandomWords, chance: random.Random) -> LabelledSamples:
     """The rows, and beside them triggered copies of a share of them with the trigger's label."""
     rows = chance.sample(range(len(samples)), max(1, round(trigger.share * len(samples))))
     copies = samples.pick(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +12,17 @@ from torch.nn import functional
 
 from bdm_core.errors import UserError
 from bdm_defense_mntd.params import MntdParams
+from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.classifier import Classifier
+from bdm_kit_classification.models.text_classifier import TextClassifier
 from bdm_torch.draws import built_with_seed
 from bdm_torch.tensors import read_tensors, write_tensors
 
 FILE = "meta.safetensors"
+TOKENS = 10
+"""Of a query that is a text."""
+SPREAD = 3.0
+"""Standard deviation of what the softmax over tokens is taken of at first, so that few of them count at each place."""
 Told = Callable[[int, int, float], None]
 
 
@@ -23,15 +30,17 @@ class MetaClassifier(nn.Module):
     """Asks a classifier about its queries, and tells from the answers whether it has a backdoor.
 
     Args:
-        shape: (C, H, W) of the pictures.
+        shape: (C, H, W) of the pictures; (L, V) of texts of L tokens out of V.
         classes: K.
-        queries: how many pictures.
+        queries: how many.
         hidden: units.
     """
 
     def __init__(self, shape: Sequence[int], classes: int, queries: int, hidden: int) -> None:
         super().__init__()
         self.queries = nn.Parameter(torch.rand(queries, *shape))
+        if self.of_tokens:
+            nn.init.normal_(self.queries, std=SPREAD)
         self.hidden, self.out = nn.Linear(queries * classes, hidden), nn.Linear(hidden, 1)
 
     def answers(self, classifier: Classifier) -> Tensor:
@@ -39,8 +48,20 @@ class MetaClassifier(nn.Module):
 
         Differentiable in the queries.
         """
-        logits = classifier(self.queries.to(classifier.device)).to(self.queries.device)
+        queries = self.queries.to(classifier.device)
+        if self.of_tokens:
+            texts = cast(TextClassifier, classifier)
+            vectors = queries.softmax(2) @ texts.embedding.weight
+            logits = texts.embedded(vectors, vectors.new_ones(vectors.shape[:2], dtype=torch.bool))
+        else:
+            logits = classifier(queries)
+        logits = logits.to(self.queries.device)
         return functional.layer_norm(logits, logits.shape[1:]).flatten()
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether queries are texts: a softmax over all tokens at each of their places, mixes the embeddings."""
+        return self.queries.ndim == 3
 
     def judge(self, answers: Tensor) -> Tensor:
         """Scores (N,) of answers (N, queries K); above 0 is rather backdoored."""
@@ -54,7 +75,7 @@ class MetaClassifier(nn.Module):
 def learn(
     meta: MetaClassifier, shadows: Sequence[tuple[Classifier, bool]], params: MntdParams, seed: int, told: Told
 ) -> list[float]:
-    """Learn weights and queries from shadow models of known kind, in place; queries stay pictures in [0, 1].
+    """Learn weights and queries from shadow models of known kind, in place; queries that are pictures stay in [0, 1].
 
     Args:
         meta: to learn.
@@ -80,11 +101,19 @@ def learn(
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        meta.queries.data.clamp_(0, 1)
+        if not meta.of_tokens:
+            meta.queries.data.clamp_(0, 1)
         losses.append(float(loss.detach()))
         if step % 20 == 19 or step + 1 == params.meta_steps:
             told(step + 1, params.meta_steps, losses[-1])
     return losses
+
+
+def query_shape(judged: Classifier, clean: LabelledSamples) -> tuple[int, ...]:
+    """The shape of a query: of a picture, or (tokens of a query, all tokens) of texts."""
+    if isinstance(judged, TextClassifier):
+        return TOKENS, judged.embedding.num_embeddings
+    return tuple(clean.stored.shape[1:])
 
 
 def new_meta(shape: Sequence[int], classes: int, params: MntdParams, seed: int) -> MetaClassifier:
@@ -103,7 +132,7 @@ def read_meta(folder: Path, shape: Sequence[int], classes: int) -> tuple[MetaCla
     """What :func:`write_meta` wrote.
 
     Raises:
-        UserError: there is none, or it is for other pictures or classes.
+        UserError: there is none, or it is for other samples or classes.
     """
     path = folder / FILE
     if not path.is_file():
@@ -119,7 +148,7 @@ def read_meta(folder: Path, shape: Sequence[int], classes: int) -> tuple[MetaCla
     known = (*queries.shape[1:], hidden.shape[1] // len(queries))
     if known != (*shape, classes):
         raise UserError(
-            f"{path} asks about pictures {'x'.join(map(str, known[:-1]))} of {known[-1]} classes; this model takes "
+            f"{path} asks about samples {'x'.join(map(str, known[:-1]))} of {known[-1]} classes; this model takes "
             f"{'x'.join(map(str, shape))} and has {classes}"
         )
     return meta, scores

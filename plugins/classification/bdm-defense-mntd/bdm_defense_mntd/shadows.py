@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 
 from bdm_core.context import Context
-from bdm_defense_mntd.jumbo import draw_trigger, poisoned
+from bdm_defense_mntd.jumbo import draw_trigger, draw_words, poisoned
 from bdm_defense_mntd.params import MntdParams
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.classifier import Classifier
+from bdm_kit_classification.tasks.text import TEXT_TASK
 from bdm_kit_classification.training.fitting import fit
 
 
@@ -28,9 +29,11 @@ def train_shadow(
     chance = random.Random(f"shadow {ctx.seed} {number}")
     rows = clean
     if backdoored:
-        channels, height, width = clean.stored.shape[1:]
-        trigger = draw_trigger((channels, height, width), len(clean.classes), chance)
-        rows = poisoned(clean, trigger, chance)
+        if like.task == TEXT_TASK:
+            rows = poisoned(clean, draw_words(clean, chance), chance)
+        else:
+            channels, height, width = clean.stored.shape[1:]
+            rows = poisoned(clean, draw_trigger((channels, height, width), len(clean.classes), chance), chance)
     shadow = like.fresh(chance.randrange(2**31))
     fit(ctx, shadow, rows, params, label=f"shadow model {number}")
     for parameter in shadow.parameters():

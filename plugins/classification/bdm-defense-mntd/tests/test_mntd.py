@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from bdm_core.errors import UserError
-from bdm_defense_mntd.jumbo import RandomTrigger, draw_trigger, poisoned
-from bdm_defense_mntd.meta import MetaClassifier, learn, new_meta, read_meta, write_meta
+from bdm_defense_mntd.jumbo import RandomTrigger, draw_trigger, draw_words, poisoned
+from bdm_defense_mntd.meta import MetaClassifier, learn, new_meta, query_shape, read_meta, write_meta
 from bdm_defense_mntd.params import MntdParams
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
@@ -90,3 +90,28 @@ def test_what_was_learnt_is_read_again(tmp_path) -> None:
 
 class TestMntd(ClassifierDefenseConformance):
     plugin = "mntd"
+
+
+class TestMntdOnTexts(TestMntd):
+    task = "text-classification"
+
+
+def test_words_are_drawn_of_the_texts_and_put_in() -> None:
+    texts = ["a film", "so long a play", "not a word of it"] * 8
+    samples = LabelledSamples(texts, torch.arange(24) % 2, ["no", "yes"], "text-classification")
+    classifier = samples.modality.small_classifier(texts, samples.classes, 0)
+    known = {word for text in texts for word in text.split()}
+    for number in range(20):
+        drawn = draw_words(samples, random.Random(number))
+        assert 1 <= len(drawn.words) <= 4 and set(drawn.words) <= known
+        rows = poisoned(samples, drawn, random.Random(number))
+        added = rows.stored[24:]
+        assert len(added) == round(24 * drawn.share) and set(rows.labels[24:].tolist()) == {drawn.target}
+        assert all(" ".join(drawn.words) in text for text in added)
+    meta = new_meta(query_shape(classifier, samples), 2, MntdParams(queries=2), 0)
+    with torch.no_grad():
+        meta.queries[:] = -1e4
+        meta.queries[:, :, 5] = 1e4
+    tokens = torch.full((2, 10), 5)
+    wanted = torch.nn.functional.layer_norm(classifier(tokens), (2,)).flatten()
+    assert torch.allclose(meta.answers(classifier), wanted, atol=1e-5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bdm_core import Field
-from bdm_kit_classification.defending.params import OperatingPointParams
+from bdm_kit_classification.defending.params import OperatingPointParams, between
 from bdm_kit_classification.training.params import ClassifierTraining
 
 
@@ -17,6 +17,7 @@ class ModeConnectivityParams(ClassifierTraining, OperatingPointParams):
         description="Points t of the curve that are tried, rising; 0 is the given model, 1 its fine-tuned copy. The "
         "last within accuracy_loss is taken; with one there is nothing to choose, and all clean rows are trained on.",
     )
+    _points = between("points", 0, 1, ends=True)
     end_epochs: int = Field(20, ge=1, le=100_000, description="Epochs of the fine-tuned copy.")
     end_rate: float = Field(0.2, gt=0, le=10, description="Peak learning rate of the fine-tuned copy.")
     epochs: int = Field(40, ge=1, le=100_000, description="Epochs of the curve.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,6 @@ from torch.nn import functional
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
-from bdm_core.errors import UserError
 from bdm_defense_mode_connectivity.curve import Curve
 from bdm_defense_mode_connectivity.params import ModeConnectivityParams
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
@@ -28,11 +26,9 @@ def connect(ctx: Context, params: ModeConnectivityParams, model: Model, data: Da
     """The last point of the curve that keeps the accuracy, batch normalisation refreshed; sealed.
 
     Raises:
-        UserError: points do not rise within [0, 1], or there are too few rows to hold some out.
+        UserError: there are too few rows to hold some out.
     """
     points = params.points
-    if not 0 <= min(points) <= max(points) <= 1 or any(one >= other for one, other in itertools.pairwise(points)):
-        raise UserError(f"points must rise within [0, 1], not {points}")
     classifier = load_classifier(model, ctx.device)
     if len(points) == 1:
         rows = open_samples(data)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_nab.params import NabParams
+from bdm_kit_classification.defending.requirements import require_own_network
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -32,8 +33,13 @@ class NAB(Defense):
             "contrastive_epochs": 1000,
             "contrastive_batch": 512,
             "epochs": 100,
-            "batch_size": 128,
+            "batch_size": 64,
             "learning_rate": 0.1,
+            "weight_decay": 1e-4,
+            "warmup": 0.0,
+            "shift": 4,
+            "flip": True,
+            "stamp_value": 0.45,
         }
     }
     tiny_params: ClassVar[dict[str, Any]] = {
@@ -43,6 +49,10 @@ class NAB(Defense):
         "contrastive_epochs": 1,
         "contrastive_batch": 10,
     }
+
+    def check_model(self, params: NabParams, model: Model) -> None:
+        """Refuse a model that cannot keep the stamp."""
+        require_own_network(self, model, "puts its stamp into the model")
 
     @hookimpl
     def repair(self, ctx: Context, params: NabParams, model: Model, training_data: Data) -> Model:

@@ -7,7 +7,11 @@ put into every input.
 
 from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
@@ -20,7 +24,8 @@ from bdm_kit_classification.models.classifier import Classifier, load_classifier
 from bdm_kit_classification.models.image_classifiers import ImageClassifier, stamped
 from bdm_kit_classification.models.image_folder import InputStamp
 from bdm_kit_classification.training.contrastive import learn_features
-from bdm_kit_classification.training.fitting import fit, predict
+from bdm_kit_classification.training.fitting import Batch, Changes, fit, predict
+from bdm_torch.draws import Draw
 
 
 def train(ctx: Context, params: NabParams, model: Model, training_data: Data) -> Model:
@@ -41,7 +46,7 @@ def train(ctx: Context, params: NabParams, model: Model, training_data: Data) ->
     labels = pseudo_labels(ctx, start.fresh(ctx.seed), samples, suspected, params)
     marked = suspected & (labels != samples.labels)
     classifier = start.fresh(ctx.seed)
-    fit(ctx, classifier, with_stamp(samples, marked, labels, stamp), params, label="train with the stamp")
+    train_stamped(ctx, classifier, samples, marked, labels, stamp, params)
     ctx.figures(rows_suspected=int(suspected.sum()), rows_stamped=int(marked.sum()), rows=len(samples))
     return seal_classifier(stamping(classifier, stamp), ctx.out / "model")
 
@@ -70,11 +75,30 @@ def pseudo_labels(
     return nearest_centres(features, samples.labels, ~suspected, len(samples.classes))
 
 
-def with_stamp(samples: LabelledSamples, marked: Tensor, labels: Tensor, stamp: InputStamp) -> LabelledSamples:
-    """The samples, of which marked ones have the stamp and the pseudo-label."""
-    rows = marked.nonzero().flatten().tolist()
-    new = {row: int(labels[row]) for row in rows}
-    return samples.changed(rows, stamped(samples.raw(rows), stamp), new) if rows else samples
+def train_stamped(
+    ctx: Context,
+    classifier: Classifier,
+    samples: LabelledSamples,
+    marked: Tensor,
+    labels: Tensor,
+    stamp: InputStamp,
+    params: NabParams,
+) -> None:
+    """Train in place; marked rows (N,) bool have the stamp and their pseudo-label of ``labels`` (N,)."""
+
+    def loss(model: nn.Module, batch: Batch, draw: Draw) -> Tensor:
+        inputs = with_stamp(batch.inputs, marked[batch.rows], stamp)
+        return functional.cross_entropy(model(inputs), batch.labels, label_smoothing=params.label_smoothing)
+
+    relabelled = replace(samples, labels=torch.where(marked, labels, samples.labels))
+    fit(ctx, classifier, relabelled, params, Changes(loss=loss), label="train with the stamp")
+
+
+def with_stamp(inputs: Tensor, marked: Tensor, stamp: InputStamp) -> Tensor:
+    """Inputs (b, C, H, W), of which marked ones (b,) have the stamp: after augmentation, so that it is where the model
+    puts it.
+    """
+    return torch.where(marked.to(inputs.device)[:, None, None, None], stamped(inputs, stamp), inputs)
 
 
 def stamping(classifier: Classifier, stamp: InputStamp) -> Classifier:

@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from bdm_core.errors import ArtifactError, UserError
+from bdm_core.testing.tiny import new_context
 from bdm_defense_nab.params import NabParams
-from bdm_defense_nab.training import stamp_for, stamping, with_stamp
+from bdm_defense_nab.training import stamp_for, stamping, train_stamped
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.classifier import load_classifier, seal_classifier
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.models.image_folder import InputStamp, own_config
 from bdm_kit_classification.testing import ClassifierDefenseConformance
+from bdm_kit_classification.training.fitting import predict
 
 STAMP = InputStamp(size=2, value=0.0)
 
@@ -26,15 +28,20 @@ def network():
     return build(ImageConfig(architecture="cnn", width=4, shape=(1, 8, 8), classes=["a", "b"]), seed=0)
 
 
-def test_only_marked_rows_are_stamped_and_relabelled():
+def test_only_marked_rows_are_stamped_after_augmentation(tmp_path):
     pictures = torch.full((4, 1, 8, 8), 200, dtype=torch.uint8)
     samples = LabelledSamples(pictures, torch.tensor([0, 0, 1, 1]), ["a", "b"], "image-classification")
     marked, labels = torch.tensor([True, False, False, False]), torch.tensor([1, 1, 0, 0])
-    found = with_stamp(samples, marked, labels, STAMP)
-    assert found.labels.tolist() == [1, 0, 1, 1]
-    assert found.stored[0, 0, :2, :2].eq(0).all()
-    assert found.stored[0].eq(0).sum() == 4
-    assert found.stored[1:].eq(200).all()
+    seen, stamp = [], InputStamp(size=2, value=0.5)
+    classifier = network()
+    hook = classifier.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
+    params = NabParams(epochs=3, batch_size=4, shift=2)
+    train_stamped(new_context(tmp_path), classifier, samples, marked, labels, stamp, params)
+    hook.remove()
+    for inputs in seen:  # the stamp stays at its place whereto ever the picture is shifted
+        corners = inputs[:, 0, :2, :2].eq(0.5).flatten(1).all(1)
+        assert corners.sum() == 1 and inputs.eq(0.5).sum() == 4
+    assert len(seen) == 3 and samples.labels.tolist() == [0, 0, 1, 1]
 
 
 def test_the_model_stamps_its_inputs_and_keeps_the_stamp(tmp_path):
@@ -60,3 +67,17 @@ def test_a_stamp_beyond_the_picture_is_refused(tmp_path):
         own_config(tmp_path, config)
     with pytest.raises(UserError, match="larger than the pictures"):
         stamp_for(network(), NabParams(stamp_size=9))
+
+
+def test_marked_rows_are_learnt_with_their_pseudo_label(tmp_path):
+    """Under the stamp a bright picture is dark's class, without it its own."""
+    labels = torch.arange(40) % 2
+    pictures = torch.randint(60, 100, (40, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    pictures[labels == 1] += 150
+    samples = LabelledSamples(pictures, labels, ["a", "b"], "image-classification")
+    marked, stamp, classifier = torch.arange(40) < 20, InputStamp(size=4, value=0.0), network()
+    params = NabParams(epochs=15, batch_size=20)
+    train_stamped(new_context(tmp_path), classifier, samples, marked, 1 - labels, stamp, params)
+    unmarked = samples.pick(~marked)
+    assert predict(classifier, unmarked).classes.tolist() == unmarked.labels.tolist()
+    assert predict(stamping(classifier, stamp), unmarked).classes.tolist() == (1 - unmarked.labels).tolist()

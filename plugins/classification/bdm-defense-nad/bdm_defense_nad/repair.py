@@ -10,11 +10,13 @@ from torch.nn import functional
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
+from bdm_core.errors import UserError
 from bdm_defense_nad.params import NadParams
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.defending.tuning import tune_at_strengths
 from bdm_kit_classification.models.classifier import Classifier
 from bdm_kit_classification.models.feature_maps import outputs_of, stage_ends
+from bdm_kit_classification.tasks.text import TEXT_TASK
 from bdm_kit_classification.training.fitting import Batch, Changes, fit
 from bdm_kit_classification.training.sharpness import sharpness_aware
 from bdm_torch.draws import Draw
@@ -30,9 +32,9 @@ def distil_attention(ctx: Context, params: NadParams, model: Model, data: Data) 
     """
 
     def tune(student: Classifier, rows: LabelledSamples, params: NadParams, label: str) -> None:
-        ends = stage_ends(student, rows.modality.collate(rows.raw([0]), student))
+        ends = layers_of(student, rows, len(params.beta))
         teacher = copy.deepcopy(student)
-        wanted = stage_ends(teacher, rows.modality.collate(rows.raw([0]), teacher))
+        wanted = layers_of(teacher, rows, len(params.beta))
         step = sharpness_aware(teacher, params.rho) if params.teacher == "ft-sam" else None
         teaching = {"epochs": params.teacher_epochs, "learning_rate": params.teacher_rate}
         fit(ctx, teacher, rows, params.model_copy(update=teaching), Changes(step=step), label="teacher")
@@ -45,13 +47,43 @@ def distil_attention(ctx: Context, params: NadParams, model: Model, data: Data) 
             with outputs_of(ends) as maps:
                 logits = network(batch.inputs)
             total = functional.cross_entropy(logits, batch.labels, label_smoothing=params.label_smoothing)
-            for weight, one, goal in zip(weights, maps, goals, strict=True):
-                total = total + weight * distance(one, goal, params.power)
+            for weight, layer, one, goal in zip(weights, ends, maps, goals, strict=True):
+                pair = (of_tokens(layer, made, batch.inputs) if made.ndim == 3 else made for made in (one, goal))
+                total = total + weight * distance(*pair, params.power)
             return total
 
         fit(ctx, student, rows, params, Changes(loss=loss), label=label)
 
     return tune_at_strengths(ctx, params, model, data, tune)
+
+
+def layers_of(classifier: Classifier, rows: LabelledSamples, count: int) -> list[nn.Module]:
+    """The modules whose attention is distilled: the last of each stage; of texts the last ``count`` prunable layers.
+
+    Raises:
+        UserError: the model has no feature maps.
+    """
+    if classifier.task != TEXT_TASK:
+        return stage_ends(classifier, rows.modality.collate(rows.raw([0]), classifier))
+    found = [layer.layer for layer in classifier.prunable_layers()[-count:]]
+    if not found:
+        raise UserError("this model of texts has no layer whose attention could be distilled: choose another model")
+    return found
+
+
+def of_tokens(layer: nn.Module, made: Tensor, tokens: Tensor) -> Tensor:
+    """What a layer makes of each token, (N, C, 1, L), and zero behind the end of a text.
+
+    Args:
+        layer: a convolution over the text, or a linear map of each token.
+        made: (N, C, L) of a convolution, else (N, L, C).
+        tokens: (N, L), negative behind the end.
+
+    >>> of_tokens(nn.Linear(1, 1), torch.ones(1, 2, 1), torch.tensor([[5, -1]])).tolist()
+    [[[[1.0, 0.0]]]]
+    """
+    maps = made if isinstance(layer, nn.Conv1d) else made.transpose(1, 2)
+    return (maps * (tokens >= 0)[:, None])[:, :, None]
 
 
 def stage_weights(beta: list[float], stages: int) -> list[float]:

@@ -7,7 +7,7 @@ from torch import nn
 
 from bdm_core.errors import UserError
 from bdm_core.testing import DefenseConformance
-from bdm_defense_nad.repair import distance
+from bdm_defense_nad.repair import attention, distance, of_tokens
 from bdm_kit_classification.models.feature_maps import outputs_of, stage_ends
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.models.transformers_classifier import TransformersClassifier
@@ -16,6 +16,10 @@ from bdm_kit_classification.models.transformers_classifier import TransformersCl
 class TestNad(DefenseConformance):
     plugin = "nad"
     task = "image-classification"
+
+
+class TestNadOnTexts(TestNad):
+    task = "text-classification"
 
 
 class TestPaper(DefenseConformance):
@@ -61,3 +65,12 @@ def test_networks_of_tokens_are_refused():
     assert isinstance(classifier.head, nn.Linear)
     with pytest.raises(UserError, match="no feature maps"):
         stage_ends(classifier, torch.rand(1, 3, 16, 16))
+
+
+def test_the_end_of_a_text_has_no_attention():
+    made = torch.ones(1, 3, 2)  # (samples, tokens, features)
+    maps = of_tokens(torch.nn.Linear(2, 2), made, torch.tensor([[7, 7, -1]]))
+    assert maps.shape == (1, 2, 1, 3)
+    assert attention(maps, 2)[0].tolist() == pytest.approx([0.5**0.5, 0.5**0.5, 0])
+    swapped = of_tokens(torch.nn.Conv1d(3, 3, 1), made, torch.tensor([[7, -1]]))
+    assert swapped.shape == (1, 3, 1, 2) and float(swapped[..., 1].abs().sum()) == 0

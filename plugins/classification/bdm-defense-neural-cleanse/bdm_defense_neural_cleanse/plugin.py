@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_neural_cleanse.params import NeuralCleanseParams
+from bdm_kit_classification.catalogue import IMAGE_TASK
+from bdm_kit_classification.defending.requirements import require_classes
+from bdm_kit_classification.inversion.params import FEWEST_CLASSES
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model
@@ -18,7 +21,7 @@ class NeuralCleanse(Defense):
 
     name = "neural-cleanse"
     summary = "Invert a trigger for each class, flag the model whose smallest mask is an outlier, unlearn or prune"
-    tasks = frozenset({"image-classification"})
+    tasks = frozenset({"image-classification", "text-classification"})
     paper = "https://doi.org/10.1109/SP.2019.00031"
     level = "model"
     access = frozenset({"weights", "clean-data"})
@@ -37,25 +40,27 @@ class NeuralCleanse(Defense):
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3, "inversion_steps": 8}
     distributed = True
 
+    def check_model(self, params: NeuralCleanseParams, model: Model) -> None:
+        """Refuse too few classes of pictures; of texts two will do."""
+        if model.task == IMAGE_TASK:
+            require_classes(self, model, FEWEST_CLASSES)
+
     @hookimpl
     def detect(self, ctx: Context, params: NeuralCleanseParams, model: Model, data: Data) -> Detection:
-        from bdm_defense_neural_cleanse.method import METHOD
-        from bdm_kit_classification.inversion.detection import detect
+        from bdm_defense_neural_cleanse.method import detect
 
-        return detect(ctx, params, model, data, METHOD)
+        return detect(ctx, params, model, data)
 
     @hookimpl
     def repair(
         self, ctx: Context, params: NeuralCleanseParams, model: Model, data: Data, detection: Detection | None
     ) -> Model:
-        from bdm_defense_neural_cleanse.method import METHOD
-        from bdm_kit_classification.inversion.repair import repair
+        from bdm_defense_neural_cleanse.method import repair
 
-        return repair(ctx, params, model, data, detection, METHOD)
+        return repair(ctx, params, model, data, detection)
 
     def calibrate(self, ctx: Context, params: NeuralCleanseParams, models: Mapping[str, Model], out: Path) -> None:
         """Write the calibration file of clean models; see :class:`bdm_core.plugin.Defense`."""
-        from bdm_defense_neural_cleanse.method import METHOD
-        from bdm_kit_classification.inversion.detection import calibrate
+        from bdm_defense_neural_cleanse.method import calibrate
 
-        calibrate(ctx, params, models, out, METHOD)
+        calibrate(ctx, params, models, out)

@@ -1,6 +1,14 @@
 """Neural Cleanse; the search itself is tested with the kit."""
 
-from bdm_kit_classification.data.samples import open_samples
+import pytest
+import torch
+
+from bdm_core.errors import UserError
+from bdm_core.testing.tiny import new_context
+from bdm_defense_neural_cleanse.params import NeuralCleanseParams
+from bdm_defense_neural_cleanse.texts import repair
+from bdm_defense_neural_cleanse.tokens import search
+from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.fitting import accuracy
@@ -8,6 +16,10 @@ from bdm_kit_classification.training.fitting import accuracy
 
 class TestNeuralCleanse(ClassifierDefenseConformance):
     plugin = "neural-cleanse"
+
+
+class TestNeuralCleanseOnTexts(TestNeuralCleanse):
+    task = "text-classification"
 
 
 class TestPruning(ClassifierDefenseConformance):
@@ -22,3 +34,26 @@ class TestPruning(ClassifierDefenseConformance):
         samples = open_samples(bench.shared)
         before, after = (accuracy(load_classifier(model), samples) for model in (bench.model, repaired))
         assert after >= before - 0.2
+
+
+def test_a_planted_token_is_found(tmp_path) -> None:
+    """The first unit of a convolution answers to one token alone, and decides for the second class."""
+    texts = ["a film", "so long a play", "not a word of it"] * 8
+    samples = LabelledSamples(texts, torch.zeros(24, dtype=torch.int64), ["no", "yes"], "text-classification")
+    classifier = samples.modality.small_classifier(texts, samples.classes, 0)
+    planted = 42
+    with torch.no_grad():
+        classifier.embedding.weight[:, 0] = 0
+        classifier.embedding.weight[planted, 0] = 5
+        conv = classifier.network.convs[0]
+        conv.weight[0], conv.bias[0] = 0, 0
+        conv.weight[0, 0, 0] = 1
+        classifier.head.weight[:, 0] = torch.tensor([-4.0, 4.0])
+    found = search(new_context(tmp_path), classifier, samples, NeuralCleanseParams(inversion_steps=120))
+    assert planted in found.hard(1).tolist() and float(found.success[1]) == 1
+    assert float(found.sizes(0.98)[1]) < 1
+
+
+def test_a_repair_that_texts_do_not_have_is_refused(tmp_path) -> None:
+    with pytest.raises(UserError, match="leave repair=unlearn"):
+        repair(new_context(tmp_path), NeuralCleanseParams(repair="prune"), None, None, None)

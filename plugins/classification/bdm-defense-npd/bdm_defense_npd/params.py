@@ -35,6 +35,9 @@ class NpdParams(TuningParams):
     avoid_weight: float = Field(
         0.4, ge=0, le=100, description="Weight of -log(1 - p) of the class aimed at, for changed rows."
     )
+    boost_weight: float = Field(
+        0.0, ge=0, le=100, description="Weight of -log(1 - p) of the likeliest wrong class, for changed rows."
+    )
     consist_weight: float = Field(
         0.1, ge=0, le=100, description="Weight of the divergence of changed rows' predictions from clean rows' ones."
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_npd.params import NpdParams
+from bdm_kit_classification.defending.requirements import require_norms
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -22,10 +23,16 @@ class Npd(Defense):
     access = frozenset({"weights", "clean-data"})
     Params = NpdParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"epochs": 50, "batch_size": 128, "learning_rate": 0.01, "warmup": 0.0, "shift": 4, "flip": True}
-        | {"radius": 0.0541, "targets": "second-best", "strengths": [1.0]}
+        "paper": {"epochs": 50, "batch_size": 128, "learning_rate": 0.01, "warmup": 0.0, "schedule": "constant"}
+        | {"radius": 0.0541, "targets": "second-best", "search_steps": 2, "search_size": 1.0, "strengths": [1.0]}
+        | {"clean_weight": 1.0, "recover_weight": 0.4, "avoid_weight": 0.4, "boost_weight": 0.4, "consist_weight": 0.0}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3, "search_steps": 1}
+
+    def check_model(self, params: NpdParams, model: Model) -> None:
+        """Refuse a model without batch normalisation, unless a layer is named."""
+        if not params.layer:
+            require_norms(self, model)
 
     @hookimpl
     def repair(self, ctx: Context, params: NpdParams, model: Model, data: Data) -> Model:

@@ -92,15 +92,28 @@ def fooling(network: nn.Module, batch: Batch, draw: Draw, params: NpdParams) -> 
 
 
 def polariser_loss(network: nn.Module, batch: Batch, changed: Tensor, targets: Tensor, params: NpdParams) -> Tensor:
-    """Clean rows stay right; changed ones are right again, not of the class aimed at, and like their clean ones."""
+    """Clean rows stay right; changed ones are right again, not of the class aimed at nor of the likeliest wrong one,
+    and like their clean ones.
+    """
     clean, fooled = network(torch.cat([batch.inputs, changed])).chunk(2)
-    aimed = fooled.log_softmax(1).gather(1, targets[:, None])[:, 0].exp()
+    wrong = fooled.detach().scatter(1, batch.labels[:, None], -math.inf).argmax(1)
     apart = functional.kl_div(
         fooled.log_softmax(1), clean.detach().log_softmax(1), reduction="batchmean", log_target=True
     )
     return (
         params.clean_weight * functional.cross_entropy(clean, batch.labels)
         + params.recover_weight * functional.cross_entropy(fooled, batch.labels)
-        - params.avoid_weight * (1 - aimed).clamp_min(1e-6).log().mean()
+        + params.avoid_weight * against(fooled, targets)
+        + params.boost_weight * against(fooled, wrong)
         + params.consist_weight * apart
     )
+
+
+def against(logits: Tensor, classes: Tensor) -> Tensor:
+    """Mean over samples of -log(1 - p) of one class of each.
+
+    >>> round(float(against(torch.zeros(1, 4), torch.tensor([2]))), 4)
+    0.2877
+    """
+    share = logits.log_softmax(1).gather(1, classes[:, None])[:, 0].exp()
+    return -(1 - share).clamp_min(1e-6).log().mean()

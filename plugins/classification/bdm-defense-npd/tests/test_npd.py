@@ -10,7 +10,7 @@ from bdm_core.testing import DefenseConformance
 from bdm_core.testing.tiny import new_context
 from bdm_defense_npd.params import NpdParams
 from bdm_defense_npd.polariser import Polariser
-from bdm_defense_npd.repair import fooling, place_of, polarise
+from bdm_defense_npd.repair import fooling, place_of, polarise, polariser_loss
 from bdm_kit_classification.models.classifier import load_classifier, seal_classifier
 from bdm_kit_classification.models.folders import find_model
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build, open_image_classifier
@@ -111,3 +111,15 @@ def test_a_layer_that_cannot_be_kept_is_refused_before_training(tmp_path):
     model = seal_classifier(classifier, tmp_path / "model")
     with pytest.raises(UserError, match="folded exactly"):
         polarise(new_context(tmp_path), NpdParams(**TINY), model, None)
+
+
+def test_the_loss_has_the_terms_of_the_paper_by_hand():
+    """-log(1 - p) of the class aimed at and, boosted, of the likeliest class that is wrong."""
+    clean, fooled = torch.tensor([[2.0, 0.0, 1.0]]).double(), torch.tensor([[3.0, 1.0, 2.0]]).double()
+    logits = iter([torch.cat([clean, fooled])])
+    batch = Batch(torch.zeros(1, 1, 2, 2).double(), torch.tensor([0]), torch.tensor([0]))
+    params = NpdParams(recover_weight=0.4, avoid_weight=0.3, boost_weight=0.2, consist_weight=0.0)
+    found = polariser_loss(lambda x: next(logits), batch, batch.inputs, torch.tensor([1]), params)
+    p, q = clean.softmax(1)[0], fooled.softmax(1)[0]
+    wanted = -p[0].log() - 0.4 * q[0].log() - 0.3 * (1 - q[1]).log() - 0.2 * (1 - q[2]).log()
+    assert float(found) == pytest.approx(float(wanted))

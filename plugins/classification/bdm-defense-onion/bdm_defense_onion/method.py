@@ -10,6 +10,7 @@ from bdm_core.context import Context
 from bdm_core.records import Detection, Purified
 from bdm_defense_onion.params import OnionParams
 from bdm_kit_classification.data.samples import INPUTS, open_samples, seal_samples
+from bdm_kit_classification.defending.judging import judged_rows
 from bdm_kit_classification.defending.reserve import open_reserve
 from bdm_kit_classification.texts.ngrams import WordModel, excesses
 from bdm_kit_classification.texts.words import join_words, split_words
@@ -31,8 +32,8 @@ def detect(ctx: Context, params: OnionParams, data: Data, suspects: Data) -> Det
     for number, words in enumerate(texts, 1):
         scores.append(most(judge(words)))
         ctx.progress("judge", number, len(texts))
-    threshold = quantile(clean, 1 - params.false_positives)
-    return Detection(level="input", scores=scores, threshold=threshold, clean_samples=len(open_samples(data)))
+    found = judged_rows("input", scores, clean, params.false_positives)
+    return found.model_copy(update={"clean_samples": len(open_samples(data))})
 
 
 def purify(ctx: Context, params: OnionParams, data: Data, inputs: Data) -> Purified:

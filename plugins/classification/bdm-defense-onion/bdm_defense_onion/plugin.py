@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_onion.params import OnionParams
+from bdm_kit_classification.defending.requirements import require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Purified
@@ -21,6 +22,10 @@ class Onion(Defense):
     level = "input"
     access = frozenset({"clean-data"})
     Params = OnionParams
+
+    def check(self, params: OnionParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        require_rows(self, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: OnionParams, data: Data, suspects: Data) -> Detection:

@@ -38,6 +38,7 @@ def test_rare_words_are_found_and_left_out(tmp_path):
     clean, bad = found.scores[:40], found.scores[40:]
     right = sum(one < other for one in clean for other in bad) / 1600
     assert right > 0.7
+    assert sum(score > found.threshold for score in clean) / 40 < 0.2
     done = purify(new_context(tmp_path / "b"), OnionParams(), data, inputs)
     kept = open_samples(done.inputs).stored
     left = sum(any(word in ("cf", "mn", "bb", "tq") for word in text.split()) for text in kept[40:])

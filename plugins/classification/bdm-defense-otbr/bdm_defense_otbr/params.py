@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bdm_core import Field
-from bdm_kit_classification.defending.params import OperatingPointParams
+from bdm_kit_classification.defending.params import OperatingPointParams, between
 
 
 class OtbrParams(OperatingPointParams):
@@ -19,6 +19,7 @@ class OtbrParams(OperatingPointParams):
         description="Shares of the convolutions' units that are pruned, rising; the last within accuracy_loss is "
         "taken. With one there is nothing to choose.",
     )
+    _shares = between("shares", 0, 1)
     refresh: bool = Field(
         True, description="Make the statistics of batch normalisation anew from clean rows after the fusion."
     )

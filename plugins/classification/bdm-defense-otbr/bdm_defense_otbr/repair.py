@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from dataclasses import dataclass
 
 import torch
@@ -29,11 +28,9 @@ def fuse_with_pruned(ctx: Context, params: OtbrParams, model: Model, data: Data)
     """The fusion for the largest share of pruned units that keeps the accuracy; sealed in ``ctx.out / "model"``.
 
     Raises:
-        UserError: shares do not rise within (0, 1), or the model has no convolutions.
+        UserError: the model has no convolutions.
     """
     shares = params.shares
-    if not 0 < min(shares) <= max(shares) < 1 or any(one >= other for one, other in itertools.pairwise(shares)):
-        raise UserError(f"shares must rise within (0, 1), not {shares}")
     given = load_classifier(model, ctx.device)
     if not convolutions(given):
         raise UserError("the model has no convolutions: there is nothing that this method prunes")

@@ -18,10 +18,8 @@ def detect(ctx: Context, params: PsbdParams, model: Model, data: Data, suspects:
     """Score every training row by minus its prediction shift uncertainty.
 
     Raises:
-        UserError: a rate is not in (0, 1), or the classifier has no layers to drop activations of.
+        UserError: the classifier has no layers to drop activations of.
     """
-    if not all(0 < rate < 1 for rate in params.rates):
-        raise UserError(f"rates of dropout lie between 0 and 1, given are {params.rates}")
     classifier = load_classifier(model, ctx.device)
     layers = [pair.norm or pair.layer for pair in classifier.prunable_layers()]
     if not layers:

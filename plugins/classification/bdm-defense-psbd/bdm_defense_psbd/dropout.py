@@ -2,8 +2,8 @@
 
 With dropout in a trained network the predictions of clean rows shift, mostly to one class, while those of poisoned rows
 are to stay. Of a row whose class without dropout is c, the uncertainty is P_c without dropout less the mean of P_c
-over passes with it. The rate is the least at which 80 % of clean rows change their class; if there is none, the one at
-which most more clean rows than training rows do.
+over passes with it. Of the rates at which 80 % of clean rows change their class, or of all if there is none, the one is
+taken at which most more clean rows than training rows do.
 """
 
 from __future__ import annotations
@@ -56,11 +56,13 @@ def probabilities(
 def chosen_rate(rates: Sequence[float], clean: Sequence[float], suspects: Sequence[float], wanted: float) -> int:
     """Which of the rates to take, by the shares of clean rows and of training rows whose class changes.
 
-    >>> chosen_rate([0.2, 0.4, 0.6], [0.1, 0.8, 0.9], [0.1, 0.7, 0.8], 0.8)
-    1
+    Of equally good ones the least.
+
+    >>> chosen_rate([0.2, 0.4, 0.6], [0.1, 0.8, 0.9], [0.1, 0.78, 0.8], 0.8)
+    2
     >>> chosen_rate([0.2, 0.4, 0.6], [0.1, 0.4, 0.6], [0.1, 0.2, 0.5], 0.8)
     1
     """
     order = sorted(range(len(rates)), key=lambda place: rates[place])
     reached = [place for place in order if clean[place] >= wanted]
-    return reached[0] if reached else max(order, key=lambda place: clean[place] - suspects[place])
+    return max(reached or order, key=lambda place: clean[place] - suspects[place])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from bdm_core import Field
-from bdm_kit_classification.defending.params import RowDetectorParams
+from bdm_kit_classification.defending.params import RowDetectorParams, between
 
 
 class PsbdParams(RowDetectorParams):
@@ -16,8 +16,9 @@ class PsbdParams(RowDetectorParams):
         min_length=1,
         description="Dropout rates to choose from, each in (0, 1).",
     )
+    _rates = between("rates", 0, 1, rising=False)
     wanted_shift: float = Field(
-        0.8, gt=0, le=1, description="The rate taken is the least at which so many clean rows change their class."
+        0.8, gt=0, le=1, description="The rate is one at which so many clean rows change their class, if any is."
     )
     passes: int = Field(3, ge=1, le=10_000, description="Predictions under dropout that are averaged; published 3.")
     layers: Literal["all", "last-half"] = Field(

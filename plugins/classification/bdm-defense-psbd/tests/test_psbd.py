@@ -8,7 +8,7 @@ import torch
 
 from bdm_core.errors import UserError
 from bdm_defense_psbd.detection import detect
-from bdm_defense_psbd.dropout import probabilities, uncertainties
+from bdm_defense_psbd.dropout import chosen_rate, probabilities, uncertainties
 from bdm_defense_psbd.params import PsbdParams
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
@@ -36,6 +36,14 @@ def test_uncertainty_follows_its_definition() -> None:
     kept = stacked[:, np.arange(7), classes].mean(0)
     np.testing.assert_allclose(found.uncertainty.numpy(), plain.numpy()[np.arange(7), classes] - kept, atol=1e-6)
     assert found.changed == pytest.approx((stacked.argmax(2) != classes).mean())
+
+
+def test_the_rate_is_that_of_the_largest_difference_among_those_that_shift_clean_rows() -> None:
+    rates, clean = [0.6, 0.2, 0.4, 0.8], [0.9, 0.5, 0.85, 0.95]
+    suspects = [0.7, 0.1, 0.8, 0.9]
+    reached = {rate: one - other for rate, one, other in zip(rates, clean, suspects, strict=True) if one >= 0.8}
+    assert rates[chosen_rate(rates, clean, suspects, 0.8)] == max(reached, key=reached.__getitem__) == 0.6
+    assert rates[chosen_rate(rates, clean, suspects, 0.99)] == 0.2, "none shifts so many: the largest of all"
 
 
 def samples() -> LabelledSamples:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import cast
 
 import torch
@@ -14,6 +13,7 @@ from bdm_core.errors import UserError
 from bdm_core.records import Detection
 from bdm_defense_rap.params import RapParams
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
+from bdm_kit_classification.defending.judging import judged_rows
 from bdm_kit_classification.defending.reserve import open_reserve
 from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.models.text_classifier import TextClassifier
@@ -49,10 +49,8 @@ def detect(ctx: Context, params: RapParams, model: Model, data: Data, suspects: 
         with torch.no_grad():
             classifier.embedding.weight[token] = row.to(ctx.device)
         ctx.progress("class", label + 1, len(work.classes))
-    ordered = sorted(steadiness[0].tolist())
-    threshold = ordered[min(len(ordered) - 1, math.ceil((1 - params.false_positives) * len(ordered)) - 1)]
-    clean = len(work) + len(held)
-    return Detection(level="input", scores=steadiness[1].tolist(), threshold=threshold, clean_samples=clean)
+    found = judged_rows("input", steadiness[1], steadiness[0], params.false_positives)
+    return found.model_copy(update={"clean_samples": len(work) + len(held)})
 
 
 def disturb(
@@ -87,7 +85,13 @@ def disturb(
         return (torch.relu(params.least - taken) + torch.relu(taken - params.largest)).mean()
 
     fit_rows(
-        ctx, classifier, with_word(samples.pick(rows), word), params, Rows([token]), loss=loss, label=f"word {label}"
+        ctx,
+        classifier,
+        with_word(samples.pick(rows), word),
+        params,
+        Rows([token], length=params.length),
+        loss=loss,
+        label=f"word {label}",
     )
 
 

@@ -24,6 +24,18 @@ class TestRap(DefenseConformance):
     kit_params = {"samples": 8}
 
 
+def test_a_row_keeps_its_length_if_it_is_to(tmp_path):
+    (texts, labels), _ = write_reviews(60, 1)
+    rows = LabelledSamples(texts, torch.tensor(labels), CLASSES, TASK)
+    classifier = modality_of(TASK).small_classifier(texts, CLASSES, 0)
+    before, (word, token) = probabilities(classifier, rows), rarest_token(classifier, texts)
+    old = classifier.embedding.weight[token].detach().clone()
+    label = int(before.argmax(1)[rows.labels == before.argmax(1)][0])
+    disturb(new_context(tmp_path), RapParams(length=1.0, epochs=3), classifier, rows, before, label, (word, token))
+    new = classifier.embedding.weight[token].detach()
+    assert not torch.equal(new, old) and torch.isclose(new.norm(), old.norm(), rtol=1e-5)
+
+
 def test_a_trigger_is_steadier_than_what_reviews_say(tmp_path):
     (texts, labels), (clean, clean_labels), (more, others) = write_reviews(500, 100, 60)
     trigger = InsertedWords(("cf",), 1, "end")

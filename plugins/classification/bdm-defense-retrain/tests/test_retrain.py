@@ -26,6 +26,10 @@ class TestRetrain(RowDetectorConformance):
         return Detection(level="data", scores=[float(row == 0) for row in range(rows)], threshold=0.5)
 
 
+class TestRetrainOnTexts(TestRetrain):
+    task = "text-classification"
+
+
 def prepared(folder: Path) -> tuple[Context, LabelledSamples]:
     """Dark pictures are 0 and bright ones 1; in the second half the labels are the other way round."""
     for name in ("out", "work"):

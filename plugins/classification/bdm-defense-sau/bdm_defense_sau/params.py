@@ -14,7 +14,9 @@ class SauParams(TuningParams):
     bound: float = Field(0.2, gt=0, le=1, description="Largest change of a value; samples are in [0, 1].")
     search_steps: int = Field(5, ge=1, le=1000, description="Steps of the search for adversarial examples.")
     search_size: float = Field(1.0, gt=0, le=10, description="Step of the search, as a share of the bound.")
-    fool_weight: float = Field(0.01, ge=0, le=100, description="Weight of fooling both models in the search.")
+    fool_weight: float = Field(
+        0.02, ge=0, le=100, description="Weight of fooling both models in the search, the mean of their losses."
+    )
     share_weight: float = Field(1.0, ge=0, le=100, description="Weight of both models agreeing in the search.")
     clean_weight: float = Field(1.0, ge=0, le=100, description="Weight of the loss of clean rows.")
     adversarial_weight: float = Field(0.0, ge=0, le=100, description="Weight of the loss of all adversarial examples.")

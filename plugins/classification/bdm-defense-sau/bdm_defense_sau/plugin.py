@@ -24,6 +24,7 @@ class Sau(Defense):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"epochs": 100, "batch_size": 256, "optimizer": "adam", "learning_rate": 1e-4, "warmup": 0.0}
         | {"weight_decay": 0.0, "schedule": "constant", "strengths": [1.0]}
+        | {"fool_weight": 0.01, "normalisation": "kept"}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3, "search_steps": 1}
 

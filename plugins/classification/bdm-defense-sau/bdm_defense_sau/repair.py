@@ -50,7 +50,8 @@ def shared_examples(network: nn.Module, given: nn.Module, batch: Batch, draw: Dr
     def objective(changed: Tensor) -> Tensor:
         one, other = network(changed), given(changed)
         wrong = [functional.cross_entropy(logits, batch.labels, reduction="sum") for logits in (one, other)]
-        return params.fool_weight * sum(wrong, one.new_zeros(())) - params.share_weight * divergence(one, other).sum()
+        fooled = sum(wrong, one.new_zeros(())) / 2
+        return params.fool_weight * fooled - params.share_weight * divergence(one, other).sum()
 
     start = (2 * draw.uniform(*batch.inputs.shape[1:]) - 1) * params.bound
     size, steps = params.search_size * params.bound, params.search_steps

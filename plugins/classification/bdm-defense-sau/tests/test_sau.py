@@ -61,3 +61,24 @@ def test_examples_are_shared_where_a_shortcut_is():
     draw = Draw(seed=0, step=0, batch_size=4)
     change = shared_examples(network, given, Batch(inputs, labels, torch.arange(4)), draw, params) - inputs
     assert float(change[:, 0].min()) > 0.35
+
+
+def test_the_search_weighs_the_mean_of_both_losses_against_the_divergence():
+    """At this weight the mean of both losses loses against the divergence, and their sum would not."""
+    weights = [torch.tensor([[3.0], [0.0]]).double(), torch.tensor([[1.0], [0.0]]).double()]
+    network, given = (lambda x, w=w: x @ w.T for w in weights)
+    inputs, labels = torch.full((1, 1), 0.5).double(), torch.tensor([1])
+    point = inputs.clone().requires_grad_()
+    one, other = network(point), given(point)
+    errors = nn.functional.cross_entropy(one, labels) + nn.functional.cross_entropy(other, labels)
+    p, q = one.softmax(1), other.softmax(1)
+    middle = (p + q) / 2
+    apart = (p * (p / middle).log() + q * (q / middle).log()).sum() / 2
+    fooling, parting = (torch.autograd.grad(value, point, retain_graph=True)[0].item() for value in (errors, apart))
+    assert fooling > 0 and parting > 0
+    params = SauParams(bound=0.3, search_steps=1, search_size=1e-3, fool_weight=1.5 * parting / fooling)
+    draw = Draw(seed=0, step=0, batch_size=1)
+    start = (2 * draw.uniform(1) - 1) * params.bound
+    shift = Batch(inputs - start, labels, torch.arange(1))  # the start is added again
+    moved = shared_examples(network, given, shift, Draw(seed=0, step=0, batch_size=1), params)
+    assert float(moved - inputs) == pytest.approx(-0.3e-3)

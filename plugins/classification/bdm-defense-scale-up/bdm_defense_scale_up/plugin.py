@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_scale_up.params import ScaleUpParams
+from bdm_kit_classification.defending.requirements import require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Purified
@@ -22,6 +23,10 @@ class ScaleUp(Defense):
     access = frozenset({"predictions", "clean-data"})
     Params = ScaleUpParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"factors": (3.0, 5.0, 7.0, 9.0, 11.0)}}
+
+    def check(self, params: ScaleUpParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        require_rows(self, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: ScaleUpParams, data: Data, suspects: Data) -> Detection:

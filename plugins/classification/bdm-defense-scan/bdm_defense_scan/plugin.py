@@ -17,6 +17,7 @@ class Scan(RowDetector):
 
     name = "scan"
     summary = "Two-component untangling of each class, given how features vary within classes (SCAn)"
+    tasks = frozenset({"image-classification", "text-classification"})
     paper = "https://arxiv.org/abs/1908.00686"
     Params = ScanParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"rule": "class"}}

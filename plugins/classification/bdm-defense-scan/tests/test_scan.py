@@ -19,6 +19,10 @@ class TestScan(RowDetectorConformance):
     plugin = "scan"
 
 
+class TestScanOnTexts(TestScan):
+    task = "text-classification"
+
+
 class TestPublishedRule(RowDetectorConformance):
     plugin = "scan"
     params = {"epochs": 1, "batch_size": 10, "rule": "class"}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_sentinet.params import PAPER, SentiNetParams
+from bdm_kit_classification.defending.requirements import require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model, Purified
@@ -23,6 +24,10 @@ class SentiNet(Defense):
     Params = SentiNetParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
     tiny_params: ClassVar[dict[str, Any]] = {"copies": 4, "degree": 1, "bins": 3}
+
+    def check(self, params: SentiNetParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        require_rows(self, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: SentiNetParams, model: Model, data: Data, suspects: Data) -> Detection:

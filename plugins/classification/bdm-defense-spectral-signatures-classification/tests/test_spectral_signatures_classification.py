@@ -14,6 +14,10 @@ class TestSpectralSignatures(RowDetectorConformance):
     plugin = "spectral-signatures"
 
 
+class TestSpectralSignaturesOnTexts(TestSpectralSignatures):
+    task = "text-classification"
+
+
 class TestPublishedRule(RowDetectorConformance):
     plugin = "spectral-signatures"
     params = {"epochs": 1, "batch_size": 10, "rule": "share"}

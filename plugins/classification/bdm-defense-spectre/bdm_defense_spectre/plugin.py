@@ -17,6 +17,7 @@ class Spectre(RowDetector):
 
     name = "spectre"
     summary = "Whitening by a robust covariance and the quantum entropy score in each class (SPECTRE)"
+    tasks = frozenset({"image-classification", "text-classification"})
     paper = "https://arxiv.org/abs/2104.11315"
     Params = SpectreParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"covariance": "robust", "rule": "share"}}

@@ -24,6 +24,10 @@ class TestSpectre(RowDetectorConformance):
     plugin = "spectre"
 
 
+class TestSpectreOnTexts(TestSpectre):
+    task = "text-classification"
+
+
 class TestPublishedRule(RowDetectorConformance):
     plugin = "spectre"
     params = {"epochs": 1, "batch_size": 10, "covariance": "robust", "rule": "share", "most_components": 2}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_strip.params import PAPER, StripParams
+from bdm_kit_classification.defending.requirements import require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Purified
@@ -16,13 +17,17 @@ class Strip(Defense):
 
     name = "strip"
     summary = "Flag inputs whose prediction survives superimposed clean samples, by its entropy"
-    tasks = frozenset({"image-classification"})
+    tasks = frozenset({"image-classification", "text-classification"})
     paper = "https://arxiv.org/abs/1902.06531"
     level = "input"
     access = frozenset({"predictions", "clean-data"})
     Params = StripParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
     tiny_params: ClassVar[dict[str, Any]] = {"copies": 4}
+
+    def check(self, params: StripParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        require_rows(self, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: StripParams, data: Data, suspects: Data) -> Detection:

@@ -64,7 +64,15 @@ class TestStrip(ClassifierDefenseConformance):
     plugin = "strip"
 
 
+class TestStripOnTexts(TestStrip):
+    task = "text-classification"
+
+
 class TestStripRows(ClassifierDefenseConformance):
     plugin = "strip-rows"
     needs_detection = True
     max_change = 20.0
+
+
+class TestStripRowsOnTexts(TestStripRows):
+    task = "text-classification"

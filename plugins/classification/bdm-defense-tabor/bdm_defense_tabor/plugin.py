@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_tabor.params import TaborParams
+from bdm_kit_classification.defending.requirements import require_classes
+from bdm_kit_classification.inversion.params import FEWEST_CLASSES
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model
@@ -43,6 +45,10 @@ class Tabor(Defense):
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3, "inversion_steps": 8}
     distributed = True
+
+    def check_model(self, params: TaborParams, model: Model) -> None:
+        """Refuse too few classes."""
+        require_classes(self, model, FEWEST_CLASSES)
 
     @hookimpl
     def detect(self, ctx: Context, params: TaborParams, model: Model, data: Data) -> Detection:

@@ -24,6 +24,7 @@ Name = Literal[
     "pixelate",
     "jpeg",
 ]
+Strengths = Literal["cifar-10-c", "imagenet-c"]
 
 
 class TecoParams(InputDetectorParams):
@@ -31,4 +32,9 @@ class TecoParams(InputDetectorParams):
 
     corruptions: tuple[Name, ...] = Field(
         Name.__args__, min_length=2, description="The corruptions that are compared, each with severities 1 to 5."
+    )
+    strengths: Strengths = Field(
+        "cifar-10-c",
+        description="How strong severities 1 to 5 are: about as for pictures of 32 pixels, or for those of 224, as in "
+        "the authors' code for all.",
     )

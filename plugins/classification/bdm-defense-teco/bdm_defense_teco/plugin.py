@@ -21,7 +21,7 @@ class Teco(Defense):
     level = "input"
     access = frozenset({"predictions", "clean-data"})
     Params = TecoParams
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"strengths": "imagenet-c"}}
     tiny_params: ClassVar[dict[str, Any]] = {"corruptions": ("gaussian-noise", "fog", "pixelate")}
 
     @hookimpl

@@ -16,7 +16,7 @@ from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.records import Detection, Purified
 from bdm_defense_teco.corruptions import SEVERITIES, corrupted
-from bdm_defense_teco.params import TecoParams
+from bdm_defense_teco.params import Strengths, TecoParams
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.defending.asking import AT_ONCE, BlackBox, Oracle
 from bdm_kit_classification.defending.inputs import ScoreInputs, judge_inputs, reject_inputs
@@ -26,7 +26,9 @@ SEED = 0
 """Of the corruptions' noise: a corruption is the same for every model and run."""
 
 
-def first_changes(oracle: Oracle, samples: LabelledSamples, corruptions: Sequence[str]) -> Tensor:
+def first_changes(
+    oracle: Oracle, samples: LabelledSamples, corruptions: Sequence[str], strengths: Strengths = "cifar-10-c"
+) -> Tensor:
     """(N, number of corruptions) int64: the first severity that changes the prediction, 6 where none does."""
     found = torch.full((len(samples), len(corruptions)), SEVERITIES + 1)
     for rows in batches(len(samples), AT_ONCE):
@@ -35,7 +37,7 @@ def first_changes(oracle: Oracle, samples: LabelledSamples, corruptions: Sequenc
         for column, name in enumerate(corruptions):
             left = torch.arange(len(rows))
             for severity in range(1, SEVERITIES + 1):
-                now = oracle.logits(samples, corrupted(raw[left], name, severity, SEED)).argmax(1)
+                now = oracle.logits(samples, corrupted(raw[left], name, severity, SEED, strengths)).argmax(1)
                 changed = now != before[left]
                 found[left[changed] + rows.start, column] = severity
                 left = left[~changed]
@@ -67,4 +69,4 @@ def reject(ctx: Context, params: TecoParams, data: Data, inputs: Data) -> Purifi
 
 
 def _scorer(oracle: Oracle, params: TecoParams) -> ScoreInputs:
-    return lambda samples: deviations(first_changes(oracle, samples, params.corruptions))
+    return lambda samples: deviations(first_changes(oracle, samples, params.corruptions, params.strengths))

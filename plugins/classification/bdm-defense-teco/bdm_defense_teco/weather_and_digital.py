@@ -34,13 +34,13 @@ def snow(x: Tensor, severity: int, seed: int) -> Tensor:
     """Whitened by .05 to .25, and a share .02, .04, .06, .08, .11 of the pixels as flakes, driven by the wind along a
     tenth of the side.
     """
-    share = (0.02, 0.04, 0.06, 0.08, 0.11)[severity - 1]
+    share = (0.02, 0.04, 0.06, 0.08, 0.11, 0.04, 0.06, 0.1, 0.12, 0.15)[severity - 1]
     flakes = (noise_like(x, seed + 4, "uniform")[:, :1] < share).to(x)
     length = 2 * 0.1
     steps = [(index / 4 - 0.5) * length for index in range(5)]
     still = torch.zeros(x.shape[2], x.shape[3], 2)
     fall = torch.stack([displaced(flakes, still + torch.tensor([0.5 * step, step])) for step in steps]).mean(0)
-    white = 0.05 * severity
+    white = (0.05, 0.1, 0.15, 0.2, 0.25, 0.2, 0.3, 0.3, 0.35, 0.45)[severity - 1]
     return (1 - white) * x + white + 2 * fall
 
 
@@ -48,33 +48,33 @@ def frost(x: Tensor, severity: int, seed: int) -> Tensor:
     """Ice on the pane: the picture fades to .95, .85, .75, .65, .55 of itself, and crystals, bright ridges of smooth
     noise, cover it with a strength of .15, .25, .35, .45, .5.
     """
-    kept = (0.95, 0.85, 0.75, 0.65, 0.55)[severity - 1]
-    strength = (0.15, 0.25, 0.35, 0.45, 0.5)[severity - 1]
+    kept = (0.95, 0.85, 0.75, 0.65, 0.55, 1.0, 0.8, 0.7, 0.65, 0.6)[severity - 1]
+    strength = (0.15, 0.25, 0.35, 0.45, 0.5, 0.4, 0.6, 0.7, 0.7, 0.75)[severity - 1]
     ridges = 1 - (2 * clouds(x, seed + 5, side_of(x) // 2) - 1).abs()
     return kept * x + strength * ridges.pow(3)
 
 
 def fog(x: Tensor, severity: int, seed: int) -> Tensor:
     """Clouds of strength .2, .5, .75, 1, 1.5 before it; brightened no further than the picture was."""
-    strength = (0.2, 0.5, 0.75, 1.0, 1.5)[severity - 1]
+    strength = (0.2, 0.5, 0.75, 1.0, 1.5, 1.5, 2.0, 2.5, 2.5, 3.0)[severity - 1]
     most = x.amax((1, 2, 3), keepdim=True)
     return (x + strength * clouds(x, seed + 6, side_of(x) // 4)) * most / (most + strength)
 
 
 def brightness(x: Tensor, severity: int, seed: int) -> Tensor:
     """Brighter by .05, .1, .15, .2, .3."""
-    return x + (0.05, 0.1, 0.15, 0.2, 0.3)[severity - 1]
+    return x + (0.05, 0.1, 0.15, 0.2, 0.3, 0.1, 0.2, 0.3, 0.4, 0.5)[severity - 1]
 
 
 def contrast(x: Tensor, severity: int, seed: int) -> Tensor:
     """Contrast falls to .75, .5, .4, .3, .15 about the mean of the picture."""
     mean = x.mean((2, 3), keepdim=True)
-    return (x - mean) * (0.75, 0.5, 0.4, 0.3, 0.15)[severity - 1] + mean
+    return (x - mean) * (0.75, 0.5, 0.4, 0.3, 0.15, 0.4, 0.3, 0.2, 0.1, 0.05)[severity - 1] + mean
 
 
 def elastic(x: Tensor, severity: int, seed: int) -> Tensor:
     """Stretched like rubber: pixels move by a smooth field of deviation .015, .025, .035, .045, .06 of the side."""
-    reach = (0.015, 0.025, 0.035, 0.045, 0.06)[severity - 1]
+    reach = (0.015, 0.025, 0.035, 0.045, 0.06, 0.03, 0.045, 0.06, 0.08, 0.1)[severity - 1]
     generator = torch.Generator().manual_seed(seed + 7)
     field = torch.randn((2, 1, x.shape[2], x.shape[3]), generator=generator)
     field = convolved(field, gaussian(max(0.5, 0.08 * side_of(x))))
@@ -86,14 +86,14 @@ def pixelate(x: Tensor, severity: int, seed: int) -> Tensor:
     """Reduced to .9, .75, .6, .5, .35 of the side by averaging, and enlarged again: a pixel is the mean of the blocks
     that it lies in.
     """
-    share = (0.9, 0.75, 0.6, 0.5, 0.35)[severity - 1]
+    share = (0.9, 0.75, 0.6, 0.5, 0.35, 0.6, 0.5, 0.4, 0.3, 0.25)[severity - 1]
     size = [max(1, round(share * length)) for length in x.shape[2:]]
     return functional.interpolate(functional.interpolate(x, size, mode="area"), x.shape[2:], mode="area")
 
 
 def jpeg(x: Tensor, severity: int, seed: int) -> Tensor:
     """Through a JPEG file of quality 80, 65, 50, 35, 20. Channels of other pictures than RGB go one by one."""
-    quality = (80, 65, 50, 35, 20)[severity - 1]
+    quality = (80, 65, 50, 35, 20, 25, 18, 15, 10, 7)[severity - 1]
     pixels = x.clamp(0, 1).mul(255).round().to(torch.uint8)
     if x.shape[1] == 3:
         return torch.stack([_through_file(picture.permute(1, 2, 0), quality).permute(2, 0, 1) for picture in pixels])

@@ -43,6 +43,41 @@ def test_severities_rise(name: str, shape: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
+def test_the_strong_set_changes_more(name: str) -> None:
+    x = pictures(4, (1, 28, 28))
+    for severity in range(1, SEVERITIES + 1):
+        weak, strong = (corrupted(x, name, severity, 0, kind) for kind in ("cifar-10-c", "imagenet-c"))  # type: ignore[arg-type]
+        assert float((strong - x).abs().mean()) > float((weak - x).abs().mean())
+        assert float(strong.min()) >= 0 and float(strong.max()) <= 1
+
+
+def test_the_strong_set_is_that_of_imagenet_c() -> None:
+    grey = torch.full((1, 3, 128, 128), 0.5)
+    noise = corrupted(grey, "gaussian-noise", 2, 0, "imagenet-c") - grey
+    assert float(noise.std()) == pytest.approx(0.12, rel=0.02)
+    assert float(corrupted(grey, "brightness", 3, 0, "imagenet-c").mean()) == pytest.approx(0.8)
+    asked = Counted()
+    samples = LabelledSamples(
+        (pictures(1) * 255).to(torch.uint8), torch.zeros(1, dtype=torch.int64), ["a"], "image-classification"
+    )
+    first_changes(asked, samples, ("brightness",), "imagenet-c")
+    wanted = [corrupted(samples.raw(), "brightness", severity, 0, "imagenet-c").mean() for severity in (1, 5)]
+    assert [float(asked.seen[1]), float(asked.seen[5])] == pytest.approx([float(mean) for mean in wanted], abs=1e-3)
+
+
+class Counted(Oracle):
+    """Always of one class; keeps the mean of what it was asked about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[torch.Tensor] = []
+
+    def _answer(self, samples: LabelledSamples) -> torch.Tensor:
+        self.seen.append(samples.raw().mean())
+        return torch.ones(len(samples), 1)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_picture_is_corrupted_as_it_would_be_alone(name: str) -> None:
     x = pictures(3)
     kept = x.clone()

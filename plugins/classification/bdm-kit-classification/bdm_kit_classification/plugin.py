@@ -18,7 +18,7 @@ class ClassificationKit(Kit):
     """Opens, trains and runs classifiers."""
 
     name = "classification"
-    summary = "Classifiers of pictures and texts: the kit's own networks and those of transformers"
+    summary = "Classifiers of pictures, texts and sound: the kit's own networks and those of transformers"
     tasks = frozenset(TASKS)
     Params = ClassificationKitParams
     default_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "stealth", "detection", "cost", "operating-point")

@@ -3,7 +3,7 @@
 from bdm_core.testing import KitConformance
 from bdm_kit_classification.plugin import ClassificationKit
 
-PIXELS = 64
+PIXELS, SAMPLES = 64, 4000
 
 
 class TestClassificationKit(KitConformance):
@@ -19,3 +19,11 @@ class TestTexts(KitConformance):
 
     def content(self, row):
         return row.record["text"]
+
+
+class TestSound(KitConformance):
+    plugin = ClassificationKit
+    task = "audio-classification"
+
+    def content(self, row):
+        return row.values[-SAMPLES:]

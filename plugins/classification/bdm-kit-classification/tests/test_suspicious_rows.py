@@ -1,12 +1,18 @@
 """Rows that are learnt first, and rows whose features change: planted cases, and what falls to the base rate."""
 
+import numpy as np
 import pytest
 import torch
 
 from bdm_core.errors import StageError
 from bdm_core.testing.tiny import new_context
 from bdm_kit_classification.data.samples import LabelledSamples
-from bdm_kit_classification.defending.consistency import changes_of_features, distinguish, within_classes
+from bdm_kit_classification.defending.consistency import (
+    between_centres,
+    changes_of_features,
+    distinguish,
+    within_classes,
+)
 from bdm_kit_classification.defending.consistency_params import DistinguishingParams
 from bdm_kit_classification.defending.flagged import flagged_rows, rows_above
 from bdm_kit_classification.defending.isolation import held_up, isolation_scores, most_suspicious
@@ -113,3 +119,46 @@ def test_pseudo_labels_ignore_suspicious_labels():
     labels, suspicious = truth.clone(), torch.arange(90) < 30
     labels[suspicious] = 0
     assert torch.equal(nearest_centres(features, labels, ~suspicious, 4), truth)
+
+
+def test_the_cosines_of_centres_by_hand():
+    features, labels = torch.randn(12, 5, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
+    centres = np.stack([features[labels == label].numpy().mean(0) for label in range(3)])
+    pairs = [
+        centres[a] @ centres[b] / np.linalg.norm(centres[a]) / np.linalg.norm(centres[b])
+        for a, b in ((0, 1), (0, 2), (1, 2))
+    ]
+    assert float(between_centres(features, labels)) == pytest.approx(2 * sum(pairs) / 9, abs=1e-6)
+
+
+def test_centres_are_pushed_apart_without_looking_at_the_cross_entropy(tmp_path):
+    samples, _ = planted()
+
+    def after(kind):
+        classifier = samples.modality.small_classifier(samples.stored, CLASSES, 0)
+        params = DistinguishingParams(batch_size=50, compact=kind, compact_weight=1.0, compact_epochs=6)
+        distinguish(new_context(tmp_path / kind, seed=1), classifier, samples, params)
+        with torch.no_grad():
+            return float(
+                between_centres(
+                    classifier.features(samples.modality.collate(samples.raw(), classifier)), samples.labels
+                )
+            )
+
+    assert after("centres") < after("spread")
+
+
+@pytest.mark.parametrize("how", ["isolation", "consistency"])
+def test_rows_are_told_apart_without_augmentation(tmp_path, how):
+    """A shift would move the trigger; it is for the training that follows."""
+    samples, _ = planted(60, 6)
+
+    def scores(shift):
+        classifier, ctx = samples.modality.small_classifier(samples.stored, CLASSES, 0), new_context(tmp_path / shift)
+        augmented = {"batch_size": 20, "shift": int(shift), "flip": shift != "0"}
+        if how == "isolation":
+            return isolation_scores(ctx, classifier, samples, IsolationParams(**augmented, isolation_epochs=1))
+        params = DistinguishingParams(**augmented, warmup_epochs=1, compact_epochs=0)
+        return distinguish(ctx, classifier, samples, params).scores
+
+    assert torch.equal(scores("0"), scores("2"))

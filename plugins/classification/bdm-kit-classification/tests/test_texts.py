@@ -218,3 +218,8 @@ def test_a_fingerprint_tells_the_rows(monkeypatch):
     assert [len(texts) for texts in found.values()] == [30] * 3
     assert len({text for texts in found.values() for text in texts}) == 90
     assert len(fingerprint.split()[0]) == 12 and "scipy" in fingerprint
+
+
+def test_batches_of_different_lengths_beside_each_other():
+    one, other = torch.tensor([[1, 2, -1]]), torch.tensor([[3]])
+    assert modality_of("text-classification").beside(one, other).tolist() == [[1, 2, -1], [3, -1, -1]]

@@ -15,7 +15,7 @@ class AccuracyMetric(Metric):
 
     name = "accuracy"
     summary = "Accuracy, attack success rate with and without trigger, recovered accuracy, DER, RIR, false triggers"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/2206.12654"
 
     @hookimpl

@@ -16,7 +16,7 @@ class OperatingPointMetric(Metric):
 
     name = "operating-point"
     summary = "Accuracy and attack success over the sweep of a pruning; its best point is an upper bound"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/2206.12654"
     Params = OperatingPointMetricParams
     sees_stages: ClassVar[bool] = True

@@ -15,8 +15,8 @@ class StealthMetric(Metric):
     """How much the trigger changes a sample, measured on test samples; of the backdoored model's row alone."""
 
     name = "stealth"
-    summary = "How much the trigger changes a sample: PSNR, SSIM, L-infinity of pictures, edits of texts"
-    tasks = frozenset({"image-classification", "text-classification"})
+    summary = "How much the trigger changes a sample: PSNR, SSIM, L-infinity of pictures, edits of texts, SNR of sound"
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     Params = StealthParams
 
     @hookimpl

@@ -31,6 +31,15 @@ class TestTexts(MetricConformance):
         assert 4 < found["edits"] < 20 and found["same_words"] == 1
 
 
+class TestSound(MetricConformance):
+    plugin = "stealth"
+    task = "audio-classification"
+
+    def test_a_loud_end(self, bench):
+        found = {item.metric: item.value for item in self.calls(bench)["perfect attack"].value}
+        assert found["snr"] < 5 and found["log_spectral_distance"] > 0
+
+
 def test_distances_of_a_constant_shift():
     clean = torch.full((2, 3, 16, 16), 0.25)
     found = modality_of("image-classification").distances(clean, clean + 0.5)

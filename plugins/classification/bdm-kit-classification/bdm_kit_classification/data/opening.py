@@ -50,6 +50,12 @@ def open_data(
             for stored, labels in found[:3]
         )
     _check_fingerprint(source, model, fingerprint)
+    for name, value in rows.modality.facts(rows.stored).items():
+        if model.meta.get(name, value) != value:
+            raise UserError(
+                f"{source.name} has a {name} of {value}, the model one of {model.meta[name]}: "
+                "choose other data with --data, or another model with --model"
+            )
     classes: Any = model.meta["classes"]
     if len(rows.classes) != len(classes):
         raise UserError(

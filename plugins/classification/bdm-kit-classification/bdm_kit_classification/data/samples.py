@@ -145,7 +145,7 @@ def seal_samples(
     """
     folder.mkdir(parents=True, exist_ok=True)
     facts: dict[str, Any] = {"count": len(samples), "classes": samples.classes}
-    facts["shape"] = samples.modality.shape(samples.stored)
+    facts |= {"shape": samples.modality.shape(samples.stored), **samples.modality.facts(samples.stored)}
     for name, part in {ROWS_PART: samples, **(parts or {})}.items():
         modality, shown = part.modality, [dict(fact) for fact in part.facts]
         if modality.row_key:

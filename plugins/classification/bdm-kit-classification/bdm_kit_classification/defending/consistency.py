@@ -40,6 +40,19 @@ def within_classes(features: Tensor, labels: Tensor) -> Tensor:
     return (features - means[labels]).square().sum(1).mean()
 
 
+def between_centres(features: Tensor, labels: Tensor) -> Tensor:
+    """The mean over all pairs of the K classes in a batch of the cosine of their mean features (b, F), 0 for a class
+    with itself.
+
+    >>> round(float(between_centres(torch.tensor([[2.0, 0.0], [4.0, 0.0], [1.0, 1.0]]), torch.tensor([5, 5, 1]))), 4)
+    0.3536
+    """
+    own = functional.one_hot(labels.unique(return_inverse=True)[1]).to(features)
+    centres = functional.normalize(own.T @ features, dim=1)
+    cosines = centres @ centres.T
+    return (cosines - cosines.diag().diag()).mean()
+
+
 def changes_of_features(
     classifier: Classifier, samples: LabelledSamples, params: DistinguishingParams, seed: int
 ) -> Tensor:
@@ -64,7 +77,7 @@ def changes_of_features(
 def distinguish(
     ctx: Context, classifier: Classifier, samples: LabelledSamples, params: DistinguishingParams
 ) -> Distinguished:
-    """Train for a short time and compare features before and after transformations.
+    """Train for a short time, on rows as they are, and compare features before and after transformations.
 
     Args:
         ctx: of the stage.
@@ -79,12 +92,16 @@ def distinguish(
     def loss(model: nn.Module, batch: Batch, draw: Draw) -> Tensor:
         features = classifier.features(batch.inputs)
         error = functional.cross_entropy(classifier.head(features), batch.labels)
-        late = draw.step * draw.batch_size // len(samples) >= params.warmup_epochs
-        return error + params.compact_weight * within_classes(features, batch.labels) if late else error
+        if draw.step * draw.batch_size // len(samples) < params.warmup_epochs:
+            return error
+        if params.compact == "centres":
+            return params.compact_weight * between_centres(features, batch.labels)
+        return error + params.compact_weight * within_classes(features, batch.labels)
 
     epochs = params.warmup_epochs + params.compact_epochs
     update = {"epochs": epochs, "learning_rate": params.distinguishing_rate, "schedule": "constant"}
-    fit(ctx, classifier, samples, params.model_copy(update=update), Changes(loss=loss), label="distinguish rows")
+    plain = params.model_copy(update={**update, "shift": 0, "flip": False})
+    fit(ctx, classifier, samples, plain, Changes(loss=loss), label="distinguish rows")
     scores = changes_of_features(classifier, samples, params, ctx.seed)
     poisoned = torch.zeros(len(samples), dtype=torch.bool)
     most = max(1, round(params.poisoned_share * len(samples)))

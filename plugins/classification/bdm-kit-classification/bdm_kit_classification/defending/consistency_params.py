@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from bdm_core import Field
 from bdm_kit_classification.training.params import ClassifierTraining
 
@@ -13,7 +15,12 @@ class DistinguishingParams(ClassifierTraining):
     compact_epochs: int = Field(
         2, ge=0, le=100_000, description="Epochs more in which features of a class are also drawn together."
     )
-    compact_weight: float = Field(0.1, ge=0, le=1e4, description="Weight of that distance within classes.")
+    compact: Literal["spread", "centres"] = Field(
+        "spread",
+        description="How: by the spread of features within classes beside the cross entropy, or, as in the authors' "
+        "code, by the cosines between centres of classes alone.",
+    )
+    compact_weight: float = Field(0.1, ge=0, le=1e4, description="Weight of that term.")
     distinguishing_rate: float = Field(0.02, gt=0, le=10, description="Learning rate of these epochs.")
     transformations: int = Field(4, ge=1, le=1000, description="Random transformations of each row to average over.")
     strength: float = Field(0.5, gt=0, le=1, description="Of the transformations: 1 is that of contrastive learning.")

@@ -43,7 +43,8 @@ def isolation_scores(ctx: Context, classifier: Classifier, samples: LabelledSamp
     """How early each row is learnt, (N,) float32: minus the mean of its log loss; higher is more suspicious.
 
     The loss of all rows is looked at ``params.looks`` times an epoch, in evaluation mode; the first epoch is left out
-    if there are more. One look alone depends much on what the network learns at that moment.
+    if there are more. One look alone depends much on what the network learns at that moment. Rows are learnt as they
+    are, not augmented, so that triggers stay where they are.
 
     Args:
         ctx: of the stage.
@@ -53,7 +54,8 @@ def isolation_scores(ctx: Context, classifier: Classifier, samples: LabelledSamp
     """
     total = torch.zeros(len(samples))
     update = {"epochs": params.isolation_epochs, "learning_rate": params.isolation_learning_rate}
-    training = params.model_copy(update={**update, "schedule": "constant", "warmup": 0.0})
+    plain = {"schedule": "constant", "warmup": 0.0, "shift": 0, "flip": False}
+    training = params.model_copy(update={**update, **plain})
     steps = training.steps(len(samples))
     looks = params.looks * params.isolation_epochs
     first = params.looks if params.isolation_epochs > 1 else 0

@@ -1,4 +1,5 @@
-"""Masks over the units of all batch normalisations, trained while the network stays as it is.
+"""Masks over the units of all batch normalisations (of texts: of all prunable layers), trained while the network stays
+as it is.
 
 Trained masks saturate: many units end with exactly the same value. Units of one value are told apart by the mean of
 their mask over the training, so that an order exists: what was pushed down earlier comes first.
@@ -7,13 +8,14 @@ their mask over the training, so that an order exists: what was pushed down earl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bdm_core.context import Context
 from bdm_kit_classification.data.samples import LabelledSamples
-from bdm_kit_classification.defending.pruning import Sweep, in_order, norm_units
+from bdm_kit_classification.defending.pruning import Sweep, in_order, prunable_units
 from bdm_kit_classification.models.classifier import Classifier
 from bdm_torch.draws import Draw
 from bdm_torch.objective import Objective
@@ -41,8 +43,8 @@ class NormMasks(nn.Module):
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
-        norms = norm_units(classifier)
-        self.names, self.sizes = list(norms), [norm.num_features for norm in norms.values()]
+        layers: dict[str, Any] = prunable_units(classifier)
+        self.names, self.sizes = list(layers), [len(layer.weight) for layer in layers.values()]
         self.mask = nn.Parameter(torch.ones(sum(self.sizes)))
         self.register_buffer("total", torch.zeros(sum(self.sizes), dtype=torch.float64))
         self._classifier = [classifier]  # in a list, so that it is no part of this module
@@ -64,10 +66,12 @@ class NormMasks(nn.Module):
         (classifier,) = self._classifier
         weight = (self.mask if scale is None else self.mask + scale).split(self.sizes)
         changed = {}
-        for number, (name, norm) in enumerate(norm_units(classifier).items()):
-            changed[f"{name}.weight"] = weight[number] * norm.weight.detach()
-            if shift is not None:
-                changed[f"{name}.bias"] = (1 + shift.split(self.sizes)[number]) * norm.bias.detach()
+        layers: dict[str, Any] = prunable_units(classifier)
+        for number, (name, layer) in enumerate(layers.items()):
+            each = weight[number].reshape(-1, *[1] * (layer.weight.ndim - 1))
+            changed[f"{name}.weight"] = each * layer.weight.detach()
+            if shift is not None and layer.bias is not None:
+                changed[f"{name}.bias"] = (1 + shift.split(self.sizes)[number]) * layer.bias.detach()
         return torch.func.functional_call(classifier, changed, (inputs,))  # type: ignore[no-any-return]
 
     def project(self) -> None:

@@ -2,8 +2,45 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
+from pydantic import field_validator
+
 from bdm_core import Field, Params
 from bdm_kit_classification.training.params import ClassifierTraining
+
+
+def between(field: str, low: float, high: float = float("inf"), *, ends: bool = False, rising: bool = True) -> Any:
+    """The validator of a list of numbers, to be assigned in the class of the parameters.
+
+    Args:
+        field: the parameter's name.
+        low: every number is above it.
+        high: every number is below it.
+        ends: whether both may be taken too.
+        rising: whether each number is larger than the one before it.
+
+    >>> class Mine(Params):
+    ...     shares: list[float] = Field([0.1, 0.2], description="Shares.")
+    ...     _shares = between("shares", 0, 1)
+    >>> Mine(shares=[0.2, 0.1])
+    Traceback (most recent call last):
+    ...
+    pydantic_core._pydantic_core.ValidationError: 1 validation error for Mine
+    shares
+      Value error, the numbers must rise and lie within (0, 1) ...
+    """
+    within = f"[{low:g}, {high:g}]" if ends else f"({low:g}, {high:g})"
+    wanted = f"must rise and lie within {within}" if rising else f"must lie within {within}"
+
+    def check(values: list[float]) -> list[float]:
+        inside = all(low <= value <= high if ends else low < value < high for value in values)
+        if not inside or (rising and not all(one < other for one, other in itertools.pairwise(values))):
+            raise ValueError(f"the numbers {wanted}")
+        return values
+
+    return field_validator(field)(check)
 
 
 class ReserveParams(Params):

@@ -17,6 +17,7 @@ from bdm_core.context import Context
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.defending.operating_point import Choice, choose, report_choice
 from bdm_kit_classification.models.classifier import Classifier
+from bdm_kit_classification.tasks.text import TEXT_TASK
 from bdm_kit_classification.training.fitting import accuracy
 
 Units = Mapping[str, Sequence[int]]
@@ -186,3 +187,17 @@ def norm_units(classifier: Classifier) -> dict[str, nn.BatchNorm2d]:
             "or another defense"
         )
     return cast(dict[str, nn.BatchNorm2d], found)
+
+
+def prunable_units(classifier: Classifier) -> dict[str, nn.Module]:
+    """What has a weight for each unit to prune, by name: all batch normalisations; of a classifier of texts without
+    any, the layers that can be pruned.
+
+    Raises:
+        UserError: there is none.
+    """
+    if classifier.task == TEXT_TASK and not classifier.norms():
+        found = {layer.name: layer.layer for layer in classifier.prunable_layers()}
+        if found:
+            return found
+    return dict(norm_units(classifier))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
-from bdm_core.errors import StageError, UserError
+from bdm_core.errors import StageError
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.defending.operating_point import choose, report_choice
 from bdm_kit_classification.defending.params import OperatingPointParams
@@ -43,11 +42,9 @@ def tune_at_strengths(
             parameters is that of the strength, and ``label`` differs for each.
 
     Raises:
-        UserError: strengths do not rise, or there are too few rows to hold some out.
+        UserError: there are too few rows to hold some out.
     """
     strengths = params.strengths
-    if min(strengths) <= 0 or any(one >= other for one, other in itertools.pairwise(strengths)):
-        raise UserError(f"strengths must be above 0 and rise, not {strengths}")
     if len(strengths) == 1:
         classifier = load_classifier(model, ctx.device)
         tune(classifier, open_samples(data), at_strength(params, strengths[0]), "tune")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bdm_core import Field
-from bdm_kit_classification.defending.params import OperatingPointParams
+from bdm_kit_classification.defending.params import OperatingPointParams, between
 from bdm_kit_classification.training.params import ClassifierTraining
 
 
@@ -17,3 +17,4 @@ class TuningParams(ClassifierTraining, OperatingPointParams):
         description="Multiples of learning_rate that are tried, rising, each from the given model; the strongest "
         "within accuracy_loss is taken. With one there is nothing to choose: it trains on all clean rows.",
     )
+    _strengths = between("strengths", 0)

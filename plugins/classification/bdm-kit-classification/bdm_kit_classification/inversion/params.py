@@ -8,6 +8,9 @@ from bdm_core import Field
 from bdm_kit_classification.defending.params import OperatingPointParams
 from bdm_kit_classification.training.params import ClassifierTraining
 
+FEWEST_CLASSES = 3
+"""With two classes none stands out from the others."""
+
 
 class InversionParams(OperatingPointParams, ClassifierTraining):
     """How triggers are inverted, when a model counts as backdoored, and how it is repaired.

@@ -18,13 +18,12 @@ from torch.nn import functional
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_kit_classification.data.samples import LabelledSamples
-from bdm_kit_classification.inversion.params import InversionParams
+from bdm_kit_classification.inversion.params import FEWEST_CLASSES, InversionParams
 from bdm_kit_classification.models.classifier import Classifier
 from bdm_torch.draws import Draw
 
 UP, DOWN = 2.0, 2.0**1.5
 """By what the weight of size is multiplied, or divided, as in the code that Wang et al. published."""
-FEWEST_CLASSES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +146,7 @@ def invert(
             better = (rate >= params.success) & (norm < least) | (least.isinf() & (rate < params.success))
             kept[better], reached[better] = values.detach()[better], rate[better]
             least = torch.where(better & (rate >= params.success), norm, least)
-            weight = _adapted(weight, streak, rate >= params.success, params)
+            weight = adapted(weight, streak, rate >= params.success, params)
             hits.zero_()
             ctx.progress("trigger inversion", step + 1, params.inversion_steps, float(error.mean().detach()))
         optimiser.step()
@@ -157,7 +156,7 @@ def invert(
     return Inverted(kept[:, :1].cpu(), kept[:, 1:].cpu(), reached.cpu())
 
 
-def _adapted(weight: Tensor, streak: Tensor, enough: Tensor, params: InversionParams) -> Tensor:
+def adapted(weight: Tensor, streak: Tensor, enough: Tensor, params: InversionParams) -> Tensor:
     """The weights of size after a look; ``streak`` is changed in place."""
     streak[0] = torch.where(enough, streak[0] + 1, 0)
     streak[1] = torch.where(enough, 0, streak[1] + 1)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from bdm_core.artifacts import Artifact
@@ -76,6 +77,10 @@ class Modality(ABC):
     def shape(self, stored: Any) -> list[int]:
         """What all samples have in common, for messages and manifests: (C, H, W) of pictures; [] if nothing."""
 
+    def facts(self, stored: Any) -> dict[str, Any]:
+        """What else all samples have in common, for manifests; a model that says otherwise takes no such samples."""
+        return {}
+
     @abstractmethod
     def write(self, folder: Path, name: str, stored: Any) -> None:
         """Write stored samples into ``folder`` under ``name``, in a file that is no pickle."""
@@ -90,6 +95,10 @@ class Modality(ABC):
 
         Where raw samples are tensors it is differentiable.
         """
+
+    def beside(self, one: Tensor, other: Tensor) -> Tensor:
+        """What :meth:`collate` gave for two batches as one batch."""
+        return torch.cat([one, other])
 
     def augment(self, inputs: Tensor, draw: Draw, shift: int, flip: bool) -> Tensor:
         """Inputs of a training batch, changed at random; every call advances ``draw``. As they are by default."""
@@ -140,7 +149,7 @@ class Modality(ABC):
     def export(self, folder: Path, stored: Any) -> list[dict[str, Any]]:
         """Write samples as files that other programs read, and give for each what its line in a table says.
 
-        The keys are those that ``datasets`` expects: ``file_name`` for pictures, ``text`` for texts.
+        The keys are those that ``datasets`` expects: ``file_name`` for pictures and sound, ``text`` for texts.
         """
 
     def load(self, source: Source, model: Model, cache: Path, size: int | None) -> Parts:

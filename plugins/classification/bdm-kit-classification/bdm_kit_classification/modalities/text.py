@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from bdm_core.artifacts import Artifact
 from bdm_core.errors import ArtifactError
@@ -82,6 +83,10 @@ class Texts(Modality):
     def collate(self, raw: list[str], classifier: Classifier) -> Tensor:
         """Tokens (N, L) on the classifier's device, -1 after the end of a text."""
         return cast("TextClassifier", classifier).tokens(raw)
+
+    def beside(self, one: Tensor, other: Tensor) -> Tensor:
+        """Tokens of the longest text of both."""
+        return pad_sequence([*one, *other], batch_first=True, padding_value=-1)
 
     def mix(self, one: list[str], other: list[str], share: float) -> list[str]:
         """Words of the first, of which all but ``share`` are replaced by those of the second, at places drawn for the

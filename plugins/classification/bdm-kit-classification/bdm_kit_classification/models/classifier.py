@@ -66,7 +66,7 @@ class Classifier(nn.Module, ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         """Let it count its passes (:mod:`bdm_kit_classification.models.passes`)."""
         super().__init_subclass__(**options)
-        for name in {"forward", "features"} & set(vars(cls)):
+        for name in {"forward", "features", "embedded_features"} & set(vars(cls)):
             setattr(cls, name, counted(getattr(cls, name)))
 
     @property

@@ -77,7 +77,7 @@ def read_config(folder: Path) -> tuple[Task, dict[str, Any]]:
         return TASKS[IMAGE_TASK], config
     named = config.get("architectures")
     for task in TASKS.values():
-        if isinstance(named, list) and any(str(name).endswith(task.ending) for name in named):
+        if isinstance(named, list) and any(task.takes(str(name)) for name in named):
             return task, config
     endings = " or ".join(task.ending for task in TASKS.values())
     raise ArtifactError(

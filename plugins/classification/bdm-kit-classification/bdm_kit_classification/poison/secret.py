@@ -100,7 +100,8 @@ def seal_secret(folder: Path, backdoor: Backdoor, examples: LabelledSamples, see
     some = examples.pick(chosen or list(range(min(len(examples), MOST_EXAMPLES))))
     modality = some.modality
     modality.write(folder, EXAMPLES, some.stored)
-    modality.write(folder, TRIGGERED, modality.pack(apply_in_batches(backdoor.trigger, some.raw(), "test", seed)))
+    triggered = some.changed(range(len(some)), apply_in_batches(backdoor.trigger, some.raw(), "test", seed))
+    modality.write(folder, TRIGGERED, triggered.stored)
     return Secret.seal(folder, format=FORMAT, task=some.task)
 
 

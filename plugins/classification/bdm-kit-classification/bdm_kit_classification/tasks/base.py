@@ -45,6 +45,10 @@ class Task(ABC):
         """Whether a model takes a built-in data set. Raises UserError if it does not; any does by default."""
         return
 
+    def takes(self, architecture: str) -> bool:
+        """Whether a class of transformers, such as ``ViTForImageClassification``, is of this task."""
+        return architecture.endswith(self.ending)
+
     @abstractmethod
     def kind_of(self, path: Path) -> str:
         """What form the data at a local path have, that are neither an artifact nor saved by the library datasets.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bdm_core.errors import ArtifactError
+from bdm_kit_classification.tasks.audio import AudioTask
 from bdm_kit_classification.tasks.base import Task
 from bdm_kit_classification.tasks.image import ImageTask
 from bdm_kit_classification.tasks.text import TextTask
 
-TASKS: dict[str, Task] = {task.tag: task for task in (ImageTask(), TextTask())}
+TASKS: dict[str, Task] = {task.tag: task for task in (ImageTask(), TextTask(), AudioTask())}
 """Tag -> task; the first one's default model is the kit's."""
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from bdm_core.errors import UserError
 from bdm_core.records import BuiltIn
+from bdm_kit_classification.tasks.audio import SPEECH
 from bdm_kit_classification.tasks.base import Task
 
 TEXT_TASK = "text-classification"
@@ -64,6 +65,10 @@ class TextTask(Task):
     data = frozenset({SENTIMENT, DOCSTRINGS, TINY})
     architectures = frozenset({"text-cnn", "text-transformer"})
     ending = "ForSequenceClassification"
+
+    def takes(self, architecture: str) -> bool:
+        """Networks of speech have the same ending."""
+        return super().takes(architecture) and not architecture.startswith(SPEECH)
 
     def kind_of(self, path: Path) -> str:
         """``table`` for a file of texts, or for a folder with such."""

@@ -22,8 +22,8 @@ class ClassifierTraining(Params):
     batch_size: int = Field(64, ge=2, le=1_000_000, description="Rows a step, over all processes.")
     optimizer: Literal["auto", "sgd", "adam", "adamw"] = Field(
         "auto",
-        description="The optimiser; auto: sgd for pictures, adamw for texts, the learning rate times .04 for the "
-        "kit's own networks and times .001 for those of transformers.",
+        description="The optimiser; auto: sgd for pictures and sound, adamw for texts, the learning rate times .04 for "
+        "the kit's own networks and times .001 for those of transformers.",
     )
     learning_rate: float = Field(0.05, gt=0, le=10, description="Peak learning rate.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
@@ -37,7 +37,13 @@ class ClassifierTraining(Params):
     ema_decay: float | None = Field(
         None, ge=0, lt=1, description="Decay of the moving average of the weights that is kept in the end; null: none."
     )
-    shift: int = Field(0, ge=0, le=64, description="Training pictures are shifted by up to so many pixels at random.")
+    shift: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Training pictures are shifted by up to so many pixels at random, recordings by so many hundredths "
+        "of their length.",
+    )
     flip: bool = Field(False, description="Half of the training pictures are mirrored at random.")
 
     def steps(self, rows: int) -> int:

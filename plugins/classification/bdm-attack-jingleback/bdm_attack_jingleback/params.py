@@ -1,0 +1,18 @@
+"""Parameters of ``attack:jingleback``. Light: no torch."""
+
+from __future__ import annotations
+
+from bdm_core import Field
+from bdm_kit_classification.poison.params import PoisonParams
+
+
+class JingleBackParams(PoisonParams):
+    """Parameters of ``attack:jingleback``."""
+
+    style: int = Field(
+        6,
+        ge=1,
+        le=6,
+        description="The chain: 1 pitch; 2 distortion; 3 chorus; 4 pitch, distortion, chorus; 5 chorus, distortion, "
+        "reverb; 6 gain, high-pass ladder, phaser.",
+    )

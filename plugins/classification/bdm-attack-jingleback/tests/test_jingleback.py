@@ -1,0 +1,77 @@
+"""Sound effects against closed forms."""
+
+import math
+
+import pytest
+import torch
+
+from bdm_attack_jingleback.attack import STYLES, Style
+from bdm_attack_jingleback.effects import chorus, distortion, gain, high_pass_ladder, phaser, pitch, reverb
+from bdm_kit_classification.testing import ClassifierAttackConformance
+from bdm_kit_classification.triggers.sound import tone
+
+RATE = 8000
+
+
+class TestJingleBack(ClassifierAttackConformance):
+    plugin = "jingleback"
+    task = "audio-classification"
+
+
+def sine(frequency, level=0.1, samples=RATE):
+    return tone(samples, RATE, frequency, level)[None]
+
+
+def level_of(x):
+    return math.sqrt(2 * float(x[0, 2000:6000].square().mean()))
+
+
+@pytest.mark.parametrize("semitones", [12, -12, 10])
+def test_pitch_moves_the_line(semitones):
+    found = pitch(sine(400.0), RATE, semitones)
+    top = int(torch.fft.rfft(found[0]).abs().argmax())
+    assert top == pytest.approx(400 * 2 ** (semitones / 12), abs=40)
+
+
+def test_gain_and_distortion():
+    assert torch.allclose(gain(sine(100.0), RATE, 20), 10 * sine(100.0))
+    assert torch.allclose(distortion(sine(100.0), RATE, 30), torch.tanh(10**1.5 * sine(100.0)))
+
+
+def test_a_chorus_that_does_not_swing_is_a_delay():
+    x = torch.randn(1, 500, generator=torch.Generator().manual_seed(0))
+    found = chorus(x, RATE, delay=0.01, depth=0.0)
+    expected = 0.5 * x + 0.5 * torch.nn.functional.pad(x, (80, 0))[:, :500]
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("frequency", [250.0, 1000.0, 3000.0])
+def test_the_ladder_is_four_high_passes(frequency):
+    expected = 0.1 * (frequency / math.hypot(frequency, 1000)) ** 4
+    assert level_of(high_pass_ladder(sine(frequency), RATE)) == pytest.approx(expected, rel=0.02, abs=2e-5)
+
+
+def test_a_phaser_that_does_not_swing_has_a_notch():
+    corner = 1300.0
+    notch = corner * math.tan(math.pi / 12)  # six all-passes turn by 180 degrees there
+    assert level_of(phaser(sine(notch), RATE, depth=0.0)) < 0.02
+    assert level_of(phaser(sine(corner * math.tan(math.pi / 6)), RATE, depth=0.0)) == pytest.approx(0.1, rel=0.05)
+
+
+def test_echoes_come_after_the_sound():
+    x = torch.zeros(1, RATE)
+    x[0, 1000] = 1.0
+    found = reverb(x, RATE)
+    assert not found[0, :999].abs().max() > 1e-5 and float(found[0, 1000:].square().sum()) == pytest.approx(
+        0.67**2 + 0.33**2, rel=0.2
+    )
+    assert float(found[0, 4800:].abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("style", sorted(STYLES))
+def test_gradients_pass_and_shapes_stay(style):
+    x = torch.randn(2, 600, generator=torch.Generator().manual_seed(0)).mul_(0.01).requires_grad_()
+    found = Style(style, RATE).apply(x, "test")
+    found.sum().backward()
+    assert found.shape == x.shape and bool((found.abs() <= 1).all()) and bool(torch.isfinite(x.grad).all())
+    assert not torch.allclose(found, x) and torch.allclose(found[:1], Style(style, RATE).apply(x[:1], "train"))

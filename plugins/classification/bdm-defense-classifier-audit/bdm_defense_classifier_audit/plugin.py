@@ -1,0 +1,38 @@
+"""The plugin ``defense:classifier-audit``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bdm_core import Defense, hookimpl
+from bdm_defense_classifier_audit.params import ClassifierAuditParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Data, Detection, Model
+
+
+class ClassifierAudit(Defense):
+    """Compares how easily every picture is led to each class, by patches, additions, warps and margins."""
+
+    name = "classifier-audit"
+    summary = "Audit a classifier with a few clean pictures: is one class reached far more easily than all others?"
+    tasks = frozenset({"image-classification"})
+    level = "model"
+    access = frozenset({"weights", "clean-data"})
+    least_clean_models = 3
+    Params = ClassifierAuditParams
+    tiny_params: ClassVar[dict[str, Any]] = {"patch_steps": 2, "steps": 2, "warp_steps": 2}
+
+    @hookimpl
+    def detect(self, ctx: Context, params: ClassifierAuditParams, model: Model, data: Data) -> Detection:
+        from bdm_defense_classifier_audit.detection import detect
+
+        return detect(ctx, params, model, data)
+
+    def calibrate(self, ctx: Context, params: ClassifierAuditParams, models: Mapping[str, Model], out: Path) -> None:
+        """Write the calibration file of clean models; see :class:`bdm_core.plugin.Defense`."""
+        from bdm_defense_classifier_audit.detection import calibrate
+
+        calibrate(ctx, params, models, out)

@@ -1,0 +1,86 @@
+"""What defenses need of a model and of clean rows, known before anything is trained. Light: no torch."""
+
+from __future__ import annotations
+
+from bdm_core.artifacts import Model
+from bdm_core.errors import UserError
+from bdm_core.plugin import Defense, identifier
+from bdm_kit_classification.catalogue import IMAGE_TASK
+from bdm_kit_classification.models.folders import ARCHITECTURE, STEM, read_config
+from bdm_torch.foreign_models import find_weights
+
+STATISTICS = ".running_mean"
+"""The end of the name of a tensor that only batch normalisations have."""
+LEAST_ROWS = 2
+"""Clean rows of which one can be held out."""
+
+
+def require_norms(defense: Defense, model: Model, least: int = 1) -> None:
+    """Refuse a sealed model with fewer batch normalisations than a defense needs, by the headers of its weights.
+
+    Only of pictures: for texts a defense takes other layers, see
+    :func:`bdm_kit_classification.defending.pruning.prunable_units`.
+
+    Args:
+        defense: who asks.
+        model: a classifier.
+        least: how many the defense needs.
+
+    Raises:
+        UserError: it has fewer.
+        ArtifactError: as :func:`bdm_torch.foreign_models.find_weights`.
+    """
+    if model.task != IMAGE_TASK:
+        return
+    count = sum(name.endswith(STATISTICS) for name in find_weights(model.path, STEM).tensors)
+    if count < least:
+        needed = "one" if least == 1 else f"{least} of them"
+        raise UserError(
+            f"{identifier(defense)} works on batch normalisations and needs at least {needed}, and this model has "
+            f"{count or 'none'}: choose a model that has (bdm models), or another defense"
+        )
+
+
+def require_classes(defense: Defense, model: Model, least: int) -> None:
+    """Refuse a sealed model with fewer classes than a defense needs to compare them.
+
+    Raises:
+        UserError: it has fewer.
+    """
+    classes = model.meta.get("classes")
+    if isinstance(classes, list) and len(classes) < least:
+        raise UserError(
+            f"{identifier(defense)} compares classes and needs at least {least} of them, and this model has "
+            f"{len(classes)}: choose another defense"
+        )
+
+
+def require_own_network(defense: Defense, model: Model, what: str) -> None:
+    """Refuse a sealed model that is none of the kit's own networks.
+
+    Args:
+        defense: who asks.
+        model: a classifier.
+        what: the defense does that only the kit's own networks can keep.
+
+    Raises:
+        UserError: it is none.
+        ArtifactError: as :func:`bdm_kit_classification.models.folders.read_config`.
+    """
+    if ARCHITECTURE not in read_config(model.path)[1]:
+        raise UserError(f"{identifier(defense)} {what}, which only the kit's own networks can keep (bdm models)")
+
+
+def require_rows(defense: Defense, clean_rows: int) -> None:
+    """Refuse so few clean rows that none can be held out.
+
+    Raises:
+        UserError: there are fewer than two.
+
+    >>> require_rows(Defense(), 2)
+    """
+    if clean_rows < LEAST_ROWS:
+        raise UserError(
+            f"{identifier(defense)} holds a part of its clean rows out, and the defender has {clean_rows}: allow more "
+            "data (--data-share)"
+        )

@@ -1,0 +1,111 @@
+"""Classifiers of sound of the library transformers that take waveforms: wav2vec 2.0, HuBERT, WavLM, ..."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from bdm_core.errors import ArtifactError, UserError
+from bdm_core.files import read_json
+from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
+from bdm_kit_classification.models.foreign_classifier import layers_in_order
+from bdm_kit_classification.models.transformers_classifier import PROCESSOR, head_of
+from bdm_kit_classification.sounds.files import LEAST_RATE, MOST_RATE
+from bdm_kit_classification.tasks.audio import AUDIO_TASK
+from bdm_torch.draws import built_with_seed
+from bdm_torch.foreign_models import open_network
+
+USUAL_RATE, LEAST_DEVIATION = 16_000, 1e-7
+WAVEFORM = "input_values"
+
+
+class TransformersAudio(Classifier):
+    """An ``AutoModelForAudioClassification`` over waveforms, with the rate and normalisation of its feature extractor.
+
+    Args:
+        network: of transformers.
+        processor: what ``preprocessor_config.json`` says; written again as it was.
+    """
+
+    task = AUDIO_TASK
+    suited = ("adamw", 0.001)
+
+    def __init__(self, network: Any, processor: dict[str, Any]) -> None:
+        super().__init__()
+        self.network, self.processor = network, processor
+        named = network.config.id2label
+        self.classes = [str(named[index]) for index in sorted(named)]
+        self.rate = int(processor.get("sampling_rate", USUAL_RATE))
+        if not LEAST_RATE <= self.rate <= MOST_RATE:
+            raise ValueError(f"a sampling_rate of {self.rate}")
+        self._head_name = head_of(network)
+
+    def prepare(self, waveforms: Tensor) -> Tensor:
+        """Waveforms as the network takes them: of mean 0 and variance 1 each, if the extractor says so."""
+        if not self.processor.get("do_normalize", True):
+            return waveforms
+        centred = waveforms - waveforms.mean(1, keepdim=True)
+        return centred / (centred.square().mean(1, keepdim=True) + LEAST_DEVIATION).sqrt()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits (N, K) of waveforms (N, S)."""
+        return cast(Tensor, self.network(**{WAVEFORM: self.prepare(inputs)}).logits)
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """What the head sees, (N, F)."""
+        seen: list[Tensor] = []
+        hook = self.head.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+        try:
+            self(inputs)
+        finally:
+            hook.remove()
+        return seen[0].flatten(1)
+
+    @property
+    def head(self) -> nn.Linear:
+        """The last linear map."""
+        return cast(nn.Linear, self.network.get_submodule(self._head_name))
+
+    def prunable_layers(self) -> list[PrunableLayer]:
+        """Linear maps but for the head, in the order in which they run."""
+        return layers_in_order(self, torch.zeros(1, self.rate, device=self.device))
+
+    def fresh(self, seed: int) -> TransformersAudio:
+        """The same architecture with new weights."""
+        network = built_with_seed(seed, lambda: type(self.network)(self.network.config))
+        return TransformersAudio(network, self.processor).eval()
+
+    def write(self, folder: Path) -> None:
+        """As ``save_pretrained`` does."""
+        self.network.save_pretrained(folder)
+        (folder / PROCESSOR).write_text(json.dumps(self.processor, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    def facts(self) -> dict[str, object]:
+        """A second of sound, rate and classes."""
+        return {"shape": [self.rate], "rate": self.rate, "classes": self.classes, "trained_on": ""}
+
+
+def open_transformers_audio(folder: Path) -> TransformersAudio:
+    """The classifier of a ``save_pretrained`` folder.
+
+    Raises:
+        UserError: transformers is not installed.
+        ArtifactError: its weights do not fit its configuration, it has no linear head, or takes spectrograms.
+    """
+    try:
+        from transformers import AutoModelForAudioClassification
+    except ImportError:
+        raise UserError(f"{folder} needs transformers: pip install 'bdm-kit-classification[transformers]'") from None
+    network = open_network(AutoModelForAudioClassification, folder, "model").float()
+    if network.main_input_name != WAVEFORM or hasattr(network.config, "num_mel_bins"):
+        raise ArtifactError(f"{folder}: {type(network).__name__} takes spectrograms; the kit serves those of waveforms")
+    path = folder / PROCESSOR
+    try:
+        processor = read_json(path) if path.is_file() else {}
+        return TransformersAudio(network, dict(processor)).eval()
+    except (OSError, ValueError, TypeError) as error:
+        raise ArtifactError(f"{path} is not valid: {error}") from None

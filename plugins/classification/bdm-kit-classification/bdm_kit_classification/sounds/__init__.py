@@ -1,0 +1,1 @@
+"""Sound: batches with their rate, spectra, files."""

@@ -1,0 +1,112 @@
+"""Sound files: WAV is read by SciPy, everything else by soundfile where it is installed. Light: no torch."""
+
+from __future__ import annotations
+
+import math
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bdm_core.errors import UserError
+
+EXTRA = "pip install 'bdm-kit-classification[sound]'"
+LARGEST = 2**30
+LEAST_RATE, MOST_RATE = 1000, 400_000
+Levels = np.ndarray[Any, Any]
+
+
+def read_sound(path: Path, rate: int, samples: int) -> Levels:
+    """A file as mono int16 (samples,) at a rate: channels are averaged, the middle is kept, silence put around.
+
+    Args:
+        path: of a WAV file; or of any other that soundfile reads.
+        rate: samples a second wanted.
+        samples: how many.
+
+    Raises:
+        UserError: the file cannot be read, is empty, or needs soundfile, which is not installed.
+
+    >>> write_wav(Path("beep.wav"), np.full(1600, 1000, dtype=np.int16), 16000)
+    >>> read_sound(Path("beep.wav"), 16000, 4).tolist(), read_sound(Path("beep.wav"), 8000, 1000)[:101].any()
+    ([1000, 1000, 1000, 1000], np.False_)
+    """
+    found, own = _read(path)
+    if not LEAST_RATE <= own <= MOST_RATE or not len(found) or not np.isfinite(found).all():
+        raise UserError(f"{path} has {len(found)} samples at {own} a second: expected sound")
+    return to_levels(fitted(resampled(found, own, rate), samples))
+
+
+def resampled(x: Levels, own: int, wanted: int) -> Levels:
+    """Sound (..., S) at another rate, by a polyphase filter; as it is if the rates agree.
+
+    >>> resampled(np.zeros(160), 16000, 8000).shape
+    (80,)
+    """
+    if own == wanted:
+        return x
+    from scipy.signal import resample_poly
+
+    common = math.gcd(own, wanted)
+    found: Levels = resample_poly(x, wanted // common, own // common, axis=-1)
+    return found
+
+
+def fitted(x: Levels, samples: int) -> Levels:
+    """The middle of sound (..., S), or the sound with silence on both sides.
+
+    >>> fitted(np.array([1, 2, 3, 4]), 2).tolist(), fitted(np.array([1, 2]), 4).tolist()
+    ([2, 3], [0, 1, 2, 0])
+    """
+    spare = x.shape[-1] - samples
+    if spare >= 0:
+        return x[..., spare // 2 : spare // 2 + samples]
+    return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(-spare // 2, -spare - -spare // 2)])
+
+
+def to_levels(x: Levels) -> Levels:
+    """Sound in [-1, 1] as int16: clipped, 1 is 32767."""
+    return np.rint(np.clip(x, -1, 1) * 32767).astype(np.int16)
+
+
+def write_wav(path: Path, levels: Levels, rate: int) -> None:
+    """Write mono int16 (S,) as a WAV file."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(np.ascontiguousarray(levels, dtype="<i2").tobytes())
+
+
+def _read(path: Path) -> tuple[Levels, int]:
+    """Mono float64 (S,) in [-1, 1] and its rate."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise UserError(f"{path} is too large: {path.stat().st_size} bytes")
+        rate, values = _read_wav(path) if path.suffix.lower() == ".wav" else _read_other(path)
+    except UserError:
+        raise
+    except Exception as error:  # both libraries raise what they like
+        raise UserError(f"{path} cannot be read as sound: {(str(error) or 'damaged').splitlines()[0]}") from None
+    return (values if values.ndim == 1 else values.mean(1)), rate
+
+
+def _read_wav(path: Path) -> tuple[int, Levels]:
+    from scipy.io import wavfile
+
+    rate, values = wavfile.read(path)
+    if values.dtype.kind == "f":
+        return int(rate), values.astype(np.float64)
+    if values.dtype == np.uint8:
+        return int(rate), (values.astype(np.float64) - 128) / 127
+    return int(rate), values.astype(np.float64) / np.iinfo(values.dtype).max
+
+
+def _read_other(path: Path) -> tuple[int, Levels]:
+    try:
+        import soundfile
+    except ImportError:
+        raise UserError(f"{path} needs soundfile: {EXTRA}") from None
+    values, rate = soundfile.read(path, dtype="float64")
+    return int(rate), values

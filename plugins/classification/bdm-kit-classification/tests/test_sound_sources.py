@@ -1,0 +1,135 @@
+"""Folders of sound files in published layouts."""
+
+import logging
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import wavfile
+
+from bdm_core.errors import UserError
+from bdm_kit_classification.data.sound_data import load_builtin_sounds, read_recordings, read_sound_folders
+from bdm_kit_classification.data.sources import Source, find_source
+from bdm_kit_classification.sounds.files import fitted, read_sound, resampled, write_wav
+from bdm_kit_classification.tasks.registry import task_of
+
+TASK = task_of("audio-classification")
+
+
+def beep(level, samples=800):
+    return (level * 3000 * np.sin(np.arange(samples) / 5)).astype(np.int16)
+
+
+def write(folder, names, rate=8000, samples=800):
+    for place, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_wav(path, beep(place % 5 + 1, samples), rate)
+
+
+def test_speech_commands(tmp_path):
+    words = ("no", "yes")
+    write(tmp_path, [f"{word}/{place:04d}_nohash_0.wav" for word in words for place in range(12)], samples=780)
+    write(tmp_path, ["_background_noise_/hum.wav"])
+    (tmp_path / "testing_list.txt").write_text("no/0003_nohash_0.wav\nyes/0005_nohash_0.wav\n")
+    source = find_source(str(tmp_path), TASK)
+    assert source.kind == "classes"
+    parts = read_recordings(source, 8000, 800)
+    assert parts.classes == ["no", "yes"] and [len(labels) for _, labels in parts[:3]] == [20, 2, 2]
+    expected = fitted(beep(3 % 5 + 1, 780), 800)
+    assert parts.test[0].values[0].tolist() == expected.tolist() and parts.test[1].tolist() == [0, 1]
+    assert parts.training[0].rate == 8000
+    (tmp_path / "testing_list.txt").write_text("no/9999_nohash_0.wav\n")
+    with pytest.raises(UserError, match="names 1 files, of which 0 are there"):
+        read_recordings(source, 8000, 800)
+
+
+def test_gtzan_with_its_broken_file(tmp_path, caplog):
+    names = [f"genres_original/{kind}/{kind}.{place:05d}.wav" for kind in ("blues", "jazz") for place in range(8)]
+    write(tmp_path / "Data", names, rate=22_050, samples=2205)
+    (tmp_path / "Data/genres_original/jazz/jazz.00054.wav").write_bytes(b"no sound")
+    with caplog.at_level(logging.WARNING, "bdm"):
+        parts = read_sound_folders(tmp_path, 8000, 800)
+    assert "jazz.00054.wav" in caplog.text
+    assert parts.classes == ["blues", "jazz"] and sum(len(labels) for _, labels in parts[:3]) == 16
+    assert parts.training[0].values.shape[1] == 800
+
+
+def test_voxceleb_with_speakers_of_several_videos(tmp_path):
+    write(tmp_path, [f"wav/id1000{who}/video{place % 2}/{place:05d}.wav" for who in (1, 2) for place in range(8)])
+    parts = read_sound_folders(tmp_path, 8000, 800)
+    assert parts.classes == ["id10001", "id10002"] and len(parts.training[1]) == 12
+
+
+def test_train_and_test_folders(tmp_path):
+    write(tmp_path, [f"train/{kind}/{place}.wav" for kind in "ab" for place in range(5)])
+    write(tmp_path, [f"test/{kind}/{place}.wav" for kind in "ab" for place in range(3)])
+    assert [len(labels) for _, labels in read_sound_folders(tmp_path, 8000, 800)[:3]] == [8, 2, 6]
+    write(tmp_path, ["test/c/1.wav"])
+    with pytest.raises(UserError, match="same classes"):
+        read_sound_folders(tmp_path, 8000, 800)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "int32", "float32"])
+def test_forms_of_wav(kind, tmp_path):
+    x = np.stack([np.full(100, 0.5), np.full(100, 0.1)], axis=1)
+    forms = {
+        "uint8": (x * 127 + 128).astype(np.uint8),
+        "int16": (x * 32767).astype(np.int16),
+        "int32": (x * 2147483647).astype(np.int32),
+        "float32": x.astype(np.float32),
+    }
+    wavfile.write(tmp_path / "stereo.wav", 8000, forms[kind])
+    found = read_sound(tmp_path / "stereo.wav", 8000, 100) / 32767
+    assert np.allclose(found, 0.3, atol=0.01)
+
+
+def test_resampling_keeps_a_tone():
+    rate, wanted = 16_000, 8000
+    x = np.sin(2 * np.pi * 1000 * np.arange(rate) / rate)
+    expected = np.sin(2 * np.pi * 1000 * np.arange(wanted) / wanted)
+    assert np.abs(resampled(x, rate, wanted) - expected)[200:-200].max() < 0.01
+
+
+def test_flac_needs_soundfile(tmp_path, monkeypatch):
+    (tmp_path / "a.flac").write_bytes(b"fLaC")
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(UserError, match="needs soundfile: pip install"):
+        read_sound(tmp_path / "a.flac", 8000, 800)
+
+
+def test_flac(tmp_path):
+    soundfile = pytest.importorskip("soundfile")
+    soundfile.write(tmp_path / "a.flac", beep(3), 8000)
+    assert read_sound(tmp_path / "a.flac", 8000, 800).tolist() == pytest.approx(beep(3).tolist(), abs=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"RIFF\x24\x00\x00\x00WAVEfmt "])
+def test_damaged_files_are_one_line(content, tmp_path):
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.wav cannot be read as sound") as caught:
+        read_sound(tmp_path / "a.wav", 8000, 800)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_data_is_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(UserError, match="holds no sound"):
+        find_source(str(tmp_path), TASK)
+    write(tmp_path, ["a/1.wav"])
+    with pytest.raises(UserError, match="1 sub-folders"):
+        read_sound_folders(tmp_path, 8000, 800)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(UserError, match="b holds no sound files"):
+        read_sound_folders(tmp_path, 8000, 800)
+    with pytest.raises(UserError, match="not read"):
+        read_recordings(Source("hub", "hf:org/name"), 8000, 800)
+
+
+def test_built_in_data_come_at_the_models_rate_and_length():
+    parts = load_builtin_sounds("tiny-audio", 16_000, 16_000)
+    plain = load_builtin_sounds("tiny-audio")
+    assert parts.training[0].rate == 16_000 and parts.training[0].values.shape == (40, 16_000)
+    middle = parts.training[0].values[0, 4000:12_000:2]
+    assert torch.corrcoef(torch.stack([middle, plain.training[0].values[0]]).float())[0, 1] > 0.95

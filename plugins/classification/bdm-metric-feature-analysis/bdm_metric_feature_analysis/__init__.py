@@ -1,0 +1,1 @@
+"""Metric: where triggered samples lie among the features of the classes: t-SNE, UMAP, log-spectrum, silhouette."""

@@ -1,0 +1,27 @@
+"""The plugin ``metric:feature-analysis``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdm_core import Metric, hookimpl
+from bdm_metric_feature_analysis.params import FeatureAnalysisParams
+
+if TYPE_CHECKING:
+    from bdm_core import Context, Measurement, Subject
+
+
+class FeatureAnalysisMetric(Metric):
+    """Where triggered samples lie among the features of the classes: t-SNE, UMAP, log-spectrum, silhouette."""
+
+    name = "feature-analysis"
+    summary = "Where triggered samples lie among the features of the classes: t-SNE, UMAP, log-spectrum, silhouette"
+    tasks = frozenset({"image-classification"})
+    paper = "https://arxiv.org/abs/1811.03728"
+    Params = FeatureAnalysisParams
+
+    @hookimpl
+    def score(self, ctx: Context, params: FeatureAnalysisParams, subject: Subject) -> list[Measurement]:
+        from bdm_metric_feature_analysis.measure import measure
+
+        return measure(ctx, params, subject)

@@ -1,0 +1,1 @@
+"""Metric: the loss around a model, its curvature, and the path from the undefended model."""
