@@ -101,7 +101,7 @@ def test_the_page_says_how_many_pairs_are_measured_and_which_failed(
     again = {**line("b"), "status": "failed", "error": "no such layer"}
     lines = [again, line("a", repaired=repaired(0.0, 0.97, 0.98)), line("c", params={"poison_rate": 0.0})]
     text = page.write_page(lines).read_text()
-    assert "| 1974 | 2 | 1 |" in text and "| badnets, mnist-5k | b | 0 | no such layer |" in text
+    assert "| 2016 | 2 | 1 |" in text and "| badnets, mnist-5k | b | 0 | no such layer |" in text
     assert "no attack, mnist-5k" in text and "| a | badnets, mnist-5k (seed 0) |" in text
     later = {**again, "status": "complete", "error": ""}
     later.pop("error")
