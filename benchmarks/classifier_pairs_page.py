@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -195,7 +196,8 @@ def verdicts(lines: Sequence[Line]) -> str:
     for name, own in sorted(hit.items()):
         if own:
             rows.append([name, "; ".join(dict.fromkeys(f"{attack_of(line)} (seed {line['seed']})" for line in own))])
-    return f"{markdown(rows)}\n\nTried and not reached on any attack so far: {', '.join(missed) or 'none'}.\n"
+    text = f"Tried and not reached on any attack so far: {', '.join(missed) or 'none'}."
+    return f"{markdown(rows)}\n\n{textwrap.fill(text, 118, break_on_hyphens=False)}\n"
 
 
 def state(lines: Sequence[Line]) -> str:
