@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -82,12 +83,26 @@ def shown(lines: Sequence[Line], number: Number, digits: int = 3) -> str:
     return f"{found.mean:.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
 
 
+def served(line: Line) -> float | None:
+    """Accuracy of what the defense leaves, where a clean input that is turned away is one that is not classified."""
+    accuracy = after("accuracy")(line)
+    return None if accuracy is None else accuracy * (1 - (after("rejected_clean")(line) or 0.0))
+
+
+def effectiveness(line: Line) -> float | None:
+    """DER of BackdoorBench, (max(0, fall of the ASR) - max(0, fall of the accuracy) + 1) / 2, with that accuracy."""
+    accuracy, success, undefended = served(line), after("asr")(line), line["backdoored"]
+    if accuracy is None or success is None or "asr" not in undefended:
+        return None
+    return float((max(0, undefended["asr"] - success) - max(0, undefended["accuracy"] - accuracy) + 1) / 2)
+
+
 def reaches(line: Line) -> bool:
     """Whether a pair is what the papers claim: the backdoor is gone at little loss, or the detector separates."""
-    undefended, left = line["backdoored"], line.get(final(line) or "", {})
-    loss = undefended["accuracy"] - left.get("accuracy", 0.0)
-    repaired = left.get("asr", 1.0) <= STOPPED and loss <= LOSS
-    return repaired or undefended.get("auroc", 0.0) >= AREA
+    undefended, accuracy, success = line["backdoored"], served(line), after("asr")(line)
+    repaired = success is not None and accuracy is not None and success <= STOPPED
+    repaired = repaired and undefended["accuracy"] - (accuracy or 0.0) <= LOSS
+    return bool(repaired or undefended.get("auroc", 0.0) >= AREA)
 
 
 def counts(line: Line) -> bool:
@@ -136,7 +151,8 @@ REPAIR = {
     "ACC before": (before("accuracy"), 3),
     "ACC": (after("accuracy"), 3),
     "R-Acc": (after("recovered_accuracy"), 3),
-    "DER": (after("der"), 3),
+    "DER": (effectiveness, 3),
+    "clean inputs rejected": (after("rejected_clean"), 3),
 }
 DETECT = {
     "AUROC": (before("auroc"), 3),
@@ -154,10 +170,11 @@ def attack_tables(lines: Sequence[Line]) -> str:
     parts = []
     for attack in dict.fromkeys(attack_of(line) for line in lines):
         here = [line for line in lines if attack_of(line) == attack]
-        rows = [["defense", "seeds", "ASR", "ACC", "R-Acc", "DER", "AUROC", "TPR", "FPR", "verdict 1", "ASR, bound"]]
+        head = ["defense", "seeds", "ASR", "ACC", "R-Acc", "DER", "AUROC", "TPR", "FPR", "called backdoored"]
+        rows = [[*head, "ASR, bound"]]
         for defense in dict.fromkeys(line["defense"] for line in here):
             own = [line for line in here if line["defense"] == defense]
-            numbers = [after(name) for name in ("asr", "accuracy", "recovered_accuracy", "der")]
+            numbers = [*map(after, ("asr", "accuracy", "recovered_accuracy")), effectiveness]
             numbers += [before(name) for name in ("auroc", "tpr", "fpr")]
             verdict = shown(own, before("verdict"), 2)
             bound = shown(own, lambda line: line.get("upper_bound", {}).get("asr"))
@@ -179,7 +196,8 @@ def verdicts(lines: Sequence[Line]) -> str:
     for name, own in sorted(hit.items()):
         if own:
             rows.append([name, "; ".join(dict.fromkeys(f"{attack_of(line)} (seed {line['seed']})" for line in own))])
-    return f"{markdown(rows)}\n\nTried and not reached on any attack so far: {', '.join(missed) or 'none'}.\n"
+    text = f"Tried and not reached on any attack so far: {', '.join(missed) or 'none'}."
+    return f"{markdown(rows)}\n\n{textwrap.fill(text, 118, break_on_hyphens=False)}\n"
 
 
 def state(lines: Sequence[Line]) -> str:
@@ -226,7 +244,7 @@ def write_page(lines: Sequence[Line]) -> Path:
         judged.append([name, str(len(own)), *rates])
     PAGE.write_text(
         f"{INTRODUCTION}\n{state(lines)}\n## Repairs and purified inputs, by the mean rank of DER\n\n"
-        f"{board(repairs, after('der'), REPAIR) if repairs else 'Not measured.'}\n\n"
+        f"{board(repairs, effectiveness, REPAIR) if repairs else 'Not measured.'}\n\n"
         "## Detectors of rows and inputs, by the mean rank of AUROC\n\n"
         f"{board(detectors, before('auroc'), DETECT) if detectors else 'Not measured.'}\n\n"
         f"## Detectors of models\n\n{markdown(judged) if len(judged) > 1 else 'Not measured.'}\n\n"
@@ -243,7 +261,9 @@ Every defense with its defaults: no test labels, no knowledge of the attack, onl
 the reserve (as many as a tenth of the training rows), the threshold of a detector from that reserve. A detector of
 models that says clean leaves the model as it is. The network is the kit's small CNN; the data are declared once for
 each attack in the plan. Means over attacks, then over seeds, ± half of the 95 % t interval over seeds (none for one
-seed). A mean over few attacks is no ranking of the methods: look at how many pairs there are.
+seed). A mean over few attacks is no ranking of the methods: look at how many pairs there are. Where inputs are turned
+away, ASR, ACC and R-Acc are those of what passes (a rejected trigger is no success), but DER and what is reached count
+a clean input that is turned away as not classified.
 """
 AIM = """On attacks of an ASR of at least .95: ASR at most .10 at an accuracy loss of at most .05 behind a repair or
 purified inputs, or an AUROC of at least .90 of a detector."""

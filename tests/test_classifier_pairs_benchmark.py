@@ -85,6 +85,14 @@ def test_a_repair_reaches_its_aim_by_both_numbers_and_a_detector_by_its_area(
     assert page.reaches(given) is expected
 
 
+def test_a_filter_that_turns_clean_inputs_away_reaches_nothing(page: ModuleType) -> None:
+    passes = {"asr": 0.0, "accuracy": 0.98, "der": 1.0, "rejected_clean": 0.0, "rejected_triggered": 1.0}
+    assert page.reaches(line("a", purified=passes)) and page.effectiveness(line("a", purified=passes)) == 1.0
+    most = line("a", purified={**passes, "rejected_clean": 0.9})
+    assert not page.reaches(most)
+    assert page.effectiveness(most) == pytest.approx((1 - (0.98 - 0.098) + 1) / 2)
+
+
 def test_the_page_says_how_many_pairs_are_measured_and_which_failed(
     page: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -93,7 +101,7 @@ def test_the_page_says_how_many_pairs_are_measured_and_which_failed(
     again = {**line("b"), "status": "failed", "error": "no such layer"}
     lines = [again, line("a", repaired=repaired(0.0, 0.97, 0.98)), line("c", params={"poison_rate": 0.0})]
     text = page.write_page(lines).read_text()
-    assert "| 1974 | 2 | 1 |" in text and "| badnets, mnist-5k | b | 0 | no such layer |" in text
+    assert "| 2016 | 2 | 1 |" in text and "| badnets, mnist-5k | b | 0 | no such layer |" in text
     assert "no attack, mnist-5k" in text and "| a | badnets, mnist-5k (seed 0) |" in text
     later = {**again, "status": "complete", "error": ""}
     later.pop("error")

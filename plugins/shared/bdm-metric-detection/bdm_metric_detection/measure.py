@@ -33,7 +33,9 @@ def measure(ctx: Context, params: DetectionParams, subject: Subject) -> list[Mea
     if detection is not None and detection.level == "model":
         found = _of_model(detection, subject.role)
     elif detection is not None:
-        found = _of_rows(ctx, params, detection, subject.suspects)
+        unpoisoned = subject.role == "clean" and detection.level == "data" and not subject.suspects
+        suspects = [False] * len(detection.scores) if unpoisoned else subject.suspects
+        found = _of_rows(ctx, params, detection, suspects)
     return found + (_rejected(subject) if subject.role == "purified" else [])
 
 

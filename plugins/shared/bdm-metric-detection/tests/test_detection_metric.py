@@ -131,3 +131,11 @@ def test_a_filter_of_rows_beside_a_random_and_a_perfect_one(tmp_path: Path) -> N
     nothing = score(tmp_path, Detection(level="data", scores=[0] * 10, threshold=1), suspects=[True] + [False] * 9)
     assert nothing["precision"].value is None and nothing["f1"].value == 0
     assert "f1" not in score(tmp_path, Detection(level="input", scores=[1, 2], threshold=0), suspects=[True, False])
+
+
+def test_all_rows_that_the_clean_model_was_trained_on_are_clean(tmp_path: Path) -> None:
+    detection = Detection(level="data", scores=[0.1, 0.9, 0.2, 0.3], threshold=0.5)
+    found = score(tmp_path, detection, "clean")
+    assert found["fpr"].value == 0.25 and not {"tpr", "auroc", "f1"} & found.keys()
+    with pytest.raises(UserError, match="4 scores for 0 suspects"):
+        score(tmp_path, detection)
