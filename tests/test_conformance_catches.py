@@ -172,6 +172,8 @@ CASES = [
     case("kits", "DropsRoles", "blind_selection_hides_roles"),
     case("kits", "InventsOutput", "no_inputs_no_outputs"),
     case("kits", "ListsTwice", "built_in_names_are_described"),
+    case("kits", "NamesForeignData", "default_data_are_built_in"),
+    case("kits", "AnswersForDefenses", "hooks_of_defenses_are_wrapped_only"),
     case("kits", "ListsForeignTask", "built_in_names_are_described"),
     case("kits", "KnowsNoModel", "models_are_recognised"),
     case("kits", "KnowsEveryFolder", "models_are_recognised"),

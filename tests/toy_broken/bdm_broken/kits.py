@@ -108,6 +108,21 @@ class ListsTwice(ToyKit):
         return ToyKit.data_sets(self) * 2
 
 
+class NamesForeignData(ToyKit):
+    name = "names-foreign-data"
+
+    def models(self):
+        return [item.model_copy(update={"data": "nowhere"}) for item in ToyKit.models(self)]
+
+
+class AnswersForDefenses(ToyKit):
+    name = "answers-for-defenses"
+
+    @hookimpl
+    def detect(self, ctx, model):
+        return None
+
+
 class ListsForeignTask(ToyKit):
     name = "lists-foreign-task"
 
