@@ -17,6 +17,7 @@ def test_three_significant_digits_and_the_error_alike() -> None:
     assert number(0.95312, 0.01234) == "0.953 ±0.012"
     assert number(12.3456, 0.5) == "12.35 ±0.50"
     assert number(1234.5) == "1234.5"
+    assert number(26100.0) == "26100"
     assert number(0.00002) == "2.0e-05"
     assert number(0.0) == "0.000"
     assert number(None) == "-"

@@ -21,7 +21,7 @@ def number(value: float | None, error: float | None = None) -> str:
     if value != 0 and abs(value) < 0.001:
         text = f"{value:.1e}"
         return text if error is None else f"{text} ±{error:.0e}"
-    places = decimals(value)
+    places = 0 if error is None and abs(value) >= 100 and value == round(value) else decimals(value)
     text = f"{value:.{places}f}"
     return text if error is None else f"{text} ±{error:.{places}f}"
 
