@@ -180,7 +180,7 @@ def test_a_failing_stage_is_named_and_finished_ones_are_kept(tmp_path: Path) -> 
     [
         ({"attack": "toi"}, "did you mean 'toy'"),
         ({"task": "text-to-image"}, "no installed kit serves task text-to-image|does not work for task"),
-        ({"params": {"attack:other": {"x": 1}}}, "this run does not use"),
+        ({"params": {"attack:other": {"x": 1}}}, "not used by this run"),
         ({"params": {"attack:toy": {"poison_rate": 7}}}, "Share of training rows to poison"),
         ({"metrics": ["missing"]}, "no metric 'missing'"),
         ({"device": "cuda:9"}, "not available here"),

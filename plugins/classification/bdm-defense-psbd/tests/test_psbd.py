@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
-from bdm_core.errors import UserError
-from bdm_defense_psbd.detection import detect
 from bdm_defense_psbd.dropout import chosen_rate, probabilities, uncertainties
 from bdm_defense_psbd.params import PsbdParams
 from bdm_kit_classification.data.samples import LabelledSamples
@@ -19,9 +18,9 @@ from bdm_kit_classification.training.fitting import predict
 class TestPsbd(RowDetectorConformance):
     plugin = "psbd"
 
-    def test_impossible_rates_are_refused(self, bench) -> None:  # type: ignore[no-untyped-def]
-        with pytest.raises(UserError, match="between 0 and 1"):
-            detect(bench.context("detect"), PsbdParams(rates=[1.0]), bench.model, bench.shared, self.suspects(bench))
+    def test_impossible_rates_are_refused(self) -> None:
+        with pytest.raises(ValidationError, match=r"within \(0, 1\)"):
+            PsbdParams(rates=[1.0])
 
 
 def random_probabilities(seed: int) -> torch.Tensor:

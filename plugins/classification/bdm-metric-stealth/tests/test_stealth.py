@@ -16,6 +16,7 @@ from bdm_metric_stealth.params import StealthParams
 
 class TestStealth(MetricConformance):
     plugin = "stealth"
+    task = "image-classification"
 
     def test_a_white_corner_changes_at_most_everything(self, bench):
         found = {item.metric: item.value for item in self.calls(bench)["perfect attack"].value}
