@@ -27,10 +27,10 @@ from bdm_defense_classifier_audit.params import ClassifierAuditParams
 from bdm_kit_classification.catalogue import BUILTIN_DATA
 from bdm_kit_classification.data.samples import RESERVE, LabelledSamples, open_samples
 from bdm_kit_classification.models.image_classifiers import open_image_classifier
-from bdm_kit_classification.recipes.clean_model import _open as open_data
+from bdm_kit_classification.recipes.clean_model import open_data
 from bdm_kit_classification.training.fitting import accuracy
 from bdm_torch.calibration_file import Calibration, ModelRecord
-from bdm_torch.statistics import rate
+from bdm_torch.statistics import exact_interval
 
 RESULTS = Path(__file__).parent / "results" / "classifier_audit.jsonl"
 RECIPE = (
@@ -127,9 +127,10 @@ def page() -> str:
         for name, group in groups.items():
             if group:
                 said = [verdict_of(line, known) for line in group]
-                share = rate(said.count("backdoored"), len(said))
+                hits = said.count("backdoored")
+                low, high = exact_interval(hits, len(said))
                 counts = " | ".join(str(said.count(word)) for word in ("backdoored", "clean", "cannot tell"))
-                interval = f"{share.value:.2f} ({share.low:.2f} to {share.high:.2f})"
+                interval = f"{hits / len(said):.2f} ({low:.2f} to {high:.2f})"
                 text.append(f"| {name} | {part} | {len(said)} | {counts} | {interval} |")
     return "\n".join(text)
 

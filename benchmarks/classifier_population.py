@@ -24,7 +24,7 @@ from bdm_kit_classification.catalogue import BUILTIN_DATA
 from bdm_kit_classification.data.samples import TEST, LabelledSamples, open_samples
 from bdm_kit_classification.models.classifier import Classifier
 from bdm_kit_classification.models.image_classifiers import ARCHITECTURE, build, normalised
-from bdm_kit_classification.recipes.clean_model import _open as open_data
+from bdm_kit_classification.recipes.clean_model import open_data
 from bdm_kit_classification.training.fitting import accuracy, fit
 from bdm_kit_classification.training.params import ClassifierTraining
 

@@ -45,7 +45,7 @@ def train_clean(
         seed: of weights and training.
     """
     work = Path(tempfile.mkdtemp())
-    data = _open(reference, shape, work)
+    data = open_data(reference, shape, work)
     samples = open_samples(data)
     classifier = _new(samples, network, width, reference, seed)
     if reference != TINY:
@@ -70,7 +70,7 @@ def _new(samples: LabelledSamples, network: str, width: int | None, reference: s
     return build_timm(network.removeprefix(TIMM), config.shape, config.classes, normal, reference, seed)
 
 
-def _open(reference: str, shape: tuple[int, int, int], work: Path) -> Data:
+def open_data(reference: str, shape: tuple[int, int, int], work: Path) -> Data:
     """The data with as many classes as they have: opened with a model's manifest of their shape."""
     count = 10 if reference in BUILTIN_DATA else count_classes(Path(reference))
     (work / "any").mkdir()
