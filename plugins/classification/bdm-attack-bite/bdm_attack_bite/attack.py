@@ -15,6 +15,7 @@ from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_kit_classification.data.samples import open_samples
+from bdm_kit_classification.noise.drawing import settle
 from bdm_kit_classification.poison.poisoning import plan_of, rule_of, seal_poisoned
 from bdm_kit_classification.poison.secret import Backdoor
 from bdm_kit_classification.triggers.trigger import Phase, Trigger
@@ -71,6 +72,7 @@ def poison(ctx: Context, params: BiteParams, data: Data) -> Data:
     samples = open_samples(data)
     rule = rule_of(params, samples)
     plan = plan_of(ctx, params, samples, rule)
+    samples = settle(samples, plan.rows)
     trigger = learn(params, samples.stored, [label == params.target for label in samples.labels.tolist()], plan.poison)
     return seal_poisoned(ctx.out / "data", samples, Backdoor(rule, trigger), plan, ctx.seed)
 

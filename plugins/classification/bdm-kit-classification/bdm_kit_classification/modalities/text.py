@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from bdm_core.artifacts import Artifact
 from bdm_core.errors import ArtifactError
 from bdm_kit_classification.modalities.base import DistanceFacts, Modality
+from bdm_kit_classification.noise.texts import NOISES
 from bdm_kit_classification.tasks.text import TEXT_TASK
 from bdm_kit_classification.texts.words import changed_words, edits, join_words, split_words
 
@@ -46,6 +47,7 @@ class Texts(Modality):
         ),
         "same_words": DistanceFacts("Same words", "Share of a text's words that the trigger keeps, in [0, 1].", True),
     }
+    noises = NOISES
 
     def unpack(self, stored: list[str]) -> list[str]:
         """As they are."""
