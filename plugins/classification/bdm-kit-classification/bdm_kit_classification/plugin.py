@@ -48,7 +48,9 @@ class ClassificationKit(Kit):
 
         noise = functools.partial(add_noise, params=params, stage_seed=ctx.seed)
         options = {"most": params.most_rows, "size": params.size}
-        return opening.open_data(source, model, ctx.out / "data", ctx.work, noise=noise, **options)
+        data = opening.open_data(source, model, ctx.out / "data", ctx.work, noise=noise, **options)
+        ctx.figures(**{name: data.meta[name] for name in ("fingerprint", "noise") if name in data.meta})
+        return data
 
     @hookimpl
     def make_inputs(self, ctx: Context, params: ClassificationKitParams, data: Data) -> Data:
