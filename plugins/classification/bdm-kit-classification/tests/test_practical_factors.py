@@ -21,6 +21,7 @@ from bdm_kit_classification.models.classifier import seal_classifier
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.noise.drawing import PENDING, add_noise, realised, require_settled
 from bdm_kit_classification.noise.params import NoiseParams
+from bdm_kit_classification.params import ClassificationKitParams
 from bdm_kit_classification.poison.injection import poison_and_train, train_on_poisoned_rows
 from bdm_kit_classification.poison.params import PoisonParams
 from bdm_kit_classification.poison.poisoning import ORIGINALS, poison_training_rows
@@ -265,3 +266,10 @@ def test_no_global_generator_is_asked():
     random.seed(1)
     torch.manual_seed(1)
     assert torch.equal(one.stored, add_noise(pictures(50), params, 0).stored)
+
+
+def test_noise_decides_the_data_and_no_other_stage():
+    noisy, plain = ClassificationKitParams(data_noise="blur", label_noise="uniform"), ClassificationKitParams()
+    assert noisy.for_stage("open-data") != plain.for_stage("open-data")
+    for stage in ("make-inputs", "poison-data", "inject-backdoor", "detect", "repair", "generate", "score"):
+        assert noisy.for_stage(stage) == plain.for_stage(stage), "what follows differs by the data's digest"
