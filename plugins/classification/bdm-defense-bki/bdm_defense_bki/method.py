@@ -37,11 +37,12 @@ def detect(ctx: Context, params: BkiParams, model: Model, data: Data, suspects: 
     ctx.figures(suspicious_words={word: round(suspicion[word], 4) for word in order[:SHOWN]})
     evaluations = sum(len(split_words(text)) + 1 for part in (rows, clean) for text in part.stored)
     found = judged_rows("data", scores, clean_scores, params.false_positive_rate, network_evaluations=evaluations)
-    if params.suspicious is None:
+    if params.suspicious is None or not order:
         return found
-    last = suspicion[order[min(params.suspicious, len(order)) - 1]] if order else 0.0
-    words = ", ".join(order[: params.suspicious])
-    threshold = math.nextafter(last, -math.inf)
+    count = min(params.suspicious, len(order))
+    values = [*(suspicion[word] for word in order), 0.0]
+    threshold = (values[count - 1] + values[count]) / 2
+    words = ", ".join(order[:count])
     return found.model_copy(update={"threshold": threshold, "note": f"rows with {words} among their keywords"})
 
 

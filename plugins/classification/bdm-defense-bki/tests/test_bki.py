@@ -65,7 +65,7 @@ def test_a_planted_word_is_found(tmp_path):
     kept = {}
     ctx = new_context(tmp_path / "detect")
     object.__setattr__(ctx, "on_figures", kept.update)
-    for params in (BkiParams(), BkiParams(suspicious=1)):
+    for params, least in ((BkiParams(), 0.7), (BkiParams(suspicious=1), 0.9)):
         found = detect(ctx, params, model, data, suspects)
         assert next(iter(kept["suspicious_words"])) == "cf"
         flagged = torch.tensor(found.scores) > found.threshold
@@ -74,5 +74,5 @@ def test_a_planted_word_is_found(tmp_path):
         f1 = 2 * hits / int(flagged.sum() + truth.sum())
         shuffled = truth[torch.randperm(700, generator=torch.Generator().manual_seed(1))]
         chance = 2 * int((flagged & shuffled).sum()) / int(flagged.sum() + truth.sum())
-        assert f1 > 0.85 and chance < 0.3, (f1, chance)
+        assert f1 > least and chance < 0.25, (f1, chance)
     assert all(("cf" in text.split()) or not flag for text, flag in zip(rows.stored, flagged.tolist(), strict=True))
