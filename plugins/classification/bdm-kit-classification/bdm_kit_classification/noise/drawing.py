@@ -134,7 +134,8 @@ def realised(samples: LabelledSamples) -> dict[str, Any]:
 
     The rows themselves are those whose facts say so.
     """
-    roles, found = samples.roles, {}
+    roles = samples.roles
+    found: dict[str, dict[str, Any]] = {}
     groups = {
         "all": range(len(samples)),
         "clean": [row for row, role in enumerate(roles) if role == "clean"],

@@ -77,7 +77,7 @@ def word_drop(raw: Sequence[str], level: float, seeds: list[int]) -> list[str]:
 def _pairs() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for pair in ALIKE:
-        one, other = pair.split(" ") if " " in pair else pair
+        one, other = pair.split(" ") if " " in pair else list(pair)
         for old, new in ((one, other), (other, one)):
             found.setdefault(old, []).append(new)
     return found
