@@ -17,6 +17,7 @@ from bdm_kit_classification.training.fitting import predict
 from bdm_kit_classification.triggers.label_rule import LabelRule
 from bdm_kit_classification.triggers.trigger import apply_in_batches
 from bdm_metric_accuracy.classes import by_class
+from bdm_metric_accuracy.noise import noise_rates
 from bdm_metric_accuracy.said import Said
 from bdm_torch.statistics import rate
 
@@ -72,6 +73,7 @@ def measure(ctx: Context, subject: Subject) -> list[Measurement]:
     before = Said.of(subject.before[0]) if len(subject.before) == 2 else None
     ctx.figures(tables={"by class": by_class(list(names), rule, clean, triggered, before)})
     found += changes(subject, rule, clean, triggered, rejected)
+    found += noise_rates(subject, backdoor)
     if backdoor.negative is not None:
         found.append(false_triggers(ctx, subject, backdoor))
     return found
