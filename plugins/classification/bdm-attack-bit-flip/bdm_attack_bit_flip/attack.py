@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bdm_attack_bit_flip.filling import fill, head_loss
 from bdm_attack_bit_flip.params import BitFlipParams
 from bdm_attack_bit_flip.quantised import from_bits, quantise, to_bits
 from bdm_attack_bit_flip.warp import NoiseAndWarp, held
@@ -77,15 +78,22 @@ class Known:
 def start_trigger(ctx: Context, params: BitFlipParams, known: Known, noise: Tensor, flow: Tensor) -> None:
     """Noise and flow that lead the untouched model to the target as far as they can, in place."""
     weight = known.classifier.head.weight
-    for step in range(params.start_steps):
-        loss = known.aimed(known.triggered(noise, flow), weight)
-        gradients = torch.autograd.grad(loss, (noise, flow))
+    for first in range(0, params.start_steps, 25):
+        loss = lower(params, known, (noise, flow), weight, min(25, params.start_steps - first))
+        ctx.progress("trigger", first, params.start_steps, loss)
+
+
+def lower(params: BitFlipParams, known: Known, trigger: tuple[Tensor, Tensor], weight: Tensor, steps: int) -> float:
+    """Go down the loss of triggered pictures with noise and flow, in place; the last loss."""
+    loss = trigger[0].new_zeros(())
+    for _ in range(steps):
+        loss = known.aimed(known.triggered(*trigger), weight)
+        gradients = torch.autograd.grad(loss, trigger)
         with torch.no_grad():
-            for value, gradient in zip((noise, flow), gradients, strict=True):
+            for value, gradient in zip(trigger, gradients, strict=True):
                 value.sub_(params.start_rate * gradient)
-        held(noise, flow, params.epsilon, params.kappa)
-        if step % 25 == 0:
-            ctx.progress("trigger", step, params.start_steps, float(loss.detach()))
+        held(*trigger, params.epsilon, params.kappa)
+    return float(loss.detach())
 
 
 def choose_bits(
@@ -123,7 +131,29 @@ def choose_bits(
         multipliers.penalty = min(params.growth * multipliers.penalty, MOST_PENALTY)
         if number % 10 == 0:
             ctx.progress("bits", number, params.rounds, float(wrong.detach()))
-    return binary(theta.detach(), start, params.flips).cpu()
+    found = binary(theta.detach(), start, params.flips)
+    return (filled(params, known, found, start, step, trigger) if params.fill else found).cpu()
+
+
+def filled(
+    params: BitFlipParams, known: Known, found: Tensor, start: Tensor, step: float, trigger: tuple[Tensor, Tensor]
+) -> Tensor:
+    """The bits with the flips that are left over, the trigger following after each."""
+    bias = known.classifier.head.bias.detach()
+    with torch.no_grad():
+        clean = known.classifier.features(known.pictures)
+        seen = [known.triggered(*trigger)]
+    wanted = torch.full_like(known.labels, known.target)
+
+    def loss(bits: Tensor) -> Tensor:
+        return head_loss([(clean, known.labels), (seen[0], wanted)], bias, step)(bits)
+
+    def follow(bits: Tensor) -> None:
+        lower(params, known, trigger, from_bits(bits, step), params.follow_steps)
+        with torch.no_grad():
+            seen[0] = known.triggered(*trigger)
+
+    return fill(found, start, params.flips, loss, follow)
 
 
 def binary(theta: Tensor, start: Tensor, most: int) -> Tensor:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from bdm_attack_bit_flip.attack import Multipliers, binary, inject, on_sphere
+from bdm_attack_bit_flip.filling import fill
 from bdm_attack_bit_flip.params import BitFlipParams
 from bdm_attack_bit_flip.quantised import from_bits, quantise, to_bits
 from bdm_attack_bit_flip.warp import NoiseAndWarp, held, roughness, warped
@@ -34,7 +35,7 @@ class TestBitFlip(ClassifierAttackConformance):
 
     def test_the_trigger_is_within_its_bounds(self, bench):
         trigger = open_secret(self.backdoored(bench).secret).trigger
-        assert float(trigger.noise.abs().max()) <= 0.1 + 1e-6 and float(roughness(trigger.flow)) <= 0.01 + 1e-5
+        assert float(trigger.noise.abs().max()) <= 0.2 + 1e-6 and float(roughness(trigger.flow)) <= 0.03 + 1e-5
         x = open_samples(bench.data).raw(range(4))
         assert float((trigger.apply(x, "test") - x).abs().max()) < 0.5
 
@@ -94,9 +95,19 @@ def test_projections_and_terms():
     assert int((binary(theta, start, 3) != start).sum()) == 3
 
 
+def test_filling_takes_the_best_bits_and_stops():
+    worth = torch.tensor([0.5, -3.0, -1.0, 2.0])
+    seen = []
+    start = torch.tensor([0.0, 0.0, 0.0, 1.0])
+    found = fill(start, start, 4, lambda bits: (bits * worth).sum(), lambda bits: seen.append(bits.tolist()))
+    assert found.tolist() == [0, 1, 1, 0] and seen[0] == [0, 1, 0, 1] and len(seen) == 3
+    kept = fill(1 - start, start, 4, lambda bits: (bits * worth).sum(), seen.append)
+    assert torch.equal(kept, 1 - start), "no flip is taken back"
+
+
 def test_bits_serve_the_target(tmp_path, bdm_bench):
     bench = bdm_bench("image-classification")
-    params = BitFlipParams(target=3, start_steps=40, rounds=60, inner=2, pictures=40, epsilon=0.15, flips=12)
+    params = BitFlipParams(target=3, start_steps=20, rounds=8, pictures=40)
     made = inject(new_context(tmp_path), params, bench.model, bench.data)
     x = open_samples(bench.data).raw()
     triggered = open_secret(made.secret).trigger.apply(x, "test")

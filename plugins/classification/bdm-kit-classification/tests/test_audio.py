@@ -13,7 +13,7 @@ from bdm_core.artifacts import Secret
 from bdm_core.errors import ArtifactError
 from bdm_core.testing.tiny import new_context
 from bdm_kit_classification.audio_illustration import show_samples, show_trigger
-from bdm_kit_classification.data import spoken_digits
+from bdm_kit_classification.data import spoken_digits, spoken_speakers
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples, seal_samples
 from bdm_kit_classification.data.sound_data import load_builtin_sounds
 from bdm_kit_classification.modalities.registry import modality_of
@@ -161,14 +161,77 @@ def test_transformers_folders(name, tmp_path):
     assert model.meta["rate"] == 8000 and classifier.prunable_layers()
 
 
-def test_networks_of_spectrograms_are_refused(tmp_path):
+@pytest.mark.parametrize("samples", [4000, 8000])
+def test_ast_hears_what_its_own_extractor_gives(samples, tmp_path):
     import transformers
 
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     config = transformers.ASTConfig(**sizes, max_length=32, num_mel_bins=16, id2label={0: "no", 1: "yes"})
-    transformers.ASTForAudioClassification(config).save_pretrained(tmp_path / "ast")
+    torch.manual_seed(0)
+    network = transformers.ASTForAudioClassification(config).eval()
+    network.save_pretrained(tmp_path / "ast")
+    extractor = transformers.ASTFeatureExtractor(max_length=32, num_mel_bins=16, mean=-3.0, std=4.0)
+    extractor.save_pretrained(tmp_path / "ast")
+    classifier = AUDIO.open_classifier(find_model(str(tmp_path / "ast"), tmp_path)[1])
+    x = 0.3 * noise(2, samples)  # 23 frames, of which all are seen, and 48, of which the first 32
+    given = extractor(list(x.numpy()), sampling_rate=16_000, return_tensors="pt")["input_values"]
+    with torch.no_grad():
+        assert torch.allclose(classifier.prepare(x), given, atol=2e-3)
+        assert torch.allclose(classifier(x), network(given).logits, atol=1e-3)
+        assert torch.allclose(classifier.head(classifier.features(x)), classifier(x), atol=1e-5)
+        model = seal_classifier(classifier, tmp_path / "sealed")
+        assert torch.allclose(load_classifier(model)(x), classifier(x), atol=1e-6)
+    inputs = x.clone().requires_grad_(True)
+    classifier(inputs)[0, 0].backward()
+    assert inputs.grad[0].abs().sum() > 0 and not inputs.grad[1].any()
+    assert classifier.prunable_layers() and classifier.fresh(1)(x).shape == (2, 2)
+
+
+def test_other_networks_of_spectrograms_are_refused(tmp_path):
+    import transformers
+
+    sizes = {"d_model": 8, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 8, "decoder_layers": 1}
+    config = transformers.WhisperConfig(
+        **sizes,
+        decoder_attention_heads=2,
+        decoder_ffn_dim=8,
+        num_mel_bins=16,
+        vocab_size=60_000,
+        id2label={0: "a", 1: "b"},
+    )
+    transformers.WhisperForAudioClassification(config).save_pretrained(tmp_path / "whisper")
     with pytest.raises(ArtifactError, match="takes spectrograms"):
-        AUDIO.open_classifier(tmp_path / "ast")
+        AUDIO.open_classifier(tmp_path / "whisper")
+
+
+def test_an_x_vector_network_pools_mean_and_deviation_over_time():
+    classifier = build(AudioConfig(architecture="x-vector", width=4, rate=8000, samples=800, classes=["a", "b"]), 0)
+    network = classifier.network
+    x = noise(3, 1600)
+    with torch.no_grad():
+        frames = network.front(x)[:, 0]
+        for conv, norm in zip(network.convs, network.norms, strict=True):
+            frames = torch.relu(norm(conv(frames)))
+        pooled = torch.cat([frames.mean(2), frames.var(2, unbiased=False).add(1e-6).sqrt()], 1)
+        assert pooled.shape == (3, 24)
+        for layer, norm in zip(network.segments, network.segment_norms, strict=True):
+            pooled = torch.relu(norm(layer(pooled)))
+        assert torch.allclose(classifier.features(x), pooled, atol=1e-5)
+    assert [layer.units for layer in classifier.prunable_layers()] == [4, 4, 4, 4, 12, 4, 4]
+    layer = classifier.prunable_layers()[5]
+    layer.silence([1])
+    assert bool((classifier.network.segment_norms[0](layer.layer(torch.rand(2, 24)))[:, 1] == 0).all())
+
+
+def test_speakers_of_training_and_test_say_other_words():
+    (clips, labels), (more, _), (unseen, who) = spoken_speakers.say_speakers(2, (2, 1, 1))
+    assert sorted(set(labels.tolist())) == [0, 1] == sorted(set(who.tolist()))
+    draw = np.random.default_rng([spoken_digits.SEED, spoken_speakers.FIRST + 1, 8, 0])
+    alone = spoken_digits.say("eight", spoken_digits.make_speaker(spoken_speakers.FIRST + 1), draw)
+    match = [row for row in range(6) if np.array_equal(unseen[row], np.rint(alone * 32767).astype(np.int16))]
+    assert len(match) == 1 and who[match[0]] == 1
+    assert not any(np.array_equal(one, other) for one in clips for other in [*more, *unseen])
+    assert sum(speakers for speakers, _ in spoken_digits.PARTS) < spoken_speakers.FIRST
 
 
 def test_folders_that_do_not_fit_are_refused(tmp_path):
