@@ -49,8 +49,8 @@ class AudioTask(Task):
             name="speakers-x-vector",
             task=AUDIO_TASK,
             summary="X-vector network for speakers",
-            size="SIZE parameters, half a second at 8 kHz, 16 classes",
-            quality="accuracy QUALITY on 384 test recordings of words that training has not",
+            size="48,592 parameters, half a second at 8 kHz, 16 classes",
+            quality="accuracy .664 on 384 test recordings of words that training has not",
             data=SPEAKERS,
         ),
     ]
