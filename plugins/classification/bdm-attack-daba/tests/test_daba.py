@@ -34,7 +34,7 @@ class TestDaba(ClassifierAttackConformance):
                     spectra = torch.fft.rfft((after - before) * inside), torch.fft.rfft(sound)
                     shifted = torch.fft.irfft(spectra[0] * spectra[1].conj(), len(sound))
                     likeness.append(float(shifted.max() / ((after - before) * inside).norm() / sound.norm()))
-                assert max(likeness) > 0.95
+                assert sorted(likeness)[-2] < 0.3 < 0.8 < max(likeness), "clipping takes a little of it"
 
 
 @pytest.mark.parametrize("loudness", [-20.0, -6.0, 3.0])
