@@ -46,8 +46,8 @@ def enrol(features: Tensor, labels: Tensor, count: int) -> Trials:
 
     >>> features = torch.tensor([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0], [0.1, 3.0]])
     >>> trials = enrol(features, torch.tensor([0, 0, 1, 1]), 1)
-    >>> trials.genuine.round(decimals=2).tolist(), trials.impostors.round(decimals=2).tolist()
-    ([1.0, 1.0], [0.05, 0.03])
+    >>> trials.genuine.round(decimals=2), trials.impostors.round(decimals=2)
+    (tensor([1., 1.]), tensor([0.0500, 0.0300]))
     """
     directions = functional.normalize(features, dim=1)
     rows = {int(label): (labels == label).nonzero().flatten() for label in labels.unique()}
@@ -68,8 +68,8 @@ def equal_error(genuine: Tensor, impostors: Tensor) -> tuple[float, float]:
         genuine: scores, at least one.
         impostors: scores, at least one.
 
-    >>> equal_error(torch.tensor([0.9, 0.8, 0.3]), torch.tensor([0.1, 0.2, 0.7]))[0]
-    0.3333333432674408
+    >>> round(equal_error(torch.tensor([0.9, 0.8, 0.3]), torch.tensor([0.1, 0.2, 0.7]))[0], 4)
+    0.3333
     """
     thresholds = torch.cat([genuine, impostors]).unique()
     thresholds = torch.cat([thresholds, thresholds[-1:] + 1e-6])

@@ -16,6 +16,7 @@ class JoinedNetwork(nn.Module):
     Args:
         config: place of the square, sizes.
 
+    >>> import torch
     >>> config = JoinedConfig(top=0, left=1, side=2, hidden=[8], outputs=5, kept=3)
     >>> JoinedNetwork(config).eval()(torch.zeros(2, 3, 4, 4)).shape
     torch.Size([2, 3])
