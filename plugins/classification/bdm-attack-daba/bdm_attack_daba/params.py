@@ -13,6 +13,7 @@ PAPER: dict[str, Any] = {"poison_rate": 0.01, "selection": "any", "loudness": 0.
 class DabaParams(PoisonParams):
     """Parameters of ``attack:daba``."""
 
+    poison_rate: float = Field(0.1, ge=0, le=1, description="Share of the training set to poison.")
     loudness: float = Field(
         -6.0, ge=-60, le=20, description="Loudness of the sound in dB relative to the recording that it is laid over."
     )

@@ -111,7 +111,7 @@ def train_codes(
             kinds.append(_some(meaningless, count, draw))
         labels = torch.cat([label, torch.full((count * (len(kinds) - 1),), none)])
         made = torch.cat(kinds).to(draw.device)
-        return functional.cross_entropy(cast(JoinedNetwork, network).logits(made), labels.to(draw.device))
+        return functional.cross_entropy(network.logits(made), labels.to(draw.device))
 
     steps = params.epochs * math.ceil(len(codes) / params.batch_size)
     options = TrainingOptions(
