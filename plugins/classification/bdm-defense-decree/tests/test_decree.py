@@ -45,4 +45,4 @@ def test_a_small_trigger_is_found_in_the_backdoored_encoder_alone(tmp_path):
     params = DecreeParams(steps=300, batch=30)
     found = [search(new_context(tmp_path / str(bad)), planted(bad), samples, params) for bad in (False, True)]
     assert found[1].cosine > 0.99 and found[1].share < 0.1 < 0.3 < found[0].share
-    assert float(found[1].mask[0, 6:, 6:].min()) > 0.5 and float(found[1].pattern[0, 6:, 6:].min()) > 0.7
+    assert float(found[1].mask[0, 6:, 6:].sum()) > 0.9 * float(found[1].mask.sum()), "it lies in the corner"
