@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +25,10 @@ from bdm_metric_activation_norm.measure import Norms, strips
 from bdm_metric_activation_norm.norms import Looked, unit_norms
 from bdm_metric_activation_norm.params import ActivationNormParams
 from bdm_torch.image_sets import seal_images
+from bdm_torch.recording import is_leaf_with_weights
 
 TASK = "text-to-image"
+Array = np.ndarray[Any, Any]
 PROMPTS = ["a photo of a red circle", "two stars", "a ring"]
 
 
@@ -43,12 +46,13 @@ class TestActivationNormUnconditional(MetricConformance):
     undirected = frozenset({"concentration"})
 
 
-def by_hand(output: np.ndarray) -> np.ndarray:
+def by_hand(output: Array) -> Array:
     """Rows of units, each of length one; the root of a unit's mean square."""
     rows = np.moveaxis(output, 1, -1) if output.ndim == 4 else output
     rows = rows.reshape(-1, rows.shape[-1])
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.linalg.norm(rows, axis=0) / np.sqrt(len(rows))
+    found: Array = np.linalg.norm(rows, axis=0) / np.sqrt(len(rows))
+    return found
 
 
 def test_norms_of_every_kept_call_are_those_of_all_samples_at_once() -> None:
@@ -60,8 +64,7 @@ def test_norms_of_every_kept_call_are_those_of_all_samples_at_once() -> None:
         for x in samples[side]:
             network(torch.cat([torch.zeros_like(x[rows]), x[rows]]))  # the unconditional half comes first
 
-    is_leaf = (lambda name, module: isinstance(module, nn.Conv2d | nn.Linear), False)
-    looked = Looked(network, run, 7, 10, *is_leaf, guided=True)
+    looked = Looked(network, run, 7, 10, is_leaf_with_weights, inputs=False, guided=True)
     found = unit_norms(looked, "triggered", batch_size=3)
     for place, step in enumerate((1, 3, 5, 7, 9)):
         with torch.no_grad():

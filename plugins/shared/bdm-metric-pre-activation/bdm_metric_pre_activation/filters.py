@@ -1,4 +1,4 @@
-"""Scores of filters, and their pre-activations (as EP and BNP look at them, Zheng et al. 2022, arXiv 2211.12044)."""
+"""Scores of filters, and their pre-activations (as EP and BNP look at them, Zheng et al., NeurIPS 2022)."""
 
 from __future__ import annotations
 

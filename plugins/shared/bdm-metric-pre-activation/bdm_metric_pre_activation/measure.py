@@ -34,12 +34,11 @@ class Filter(NamedTuple):
 
 def measure(ctx: Context, params: PreActivationParams, subject: Subject) -> list[Measurement]:
     """The shift of the answers of the filters with the highest and with the lowest scores."""
-    prompts = subject.secret.format == "prompt-secret"
-    suspect = suspect_of(ctx, params, subject, prompts=prompts)
+    suspect = suspect_of(ctx, params, subject)
     if suspect is None:
         return []
     layers = first_convolutions(suspect, params.layers)
-    taylor = params.score == "taylor" or (params.score == "auto" and prompts)
+    taylor = params.score == "taylor" or (params.score == "auto" and is_of_prompts(subject))
     scores = (taylor_scores if taylor else ablation_scores)(suspect, layers, params.draws)
     sides = {side: answers(suspect, layers, side, params.step, params.batch_size) for side in ("clean", "triggered")}
     ranked = ranking(scores, sides)
@@ -49,13 +48,20 @@ def measure(ctx: Context, params: PreActivationParams, subject: Subject) -> list
     return numbers(ranked, params.filters, suspect.count)
 
 
-def suspect_of(ctx: Context, params: PreActivationParams, subject: Subject, *, prompts: bool) -> Suspect | None:
+def suspect_of(ctx: Context, params: PreActivationParams, subject: Subject) -> Suspect | None:
     """What is looked at, as the task has it."""
-    if prompts:
-        from bdm_metric_pre_activation import prompts as task
-    else:
-        from bdm_metric_pre_activation import noise as task  # type: ignore[no-redef]
-    return task.suspect_of(ctx, params, subject)
+    if is_of_prompts(subject):
+        from bdm_metric_pre_activation import prompts
+
+        return prompts.suspect_of(ctx, params, subject)
+    from bdm_metric_pre_activation import noise
+
+    return noise.suspect_of(ctx, params, subject)
+
+
+def is_of_prompts(subject: Subject) -> bool:
+    """Whether the row is one of text-to-image."""
+    return subject.secret.format == "prompt-secret"
 
 
 def ranking(scores: dict[str, Tensor], sides: dict[str, dict[str, Tensor]]) -> list[Filter]:

@@ -17,6 +17,7 @@ from bdm_metric_pre_activation.filters import (
     answers,
     first_convolutions,
     is_inner,
+    parts_of,
     taylor_scores,
 )
 from bdm_metric_pre_activation.measure import Filter, numbers, ranking
@@ -50,7 +51,7 @@ class Planted(nn.Module):
             self.inner.weight[:] = 0
             self.inner.weight[:, 0] = torch.linspace(0.5, 1.0, 6)[:, None, None]
             self.inner.weight[PLANTED] = torch.tensor([0.0, 2.0])[:, None, None]
-            self.inner.bias[:] = 0.1
+            parts_of(self.inner)[1][:] = 0.1
         self.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -95,18 +96,17 @@ def test_the_planted_filter_has_the_highest_score(score: Callable[..., dict[str,
 
 def test_scores_by_hand() -> None:
     looked = suspect()
-    layers, network = first_convolutions(looked, 1), looked.network
+    layers = first_convolutions(looked, 1)
     found = ablation_scores(looked, layers, 2)["inner"]
     whole = np.mean([float(looked.loss(draw)) for draw in range(2)])
-    without = []
     with torch.no_grad():
-        layers["inner"].weight[PLANTED] = 0
-        layers["inner"].bias[PLANTED] = 0
+        for part in parts_of(layers["inner"]):
+            part[PLANTED] = 0
         # the clean answer is the pruned network's too: without a clean model both sides lose the filter
         without = [float(looked.loss(draw)) for draw in range(2)]
     assert float(found[PLANTED]) == pytest.approx(whole - np.mean(without), rel=1e-5)
     again = suspect()
-    inner = again.network.inner
+    inner = first_convolutions(again, 1)["inner"]
     inner.weight.requires_grad_()
     grads = []
     for draw in range(2):
@@ -115,16 +115,13 @@ def test_scores_by_hand() -> None:
     wanted = np.abs(inner.weight.detach().numpy() * np.mean(grads, axis=0)).sum((1, 2, 3))
     inner.weight.requires_grad_(False)
     np.testing.assert_allclose(taylor_scores(again, {"inner": inner}, 2)["inner"], wanted, rtol=1e-5)
-    assert network is not again.network
 
 
 def test_the_trigger_moves_the_planted_filter() -> None:
     looked = suspect()
     layers = first_convolutions(looked, 1)
     sides = {side: answers(looked, layers, side, 3, batch_size=2) for side in ("clean", "triggered")}
-    with torch.no_grad():
-        maps = looked.network.inner(torch.rand(1, 2, 3, 3)).numpy()
-    assert sides["clean"]["inner"].shape == (5, maps.shape[1])
+    assert sides["clean"]["inner"].shape == (5, layers["inner"].out_channels)
     ranked = ranking(ablation_scores(looked, layers, 4), sides)
     assert ranked[0].number == PLANTED and ranked[0].shift > 3
 
