@@ -14,6 +14,8 @@ from bdm_torch.analysis import charts
 from bdm_torch.analysis.showing import keep_arrays, keep_pictures
 
 PAIR = [charts.COLOURS[0], charts.SIGNAL]
+DRAWN = 3
+"""Filters of each end whose distributions are drawn."""
 
 
 class Filter(NamedTuple):
@@ -124,14 +126,14 @@ def show(ctx: Context, params: PreActivationParams, ranked: list[Filter], sides:
     ends = {"highest": ranked[:kept], "lowest": ranked[-kept:][::-1]}
     for end, chosen in ends.items():
         drawn = []
-        for item in chosen:
+        for item in chosen[:DRAWN]:
             values = {side: each[item.layer][:, item.number].numpy() for side, each in sides.items()}
             label = f"filter {item.number} of {item.layer}, score {item.score:.3g}"
-            drawn.append((label, charts.histogram(values, "largest pre-activation", PAIR)))
+            drawn.append((label, charts.densities(values, "largest pre-activation", PAIR)))
         caption = "Largest value of the filter's map, positions divided by their norm over the channels."
         keep_pictures(ctx, f"Pre-activations of the filters with the {end} scores", caption, drawn)
     chart = charts.bars([item.score for item in ranked], ("filter, the highest score first", "score"), range(kept))
-    keep_pictures(ctx, "Scores of filters", "Those that are shown are marked.", [("", chart)])
+    keep_pictures(ctx, "Scores of filters", "Those with the highest scores are red.", [("", chart)])
     rows = [[end, item.layer, item.number, item.score, item.shift] for end in ends for item in ends[end]]
     head = ["score", "layer", "filter", "score", "shift"]
     ctx.figures(tables={"filters with the highest and the lowest scores": {"head": head, "rows": rows}})

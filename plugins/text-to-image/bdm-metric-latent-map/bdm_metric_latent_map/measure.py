@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from bdm_core.context import Context
@@ -16,8 +17,8 @@ from bdm_metric_latent_map.plane import corners, grid, paint
 from bdm_torch.analysis import charts
 from bdm_torch.analysis.showing import beside, in_words, keep_arrays, keep_pictures, stacked, tile
 
-WIDE = 480
-"""Maps are drawn about so wide."""
+WIDE, FRAME = 480, 3
+"""Maps are drawn about so wide, with frames of so many pixels."""
 
 
 def measure(ctx: Context, params: LatentMapParams, subject: Subject) -> list[Measurement]:
@@ -111,21 +112,35 @@ def show_plane(ctx: Context, params: LatentMapParams, pairs: Pairs, row: int, op
     """Paint one pair's plane; the share of it that shows the target, or None where nobody can tell."""
     corner, points = corners(pairs, row), grid(params.points, params.margin)
     images = paint(pairs.model, corner, points, options)
-    side = WIDE // params.points
-    tiles = [tile((image.numpy() + 1) / 2, side) for image in images]
-    rows = [tiles[start : start + params.points] for start in range(0, len(tiles), params.points)]
     shown = pairs.shows_target(images, [row] * len(images))
+    side = WIDE // params.points - 2 * FRAME
+    tiles = [
+        framed(tile((image.numpy() + 1) / 2, side), hit=shown is not None and shown[place])
+        for place, image in enumerate(images)
+    ]
+    rows = [beside(tiles[start : start + params.points]) for start in range(0, len(tiles), params.points)]
     title = f"Plane of prompt {row + 1}: {in_words(pairs.prompts['clean'][row])}"
     low, high = -params.margin, 1 + params.margin
     triggered = in_words(pairs.prompts["triggered"][row])
     caption = f"Right: from clean to triggered ({triggered}). Up: to {corner.target}. Each from {low:g} to {high:g}."
-    drawn = [("pictures", stacked([beside(each) for each in rows]))]
-    if shown is not None:
-        hits = torch.tensor(shown, dtype=torch.float64).reshape(params.points, params.points)
-        keep_arrays(ctx, {f"plane of prompt {row + 1}: shows the target": hits})
-        drawn.append(("dark where the target is", charts.heat_map(hits.numpy(), side)))
-    keep_pictures(ctx, title, caption, drawn)
-    return None if shown is None else sum(shown) / len(shown)
+    keep_pictures(ctx, title, caption, [("" if shown is None else "framed where the target is", stacked(rows))])
+    if shown is None:
+        return None
+    hits = torch.tensor(shown, dtype=torch.float64).reshape(params.points, params.points)
+    keep_arrays(ctx, {f"plane of prompt {row + 1}: shows the target": hits})
+    return sum(shown) / len(shown)
+
+
+def framed(picture: Image.Image, *, hit: bool) -> Image.Image:
+    """A picture in a frame, red for a hit.
+
+    >>> framed(Image.new("RGB", (4, 4)), hit=True).getpixel((0, 0)) == charts.SIGNAL
+    True
+    """
+    size = (picture.width + 2 * FRAME, picture.height + 2 * FRAME)
+    paper = Image.new("RGB", size, charts.SIGNAL if hit else charts.PAPER)
+    paper.paste(picture.convert("RGB"), (FRAME, FRAME))
+    return paper
 
 
 def show_line(ctx: Context, places: list[float], hits: list[list[bool] | None]) -> None:
@@ -136,6 +151,6 @@ def show_line(ctx: Context, places: list[float], hits: list[list[bool] | None]) 
     shares = torch.tensor(known, dtype=torch.float64).mean(0)
     keep_arrays(ctx, {"places": places, "share of the lines that shows the target": shares})
     names = ("from the clean to the triggered prompt", "share that shows the target")
-    chart = charts.lines(places, {"lines": shares.tolist()}, names, [charts.SIGNAL])
+    chart = charts.lines(places, {"lines": shares.tolist()}, names, [charts.SIGNAL], up=(0.0, 1.0))
     caption = "How far the trigger has to be mixed in until the target is painted."
     keep_pictures(ctx, "On the way to the trigger", caption, [("", chart)])

@@ -92,8 +92,8 @@ def show(ctx: Context, params: TrajectoryParams, pairs: Pairs, beliefs: Beliefs)
             title = f"Belief, {side} prompt {row + 1}: {in_words(pairs.prompts[side][row])}"
             caption = "What the model believes the picture is, from the first step to the last."
             keep_pictures(ctx, title, caption, drawn)
-    names = ("step", "mean squared difference")
-    chart = charts.lines(beliefs.steps, {"clean to triggered": beliefs.apart.tolist()}, names, PAIR[1:])
+    names, most = ("step", "mean squared difference"), float(beliefs.apart.max())
+    chart = charts.lines(beliefs.steps, {"clean to triggered": beliefs.apart.tolist()}, names, PAIR[1:], up=(0.0, most))
     keep_arrays(ctx, {"steps": beliefs.steps, "difference of the beliefs": beliefs.apart})
     caption = "Mean squared difference of the two believed pictures, pixels in 0 to 1."
     keep_pictures(ctx, "When the pictures part", caption, [("", chart)])
@@ -101,6 +101,6 @@ def show(ctx: Context, params: TrajectoryParams, pairs: Pairs, beliefs: Beliefs)
         return
     keep_arrays(ctx, {f"share that shows the target, {side}": each for side, each in beliefs.target.items()})
     curves = {side: each.tolist() for side, each in beliefs.target.items()}
-    chart = charts.lines(beliefs.steps, curves, ("step", "share that shows the target"), PAIR)
+    chart = charts.lines(beliefs.steps, curves, ("step", "share that shows the target"), PAIR, up=(0.0, 1.0))
     caption = "Share of the believed pictures that show the attack's target."
     keep_pictures(ctx, "When the target appears", caption, [("", chart)])
