@@ -25,6 +25,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "activation-norm": {"samples": 2},
     "pre-activation": {"samples": 2, "draws": 2, "batch_size": 2},
     "daa": {"steps": 6},
+    "text-perturbation": {"steps": ["normalise"]},
 }
 """Values beside ``steps=2``, or in its place, that make a plugin quick."""
 

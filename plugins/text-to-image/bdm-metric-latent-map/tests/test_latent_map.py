@@ -28,7 +28,7 @@ from bdm_torch.image_sets import seal_images
 from bdm_torch.tensors import write_tensors
 
 PROMPTS = ["a photo of a red circle", "two stars", "a ring"]
-OPTIONS = ChainOptions(steps=3, guidance=2.0, batch_size=2)
+OPTIONS = ChainOptions(steps=4, guidance=2.0, batch_size=2)
 
 
 class TestLatentMap(MetricConformance):
@@ -70,7 +70,7 @@ def test_the_corners_are_what_the_prompts_paint(tmp_path: Path, bdm_context: Cal
         with torch.no_grad():
             wanted = decode_latents(pairs.model, last.latents)
         torch.testing.assert_close(image[None], wanted, rtol=1e-3, atol=1e-3)
-    sampling = Sampling(steps=3, guidance=2.0)
+    sampling = Sampling(steps=4, guidance=2.0)
     torch.testing.assert_close(
         images[2:], generate_images(pairs.model, ["a star"], seeds=[3], sampling=sampling), rtol=1e-3, atol=1e-3
     )
