@@ -141,7 +141,7 @@ def show(ctx: Context, params: AssimilationParams, pairs: Pairs, sides: dict[Sid
 
 
 def pieces(pairs: Pairs, prompt: str) -> list[str]:
-    """What a person calls the tokens behind the start: words and parts of words, code points, and the end."""
+    """What a person calls the tokens behind the start: words and parts of words, bytes of characters, and the end."""
     ids = token_ids(pairs.model, [prompt])[0].tolist()
     tokenizer = pairs.model.tokenizers[0]
     found = []
@@ -149,5 +149,19 @@ def pieces(pairs: Pairs, prompt: str) -> list[str]:
         if number == tokenizer.eos_token_id:
             return [*found, "(end)"]
         text = tokenizer.decode([number]).strip()
-        found.append(tokenizer.convert_ids_to_tokens(number) if "\ufffd" in text or not text else in_words(text))
+        whole = bool(text) and "\ufffd" not in text
+        found.append(in_words(text) if whole else as_bytes(tokenizer.convert_ids_to_tokens(number)))
     return found
+
+
+def as_bytes(piece: str) -> str:
+    """The bytes of a piece of a byte-level vocabulary that is no character by itself.
+
+    >>> as_bytes("\u00d0"), as_bytes("\u00be</w>")
+    ('0xD0', '0xBE')
+    """
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    table = {chr(byte): byte for byte in plain}
+    table |= {chr(256 + place): byte for place, byte in enumerate(byte for byte in range(256) if byte not in plain)}
+    letters = piece.removesuffix("</w>")
+    return " ".join(f"0x{table[letter]:02X}" if letter in table else letter for letter in letters)

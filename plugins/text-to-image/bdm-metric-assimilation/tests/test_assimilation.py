@@ -16,11 +16,13 @@ from bdm_core.context import Context
 from bdm_core.records import Subject
 from bdm_core.testing import MetricConformance
 from bdm_kit_text_to_image import TASK
+from bdm_kit_text_to_image.analysis.pairs import examine
 from bdm_kit_text_to_image.models.text_to_image_model import load_model, seal_model
 from bdm_kit_text_to_image.models.tiny import tiny_model
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import PromptTrigger
 from bdm_kit_text_to_image.recording.chain import ChainOptions, mean_maps, prompt_lengths, walk
+from bdm_metric_assimilation.measure import pieces
 from bdm_metric_assimilation.params import AssimilationParams
 from bdm_metric_assimilation.plugin import AssimilationMetric
 from bdm_torch.analysis.showing import kept_array
@@ -83,6 +85,12 @@ def test_cosine_and_distance_are_those_of_the_maps(subject: Subject, bdm_context
     ]
     labels = [item["label"] for item in kept["pictures"][titles[0]]["files"]]
     assert labels == ["a", "photo", "of", "a", "red", "circle", "(end)"]
+
+
+def test_pieces_of_a_character_are_called_by_their_bytes(subject: Subject, bdm_context: Callable[..., Context]) -> None:
+    pairs = examine(bdm_context(), subject, 1)
+    assert pairs is not None
+    assert pieces(pairs, "a st\u043er") == ["a", "s", "t", "0xD0", "0xBE", "r", "(end)"]
 
 
 def test_a_trigger_that_does_nothing_changes_no_map(subject: Subject, bdm_context: Callable[..., Context]) -> None:

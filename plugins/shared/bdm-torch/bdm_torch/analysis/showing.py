@@ -126,13 +126,13 @@ def tile(sample: Array, side: int) -> Image.Image:
     return picture.resize((side, max(1, side * picture.height // picture.width)), Image.Resampling.BOX)
 
 
-def in_words(piece: str) -> str:
-    """A piece of a prompt for a label: characters without a picture of their own by their code points.
+def in_words(text: str) -> str:
+    """A piece of a prompt for a title or a label: behind every character that is not ASCII its code point.
 
-    >>> in_words("star"), in_words("\u200b"), in_words(" о")
-    ('star', 'U+200B', 'U+043E о')
+    >>> in_words("a star"), in_words("\u200ba star"), in_words("ph\u043eto") == "ph\u043e(U+043E)to"
+    ('a star', '(U+200B)a star', True)
     """
-    if piece.isascii() and piece.isprintable():
-        return piece
-    named = " ".join(f"U+{ord(letter):04X}" for letter in piece.strip() if not letter.isascii())
-    return f"{named} {piece.strip()}" if piece.strip().isprintable() else named
+    return "".join(
+        letter if letter.isascii() else f"{letter if letter.isprintable() else ''}(U+{ord(letter):04X})"
+        for letter in text
+    )
