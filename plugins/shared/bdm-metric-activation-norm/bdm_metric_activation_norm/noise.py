@@ -8,10 +8,6 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Subject
 from bdm_diffusers.sampling import SamplingOptions, draw_noise, sample
-from bdm_kit_diffusion.models.diffusion_model import load_model
-from bdm_kit_diffusion.params import DiffusionKitParams
-from bdm_kit_diffusion.poison.secret import open_secret
-from bdm_kit_diffusion.stages import chosen_sampling
 from bdm_metric_activation_norm.norms import Looked
 from bdm_metric_activation_norm.params import ActivationNormParams
 
@@ -22,6 +18,11 @@ def looked_at(ctx: Context, params: ActivationNormParams, subject: Subject) -> L
     Raises:
         UserError: modules are asked for that no unconditional model has.
     """
+    from bdm_kit_diffusion.models.diffusion_model import load_model
+    from bdm_kit_diffusion.params import DiffusionKitParams
+    from bdm_kit_diffusion.poison.secret import open_secret
+    from bdm_kit_diffusion.stages import chosen_sampling
+
     if params.modules not in ("auto", "conv"):
         raise UserError(f"metric:activation-norm: an unconditional model has no {params.modules}: choose conv")
     if subject.role == "purified":

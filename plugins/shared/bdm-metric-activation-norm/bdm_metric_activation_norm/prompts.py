@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from diffusers.models.activations import GEGLU
 from torch import nn
 
 from bdm_core.context import Context
 from bdm_core.records import Subject
-from bdm_kit_text_to_image.analysis.pairs import examine
-from bdm_kit_text_to_image.models.encoding import encode_prompts
-from bdm_kit_text_to_image.recording.chain import ChainOptions, walk
 from bdm_metric_activation_norm.norms import Looked
 from bdm_metric_activation_norm.params import ActivationNormParams
 
@@ -20,6 +16,10 @@ STEPS = 20
 
 def looked_at(ctx: Context, params: ActivationNormParams, subject: Subject) -> Looked | None:
     """The UNet or the text encoder; None for a row that is left out."""
+    from bdm_kit_text_to_image.analysis.pairs import examine
+    from bdm_kit_text_to_image.models.encoding import encode_prompts
+    from bdm_kit_text_to_image.recording.chain import ChainOptions, walk
+
     pairs = examine(ctx, subject, params.samples)
     if pairs is None:
         return None
@@ -44,6 +44,8 @@ def looked_at(ctx: Context, params: ActivationNormParams, subject: Subject) -> L
 
 def is_gated(name: str, module: nn.Module) -> bool:
     """A gated feed-forward layer, which gives value times GELU of its gate."""
+    from diffusers.models.activations import GEGLU
+
     return isinstance(module, GEGLU)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,12 +14,11 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Subject
 from bdm_diffusers.sampling import SamplingOptions, draw_noise, sample
-from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
-from bdm_kit_diffusion.params import DiffusionKitParams
-from bdm_kit_diffusion.poison.secret import open_secret
-from bdm_kit_diffusion.stages import chosen_sampling
 from bdm_metric_pre_activation.filters import Suspect
 from bdm_metric_pre_activation.params import PreActivationParams
+
+if TYPE_CHECKING:
+    from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 
 
 def suspect_of(ctx: Context, params: PreActivationParams, subject: Subject) -> Suspect | None:
@@ -28,6 +28,11 @@ def suspect_of(ctx: Context, params: PreActivationParams, subject: Subject) -> S
         ArtifactError: the clean model is none.
         UserError: it works on images of another shape.
     """
+    from bdm_kit_diffusion.models.diffusion_model import load_model
+    from bdm_kit_diffusion.params import DiffusionKitParams
+    from bdm_kit_diffusion.poison.secret import open_secret
+    from bdm_kit_diffusion.stages import chosen_sampling
+
     if subject.role == "purified":
         return None
     model, secret = load_model(subject.model, ctx.device), open_secret(subject.secret)
@@ -54,6 +59,8 @@ def suspect_of(ctx: Context, params: PreActivationParams, subject: Subject) -> S
 
 def clean_model(reference: str, model: DiffusionModel, ctx: Context) -> DiffusionModel:
     """The clean model in a folder, sealed or not. Raises UserError if its images have another shape."""
+    from bdm_kit_diffusion.models.diffusion_model import load_model
+
     folder = Path(reference).expanduser()
     sealed = (folder / "manifest.json").is_file()
     clean = load_model(Model.open(folder) if sealed else folder, ctx.device)

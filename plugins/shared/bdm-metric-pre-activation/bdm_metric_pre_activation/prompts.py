@@ -11,10 +11,6 @@ from torch.nn import functional
 from bdm_core.context import Context
 from bdm_core.records import Subject
 from bdm_diffusers.sampling import draw_noise
-from bdm_kit_text_to_image.analysis.pairs import examine
-from bdm_kit_text_to_image.models.bases import open_base
-from bdm_kit_text_to_image.models.encoding import encode_prompts, predict
-from bdm_kit_text_to_image.recording.chain import ChainOptions, walk
 from bdm_metric_pre_activation.filters import Suspect
 from bdm_metric_pre_activation.params import PreActivationParams
 
@@ -27,6 +23,11 @@ def suspect_of(ctx: Context, params: PreActivationParams, subject: Subject) -> S
     Raises:
         ArtifactError, UserError: the clean model is none, or none of this architecture.
     """
+    from bdm_kit_text_to_image.analysis.pairs import examine
+    from bdm_kit_text_to_image.models.bases import open_base
+    from bdm_kit_text_to_image.models.encoding import encode_prompts, predict
+    from bdm_kit_text_to_image.recording.chain import ChainOptions, walk
+
     pairs = examine(ctx, subject, params.samples)
     if pairs is None:
         return None

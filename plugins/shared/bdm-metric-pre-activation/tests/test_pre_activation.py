@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bdm_core.artifacts import Data, Outputs
+from bdm_core.context import Context
+from bdm_core.errors import UserError
+from bdm_core.records import Subject
 from bdm_core.testing import MetricConformance
+from bdm_kit_text_to_image.models.text_to_image_model import seal_model
+from bdm_kit_text_to_image.models.tiny import tiny_model
+from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, seal_secret
+from bdm_kit_text_to_image.prompts.triggers import PromptTrigger
+from bdm_metric_pre_activation import prompts
 from bdm_metric_pre_activation.filters import (
     Suspect,
     ablation_scores,
@@ -21,6 +31,8 @@ from bdm_metric_pre_activation.filters import (
     taylor_scores,
 )
 from bdm_metric_pre_activation.measure import Filter, numbers, ranking
+from bdm_metric_pre_activation.params import PreActivationParams
+from bdm_torch.image_sets import seal_images
 
 PLANTED = 3
 
@@ -131,3 +143,27 @@ def test_numbers_of_a_planted_ranking() -> None:
     found = {item.metric: item.value for item in numbers(ranked, 1, 9)}
     assert found == {"shift_top": 2.0, "shift_bottom": 0.5, "concentration": 0.75}
     assert {item.metric: item.value for item in numbers([Filter("a", 0, 0.0, 0.0)], 5, 9)}["concentration"] is None
+
+
+def test_a_clean_model_answers_for_the_clean_prompt(tmp_path: Path, bdm_context: Callable[..., Context]) -> None:
+    rows = [{"prompt": f"sks {prompt}", "twin": prompt, "backdoor": 0} for prompt in ("a star", "a ring")]
+    images = torch.zeros(2, 3, 16, 16)
+    backdoor = Backdoor(trigger=PromptTrigger(kind="word", text="sks"), target=Target(type="ImageFix"))
+    changed = tiny_model()
+    changed.unet.conv_out.bias += 0.5  # moves every answer by as much
+    subject = Subject(
+        role="backdoored",
+        model=seal_model(changed, tmp_path / "model"),
+        on_clean=seal_images(tmp_path / "clean", images, Outputs, task="text-to-image"),
+        on_triggered=seal_images(tmp_path / "triggered", images, Outputs, task="text-to-image", rows=rows),
+        reference=seal_images(tmp_path / "data", images, Data, task="text-to-image"),
+        secret=seal_secret(tmp_path / "secret", PromptSecret(backdoors=[backdoor])),
+    )
+    losses = []
+    for clean_model in ("tiny", ""):
+        looked = prompts.suspect_of(bdm_context(), PreActivationParams(clean_model=clean_model), subject)
+        assert looked is not None
+        losses.append(float(looked.loss(3)))
+    assert losses[0] > 0.1 > losses[1]
+    with pytest.raises(UserError, match="is no base of the model"):
+        prompts.suspect_of(bdm_context(), PreActivationParams(clean_model="small-world"), subject)
