@@ -25,6 +25,9 @@ class TextToImageAuditParams(TrainingParams):
     )
     false_positive_rate: float = Field(0.05, gt=0, lt=0.5, description="Of the whole verdict, for clean models.")
     calibration: str = Field("", description="Calibration file of clean models; empty: the one that is shipped.")
+    reference: str = Field(
+        "", description="The public base that the model was made from: small-world, or a folder; empty: none is known."
+    )
     removal: Literal["auto", "spikes", "edit", "text-encoder", "unet"] = Field(
         "auto",
         description="repair: spikes, take them out of keys and values; edit, keys and values of a trigger that was "

@@ -50,6 +50,18 @@ def repair(
     if triggers is None:
         raise UserError("text-to-image-audit removes what its own detection found: detect with it first")
     opened = load_model(model, ctx.device)
+    remove(ctx, params, opened, data, triggers)
+    return seal_model(opened, ctx.out / "model")
+
+
+def remove(
+    ctx: Context, params: TextToImageAuditParams, opened: TextToImageModel, data: Data, triggers: Sequence[Candidate]
+) -> None:
+    """Remove triggers from an opened model, in place; what was done is among the figures.
+
+    Raises:
+        UserError: there is no trigger, and the removal that is asked for needs one.
+    """
     captions = clean_captions(data, ctx.seed)
     wanted = params.removal
     figures: dict[str, Any] = {"triggers": [trigger.spelled() for trigger in triggers]}
@@ -69,7 +81,6 @@ def repair(
         unlearn_in_encoder(ctx, params, opened, captions, triggers)
     elif wanted == "unet":
         unlearn_in_unet(ctx, params, opened, data, triggers)
-    return seal_model(opened, ctx.out / "model")
 
 
 @torch.no_grad()
