@@ -60,6 +60,8 @@ def members(out: Path, part: str) -> Iterator[tuple[str, Path, Any]]:
         return
     for folder in sorted((out / "runs").glob("*/run.json")):
         made = RunView(folder.parent).result_of("backdoored model")
+        if made is None:  # the run was stopped
+            continue
         yield folder.parent.name, made.model.path, made.secret
 
 

