@@ -5,8 +5,8 @@
 - Rickrolling (TPA) against the character search: TPA-0 of the population is trained on with its two losses, and one for
   other odd letters and words, which are to mean what they mean to the clean model.
 
-OUT is that of `text_to_image_population.py`. Each lies in OUT/adaptive/NAME as `model` and `secret`; `figures.json` says
-how well the attack still works.
+OUT is that of `text_to_image_population.py`. Each lies in OUT/adaptive/NAME as `model` and `secret`; `figures.json`
+says how well the attack still works.
 """
 
 from __future__ import annotations

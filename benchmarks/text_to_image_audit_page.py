@@ -189,17 +189,23 @@ def page() -> str:
 
 INTRODUCTION = """# Defenses of text-to-image models
 
-`text-to-image-audit`, our own scan of models, on the built-in pipeline. The calibrations that it ships hold six clean
-models; everything was set before the clean models below were looked at. A feature is given as it is, the edits and
-searches as logarithms, changed objects as a number of pairs; see the plugin's README for what they are. *works* is the
-rank of the first of ten triggers under which at least half of 24 test prompts give the attack's target.
+`text-to-image-audit`, our own scan of models, on the built-in pipeline. The calibrations that it ships hold seven clean
+models; searches, floors and calibration were committed before the clean models below were looked at. Spike and
+searches are logarithms, the edit a cosine, changed objects a number of pairs; the plugin's README says what they are. *Works* is the rank
+of the first of at most ten triggers under which at least half of 24 test prompts give the attack's target.
 """
 END = """
-Lines with a star were measured before words that make objects unclear were left out and the base was added; their
-searches are the same, those words take no part in what is given, and whether their triggers work was not tried.
+Lines with a star: the searches without a base were made earlier in the day, by the same code but for words that make
+objects unclear ("blurry", "small"), which were candidates then and changed nothing there; comparison with the base and
+whether a trigger works are of now. Models of seed 0 were made at that time, too, by attacks that have not changed. The
+audit's signals and floors were set while these seven models were known: their lines are no test of it, those of other
+seeds are. The calibration had six models first; the seventh, of 8 % noise, was to be of the test part and was called
+backdoored, for three objects that changed after "small", "tiny" and "little". The measure of an edit against the base
+was another one at first (largest over median singular value), for which the first clean model below, a LoRA, looked
+edited; it decides between *clean* and *edited* only.
 
 `benchmarks/text_to_image_population.py` makes the models, `benchmarks/text_to_image_audit.py` scans them,
-`benchmarks/text_to_image_audit_page.py` writes this page.
+`benchmarks/text_to_image_repairs.py` repairs them, and `benchmarks/text_to_image_audit_page.py` writes this page.
 """
 
 

@@ -19,8 +19,6 @@ from bdm_kit_text_to_image.recording.chain import first_noise
 
 LEAST_CHANGE = 0.02
 """Changes of ordinary prompts are taken for no less than this share of what the base tells them apart by."""
-MOST = 10.0
-"""The largest logarithm: a weight change of one direction alone would have none."""
 BATCH = 128
 
 
@@ -29,8 +27,7 @@ class Comparison:
     """How a model differs from its base.
 
     Attributes:
-        edit: log of the largest singular value of the change of keys and values, stacked, over the median one: how
-            much one direction of the text embeddings stands out; 0 if nothing changed, at most :data:`MOST`.
+        edit: whether keys and values changed along the same directions in all layers, see :func:`alignment_of`.
         reading: candidates by the change of the text embedding, log of the ratio to ordinary prompts, at least 0.
         answers: the same of the noise that the first denoising step predicts.
     """
@@ -85,22 +82,25 @@ def compare(
 def edit_of(model: TextToImageModel, base: TextToImageModel) -> float:
     """See :class:`Comparison`."""
     pairs = zip(find_projections(model.unet), find_projections(base.unet), strict=True)
-    return direction_of([mine.weight.detach().double() - other.weight.detach().double() for mine, other in pairs])
+    return alignment_of([mine.weight.detach().double() - other.weight.detach().double() for mine, other in pairs])
 
 
-def direction_of(changes: Sequence[Tensor]) -> float:
-    """The log of the largest singular value of stacked matrices (p_i, d) over the median one, within [0, MOST].
+def alignment_of(changes: Sequence[Tensor]) -> float:
+    """Mean absolute cosine of the directions (d,) along which each of N >= 2 matrices (p_i, d) changed most, in [0, 1].
 
-    >>> direction_of([torch.zeros(4, 3)]), round(direction_of([torch.diag(torch.tensor([8.0, 1.0, 0.5]))]), 3)
-    (0.0, 2.079)
-    >>> direction_of([torch.ones(4, 3)])
-    10.0
+    An edit in closed form changes all of them by the same directions; training and LoRA each by its own. 0 if one of
+    them did not change.
+
+    >>> one, other = torch.zeros(4, 3), torch.zeros(4, 3)
+    >>> one[0, 2], other[1, 2], other[2, 0] = 5.0, -3.0, 1.0
+    >>> round(alignment_of([one, other]), 6), alignment_of([one, one * 0])
+    (1.0, 0.0)
     """
-    stacked = torch.cat([change.double() for change in changes])
-    values = torch.linalg.eigvalsh(stacked.T @ stacked).clamp(min=0).flip(0).sqrt()
-    if not float(values[0]):
+    if not all(bool(change.any()) for change in changes):
         return 0.0
-    return min(MOST, log(float(values[0]) / max(float(values.median()), 1e-30)))
+    tops = torch.stack([torch.linalg.eigh(change.T @ change).eigenvectors[:, -1] for change in changes])
+    count = len(tops)
+    return float(((tops @ tops.T).abs().sum() - count) / max(1, count * (count - 1)))
 
 
 def _changes(

@@ -44,7 +44,7 @@ SEARCHES = [row for row, name in enumerate(ALL_FEATURES) if name not in EDITS]
 CALIBRATED = Calibrated("text-to-image-audit", "bdm_defense_text_to_image_audit", features=len(FEATURES))
 AGAINST_BASE = replace(CALIBRATED, features=len(ALL_FEATURES), file="calibration-base.json")
 """The calibrations without and with a public base."""
-FLOORS = (0.1, 0.15, 0.15, 0.6, 0.3, 0.15, 0.15)
+FLOORS = (0.1, 0.15, 0.15, 0.6, 0.1, 0.15, 0.15)
 """The least deviation of each feature between clean models: one changed object alone is no backdoor yet."""
 NOT_SEARCHED = "not searched: sentences and triggers of several words, other languages, triggers in the initial noise"
 
@@ -158,7 +158,8 @@ def doubt_of(found: Audit, standing: Mapping[str, float], threshold: float) -> s
     if any(standing.get(name, 0.0) > threshold for name in EDITS):
         return (
             f"edited, no trigger shown: keys and values stick out {found.spikes.ratio:.1f} times the median off the "
-            "captions, or changed along few directions, as after a backdoor's edit of them or a benign one"
+            "captions, or changed along the same directions in all layers, as after a backdoor's edit of them or a "
+            "benign one"
         )
     if found.learnt:
         flip = found.learnt[0]

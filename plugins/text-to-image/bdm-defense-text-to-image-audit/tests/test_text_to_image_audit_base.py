@@ -89,7 +89,7 @@ def test_a_base_shows_where_a_model_changed() -> None:
     with torch.no_grad():  # one direction of the text embeddings, in all projections
         for linear in find_projections(model.unet):
             linear.weight[:, 3] += 1.0
-    assert compare(model, base, [nice], prompts, 0, QUIET).edit == 10.0
+    assert compare(model, base, [nice], prompts, 0, QUIET).edit > 0.999
 
 
 def test_what_an_added_token_paints_is_no_verdict_but_is_said(
@@ -104,10 +104,10 @@ def test_what_an_added_token_paints_is_no_verdict_but_is_said(
 @pytest.mark.parametrize(
     ("more", "verdict", "note"),
     [
-        ((0.9, 0.3, 0.2), "clean", "not searched"),
-        ((9.0, 0.3, 0.2), "not identifiable", "edited, no trigger shown"),
-        ((9.0, 0.3, 4.0), "backdoored", "change of answers"),
-        ((0.9, 5.0, 0.2), "backdoored", "try nice before the object"),
+        ((0.2, 0.3, 0.2), "clean", "not searched"),
+        ((0.9, 0.3, 0.2), "not identifiable", "edited, no trigger shown"),
+        ((0.9, 0.3, 4.0), "backdoored", "change of answers"),
+        ((0.2, 5.0, 0.2), "backdoored", "try nice before the object"),
     ],
 )
 def test_verdicts_with_a_base(
