@@ -190,9 +190,9 @@ def page() -> str:
 INTRODUCTION = """# Defenses of text-to-image models
 
 `text-to-image-audit`, our own scan of models, on the built-in pipeline. The calibrations that it ships hold seven clean
-models; searches, floors and calibration were committed before the clean models below were looked at. Spike and
-searches are logarithms, the edit a cosine, changed objects a number of pairs; the plugin's README says what they are. *Works* is the rank
-of the first of at most ten triggers under which at least half of 24 test prompts give the attack's target.
+models; searches, floors and calibration were committed before the clean models below were looked at. Spike and searches
+are logarithms, the edit a cosine, changed objects a number of pairs; the plugin's README says what they are. *Works* is
+the rank of the first of at most ten triggers under which at least half of 24 test prompts give the attack's target.
 """
 END = """
 Lines with a star: the searches without a base were made earlier in the day, by the same code but for words that make
