@@ -23,12 +23,15 @@ SHOWN = 4
 MOST_TRIGGERS = 10
 STRONG = 1.0
 """A search's candidate from this negative logarithm on is a trigger to show: it leaves a third of the variance."""
+MUCH_MORE = 2.0
+"""The same for changes against the base: seven times as much as ordinary prompts; clean models reach four times."""
 
 
 def triggers_of(found: Audit) -> list[Candidate]:
     """The candidates that work, at most ten: those that change objects first, and those that shrink or collapse."""
     more = [] if found.comparison is None else [*found.comparison.reading.ranking, *found.comparison.answers.ranking]
-    strong = sorted([*found.collapse.ranking, *found.characters.ranking, *more], key=lambda item: -item[1])
+    changed = [item for item in more if item[1] > MUCH_MORE]
+    strong = sorted([*found.collapse.ranking, *found.characters.ranking, *changed], key=lambda item: -item[1])
     others = list(dict.fromkeys(candidate for candidate, value in strong if value > STRONG))
     ranked = [candidate for candidate, _ in found.flips.ranking]
     places = MOST_TRIGGERS - min(len(others), MOST_TRIGGERS // 2)
