@@ -85,7 +85,7 @@ def verdict_table(lines: Sequence[Line], part: str) -> str:
                 *(f"{line['features'][name]:.2f}" if name in line["features"] else "" for name in ALL_FEATURES),
                 verdict(line, base=False),
                 verdict(line, base=True) if line["features"].keys() >= OF_BASE else "",
-                visible(line["triggers"][0]) if line["triggers"] else "",
+                visible(line["triggers"][0]) if line["triggers"] and verdict(line, base=False) == "backdoored" else "",
                 "" if works is None else str(works["rank"] or "none"),
             ]
         )
