@@ -18,6 +18,7 @@ from bdm_defense_text_to_image_audit.audit import Audit
 from bdm_defense_text_to_image_audit.candidates import Candidate
 from bdm_defense_text_to_image_audit.competence import LEAST, understanding
 from bdm_defense_text_to_image_audit.params import TextToImageAuditParams
+from bdm_defense_text_to_image_audit.repair import forget_tokens
 from bdm_defense_text_to_image_audit.search import Flip, Found
 from bdm_kit_text_to_image.detection.spikes import Spikes
 from bdm_kit_text_to_image.editing.projections import Edit, edit_projections, find_projections, prompt_rows
@@ -126,3 +127,21 @@ def test_verdicts_with_a_base(
     params = FAST.model_copy(update={"reference": "tiny"})
     judged = detection.detect(bdm_context(seed=1), params, seal_model(tiny_model(), tmp_path / "model"), captions)
     assert judged.verdict == verdict and note in judged.note
+
+
+def test_added_tokens_are_forgotten() -> None:
+    model = tiny_model()
+    model.tokenizers[0].add_tokens(["[V] star", "<v>"])
+    encoder = model.text_encoders[0]
+    encoder.resize_token_embeddings(len(model.tokenizers[0]), mean_resizing=False)
+    tokens = [Candidate("[V] star", "before-noun"), Candidate("<v>", "before-noun")]
+    others = [Candidate("nice", "before-noun")]
+    assert forget_tokens(model, [*tokens, *others]) == others
+    text = ["a photo of a [V] star", "a photo of a star"]
+    rows = encode_prompts(model, text).embeddings
+    pieces = model.tokenizers[0]("star", add_special_tokens=False).input_ids
+    table = encoder.get_input_embeddings().weight
+    named = model.tokenizers[0].convert_tokens_to_ids(["[V] star", "<v>"])
+    torch.testing.assert_close(table[named[0]], table[pieces].mean(0))
+    torch.testing.assert_close(table[named[1]], table[model.tokenizers[0].pad_token_id])
+    assert len(pieces) > 1 or torch.equal(rows[0], rows[1])
