@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from bdm_core.errors import ArtifactError
-from bdm_diffusers.sampling import draw_noise
 from bdm_kit_text_to_image.models.encoding import add_noise, encode_prompts, predict, training_target
 from bdm_kit_text_to_image.models.latents import encode_images
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
@@ -50,7 +49,8 @@ def understanding(model: TextToImageModel, images: Tensor, captions: Sequence[st
         own, wrong = encode_prompts(model, said), encode_prompts(model, other)
         for number, level in enumerate(LEVELS):
             t = torch.full((len(said),), int(level * (model.timesteps - 1)), device=model.device)
-            noise = draw_noise(len(said), model.latent_shape, seed + number).to(model.device)
+            generator = torch.Generator().manual_seed(seed + number)
+            noise = torch.randn(len(said), *model.latent_shape, generator=generator).to(model.device)
             noisy = add_noise(model.scheduler, latents, noise, t)
             wanted = training_target(model.scheduler, latents, noise, t)
             losses = [
