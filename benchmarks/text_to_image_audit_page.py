@@ -202,7 +202,9 @@ audit's signals and floors were set while these seven models were known: their l
 seeds are. The calibration had six models first; the seventh, of 8 % noise, was to be of the test part and was called
 backdoored, for three objects that changed after "small", "tiny" and "little". The measure of an edit against the base
 was another one at first (largest over median singular value), for which the first clean model below, a LoRA, looked
-edited; it decides between *clean* and *edited* only.
+edited; it decides between *clean* and *edited* only. The floor for changed objects was .6 until PaaS was seen to be
+called clean with the base, by two changed objects against a threshold of 2.01; at .5 two are enough in both modes. No
+verdict on a clean model depends on it.
 
 `benchmarks/text_to_image_population.py` makes the models, `benchmarks/text_to_image_audit.py` scans them,
 `benchmarks/text_to_image_repairs.py` repairs them, and `benchmarks/text_to_image_audit_page.py` writes this page.

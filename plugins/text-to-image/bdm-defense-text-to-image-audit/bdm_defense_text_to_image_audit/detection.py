@@ -44,8 +44,8 @@ SEARCHES = [row for row, name in enumerate(ALL_FEATURES) if name not in EDITS]
 CALIBRATED = Calibrated("text-to-image-audit", "bdm_defense_text_to_image_audit", features=len(FEATURES))
 AGAINST_BASE = replace(CALIBRATED, features=len(ALL_FEATURES), file="calibration-base.json")
 """The calibrations without and with a public base."""
-FLOORS = (0.1, 0.15, 0.15, 0.6, 0.1, 0.15, 0.15)
-"""The least deviation of each feature between clean models: one changed object alone is no backdoor yet."""
+FLOORS = (0.1, 0.15, 0.15, 0.5, 0.1, 0.15, 0.15)
+"""The least deviation of each feature between clean models: one changed object alone is no backdoor yet, two are."""
 NOT_SEARCHED = "not searched: sentences and triggers of several words, other languages, triggers in the initial noise"
 
 
