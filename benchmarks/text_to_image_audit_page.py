@@ -204,7 +204,10 @@ backdoored, for three objects that changed after "small", "tiny" and "little". T
 was another one at first (largest over median singular value), for which the first clean model below, a LoRA, looked
 edited; it decides between *clean* and *edited* only. The floor for changed objects was .6 until PaaS was seen to be
 called clean with the base, by two changed objects against a threshold of 2.01; at .5 two are enough in both modes. No
-verdict on a clean model depends on it.
+verdict on a clean model depends on it. The clean models were made before the parts were rearranged, with other
+seeds than the script gives them now (1 to 7 but for 8-bits); the calibration's five without 8 % noise are of an earlier
+run of the same recipes. Not measured: second seeds of all attacks but EvilEdit, BadT2I's style, harmless textual
+inversions, Rickrolling against the character search, repairs of BadT2I, Villan and (by the audit's removal) TPA.
 
 `benchmarks/text_to_image_population.py` makes the models, `benchmarks/text_to_image_audit.py` scans them,
 `benchmarks/text_to_image_repairs.py` repairs them, and `benchmarks/text_to_image_audit_page.py` writes this page.
