@@ -57,7 +57,7 @@ def standardised(values: Sequence[float], clean: Sequence[Sequence[float]]) -> l
         ArtifactError: a feature is not finite.
 
     >>> [round(value, 3) for value in standardised([0.0, 0.0, 0.0, 3.0], [[0.0] * 4] * 3)]
-    [0.0, 0.0, 0.0, 8.66]
+    [0.0, 0.0, 0.0, 5.196]
     """
     known = checked(clean)
     require_finite(values)
