@@ -9,10 +9,10 @@ import torch
 
 from bdm_core.context import Context
 from bdm_defense_elijah.decision import CALIBRATED
-from bdm_defense_elijah.detection import examine, facts, note, objective_is_flat
-from bdm_defense_elijah.generated import measure, relative, samplers_for
 from bdm_defense_elijah.params import ElijahParams
 from bdm_diffusers.coefficients import poison_schedule
+from bdm_kit_diffusion.inversion.candidate_images import measure, relative, samplers_for
+from bdm_kit_diffusion.inversion.examination import examine, facts, note, objective_is_flat
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_kit_diffusion.noise.noise_levels import marginals, noise_path
 from bdm_torch.calibration import conformal
