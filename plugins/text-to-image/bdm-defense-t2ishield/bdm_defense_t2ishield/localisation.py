@@ -1,9 +1,9 @@
 """Localisation of the trigger in flagged prompts (T2IShield, ECCV 2024, section 3.4).
 
-A part of a prompt is scored by how much its picture is like the whole prompt's, by the cosine of their features. Both
-start from the same noise. As an ordinary word may paint its own subject again, the score is a difference to what needs
-no trigger: the likeness of the picture without the part, of the part's picture from another noise, or of its picture by
-a clean model.
+A part of a prompt is scored by how much its picture is like the whole prompt's, by the cosine of their features less
+the mean features of clean captions' pictures. Both start from the same noise. As an ordinary word may paint its own
+subject again, the score is a difference to what needs no trigger: the likeness of the picture without the part, of the
+part's picture from another noise, or of its picture by a clean model.
 """
 
 from __future__ import annotations
@@ -80,6 +80,8 @@ class Painter:
         seed: of the noise, the same for all pictures.
         clean: the model of contrast=reference, or None.
         pictures: how many were generated.
+        centre: (D,), the mean features of pictures of clean captions. What all pictures have in common would make all
+            cosines high.
     """
 
     model: TextToImageModel
@@ -87,6 +89,7 @@ class Painter:
     seed: int
     clean: TextToImageModel | None = None
     pictures: int = 0
+    centre: Tensor | None = None
 
     def __post_init__(self) -> None:
         self._features = feature_space(self.params.features, self.model.image_shape, str(self.model.device))
@@ -99,31 +102,36 @@ class Painter:
         return ("removal" if self.clean is None else "reference") if given == "auto" else given
 
     def features(self, texts: Sequence[str], seed: int, *, clean: bool = False) -> Tensor:
-        """Of the pictures of N texts, unit vectors (N, D) on the CPU; a text's picture is generated once."""
+        """Of the pictures of N texts, (N, D) on the CPU; a text's picture is generated once."""
         missing = [text for text in dict.fromkeys(texts) if (text, seed, clean) not in self._known]
         if missing:
             model = self.clean if clean else self.model
             assert model is not None
             how = Sampling(self.params.steps, self.params.guidance, batch_size=self.params.batch_size)
             images = generate_images(model, missing, seeds=[seed] * len(missing), sampling=how)
-            rows = functional.normalize(self._features(images.to(model.device)).float().cpu(), dim=1)
+            rows = self._features(images.to(model.device)).float().cpu()
             self._known |= {(text, seed, clean): row for text, row in zip(missing, rows, strict=True)}
             self.pictures += len(missing)
         return torch.stack([self._known[text, seed, clean] for text in texts])
+
+    def cosines(self, one: Tensor, other: Tensor) -> Tensor:
+        """Of N pairs of features (N, D): (N,)."""
+        centre = torch.zeros(one.shape[1]) if self.centre is None else self.centre
+        return functional.cosine_similarity(one - centre, other - centre, dim=1)
 
     def score(self, prompts: Sequence[str], spans: Sequence[Span]) -> list[float]:
         """The score of one part of each of N prompts, in [-1, 1] without contrast, else in [-2, 2]."""
         parts = [prompt[start:end].strip() for prompt, (start, end) in zip(prompts, spans, strict=True)]
         wanted = self.features(prompts, self.seed)
-        likeness = (self.features(parts, self.seed) * wanted).sum(1)
+        likeness = self.cosines(self.features(parts, self.seed), wanted)
         if self.contrast == "removal":
             rests = [without(prompt, span) for prompt, span in zip(prompts, spans, strict=True)]
-            likeness = likeness - (self.features(rests, self.seed) * wanted).sum(1)
+            likeness = likeness - self.cosines(self.features(rests, self.seed), wanted)
         elif self.contrast == "seed":
             other = self.features(parts, (self.seed + OTHER_SEED) % LARGEST_SEED)
-            likeness = likeness - (other * wanted).sum(1)
+            likeness = likeness - self.cosines(other, wanted)
         elif self.contrast == "reference":
-            likeness = likeness - (self.features(parts, self.seed, clean=True) * wanted).sum(1)
+            likeness = likeness - self.cosines(self.features(parts, self.seed, clean=True), wanted)
         found: list[float] = likeness.tolist()
         return found
 
@@ -149,17 +157,20 @@ def clean_similarity(
 ) -> float:
     """tau: what the better half of a clean caption exceeds with the false positive rate, on the suspect model.
 
+    The painter's centre is set on the same captions.
+
     Raises:
         UserError: there are no clean captions that are no suspects.
     """
-    if params.similarity is not None:
-        return params.similarity
     first, second = split_captions(params, data, suspects, seed)
     captions = [*second, *first]
     parts = [parts_of(caption, painter.model.tokenizers[0]) for caption in captions[: params.similarity_captions]]
     pairs = [(caption, cut) for caption, cut in zip(captions, parts, strict=False) if len(cut) > 1]
     if not pairs:
         raise UserError("t2ishield needs clean captions of two words or more that are no suspects, and has none")
+    painter.centre = painter.features([caption for caption, _ in pairs], painter.seed).mean(0)
+    if params.similarity is not None:
+        return params.similarity
     prompts = [caption for caption, _ in pairs for _ in range(2)]
     halves = [
         half
