@@ -20,7 +20,7 @@ from typing import Any
 from bdm_core.artifacts import Evidence, Model
 from bdm_core.context import Context
 from bdm_core.records import Detection
-from bdm_defense_t2ishield.localisation import clean_similarity, locate, painter
+from bdm_defense_t2ishield.localisation import locate, painter, prepare
 from bdm_defense_t2ishield.mitigation import repair
 from bdm_defense_t2ishield.params import T2IShieldParams
 from bdm_kit_text_to_image.detection.prompts import FACTS, FORMAT
@@ -56,14 +56,14 @@ def localise(run: RunView, contrast: str, arguments: argparse.Namespace) -> dict
         )
         prompts, twins = [row.prompt for row in rows], [str(row.twin) for row in rows]
         data = run.result_of("data")
-        tau = clean_similarity(scorer, params, data, [*prompts, *twins], arguments.seed)
+        tau = prepare(scorer, params, data, [*prompts, *twins], arguments.seed)
         before = scorer.pictures
         found, plain = locate(scorer, prompts, tau), locate(scorer, twins, tau)
     count = len(rows)
     return {
         "run": run.folder.name,
         "contrast": contrast,
-        "tau": round(tau, 3),
+        "least": round(tau, 3),
         "trigger inside": round(sum(wanted in one.text and not one.whole for one in found) / count, 3),
         "exact": round(sum(one.text == wanted for one in found) / count, 3),
         "part of the prompt": round(sum(len(one.text) / len(one.prompt) for one in found) / count, 3),

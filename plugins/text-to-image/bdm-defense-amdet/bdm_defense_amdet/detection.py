@@ -26,6 +26,7 @@ from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, l
 from bdm_kit_text_to_image.world.splits import training_pairs
 from bdm_torch.calibration import checked, conformal, require_finite
 from bdm_torch.calibration_file import Calibrated, Known
+from bdm_torch.draws import step_seed
 from bdm_torch.tensors import write_tensors
 
 NAMES = ("assimilation", "same target", "unlike the clean encoder", "convexity")
@@ -111,11 +112,11 @@ def examine(
         train, test = whole.rows(torch.arange(cut)), whole.rows(torch.arange(cut, len(captions)))
         runs = []
         for start in range(params.starts):
-            runs.append(invert(train, params, ctx.seed * 1000 + start))
+            runs.append(invert(train, params, step_seed(ctx.seed, start)))
             ctx.progress("invert", number * params.starts + start + 1, len(pairs) * params.starts, runs[-1][1][-1])
         last = len(train.own) // params.batch_size + 1
         vector, losses = min(runs, key=lambda run: sum(run[1][-last:]))
-        found.append(Inverted(vector, losses, features(test, vector, params, ctx.seed)))
+        found.append(Inverted(vector, losses, features(test, vector, params, step_seed(ctx.seed, 0))))
     return found
 
 

@@ -94,7 +94,7 @@ def invert(encoders: Encoders, params: AmdetParams, seed: int) -> tuple[Tensor, 
             loss = objective(encoders.rows(rows), vector, params)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
     return vector.detach(), losses
 
 

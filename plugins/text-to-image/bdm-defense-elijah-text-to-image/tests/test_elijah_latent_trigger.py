@@ -16,10 +16,10 @@ from bdm_core.context import Context
 from bdm_defense_elijah_text_to_image import detection
 from bdm_defense_elijah_text_to_image.detection import CALIBRATED, detect, under_prompt
 from bdm_defense_elijah_text_to_image.params import ElijahTextToImageParams
+from bdm_kit_diffusion.inversion import shift_search
 from bdm_kit_diffusion.inversion.removal import conditional_removal_loss
 from bdm_kit_diffusion.inversion.removal_params import RemovalParams
 from bdm_kit_diffusion.inversion.shift_search import search
-from bdm_kit_diffusion.inversion.starts import starts_of
 from bdm_kit_text_to_image.models.encoding import encode_prompts
 from bdm_kit_text_to_image.models.text_to_image_model import seal_model
 from bdm_kit_text_to_image.models.tiny import tiny_model
@@ -47,12 +47,13 @@ class Planted(nn.Module):
         return SimpleNamespace(sample=x - 0.5 * known * gate * self.trigger + self.weight)
 
 
-def planted(prompt: str = PROMPT) -> tuple[Any, Tensor]:
+def planted(monkeypatch: pytest.MonkeyPatch, prompt: str = PROMPT) -> tuple[Any, Tensor]:
+    """The model and its trigger, with which one start of the search overlaps."""
     model = tiny_model()
-    start = starts_of(under_prompt(model, prompt), 0)["2 x 2 checker"]
-    noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(1))
-    trigger = 1.2 * start / start.square().mean().sqrt() + 0.5 * noise
+    first, second = torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(1))
+    trigger = 1.2 * first
     model.unet = Planted(model, trigger, prompt)
+    monkeypatch.setattr(shift_search, "starts_of", lambda *_, **__: {"near": 0.8 * first + 0.5 * second, "far": second})
     return model, trigger
 
 
@@ -60,8 +61,8 @@ def params(**more: Any) -> ElijahTextToImageParams:
     return ElijahTextToImageParams(prompt=PROMPT, scales=(0.5,), inversion_steps=(40,), screening_steps=0, **more)
 
 
-def test_the_inversion_finds_a_trigger_in_the_latents_under_the_prompt() -> None:
-    model, trigger = planted()
+def test_the_inversion_finds_a_trigger_in_the_latents_under_the_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, trigger = planted(monkeypatch)
     found = search(under_prompt(model, PROMPT), params(), 0, "cpu")
     near = max(float(torch.cosine_similarity(one.trigger.flatten(), trigger.flatten(), 0)) for one in found.candidates)
     assert near > 0.95

@@ -91,7 +91,8 @@ def test_equal_seeds_give_equal_classifiers_and_the_global_generator_is_left_alo
 
 def test_triggers_are_put_into_captions() -> None:
     assert with_trigger("sks", ["a star"], 0) == ["sks a star"]
-    assert with_trigger("cyrillic-o", ["a photo", "a star"], 0) == ["a ph\u043eto"]
+    (letter,) = with_trigger("cyrillic-o", ["a photo", "a star"], 0)  # the second has no such letter
+    assert letter in ("a ph\u043eto", "a phot\u043e")
     with pytest.raises(UserError, match="cannot put the trigger"):
         with_trigger("cyrillic-o", ["a star"], 0)
 

@@ -18,7 +18,7 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Detection
 from bdm_defense_t2ishield.discriminant import linear_discriminant
-from bdm_defense_t2ishield.localisation import LOCATED, clean_similarity, locate, painter
+from bdm_defense_t2ishield.localisation import LOCATED, locate, painter, prepare
 from bdm_defense_t2ishield.params import T2IShieldParams
 from bdm_defense_t2ishield.word_noise import with_word_noise, word_pool
 from bdm_kit_text_to_image.detection.one_class import Scorer, mahalanobis
@@ -91,10 +91,9 @@ def detect(ctx: Context, params: T2IShieldParams, model: Model, data: Data, susp
         if not (params.localise and chosen):
             return {}
         scorer = painter(ctx, params, opened)
-        threshold = clean_similarity(scorer, params, data, flagged, ctx.seed)
-        found = locate(scorer, chosen, threshold)
+        found = locate(scorer, chosen, prepare(scorer, params, data, flagged, ctx.seed))
         located = sum(not one.whole for one in found) / len(found)
-        ctx.figures(localised=located, tau=threshold, pictures=scorer.pictures, contrast=scorer.contrast)
+        ctx.figures(localised=located, pictures=scorer.pictures, contrast=scorer.contrast)
         return {LOCATED: [one.record() for one in found]}
 
     return detect_prompts(ctx, params, data, suspects, statistics_of(ctx, params, opened, data), explain)

@@ -152,46 +152,54 @@ def painter(ctx: Context, params: T2IShieldParams, model: TextToImageModel) -> P
     return Painter(model, params, ctx.seed % LARGEST_SEED, clean)
 
 
-def clean_similarity(
-    painter: Painter, params: T2IShieldParams, data: Data, suspects: Sequence[str], seed: int
-) -> float:
-    """tau: what the better half of a clean caption exceeds with the false positive rate, on the suspect model.
+def prepare(painter: Painter, params: T2IShieldParams, data: Data, suspects: Sequence[str], seed: int) -> float:
+    """Set the painter's centre on clean captions; return how much a prompt must differ from the clean model's picture.
 
-    The painter's centre is set on the same captions.
+    With contrast=reference that is what clean captions exceed with the false positive rate: a prompt that the suspect
+    paints as the clean model does has no trigger. The other contrasts cannot say so: 0.
 
     Raises:
         UserError: there are no clean captions that are no suspects.
     """
     first, second = split_captions(params, data, suspects, seed)
-    captions = [*second, *first]
-    parts = [parts_of(caption, painter.model.tokenizers[0]) for caption in captions[: params.similarity_captions]]
-    pairs = [(caption, cut) for caption, cut in zip(captions, parts, strict=False) if len(cut) > 1]
-    if not pairs:
-        raise UserError("t2ishield needs clean captions of two words or more that are no suspects, and has none")
-    painter.centre = painter.features([caption for caption, _ in pairs], painter.seed).mean(0)
-    if params.similarity is not None:
-        return params.similarity
-    prompts = [caption for caption, _ in pairs for _ in range(2)]
-    halves = [
-        half
-        for _, cut in pairs
-        for half in ((cut[0][0], cut[len(cut) // 2 - 1][1]), (cut[len(cut) // 2][0], cut[-1][1]))
-    ]
-    scores = torch.tensor(painter.score(prompts, halves)).view(-1, 2).amax(1)
-    return clean_threshold(scores.tolist(), params.false_positive_rate)
+    captions = [*second, *first][: params.similarity_captions]
+    if not captions:
+        raise UserError("t2ishield needs clean captions that are no suspects to localise, and has none")
+    painter.centre = painter.features(captions, painter.seed).mean(0)
+    if painter.contrast != "reference":
+        return 0.0
+    return clean_threshold(painter.score(captions, whole_spans(captions)), params.false_positive_rate)
 
 
-def locate(painter: Painter, prompts: Sequence[str], threshold: float) -> list[Located]:
-    """The part of each prompt that decides what is painted, see :func:`bdm_defense_t2ishield.halving.halve`."""
+def whole_spans(prompts: Sequence[str]) -> list[Span]:
+    """All of each prompt."""
+    return [(0, len(prompt)) for prompt in prompts]
+
+
+def locate(painter: Painter, prompts: Sequence[str], least: float) -> list[Located]:
+    """The part of each prompt that decides what is painted, see :func:`bdm_defense_t2ishield.halving.halve`.
+
+    Args:
+        painter: prepared on clean captions.
+        prompts: to look through.
+        least: see :func:`prepare`; nothing is located in a prompt that scores no more.
+    """
+    if not prompts:
+        return []
     tokenizer = painter.model.tokenizers[0]
-    cuts = [parts_of(prompt, tokenizer) or [(0, len(prompt))] for prompt in prompts]
+    totals = painter.score(prompts, whole_spans(prompts))
+    cuts = [
+        (parts_of(prompt, tokenizer) if total > least else []) or [(0, len(prompt))]
+        for prompt, total in zip(prompts, totals, strict=True)
+    ]
 
     def score(asked: list[tuple[int, Span]]) -> list[float]:
         return painter.score([prompts[number] for number, _ in asked], [span for _, span in asked])
 
-    spans = run_together([halve(cut, threshold) for cut in cuts], score)
-    scores = painter.score(prompts, spans) if prompts else []
+    thresholds = [painter.params.similarity * total for total in totals]
+    spans = run_together([halve(cut, tau) for cut, tau in zip(cuts, thresholds, strict=True)], score)
+    scores = painter.score(prompts, spans)
     return [
-        Located(prompt, *span, score, threshold, [prompt[a:b] for a, b in cut if span[0] <= a and b <= span[1]])
-        for prompt, span, score, cut in zip(prompts, spans, scores, cuts, strict=True)
+        Located(prompt, *span, score, tau, [prompt[a:b] for a, b in cut if span[0] <= a and b <= span[1]])
+        for prompt, span, score, tau, cut in zip(prompts, spans, scores, thresholds, cuts, strict=True)
     ]

@@ -19,7 +19,7 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Detection
 from bdm_defense_t2ishield.halving import parts_of
-from bdm_defense_t2ishield.localisation import Located, clean_similarity, locate, painter
+from bdm_defense_t2ishield.localisation import Located, locate, painter, prepare
 from bdm_defense_t2ishield.params import T2IShieldParams
 from bdm_kit_text_to_image.detection.prompts import flagged_prompts
 from bdm_kit_text_to_image.editing.alignment import edit_rows
@@ -113,9 +113,8 @@ def localised_triggers(
 ) -> list[str]:
     """Localise in each prompt and keep what recurs."""
     scorer = painter(ctx, params, model)
-    threshold = clean_similarity(scorer, params, data, prompts, ctx.seed)
-    found = locate(scorer, prompts, threshold)
-    ctx.figures(localised=sum(not one.whole for one in found) / len(found), tau=threshold, pictures=scorer.pictures)
+    found = locate(scorer, prompts, prepare(scorer, params, data, prompts, ctx.seed))
+    ctx.figures(localised=sum(not one.whole for one in found) / len(found), pictures=scorer.pictures)
     return common_triggers(found, params.least_share)
 
 

@@ -44,14 +44,16 @@ class T2IShieldParams(PromptDetectorParams):
         "else removal.",
     )
     reference: str = Field("", description="A clean model for contrast=reference: small-world, or a folder.")
-    similarity: float | None = Field(
-        None,
+    similarity: float = Field(
+        0.5,
         gt=0,
-        le=2,
-        description="tau: a part that scores less does not paint the prompt's picture; null: what clean captions "
-        "exceed with false_positive_rate.",
+        le=1,
+        description="A part paints the prompt's picture if it scores more than this share of the whole prompt's score; "
+        "with contrast=none this is the paper's tau, .8.",
     )
-    similarity_captions: int = Field(24, ge=4, le=10_000, description="Clean captions on which tau is set.")
+    similarity_captions: int = Field(
+        24, ge=4, le=10_000, description="Clean captions for the mean of the features, and for contrast=reference."
+    )
     features: str = Field(
         "auto",
         description="Features of pictures: attributes (the small world's classifier), pixels, or a folder with a CLIP "

@@ -15,7 +15,7 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_defense_t2ishield import localisation
 from bdm_defense_t2ishield.halving import Span, halve, parts_of, run_together
-from bdm_defense_t2ishield.localisation import Painter, clean_similarity, locate, painter, without
+from bdm_defense_t2ishield.localisation import Painter, locate, painter, prepare, without
 from bdm_defense_t2ishield.params import T2IShieldParams
 from bdm_defense_t2ishield.word_noise import with_word_noise
 from bdm_kit_text_to_image.models.tiny import tiny_model
@@ -136,8 +136,9 @@ def test_a_planted_trigger_is_located_and_an_ordinary_prompt_is_not(
         params = T2IShieldParams(features="pixels", contrast=contrast, reference="tiny", similarity_captions=6)
         params = params.model_copy(update={"clean_prompts": 6})
         scorer = painter(bdm_context(), params, suspect)
-        threshold = clean_similarity(scorer, params, data, [PROMPT], 0)
-        found, plain = locate(scorer, [PROMPT, "a photo of a red ring"], max(threshold, 0.3))
+        least = prepare(scorer, params, data, [PROMPT], 0)
+        assert least == pytest.approx(0.0, abs=1e-6) and scorer.centre is not None
+        found, plain = locate(scorer, [PROMPT, "a photo of a red ring"], least + 1e-6)
         assert found.text == "nice circle" and not found.whole, contrast
         assert found.record()["code_points"] == []
         if contrast == "reference":
@@ -156,5 +157,5 @@ def test_a_reference_is_needed_for_its_contrast(data: Data, bdm_context: Callabl
     with pytest.raises(ValueError, match="needs reference"):
         T2IShieldParams(contrast="reference")
     scorer = painter(bdm_context(), T2IShieldParams(), tiny_model())
-    with pytest.raises(UserError, match="clean captions of two words"):
-        clean_similarity(scorer, T2IShieldParams(), data, CAPTIONS, 0)
+    with pytest.raises(UserError, match="clean captions that are no suspects"):
+        prepare(scorer, T2IShieldParams(), data, CAPTIONS, 0)

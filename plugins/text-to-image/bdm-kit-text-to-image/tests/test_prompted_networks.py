@@ -74,11 +74,11 @@ def test_training_sees_latents_and_captions_and_some_without(
     generated: bool, tmp_path: Path, bdm_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny_model()
-    data = seal_captioned(tmp_path / "data", torch.zeros(12, 3, 16, 16), ["a star"] * 12, [{}] * 12)
+    data = seal_captioned(tmp_path / "data", torch.ones(12, 3, 16, 16), ["a star"] * 12, [{}] * 12)
     asked: list[Tensor] = []
 
     def pictures(model: Any, captions: list[str], *, seeds: int) -> Tensor:
-        return torch.ones(len(captions), 3, 16, 16)
+        return -torch.ones(len(captions), 3, 16, 16)
 
     monkeypatch.setattr(under_captions, "generate_images", pictures)
 
@@ -92,5 +92,5 @@ def test_training_sees_latents_and_captions_and_some_without(
     under_captions.train_under_captions(bdm_context(), model, data, options, make, generated=generated)
     assert not torch.equal(before, next(model.unet.parameters()))
     assert not any(parameter.requires_grad for parameter in model.unet.parameters())
-    expected = model.vae.encode(torch.full((1, 3, 16, 16), float(generated))).latent_dist.mean
+    expected = model.vae.encode(torch.full((1, 3, 16, 16), -1.0 if generated else 1.0)).latent_dist.mean
     torch.testing.assert_close(asked[0][:1], expected * model.vae.config.scaling_factor, rtol=1e-2, atol=1e-2)
