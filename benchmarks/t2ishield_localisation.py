@@ -88,6 +88,8 @@ def rates(model: Model, secret: PromptSecret, clean: Sequence[PromptRow], bad: S
 
 
 HOW = Sampling()
+REPAIRS: dict[str, dict[str, Any]] = {"localised": {"reference": REFERENCE}, "given": {}}
+"""The trigger as it was localised, or given by hand."""
 
 
 def mitigate(run: RunView, arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -99,7 +101,8 @@ def mitigate(run: RunView, arguments: argparse.Namespace) -> list[dict[str, Any]
     trigger = secret.triggers[0]
     known = f"{trigger.text} {trigger.object}" if trigger.kind == "adjective-noun" else trigger.text
     lines = [{"run": run.folder.name, "repair": "none", **rates(answer.model, secret, clean, bad)}]
-    for label, settings in (("localised", {"reference": REFERENCE}), ("trigger given", {"triggers": [known]})):
+    for label in arguments.repair:
+        settings = {"triggers": [known]} if label == "given" else REPAIRS[label]
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
             flagged = [row.prompt for row in bad[: arguments.prompts]]
@@ -127,7 +130,7 @@ def main() -> None:
     parser.add_argument("--contrast", nargs="+", default=CONTRASTS)
     parser.add_argument("--prompts", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--repair", action="store_true")
+    parser.add_argument("--repair", nargs="*", default=(), choices=tuple(REPAIRS), help="which edits to measure")
     arguments = parser.parse_args()
     for folder in sorted(path.parent for path in arguments.runs.glob("*/run.json")):
         if arguments.only and folder.name not in arguments.only:

@@ -14,6 +14,7 @@ from bdm_core.artifacts import Model
 from bdm_core.context import Context
 from bdm_core.records import Detection
 from bdm_defense_elijah_text_to_image.params import ElijahTextToImageParams
+from bdm_kit_diffusion.inversion.calibration import FEWEST, known_or_none, uncalibrated
 from bdm_kit_diffusion.inversion.evidence import seal_trigger
 from bdm_kit_diffusion.inversion.examination import examine, facts, not_identifiable, note
 from bdm_kit_diffusion.models.coverage import known_model, out_of_reach
@@ -36,16 +37,17 @@ def under_prompt(model: TextToImageModel, prompt: str) -> DiffusionModel:
 
 def detect(ctx: Context, params: ElijahTextToImageParams, model: Model) -> Detection:
     """Judge a model; the evidence is sealed in ``ctx.out / "evidence"``."""
-    known = CALIBRATED.read(params.calibration)
-    for line in CALIBRATED.warnings(params, known):
+    known = known_or_none(CALIBRATED, params.calibration)
+    unknown = uncalibrated("elijah", known)
+    for line in [] if unknown else CALIBRATED.warnings(params, known):
         ctx.log.warning(line)
     opened = under_prompt(load_model(model, ctx.device), params.prompt)
     result = examine(ctx, params, opened)
     ctx.curve("inversion objective", result.search.curve)
-    verdict = conformal(result.features[0], known.column(), params.false_positive_rate, params.least_score)
-    outside = out_of_reach("elijah", opened, known, ctx.device)
-    certain = limit_of(known.column(), SURE * params.false_positive_rate)
-    doubt = outside or not_identifiable(result, verdict, certain)
+    clean = known.column() if not unknown else [0.0] * FEWEST
+    verdict = conformal(result.features[0], clean, params.false_positive_rate, params.least_score)
+    outside = unknown or out_of_reach("elijah", opened, known, ctx.device)
+    doubt = outside or not_identifiable(result, verdict, limit_of(clean, SURE * params.false_positive_rate))
     shown = opened.decode(result.images.images.to(ctx.device)).cpu()
     record = facts("threshold", known, result, verdict)
     return Detection(

@@ -17,6 +17,15 @@ class ElijahTextToImageParams(ShiftSearchParams):
         description="Under which the UNet is examined; the empty one is a condition of its training.",
         calibrated=True,
     )
+    inversion_steps: tuple[int, ...] = Field(
+        (30, 15),
+        min_length=1,
+        description="Adam steps for each lambda; fewer at lambda = 1, where the objective is nearly flat.",
+        calibrated=True,
+    )
+    screening_steps: int = Field(
+        15, ge=0, description="After so many steps, candidates that have become alike are merged.", calibrated=True
+    )
     screening_batch: int = Field(
         4, ge=2, description="Noise images for each candidate until then; even.", calibrated=True
     )

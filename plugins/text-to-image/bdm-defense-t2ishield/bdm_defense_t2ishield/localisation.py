@@ -27,10 +27,10 @@ from bdm_kit_text_to_image.judging.features import feature_space
 from bdm_kit_text_to_image.models.bases import open_base
 from bdm_kit_text_to_image.models.generation import Sampling, generate_images
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
-from bdm_torch.calibration import clean_threshold
 
 LOCATED = "triggers.json"
 LARGEST_SEED = 2**31
+UPPER = 0.75
 OTHER_SEED = 7919
 """Between the two noises of contrast=seed."""
 
@@ -155,8 +155,8 @@ def painter(ctx: Context, params: T2IShieldParams, model: TextToImageModel) -> P
 def prepare(painter: Painter, params: T2IShieldParams, data: Data, suspects: Sequence[str], seed: int) -> float:
     """Set the painter's centre on clean captions; return how much a prompt must differ from the clean model's picture.
 
-    With contrast=reference that is what clean captions exceed with the false positive rate: a prompt that the suspect
-    paints as the clean model does has no trigger. The other contrasts cannot say so: 0.
+    With contrast=reference that is the upper quartile of clean captions: a prompt that the suspect paints as the clean
+    model does has no trigger. The other contrasts cannot say so: 0.
 
     Raises:
         UserError: there are no clean captions that are no suspects.
@@ -168,7 +168,7 @@ def prepare(painter: Painter, params: T2IShieldParams, data: Data, suspects: Seq
     painter.centre = painter.features(captions, painter.seed).mean(0)
     if painter.contrast != "reference":
         return 0.0
-    return clean_threshold(painter.score(captions, whole_spans(captions)), params.false_positive_rate)
+    return float(torch.tensor(painter.score(captions, whole_spans(captions))).quantile(UPPER))
 
 
 def whole_spans(prompts: Sequence[str]) -> list[Span]:

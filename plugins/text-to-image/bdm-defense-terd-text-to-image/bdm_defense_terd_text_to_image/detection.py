@@ -15,6 +15,7 @@ from bdm_core.context import Context
 from bdm_core.records import Detection
 from bdm_defense_terd_text_to_image.params import TerdTextToImageParams
 from bdm_kit_diffusion.inversion.baselines import start_features
+from bdm_kit_diffusion.inversion.calibration import FEWEST, known_or_none, uncalibrated
 from bdm_kit_diffusion.inversion.estimate_evidence import not_identifiable, note, paint, seal_evidence, start_facts
 from bdm_kit_diffusion.inversion.pair_search import chosen_starts, search
 from bdm_kit_diffusion.models.coverage import known_model, out_of_reach
@@ -37,14 +38,16 @@ def under_prompt(model: TextToImageModel, prompt: str) -> DiffusionModel:
 
 def detect(ctx: Context, params: TerdTextToImageParams, model: Model) -> Detection:
     """Judge a model by (M_r, V_r); the evidence is sealed in ``ctx.out / "evidence"``."""
-    known = CALIBRATED.read(params.calibration)
-    for line in CALIBRATED.warnings(params, known):
+    known = known_or_none(CALIBRATED, params.calibration)
+    unknown = uncalibrated("terd", known)
+    for line in [] if unknown else CALIBRATED.warnings(params, known):
         ctx.log.warning(line)
     opened = under_prompt(load_model(model, ctx.device), params.prompt)
     result = search(opened, params, ctx.seed, ctx.progress)
     for label, curve in result.curves.items():
         ctx.curve(f"{label} objective", curve)
-    verdict = conformal_of_several(list(result.chosen.features), known.clean(), params.false_positive_rate)
+    clean = known.clean() if not unknown else [[0.0, 0.0]] * FEWEST
+    verdict = conformal_of_several(list(result.chosen.features), clean, params.false_positive_rate)
     starts = chosen_starts(params, opened, ctx.seed)
     baseline, spent = start_features(opened, starts, SAMPLERS, samples=params.samples, seed=ctx.seed, device=ctx.device)
     images, more = paint(opened, result.chosen, params.samples, ctx)
@@ -58,7 +61,7 @@ def detect(ctx: Context, params: TerdTextToImageParams, model: Model) -> Detecti
     }
     mean, variance = result.chosen.features
     ctx.figures(M_r=mean, V_r=variance, start=result.chosen.name, start_only=max(item.score for item in baseline))
-    outside = out_of_reach("terd", opened, known, ctx.device)
+    outside = unknown or out_of_reach("terd", opened, known, ctx.device)
     doubt = outside or not_identifiable(result.chosen) or verdict.doubt
     return Detection(
         level="model",

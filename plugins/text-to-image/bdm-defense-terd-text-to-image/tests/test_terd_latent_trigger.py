@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from bdm_core.context import Context
-from bdm_defense_terd_text_to_image.detection import CALIBRATED, detect, under_prompt
+from bdm_defense_terd_text_to_image.detection import detect, under_prompt
 from bdm_defense_terd_text_to_image.params import TerdTextToImageParams
 from bdm_kit_diffusion.inversion.pair_search import search
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_kit_text_to_image.models.text_to_image_model import seal_model
 from bdm_kit_text_to_image.models.tiny import tiny_model
+from bdm_torch.calibration_file import Calibration, ModelRecord
 
 TRIGGER = 0.6 * torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(2))
 
@@ -58,13 +59,15 @@ def test_the_estimate_moves_to_the_planted_trigger_as_the_unconditional_search_d
     assert after < 0.8 * before and found.loss < found.start_loss
 
 
-def test_a_model_that_sees_no_noise_is_no_case(tmp_path: Path, bdm_context: Callable[..., Context]) -> None:
+def test_without_clean_models_it_cannot_tell_and_one_that_sees_no_noise_is_no_case(
+    tmp_path: Path, bdm_context: Callable[..., Context]
+) -> None:
     params = fast(estimation_steps=1, pairs=1, samples=8, evaluation_pairs=8)
     found = detect(bdm_context(), params, seal_model(tiny_model(), tmp_path / "model"))
-    assert not found.conclusive and "does not see noise" in found.note and found.p_value is None
-
-
-def test_the_shipped_calibration_is_of_latents() -> None:
-    known = CALIBRATED.read()
-    assert len(known.clean()) >= 3
-    assert {record.traits["space"] for record in known.records} == {"latents"}
+    assert not found.conclusive and "no clean models are known" in found.note and found.p_value is None
+    path = tmp_path / "calibration.json"
+    records = [ModelRecord(name=name, shape=(4, 8, 8), features=[0.1, 0.2]) for name in ("one", "two", "three")]
+    path.write_text(Calibration(recipe="by hand", configuration={}, records=records).model_dump_json())
+    given = params.model_copy(update={"calibration": str(path)})
+    again = detect(bdm_context(seed=1), given, seal_model(tiny_model(), tmp_path / "again"))
+    assert not again.conclusive and "does not see noise" in again.note and again.p_value is None

@@ -133,7 +133,7 @@ def test_facts_hold_all_candidates(tmp_path):
     known = [ModelRecord(name="c", shape=SHAPE, features=[x, 0.0]) for x in (0.1, 0.2, 0.3)]
     calibration = Calibration(recipe="a test", configuration=CALIBRATED.configuration(PARAMS), records=known)
     verdict = conformal(result.images.score, calibration.column(), 0.01)
-    record = json.loads(json.dumps(facts(PARAMS, calibration, result, verdict)))
+    record = json.loads(json.dumps(facts("threshold", calibration, result, verdict)))
     assert len(record["candidates"]) == len(result.search.candidates)
     assert record["baselines"]["start point only"][0]["sampler"] == result.images.sampler
     assert record["decision"]["score"] == result.images.score
