@@ -34,7 +34,7 @@ CALIBRATED = Calibrated("amdet", "bdm_defense_amdet", features=len(NAMES))
 FLOORS = (0.02, 0.02, 0.02, 0.05)
 """The least deviation of each feature between clean encoders."""
 FORMAT = "inverted-token"
-LEAST = 20
+LEAST = 10
 WITHOUT = (
     "cannot tell: amdet compares with a clean text encoder of the same shape, and none is named; set reference "
     "(small-world, or the folder of the model that this one was made from)"
@@ -54,7 +54,7 @@ def detect(ctx: Context, params: AmdetParams, model: Model, data: Data) -> Detec
     """Judge a model by its text encoders; the evidence is sealed in ``ctx.out / "evidence"``.
 
     Raises:
-        UserError: the reference is no base of the model, or there are fewer than 20 captions.
+        UserError: the reference is no base of the model, or there are fewer than 10 captions.
         ArtifactError: a feature is not finite.
     """
     if not params.reference:

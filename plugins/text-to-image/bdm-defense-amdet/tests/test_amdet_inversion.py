@@ -171,6 +171,6 @@ def test_a_calibration_of_other_encoders_says_nothing(tmp_path: Path, bdm_contex
     params = FAST.model_copy(update={"calibration": str(path)})
     again = detect(bdm_context(seed=2), params, model, captions(tmp_path / "more"))
     assert again.verdict in ("clean", "not identifiable") and again.evidence is not None
-    with pytest.raises(UserError, match="at least 20 different captions"):
+    with pytest.raises(UserError, match="at least 10 different captions"):
         few = seal_captioned(tmp_path / "few", torch.zeros(2, 3, 16, 16), ["a star", "a ring"], [{}] * 2)
         detect(bdm_context(seed=3), FAST, model, few)
