@@ -27,7 +27,7 @@ from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, l
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts
 from bdm_kit_text_to_image.prompts.triggers import LIBRARY, PromptTrigger
 from bdm_kit_text_to_image.recording.chain import ChainOptions, walk
-from bdm_kit_text_to_image.recording.outputs import record_outputs, spatial_mean
+from bdm_torch.recording import record_outputs, spatial_mean
 
 UP_BLOCK = re.compile(r"up_blocks\.\d+")
 LEFT_OUT = "leave-one-trigger-out.json"
