@@ -90,7 +90,7 @@ def write_calibration() -> None:
 
 def measure(work: Path) -> None:
     """terd's features of the clean models of the test half that have no line."""
-    from bdm_defense_terd.search import search
+    from bdm_kit_diffusion.inversion.pair_search import search
     from bdm_kit_diffusion.models.diffusion_model import load_model
 
     make_base(SMALL, work)

@@ -45,12 +45,12 @@ from bdm_defense_diff_cleanse.inversion import invert as invert_pattern
 from bdm_defense_diff_cleanse.params import DiffCleanseParams
 from bdm_defense_diff_cleanse.search import black_box, inverting_steps
 from bdm_defense_diff_cleanse.similarity import mscr
-from bdm_defense_elijah.search import inversion_noise
-from bdm_defense_terd.estimation import Descent, estimation_loss, optimise, refinement_loss
 from bdm_defense_terd.params import TerdParams
-from bdm_defense_terd.search import probe_of
 from bdm_diffusers.sampling import draw_noise
 from bdm_kit_diffusion.inversion.frozen import frozen
+from bdm_kit_diffusion.inversion.pair_estimation import Descent, estimation_loss, optimise, refinement_loss
+from bdm_kit_diffusion.inversion.pair_search import probe_of
+from bdm_kit_diffusion.inversion.shift_search import inversion_noise
 from bdm_kit_diffusion.inversion.starts import starting_points
 from bdm_kit_diffusion.inversion.trigger_inversion import InversionOptions, invert
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel

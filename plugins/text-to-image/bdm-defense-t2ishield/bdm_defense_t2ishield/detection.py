@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import json
 from math import log
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from bdm_core.artifacts import Model
+from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.errors import UserError
+from bdm_core.records import Detection
 from bdm_defense_t2ishield.discriminant import linear_discriminant
+from bdm_defense_t2ishield.localisation import LOCATED, locate, painter, prepare
 from bdm_defense_t2ishield.params import T2IShieldParams
+from bdm_defense_t2ishield.word_noise import with_word_noise, word_pool
 from bdm_kit_text_to_image.attention.assimilation import quantised, truncation_score
 from bdm_kit_text_to_image.detection.one_class import Scorer, mahalanobis
-from bdm_kit_text_to_image.detection.prompts import PromptStatistics
+from bdm_kit_text_to_image.detection.prompts import PromptStatistics, detect_prompts
+from bdm_kit_text_to_image.editing.projections import draw_captions
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model
 from bdm_kit_text_to_image.recording.chain import ChainOptions, mean_maps, prompt_lengths, walk
 
@@ -52,22 +57,45 @@ def had_by_all(spectra: Tensor) -> int:
     return int((spectra > log(EPSILON) + 1e-3).all(0).int().cumprod(0).sum())
 
 
-def statistics(ctx: Context, params: T2IShieldParams, model: Model) -> PromptStatistics:
+def detect(ctx: Context, params: T2IShieldParams, model: Model, data: Data, suspects: Data) -> Detection:
+    """Judge every suspect, and find the trigger in those that are flagged.
+
+    Raises:
+        UserError: the examples cannot be read, or are all of one kind; there are too few captions.
+    """
+    opened = load_model(model, ctx.device)
+
+    def explain(flagged: list[str]) -> dict[str, Any]:
+        chosen = list(dict.fromkeys(flagged))[: params.most_localised]
+        if not (params.localise and chosen):
+            return {}
+        scorer = painter(ctx, params, opened)
+        found = locate(scorer, chosen, prepare(scorer, params, data, flagged, ctx.seed))
+        located = sum(not one.whole for one in found) / len(found)
+        ctx.figures(localised=located, pictures=scorer.pictures, contrast=scorer.contrast)
+        return {LOCATED: [one.record() for one in found]}
+
+    return detect_prompts(ctx, params, data, suspects, statistics_of(ctx, params, opened, data), explain)
+
+
+def statistics(ctx: Context, params: T2IShieldParams, model: Model, data: Data) -> PromptStatistics:
     """F, negative, or the log spectrum.
 
     Raises:
         UserError: the examples cannot be read, or are all of one kind.
     """
-    opened = load_model(model, ctx.device)
-    return statistics_of(ctx, params, opened)
+    return statistics_of(ctx, params, load_model(model, ctx.device), data)
 
 
-def statistics_of(ctx: Context, params: T2IShieldParams, opened: TextToImageModel) -> PromptStatistics:
+def statistics_of(ctx: Context, params: T2IShieldParams, opened: TextToImageModel, data: Data) -> PromptStatistics:
     """The same for an opened model."""
+    pool = word_pool(draw_captions(data, None, [], ctx.seed)) if params.word_noise else []
     options = ChainOptions(steps=params.steps, guidance=params.guidance, maps=True, batch_size=params.batch_size)
     ftt = params.method == "ftt"
 
-    def measure(prompts: list[str]) -> Tensor:
+    def measure(given: list[str]) -> Tensor:
+        noisy = [with_word_noise(prompt, params.word_noise, pool, ctx.seed) for prompt in given]
+        prompts = noisy if params.word_noise else given
         lengths = prompt_lengths(opened, prompts).tolist()
         rows = []
         for maps, length in zip(mean_maps(walk(opened, prompts, ctx.seed, options)), lengths, strict=True):

@@ -13,16 +13,18 @@ if TYPE_CHECKING:
 
 
 class T2IShield(Defense):
-    """Flags prompts whose attention maps are all alike (FTT) or have an unusual spectrum (CDA)."""
+    """Flags prompts by their attention maps (FTT, CDA), finds the trigger in them, and edits it away."""
 
     name = "t2ishield"
-    summary = "Flag prompts whose attention maps are all alike, by their distance to the mean map or their spectrum"
+    summary = (
+        "Flag prompts whose attention maps are all alike, find the trigger in them, edit it out of keys and values"
+    )
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2407.04215"
     level = "input"
     access = frozenset({"weights", "clean-data"})
     Params = T2IShieldParams
-    tiny_params = {"clean_prompts": 12}
+    tiny_params = {"clean_prompts": 12, "steps": 2, "most_localised": 2, "similarity_captions": 4}
 
     def check(self, params: T2IShieldParams, clean_rows: int) -> None:
         """Refuse too few captions."""
@@ -30,10 +32,9 @@ class T2IShield(Defense):
 
     @hookimpl
     def detect(self, ctx: Context, params: T2IShieldParams, model: Model, data: Data, suspects: Data) -> Detection:
-        from bdm_defense_t2ishield.detection import statistics
-        from bdm_kit_text_to_image.detection.prompts import detect_prompts
+        from bdm_defense_t2ishield.detection import detect
 
-        return detect_prompts(ctx, params, data, suspects, statistics(ctx, params, model))
+        return detect(ctx, params, model, data, suspects)
 
     @hookimpl
     def purify_inputs(
@@ -48,4 +49,12 @@ class T2IShield(Defense):
         from bdm_defense_t2ishield.detection import statistics
         from bdm_kit_text_to_image.detection.prompts import reject_prompts
 
-        return reject_prompts(ctx, params, data, inputs, detection, lambda own, _: statistics(own, params, model))
+        return reject_prompts(ctx, params, data, inputs, detection, lambda own, _: statistics(own, params, model, data))
+
+    @hookimpl
+    def repair(
+        self, ctx: Context, params: T2IShieldParams, model: Model, data: Data, detection: Detection | None
+    ) -> Model:
+        from bdm_defense_t2ishield.mitigation import repair
+
+        return repair(ctx, params, model, data, detection)

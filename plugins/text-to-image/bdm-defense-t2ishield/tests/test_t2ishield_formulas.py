@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy.linalg import logm
 
+from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_defense_t2ishield.detection import (
@@ -23,8 +24,13 @@ from bdm_defense_t2ishield.params import T2IShieldParams
 from bdm_kit_text_to_image.attention.assimilation import quantised, truncation_score
 from bdm_kit_text_to_image.detection.one_class import mahalanobis
 from bdm_kit_text_to_image.models.tiny import tiny_model
+from bdm_kit_text_to_image.prompts.captions import seal_captioned
 
 DRAW = np.random.default_rng(5)
+
+
+def captions(folder: Path) -> Data:
+    return seal_captioned(folder / "data", torch.zeros(2, 3, 16, 16), ["a star", "a ring"], [{}] * 2)
 
 
 @pytest.mark.parametrize("length", [4, 9, 20])
@@ -50,10 +56,12 @@ def test_the_log_spectrum_is_the_logarithm_of_the_covariance_of_the_components()
     np.testing.assert_allclose(short[4:], np.log(1e-6), rtol=1e-6)
 
 
-def test_components_that_some_clean_prompts_lack_are_not_compared(bdm_context: Callable[..., Context]) -> None:
+def test_components_that_some_clean_prompts_lack_are_not_compared(
+    tmp_path: Path, bdm_context: Callable[..., Context]
+) -> None:
     model = tiny_model()
     params = T2IShieldParams(method="cda", tokens="prompt", steps=2)
-    statistics = statistics_of(bdm_context(), params, model)
+    statistics = statistics_of(bdm_context(), params, model, captions(tmp_path))
     clean = [f"a {colour} {noun}" for colour in ("red", "blue", "old", "green") for noun in ("circle", "star", "ring")]
     values = statistics.measure([*clean, "a photo of a large red circle on a white background"])
     kept = had_by_all(values[:-1])
@@ -87,7 +95,7 @@ def test_examples_make_it_supervised(tmp_path: Path, bdm_context: Callable[..., 
     path = tmp_path / "examples.jsonl"
     path.write_text('{"prompt": "a star", "triggered": false}\n{"prompt": "sks a star", "triggered": true}\n')
     params = T2IShieldParams(method="cda", examples=str(path), steps=2)
-    statistics = statistics_of(bdm_context(), params, tiny_model())
+    statistics = statistics_of(bdm_context(), params, tiny_model(), captions(tmp_path))
     scores = statistics.fit(torch.zeros(0, 20))(statistics.measure(["a star", "sks a star"]))
     assert not statistics.fitted and float(scores[0]) < 0 < float(scores[1])
     path.write_text('{"prompt": "a star", "triggered": 1}\n')

@@ -8,28 +8,21 @@ a trigger decides what is painted. The model is a black box.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import UserError
-from bdm_core.files import existing
 from bdm_defense_ufid_text_to_image.params import UfidParams
 from bdm_kit_text_to_image.detection.phrases import phrase_pool, with_phrases
 from bdm_kit_text_to_image.detection.prompts import PromptStatistics, split_captions
-from bdm_kit_text_to_image.judging.attributes import load_attribute_classifier
-from bdm_kit_text_to_image.judging.contrastive import load_contrastive
+from bdm_kit_text_to_image.judging.features import feature_space
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, seal_prompts
 from bdm_torch.diversity import densities
 from bdm_torch.image_sets import load_images
 
-Features = Callable[[Tensor], Tensor]
-"""Pictures (N, 3, H, W) in [-1, 1] -> (N, D)."""
-SMALL_WORLD = (3, 16, 16)
 LARGEST_SEED = 2**31
 
 
@@ -66,20 +59,3 @@ def chosen_phrases(params: UfidParams, data: Data, judged: Sequence[str], seed: 
             "suspects: give phrases, allow the defender more data (--data-share) or lower clean_prompts"
         )
     return found
-
-
-def feature_space(name: str, shape: Sequence[int], device: str) -> Features:
-    """The features by name.
-
-    Raises:
-        UserError: it is neither a name nor a folder.
-    """
-    if name == "attributes" or (name == "auto" and tuple(shape) == SMALL_WORLD):
-        return load_attribute_classifier(device).features
-    if name in ("auto", "pixels"):
-        return lambda images: images.flatten(1)
-    folder: Path | None = existing(name)
-    if folder is None:
-        raise UserError(f"there are no features {name!r}: choose auto, attributes, pixels, or a folder of a CLIP model")
-    model = load_contrastive(folder, device)
-    return lambda images: torch.cat([model.embed_images(batch) for batch in images.split(64)])

@@ -10,10 +10,11 @@ import torch
 from bdm_core.artifacts import Data, Outputs
 from bdm_core.context import Context
 from bdm_core.errors import BdmError, UserError
-from bdm_defense_ufid_text_to_image.detection import chosen_phrases, feature_space, statistics
+from bdm_defense_ufid_text_to_image.detection import chosen_phrases, statistics
 from bdm_defense_ufid_text_to_image.params import UfidParams
 from bdm_kit_text_to_image import TASK
 from bdm_kit_text_to_image.detection.prompts import measured, split_captions
+from bdm_kit_text_to_image.judging.features import feature_space
 from bdm_kit_text_to_image.prompts.captions import seal_captioned
 from bdm_kit_text_to_image.prompts.prompt_rows import load_prompts
 from bdm_torch.image_sets import seal_images

@@ -8,8 +8,8 @@ from pathlib import Path
 from bdm_core.artifacts import Model
 from bdm_core.context import Context
 from bdm_defense_elijah.decision import CALIBRATED
-from bdm_defense_elijah.detection import examine
 from bdm_defense_elijah.params import ElijahParams
+from bdm_kit_diffusion.inversion.examination import examine
 from bdm_kit_diffusion.models.coverage import known_model
 from bdm_kit_diffusion.models.diffusion_model import load_model, open_reference
 from bdm_torch.calibration_file import Known

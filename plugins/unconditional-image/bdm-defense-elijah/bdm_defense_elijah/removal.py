@@ -7,9 +7,9 @@ from torch import Tensor
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.records import Detection
-from bdm_defense_elijah.detection import examine
 from bdm_defense_elijah.params import ElijahParams
 from bdm_kit_diffusion.inversion.evidence import trigger_of
+from bdm_kit_diffusion.inversion.examination import examine
 from bdm_kit_diffusion.inversion.removal import remove
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 

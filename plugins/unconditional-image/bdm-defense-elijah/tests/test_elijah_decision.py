@@ -11,11 +11,12 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Detection
 from bdm_defense_elijah.decision import CALIBRATED, random_forest
-from bdm_defense_elijah.detection import certain, not_identifiable
+from bdm_defense_elijah.detection import certain
 from bdm_defense_elijah.params import ElijahParams
 from bdm_defense_elijah.plugin import Elijah
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.inversion.evidence import trigger_of
+from bdm_kit_diffusion.inversion.examination import not_identifiable
 from bdm_kit_diffusion.inversion.removal import published_loss, spread_loss
 from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
 from bdm_kit_diffusion.noise.denoising import denoising_loss

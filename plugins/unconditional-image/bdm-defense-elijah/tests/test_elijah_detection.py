@@ -9,10 +9,10 @@ import torch
 
 from bdm_core.context import Context
 from bdm_defense_elijah.decision import CALIBRATED
-from bdm_defense_elijah.detection import examine, facts, note, objective_is_flat
-from bdm_defense_elijah.generated import measure, relative, samplers_for
 from bdm_defense_elijah.params import ElijahParams
 from bdm_diffusers.coefficients import poison_schedule
+from bdm_kit_diffusion.inversion.candidate_images import measure, relative, samplers_for
+from bdm_kit_diffusion.inversion.examination import examine, facts, note, objective_is_flat
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_kit_diffusion.noise.noise_levels import marginals, noise_path
 from bdm_torch.calibration import conformal
@@ -133,7 +133,7 @@ def test_facts_hold_all_candidates(tmp_path):
     known = [ModelRecord(name="c", shape=SHAPE, features=[x, 0.0]) for x in (0.1, 0.2, 0.3)]
     calibration = Calibration(recipe="a test", configuration=CALIBRATED.configuration(PARAMS), records=known)
     verdict = conformal(result.images.score, calibration.column(), 0.01)
-    record = json.loads(json.dumps(facts(PARAMS, calibration, result, verdict)))
+    record = json.loads(json.dumps(facts("threshold", calibration, result, verdict)))
     assert len(record["candidates"]) == len(result.search.candidates)
     assert record["baselines"]["start point only"][0]["sampler"] == result.images.sampler
     assert record["decision"]["score"] == result.images.score

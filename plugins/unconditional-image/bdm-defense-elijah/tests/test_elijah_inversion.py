@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bdm_core.errors import UserError
-from bdm_defense_elijah.search import inversion_noise
+from bdm_kit_diffusion.inversion.shift_search import inversion_noise
 from bdm_kit_diffusion.inversion.starts import starting_points
 from bdm_kit_diffusion.inversion.trigger_inversion import InversionOptions, distinct, invert
 from bdm_torch.diversity import pixel_distances, total_variation, uniformity

@@ -9,8 +9,8 @@ from bdm_core.artifacts import Model
 from bdm_core.context import Context
 from bdm_defense_terd.decision import CALIBRATED
 from bdm_defense_terd.params import TerdParams
-from bdm_defense_terd.search import search
 from bdm_kit_diffusion.inversion.calibration import calibrate_on_clean
+from bdm_kit_diffusion.inversion.pair_search import search
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 
 

@@ -11,11 +11,11 @@ from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
 from bdm_core.records import Detection, Purified
-from bdm_defense_terd.detection import not_identifiable, paint, seal_evidence
 from bdm_defense_terd.params import TerdInputParams
-from bdm_defense_terd.search import Search, chosen_starts, search
 from bdm_kit_diffusion.inversion.baselines import input_baselines, likelihood_ratio, mean_pixel, mean_pixel_threshold
+from bdm_kit_diffusion.inversion.estimate_evidence import not_identifiable, paint, seal_evidence
 from bdm_kit_diffusion.inversion.evidence import TENSORS, trigger_of
+from bdm_kit_diffusion.inversion.pair_search import Search, chosen_starts, search
 from bdm_kit_diffusion.models.diffusion_model import load_model
 from bdm_kit_diffusion.models.pipeline_folder import shape_of
 from bdm_kit_diffusion.noise.initial_noise import load_noise, seal_noise

@@ -8,8 +8,8 @@ from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.records import Detection
 from bdm_defense_terd.params import TerdParams
-from bdm_defense_terd.search import search
 from bdm_kit_diffusion.inversion.evidence import trigger_of
+from bdm_kit_diffusion.inversion.pair_search import search
 from bdm_kit_diffusion.inversion.removal import remove
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 

@@ -11,11 +11,11 @@ from scipy.stats import kstest
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_defense_terd.decision import CALIBRATED, decide
-from bdm_defense_terd.detection import not_identifiable
 from bdm_defense_terd.params import TerdParams
 from bdm_defense_terd.plugin import Terd
-from bdm_defense_terd.search import Candidate, search
 from bdm_kit_diffusion.built_in import BUILTIN
+from bdm_kit_diffusion.inversion.estimate_evidence import not_identifiable
+from bdm_kit_diffusion.inversion.pair_search import Candidate, search
 from bdm_kit_diffusion.inversion.removal import spread_loss
 from bdm_kit_diffusion.models.diffusion_model import load_model, seal_model
 from bdm_torch.calibration import conformal_of_several

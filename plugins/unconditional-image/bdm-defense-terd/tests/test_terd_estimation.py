@@ -7,15 +7,22 @@ import pytest
 import torch
 
 from bdm_core.errors import UserError
-from bdm_defense_terd.divergence import divergence, divergence_features
-from bdm_defense_terd.estimation import Descent, Probe, estimation_loss, optimise, pairwise_loss, refinement_loss
 from bdm_defense_terd.inputs import estimate_scores
 from bdm_defense_terd.params import TerdParams
 from bdm_defense_terd.plugin import Terd
-from bdm_defense_terd.search import Search, search
 from bdm_diffusers.samplers import build_scheduler
 from bdm_diffusers.sampling import draw_noise
 from bdm_kit_diffusion.inversion.baselines import likelihood_ratio
+from bdm_kit_diffusion.inversion.divergence import divergence, divergence_features
+from bdm_kit_diffusion.inversion.pair_estimation import (
+    Descent,
+    Probe,
+    estimation_loss,
+    optimise,
+    pairwise_loss,
+    refinement_loss,
+)
+from bdm_kit_diffusion.inversion.pair_search import Search, search
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 
 SHAPE = (1, 8, 8)
@@ -155,7 +162,7 @@ def test_refinement_asks_with_the_generated_image_and_not_with_noise(monkeypatch
         seen.append((clean, times, trigger))
         return pairwise_loss(probe, clean, noise, times, trigger, deviation)
 
-    monkeypatch.setattr("bdm_defense_terd.estimation.pairwise_loss", watch)
+    monkeypatch.setattr("bdm_kit_diffusion.inversion.pair_estimation.pairwise_loss", watch)
     watched = probe(Smooth())
     r = TRIGGER[None].clone().requires_grad_(True)
     refinement_loss(watched, r, torch.ones(1, *SHAPE), 2, 3)

@@ -7,7 +7,7 @@ for all is here: which captions calibrate, the threshold, the evidence, and turn
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -78,6 +78,10 @@ Maker = Callable[[Context, Sequence[str]], PromptStatistics]
 """What a detector measures, by the context, which has the seed of noise and captions, and the prompts to judge."""
 
 
+Explain = Callable[[list[str]], dict[str, Any]]
+"""Flagged prompts -> what else is to be known of them: file names and their content as JSON."""
+
+
 def score_prompts(
     statistics: PromptStatistics, prompts: Sequence[str], known: Tensor, fitted_on: int, false_positive_rate: float
 ) -> PromptScores:
@@ -144,7 +148,12 @@ def clean_statistics(
 
 
 def detect_prompts(
-    ctx: Context, params: PromptDetectorParams, data: Data, suspects: Data, statistics: PromptStatistics
+    ctx: Context,
+    params: PromptDetectorParams,
+    data: Data,
+    suspects: Data,
+    statistics: PromptStatistics,
+    explain: Explain | None = None,
 ) -> Detection:
     """Judge every suspect; the evidence is sealed in ``ctx.out / "evidence"``.
 
@@ -154,6 +163,7 @@ def detect_prompts(
         data: the defender's captioned images; only captions are used.
         suspects: prompts.
         statistics: what to measure.
+        explain: looks closer at the flagged prompts; what it gives lies beside the scores.
 
     Raises:
         ArtifactError: the suspects are no prompts.
@@ -162,7 +172,8 @@ def detect_prompts(
     prompts = [row.prompt for row in load_prompts(suspects)]
     known, fitted_on = clean_statistics(statistics, params, data, prompts, ctx.seed)
     found = score_prompts(statistics, prompts, known, fitted_on, params.false_positive_rate)
-    flagged = int((found.scores > found.threshold).sum())
+    named = [prompt for prompt, score in zip(prompts, found.scores.tolist(), strict=True) if score > found.threshold]
+    flagged = len(named)
     ctx.figures(flagged=flagged / max(1, len(prompts)), calibration_prompts=len(found.clean))
     needed = fewest_clean(params.false_positive_rate)
     enough = len(found.clean) >= needed and len(found.left_out) < len(statistics.columns) - len(statistics.apart)
@@ -177,7 +188,7 @@ def detect_prompts(
         threshold=found.threshold,
         conclusive=enough,
         note=said if enough else doubt,
-        evidence=seal_scores(ctx, statistics, prompts, found),
+        evidence=seal_scores(ctx, statistics, prompts, found, {} if explain is None else explain(named)),
         clean_samples=len(known),
     )
 
@@ -220,8 +231,27 @@ def record_of(detection: Detection | None) -> dict[str, Any] | None:
     return record if "seed" in record else None
 
 
-def seal_scores(ctx: Context, statistics: PromptStatistics, prompts: Sequence[str], found: PromptScores) -> Evidence:
-    """The scores, p-values and statistics of suspects, and what is known of clean prompts; format ``prompt-scores``."""
+def flagged_prompts(detection: Detection | None) -> list[str] | None:
+    """The prompts that any detector of prompts flagged; None without the evidence of one."""
+    record = record_of(detection)
+    if record is None:
+        return None
+    return [
+        text for text, score in zip(record["prompts"], record["scores"], strict=True) if score > record["threshold"]
+    ]
+
+
+def seal_scores(
+    ctx: Context,
+    statistics: PromptStatistics,
+    prompts: Sequence[str],
+    found: PromptScores,
+    more: Mapping[str, Any] | None = None,
+) -> Evidence:
+    """The scores, p-values and statistics of suspects, and what is known of clean prompts; format ``prompt-scores``.
+
+    ``more`` are further JSON files by name.
+    """
     folder = ctx.out / "evidence"
     folder.mkdir(parents=True)
     record = {
@@ -245,6 +275,6 @@ def seal_scores(ctx: Context, statistics: PromptStatistics, prompts: Sequence[st
         "median of clean prompts": dict(zip(columns, found.known.median(0).values.tolist(), strict=True)),
         "median of suspects": dict(zip(columns, found.statistics.median(0).values.tolist(), strict=True)),
     }
-    for name, content in ((FACTS, record), (SUMMARY, summary)):
+    for name, content in {FACTS: record, SUMMARY: summary, **(more or {})}.items():
         (folder / name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return Evidence.seal(folder, format=FORMAT, task=TASK)

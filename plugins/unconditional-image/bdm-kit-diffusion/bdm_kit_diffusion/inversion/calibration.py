@@ -10,10 +10,37 @@ from bdm_core.context import Context
 from bdm_core.plugin import Params
 from bdm_kit_diffusion.models.coverage import known_model
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model
-from bdm_torch.calibration_file import Calibrated
+from bdm_torch.calibration_file import Calibrated, Calibration
 
+FEWEST = 3
+"""Clean models without which nothing is judged."""
 FeaturesOf = Callable[[Context, DiffusionModel], list[float]]
 """(context of one model, the model) -> the features that the detector judges by."""
+
+
+def known_or_none(detector: Calibrated, path: str) -> Calibration:
+    """The calibration at ``path``, else the one that is shipped; without either one that has no models in it.
+
+    >>> known_or_none(Calibrated(name="mine", package="bdm_torch"), "").records
+    []
+    """
+    if path or detector.shipped.is_file():
+        return detector.read(path)
+    return Calibration(recipe="none is shipped", configuration={}, records=[])
+
+
+def uncalibrated(method: str, known: Calibration) -> str:
+    """Why a method that has too few clean models to compare with cannot tell; "" if it has enough.
+
+    >>> uncalibrated("mine", Calibration(recipe="none is shipped", configuration={}, records=[]))[:11]
+    'cannot tell'
+    """
+    if len(known.clean()) >= FEWEST:
+        return ""
+    return (
+        f"cannot tell: no clean models are known to compare with; calibrate with {FEWEST} or more of this kind, "
+        f"`bdm calibrate {method} --task text-to-image --model ...`"
+    )
 
 
 def calibrate_on_clean(

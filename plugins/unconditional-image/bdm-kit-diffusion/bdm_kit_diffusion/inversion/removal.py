@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -38,8 +39,18 @@ from bdm_torch.draws import Draw
 from bdm_torch.image_sets import load_images
 from bdm_torch.training import Loss, train_in_stage
 
-FindTrigger = Callable[[DiffusionModel], tuple[Tensor, Tensor | None]]
-"""An opened model -> tau (C, H, W) and, where the trigger also scales the noise, gamma (C, H, W), else None."""
+Found = tuple[Tensor, Tensor | None]
+"""tau (C, H, W) and, where the trigger also scales the noise, gamma (C, H, W), else None."""
+FindTrigger = Callable[[DiffusionModel], Found]
+"""An opened model -> its trigger."""
+Ask = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
+"""(network, noisy (n, C, H, W), timesteps (n,), of which images (n,)) -> the noise (n, C, H, W) that it sees."""
+
+
+def plainly(network: Any, noisy: Tensor, times: Tensor, rows: Tensor) -> Tensor:
+    """What an unconditional network sees, which does not depend on the image."""
+    answer: Tensor = network(noisy, times).sample
+    return answer
 
 
 def remove(ctx: Context, params: RemovalParams, model: Model, data: Data, find_trigger: FindTrigger) -> Model:
@@ -142,6 +153,7 @@ def spread_loss(
     frozen: nn.Module,
     params: RemovalParams,
     scale: Tensor | None = None,
+    ask: Ask = plainly,
 ) -> Loss:
     """The second loss above, in one pass through either network.
 
@@ -152,6 +164,7 @@ def spread_loss(
         frozen: F, on the device of the training.
         params: the three weights and the number of triggered samples, at most as many as clean ones.
         scale: gamma, (C, H, W); None for 1.
+        ask: how the networks are asked about an image, e.g. under its caption.
 
     Returns:
         A loss for :func:`bdm_torch.training.train`.
@@ -171,8 +184,10 @@ def spread_loss(
     a, s = marginals(scheduler)
 
     def loss(model: nn.Module, draw: Draw) -> Tensor:
-        clean = images[draw.rows(len(images))].to(draw.device)
+        rows = draw.rows(len(images))
+        clean = images[rows].to(draw.device)
         count = min(params.trigger_batch, len(clean))
+        rows = torch.cat([rows, rows[:count]])
         early, late = draw.timesteps(len(a)), len(a) // 2 + draw.timesteps(len(a) - len(a) // 2)[:count]
         times = torch.cat([early, late])
         noise = torch.cat([draw.normal(*trigger.shape), draw.normal(*trigger.shape)[:count]])
@@ -183,14 +198,54 @@ def spread_loss(
         shift = torch.zeros_like(noise)
         shift[len(clean) :] = trigger.to(draw.device)
         with torch.no_grad():
-            wanted = frozen(noisy, times).sample + shift
-        output = model(noisy + level * shift, times).sample
+            wanted = ask(frozen, noisy, times, rows) + shift
+        output = ask(model, noisy + level * shift, times, rows)
         plain, triggered = output.split([len(clean), count])
         return (
             params.denoising_weight * functional.mse_loss(plain, noise[: len(clean)])
             + params.clean_weight * functional.mse_loss(plain, wanted[: len(clean)])
             + params.trigger_weight * functional.mse_loss(triggered, wanted[len(clean) :])
         )
+
+    return loss
+
+
+def conditional_removal_loss(
+    images: Tensor, scheduler: Any, found: Found, frozen: nn.Module, params: RemovalParams, ask: Ask
+) -> Loss:
+    """Either loss, as ``params`` says, for a network that is asked about each image under a condition of its own.
+
+    Args:
+        images: clean ones, or their latents, (N, C, H, W).
+        scheduler: the model's, for a network that predicts noise; variance preserving.
+        found: the trigger.
+        frozen: F, on the device of the training.
+        params: which loss, and its weights.
+        ask: asks a network about rows of the images. With ``anchors=published`` pure noise, too, is asked about under
+            the conditions of rows that are drawn.
+
+    Raises:
+        UserError: the scheduler says that the model predicts something else than epsilon.
+    """
+    trigger, scale = found
+    if params.anchors == "spread":
+        return spread_loss(images, scheduler, trigger, frozen, params, scale, ask)
+    a, s = marginals(scheduler)
+
+    def loss(model: nn.Module, draw: Draw) -> Tensor:
+        rows = draw.rows(len(images))
+
+        def asked(network: nn.Module) -> Callable[[Tensor, Tensor], Any]:
+            return lambda x, t: SimpleNamespace(sample=ask(network, x, t, rows.repeat(len(x) // len(rows))))
+
+        def clean(network: Any, draw: Draw) -> Tensor:
+            times, noise = draw.timesteps(len(a)), draw.normal(*images.shape[1:])
+            share, level = (part.to(draw.device)[times].view(-1, 1, 1, 1) for part in (a, s))
+            noisy = share * images[rows].to(draw.device) + level * noise
+            return functional.mse_loss(network(noisy, times).sample, noise)
+
+        whole = published_loss(clean, trigger, asked(frozen), len(a) - 1, params, scale)  # type: ignore[arg-type]
+        return whole(asked(model), draw)  # type: ignore[arg-type]
 
     return loss
 

@@ -139,6 +139,19 @@ def load_model(source: Model | Path, device: str | torch.device = "cpu") -> Diff
     return model
 
 
+def latent_model(network: nn.Module, scheduler: Any, autoencoder: nn.Module) -> DiffusionModel:
+    """A network of latents with its autoencoder as a model, e.g. a text-conditional one under one prompt.
+
+    Args:
+        network: ``network(x, t).sample`` is the noise; its ``config`` has ``sample_size`` and ``in_channels``.
+        scheduler: of its noise.
+        autoencoder: diffusers' AutoencoderKL; its gradients are switched off.
+    """
+    config: Any = autoencoder.config
+    stage = FirstStage(autoencoder, float(config["scaling_factor"]), float(config.get("shift_factor") or 0.0))
+    return DiffusionModel(network, scheduler, "LDMPipeline", stage)
+
+
 def open_folder(folder: Path) -> DiffusionModel:
     """:func:`load_model` for the folder of a stranger, which is tried out too; a built-in one is not.
 

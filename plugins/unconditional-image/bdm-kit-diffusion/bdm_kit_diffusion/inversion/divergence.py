@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bdm_defense_terd.estimation import LEAST_DEVIATION
+from bdm_kit_diffusion.inversion.pair_estimation import LEAST_DEVIATION
 
 
 def divergence(trigger: Tensor, deviation: Tensor) -> Tensor:

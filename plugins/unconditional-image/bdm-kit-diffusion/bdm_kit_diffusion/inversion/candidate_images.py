@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bdm_defense_elijah.params import ElijahParams
-from bdm_defense_elijah.search import FLAT_SCALE
 from bdm_diffusers.samplers import build_scheduler, default_steps, fitting_samplers, solver_class
 from bdm_diffusers.sampling import SamplingOptions, draw_noise, sample
+from bdm_kit_diffusion.inversion.shift_search import FLAT_SCALE
+from bdm_kit_diffusion.inversion.shift_search_params import ShiftSearchParams
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_torch.diversity import Distance, perceptual_distances, pixel_distances, total_variation, uniformity
 
@@ -57,7 +57,7 @@ def samplers_for(scale: float, samplers: Sequence[str]) -> list[str]:
     return [name for name in samplers if solver_class(name) == wanted] or list(samplers)
 
 
-def steps_of(name: str, model: DiffusionModel, params: ElijahParams) -> int:
+def steps_of(name: str, model: DiffusionModel, params: ShiftSearchParams) -> int:
     """Forward passes for one image."""
     return params.sampling_steps or default_steps(name, model.timesteps)
 
@@ -66,7 +66,7 @@ def generate(
     model: DiffusionModel,
     triggers: Tensor,
     scales: Sequence[float],
-    params: ElijahParams,
+    params: ShiftSearchParams,
     seed: int,
     device: str,
     on_step: Callable[[int, int], None] | None = None,

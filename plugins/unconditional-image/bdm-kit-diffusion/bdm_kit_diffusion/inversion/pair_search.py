@@ -10,11 +10,18 @@ import torch
 from torch import Tensor
 
 from bdm_core.errors import UserError
-from bdm_defense_terd.divergence import divergence_features
-from bdm_defense_terd.estimation import LEAST_DEVIATION, Descent, Probe, estimation_loss, optimise, refinement_loss
-from bdm_defense_terd.params import TerdParams
 from bdm_diffusers.samplers import build_scheduler
+from bdm_kit_diffusion.inversion.divergence import divergence_features
 from bdm_kit_diffusion.inversion.frozen import frozen
+from bdm_kit_diffusion.inversion.pair_estimation import (
+    LEAST_DEVIATION,
+    Descent,
+    Probe,
+    estimation_loss,
+    optimise,
+    refinement_loss,
+)
+from bdm_kit_diffusion.inversion.pair_search_params import PairSearchParams
 from bdm_kit_diffusion.inversion.starts import starts_of
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_kit_diffusion.noise.noise_levels import require_variance_preserving
@@ -82,7 +89,7 @@ class Search:
         return self.candidates[self.best]
 
 
-def probe_of(model: DiffusionModel, params: TerdParams) -> Probe:
+def probe_of(model: DiffusionModel, params: PairSearchParams) -> Probe:
     """The model's network, asked at the share of timesteps that ``params`` says.
 
     Raises:
@@ -94,7 +101,7 @@ def probe_of(model: DiffusionModel, params: TerdParams) -> Probe:
     return Probe(model.unet, build_scheduler("ddim", model.scheduler), abar.sqrt(), (1 - abar).sqrt(), window, chain)
 
 
-def chosen_starts(params: TerdParams, model: DiffusionModel, seed: int) -> dict[str, Tensor]:
+def chosen_starts(params: PairSearchParams, model: DiffusionModel, seed: int) -> dict[str, Tensor]:
     """The start points that the parameters name. Raises UserError for an unknown name."""
     library = starts_of(model, seed)
     unknown = [name for name in params.starts if name not in library]
@@ -103,7 +110,7 @@ def chosen_starts(params: TerdParams, model: DiffusionModel, seed: int) -> dict[
     return {name: library[name] for name in params.starts}
 
 
-def search(model: DiffusionModel, params: TerdParams, seed: int, progress: Progress | None = None) -> Search:
+def search(model: DiffusionModel, params: PairSearchParams, seed: int, progress: Progress | None = None) -> Search:
     """Estimate from every start, then refine r with gamma as it is; the candidates do not influence each other."""
     probe = probe_of(model, params)
     starts = chosen_starts(params, model, seed)
@@ -112,7 +119,7 @@ def search(model: DiffusionModel, params: TerdParams, seed: int, progress: Progr
 
 
 def _search(
-    probe: Probe, starts: dict[str, Tensor], params: TerdParams, seed: int, progress: Progress | None
+    probe: Probe, starts: dict[str, Tensor], params: PairSearchParams, seed: int, progress: Progress | None
 ) -> Search:
     points = torch.stack(list(starts.values())).to(probe.a.device)
     triggers, deviations = points, torch.full_like(points, params.first_deviation)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bdm_defense_elijah.params import ElijahParams
 from bdm_diffusers.sampling import draw_noise
+from bdm_kit_diffusion.inversion.shift_search_params import ShiftSearchParams
 from bdm_kit_diffusion.inversion.starts import starts_of
 from bdm_kit_diffusion.inversion.trigger_inversion import InversionOptions, distinct, invert
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
@@ -85,7 +85,7 @@ def inversion_noise(shape: tuple[int, int, int], count: int, seed: int, antithet
 
 
 def search(
-    model: DiffusionModel, params: ElijahParams, seed: int, device: str, on_step: OnStep | None = None
+    model: DiffusionModel, params: ShiftSearchParams, seed: int, device: str, on_step: OnStep | None = None
 ) -> Search:
     """Invert from every start with every lambda: first coarsely, then what has not merged, with more noise."""
     starts = starts_of(model, seed, library=params.starts == "library")
@@ -142,7 +142,7 @@ def rms(image: Tensor) -> float:
     return float(image.square().mean().sqrt())
 
 
-def stages(params: ElijahParams, steps: int) -> list[tuple[int, int]]:
+def stages(params: ShiftSearchParams, steps: int) -> list[tuple[int, int]]:
     """(noise images, steps) of the coarse and the fine part."""
     screening = min(params.screening_steps, steps)
     parts = [(params.screening_batch, screening), (params.noise_batch, steps - screening)]

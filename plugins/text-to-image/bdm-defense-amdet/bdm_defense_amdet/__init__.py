@@ -1,0 +1,1 @@
+"""Defense: AMDet, detection of backdoored text encoders by inversion of a pseudo token."""

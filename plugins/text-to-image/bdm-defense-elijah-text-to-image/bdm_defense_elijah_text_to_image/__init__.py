@@ -1,0 +1,1 @@
+"""Defense: Elijah for triggers in the initial latents of text-to-image models."""

@@ -1,0 +1,1 @@
+"""Defense: TERD for triggers in the initial latents of text-to-image models."""
