@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from detection import DETECTS, PAPER, REPAIRS, SECOND, THIRD, read_lines
+from detection import DETECTS, FOURTH, PAPER, REPAIRS, SECOND, THIRD, read_lines
 from detection_numbers import Line, Pair, area, auroc, judged, limit_of, markdown, p_value_table, scored, share
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "detection.md"
@@ -171,7 +171,8 @@ def clean_p_values() -> dict[str, list[float]]:
     """Detector -> its p-values of held-out clean models."""
     from detection_clean import p_values
 
-    own = [line["detection"]["p_value"] for line in read_lines(THIRD) if line["group"] == "clean" and line["parent"]]
+    last = read_lines(FOURTH) or read_lines(THIRD)
+    own = [line["detection"]["p_value"] for line in last if line["group"] == "clean" and line["parent"]]
     found = {name: p_values(name) for name in ("diff-cleanse", "elijah", "terd")}
     return found | {"reference-audit": [value for value in own if value is not None]}
 
@@ -226,6 +227,7 @@ def main() -> None:
         markdown(p_value_table(clean_p_values())),
         *again,
         *third_part(read_lines(THIRD)),
+        *third_part(read_lines(FOURTH), "fourth"),
         "## By class of backdoor",
         markdown(group_table(lines)),
         "## What the papers claim",
