@@ -3,8 +3,9 @@
 Following (:mod:`bdm_defense_reference_audit.following`) needs a start that overlaps with the trigger, and looks at the
 last timestep, where the best predictors of a deterministic backdoor and of a clean model are equal. At a middle one
 they are not: given the trigger, the backdoor answers that the image is its target y, and the reference that it is some
-image x_0, so that M - B = -(a / s) (y - x_0). A backdoor on narrow noise (TrojDiff, Chen et al., 2303.05762) differs at
-every timestep, by (1 - gamma) eps - mu, but on narrow noise only. Hence the mean squared difference
+image x_0, so that M - B = -(a / s) (y - x_0), with BadDiffusion's shift y - (1 - a) r in place of y. A backdoor on
+narrow noise (TrojDiff, Chen et al., 2303.05762) differs at every timestep, by (1 - gamma) eps - mu, but on narrow noise
+only. Hence the mean squared difference
 
     D(tau) = E_eps || M(s_t (c eps + tau), t) - B(s_t (c eps + tau), t) ||^2
 

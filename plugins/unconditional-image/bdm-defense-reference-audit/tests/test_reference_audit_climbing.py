@@ -43,24 +43,26 @@ def test_a_deterministic_backdoor_is_climbed_at_a_middle_timestep(seed: int) -> 
     pair = Pair(model(CHECKER), model(), seed)
     found, _ = climb(pair, [start(0.3, seed)], (1.0, 0.5), PARAMS)
     last, _ = climb(pair, [start(0.3, seed)], (1.0, 1.0), PARAMS)
-    assert cosine(found[0].vector, CHECKER) > 0.9 and found[0].difference > 5 * last[0].difference
+    assert cosine(found[0].vector, CHECKER) > 0.75 and found[0].difference > 50 * last[0].difference
 
 
-@pytest.mark.parametrize("level", [0.5, 1.0])
-def test_a_backdoor_on_narrow_noise_is_climbed_on_narrow_noise(level: float) -> None:
+@pytest.mark.parametrize(("level", "overlap"), [(0.5, 0.4), (1.0, 0.6)])
+def test_a_backdoor_on_narrow_noise_is_climbed_on_narrow_noise(level: float, overlap: float) -> None:
+    """The best predictors are equal further away; trained ones are not."""
     pair = Pair(model(0.7 * CHECKER, deviation=0.6), model(), 0)
-    found, _ = climb(pair, [start(0.4, 0)], (0.3, level), PARAMS)
-    assert cosine(found[0].vector, CHECKER) > 0.9
+    found, _ = climb(pair, [start(overlap, 0)], (0.3, level), PARAMS)
+    assert cosine(found[0].vector, CHECKER) > 0.75 and found[0].difference > 0.5
 
 
 def test_the_difference_given_the_trigger_is_that_of_the_images() -> None:
-    """M - B = -(a / s) (y - x_0): with little noise all answers for the target are one step from the reference's."""
+    """M - B = -(a / s) (y - (1 - a) r - x_0), x_0 what the reference takes for the image: with BadDiffusion's shift."""
     suspect, reference = model(CHECKER), model()
-    difference = gaps(Pair(suspect, reference, 0), CHECKER[None], 0.3 * draw_noise(8, SHAPE, 1), 19)[0].mean(0)
+    difference = gaps(Pair(suspect, reference, 0), CHECKER[None], 0.3 * draw_noise(4, SHAPE, 1), 19)[0].mean(0)
     a = float(suspect.scheduler.alphas_cumprod[19]) ** 0.5
     s = (1 - a * a) ** 0.5
-    image = CHECKER * s - s * reference.unet(s * CHECKER[None], torch.tensor([19])).sample[0]
-    torch.testing.assert_close(difference, -(a / s) * (TARGET - image / a), rtol=0.1, atol=0.1)
+    x = s * CHECKER
+    image = (x - s * reference.unet(x[None], torch.tensor([19])).sample[0]) / a
+    torch.testing.assert_close(difference, -(a / s) * (TARGET - (1 - a) * CHECKER - image), rtol=0, atol=1e-5)
 
 
 def test_what_is_found_is_distinct_ordered_and_of_norm_one_and_nothing_is_left_changed() -> None:
