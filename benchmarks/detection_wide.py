@@ -7,6 +7,7 @@ there, ``fourth`` was made and opened once after that.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -184,12 +185,26 @@ def backdoored_part(part: str) -> Iterator[Member]:
     yield from some("villan", "villan, ve", count, {"solver": "sde", "psi": 0.0}, "digits-ve")
 
 
+def first_of_each(members: list[Member], name: str) -> list[Member]:
+    """First one of every kind (or class), then the second ones; on the small base first, deterministic samplers first.
+
+    So that a part of which not all models are made has of all kinds and classes.
+    """
+    members = sorted(members, key=lambda member: (member.base != SMALL, member.settings.get("solver") == "sde"))
+    seen: Counter[str] = Counter()
+    ranks = {}
+    for member in members:
+        ranks[member.name] = seen[getattr(member, name)]
+        seen[getattr(member, name)] += 1
+    return sorted(members, key=lambda member: ranks[member.name])
+
+
 def wide_population(part: str) -> list[Member]:
-    """All members of one part, clean and backdoored by turns; of the fourth first one of every class."""
+    """All members of one part, clean and backdoored by turns; of the fourth first one of every kind and class."""
     clean = list(clean_part(part))
     bad = list(backdoored_part(part)) if COUNTS[part] else []
     if part == "fourth":
-        bad.sort(key=lambda member: member.seed)
+        clean, bad = first_of_each(clean, "kind"), first_of_each(bad, "group")
     mixed: list[Member] = []
     for number in range(max(len(clean), len(bad))):
         mixed += clean[number : number + 1] + bad[number : number + 1]
