@@ -11,7 +11,7 @@ import torch
 from bdm_core.artifacts import Model
 from bdm_core.context import Context
 from bdm_core.records import Detection
-from bdm_defense_reference_audit.audit import ORDINARY, TELLING, Audit, audit, cosine
+from bdm_defense_reference_audit.audit import ORDINARY, Audit, audit, cosine
 from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.reference import kinship, load_reference, no_parent, weight_distance
@@ -28,6 +28,8 @@ MOST_DIVERGENT = "most_divergent"
 """The tensor of the evidence that holds the shift of the largest divergence, for the repair."""
 CALIBRATED = Calibrated("reference-audit", "bdm_defense_reference_audit", features=3)
 """The features are score, repetition and novelty, see :attr:`bdm_defense_reference_audit.audit.Audit.features`."""
+NO_EVIDENCE = 1.5
+"""What a response counts at most whose image the model paints anyway: no more than leaves the verdict in doubt."""
 REPEATS = 2.0
 """A model that repeats itself more than this knows its images by heart: a shift that leads to one says nothing."""
 
@@ -78,13 +80,13 @@ def scores_of(known: Calibration) -> list[float]:
 
 
 def counted(features: Sequence[float]) -> float:
-    """The score; at most :data:`TELLING` where the image is one that the model paints anyway, which is no evidence.
+    """The score; at most :data:`NO_EVIDENCE` where the image is one that the model paints anyway.
 
     >>> counted([4.0, 1.0, 0.5]), counted([4.0, 1.0, -0.5]), counted([0.3, 1.0, -0.5])
-    (4.0, 2.5, 0.3)
+    (4.0, 1.5, 0.3)
     """
     score, _, novel = features
-    return score if novel >= ORDINARY else min(score, TELLING)
+    return score if novel >= ORDINARY else min(score, NO_EVIDENCE)
 
 
 def decide(features: list[float], known: Calibration, params: ReferenceAuditParams) -> tuple[Verdict, str]:
