@@ -91,8 +91,8 @@ class Audit:
         """The response to the best estimate of a trigger.
 
         That is the followed shift of the largest collapse; where the networks hardly differ at one, or only another
-        shift collapses, any shift of nearly the largest collapse, the smallest one, or, where nothing collapses, the
-        shift of the largest divergence.
+        shift collapses, of those of nearly the largest collapse the one that the others are most alike (what they share
+        is the trigger), or, where nothing collapses, the shift of the largest divergence.
         """
         own = [item for item in self.judged if within(item.shift, self.followed)]
         most = max(item.collapse for item in self.judged)
@@ -101,7 +101,8 @@ class Audit:
         if most <= COLLAPSED:
             return self.strangest
         near = [item for item in self.judged if item.collapse >= most - COLLAPSED]
-        return min(near, key=lambda item: float(item.shift.tensor.norm()))
+        near.sort(key=lambda item: float(item.shift.tensor.norm()))
+        return max(near, key=lambda item: sum(cosine(item.shift.tensor, other.shift.tensor) for other in near))
 
 
 def audit(pair: Pair, params: ReferenceAuditParams, on_step: OnStep | None = None) -> Audit:
