@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detection_numbers import Line, markdown, share
+from detection_wide import wide_population
 
 CANNOT_TELL = "not identifiable"
 MUSTS = {
@@ -24,7 +25,7 @@ MUSTS = {
 README = Path(__file__).parent.parent / "plugins" / "unconditional-image" / "bdm-defense-reference-audit" / "README.md"
 AFTERWARDS = {
     "third": "reference-audit was improved on what it missed here,\nand measured again on the fourth part",
-    "fourth": "nothing was changed afterwards",
+    "fourth": "nothing that a verdict depends on was\nchanged afterwards",
 }
 STRANGERS = (
     "All numbers are of models\n"
@@ -48,10 +49,12 @@ def third_part(lines: Sequence[Line], part: str = "third") -> list[str]:
     clean = sum(group == "clean" for group in models.values())
     kinds = len({line.get("kind", "") for line in with_parent(lines) if line["group"] == "clean"})
     strangers = len(lines) - len(with_parent(lines))
-    told = STRANGERS.format(strangers) if strangers else "All were judged with the model that they were made from."
+    planned = f" of {len(wide_population(part))} planned" if part == "fourth" else ""
+    told = STRANGERS.format(strangers) if strangers else "All were judged with the model\nthat they were made from."
     parts = [
         f"### The {part} part, opened once",
-        f"{len(models)} models, {clean} of them clean, of {kinds} kinds. They were judged once, when the detectors\n"
+        f"{len(models)} models{planned}, {clean} of them clean, of {kinds} kinds. They were judged once, when "
+        "the detectors\n"
         f"were finished, with the verdicts as shipped then; {AFTERWARDS[part]}. {told}",
         markdown(musts_table(lines)),
     ]
