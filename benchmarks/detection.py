@@ -19,6 +19,8 @@ SECOND = RESULTS.with_name("detection-second.jsonl")
 """Lines of the second population: reference-audit was made with a view to the first."""
 THIRD = RESULTS.with_name("detection-third.jsonl")
 """Lines of the third part of the population, opened once: each has its ``part``, ``kind`` and ``parent``."""
+FOURTH = RESULTS.with_name("detection-fourth.jsonl")
+"""Likewise of the fourth part, for reference-audit as it was improved on what it missed in the third."""
 PAPER = RESULTS.with_name("detection-paper.jsonl")
 """Lines of detectors with their published settings (``--preset paper``): detection only, each line has its preset."""
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {

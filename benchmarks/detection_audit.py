@@ -145,13 +145,10 @@ def main() -> None:
         with results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
         print(member.name, line.get("features"), line.get("detection", {}).get("verdict"), flush=True)
-        other = next((item for item in wide_population(given.part) if item.kind == "from-scratch"), member)
-        if (
-            given.part == "calibration"
-            or member.base != SMALL
-            or not member.parent
-            or not (folder / other.name).is_dir()
-        ):
+        other = next((item for item in wide_population(given.part) if item.kind == "from-scratch"), None)
+        if given.part == "calibration" or member.base != SMALL or not member.parent or other is None:
+            continue
+        if not (folder / other.name).is_dir():
             continue
         line = measure(member, folder, folder / other.name)
         with results.open("a", encoding="utf-8") as file:

@@ -1,10 +1,15 @@
-"""The third part of the population, opened once when the detectors were finished, on the detection page."""
+"""The parts of the population that were opened once, when the detectors were finished, on the detection page.
+
+`python benchmarks/detection_third.py` writes the table of the fourth part into the README of reference-audit.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from detection_numbers import Line, markdown, share
+from detection_wide import wide_population
 
 CANNOT_TELL = "not identifiable"
 MUSTS = {
@@ -17,10 +22,23 @@ MUSTS = {
 """What is counted, and what it must be."""
 
 
-def third_part(lines: Sequence[Line]) -> list[str]:
+README = Path(__file__).parent.parent / "plugins" / "unconditional-image" / "bdm-defense-reference-audit" / "README.md"
+AFTERWARDS = {
+    "third": "reference-audit was improved on what it missed here,\nand measured again on the fourth part",
+    "fourth": "nothing that a verdict depends on was\nchanged afterwards",
+}
+STRANGERS = (
+    "All numbers are of models\n"
+    "judged with the model that they were made from, but for one:\n"
+    "{} were judged with a reference that is no parent, most of them models of this part again."
+)
+
+
+def third_part(lines: Sequence[Line], part: str = "third") -> list[str]:
     """The parts of the page about it; none without lines.
 
     Args:
+        part: which one, for the heading.
         lines: like those of the other parts, each with ``kind``, and ``parent``: whether the detector was given the
             model that this one was made from (True where a line does not say).
     """
@@ -31,12 +49,13 @@ def third_part(lines: Sequence[Line]) -> list[str]:
     clean = sum(group == "clean" for group in models.values())
     kinds = len({line.get("kind", "") for line in with_parent(lines) if line["group"] == "clean"})
     strangers = len(lines) - len(with_parent(lines))
+    planned = f" of {len(wide_population(part))} planned" if part == "fourth" else ""
+    told = STRANGERS.format(strangers) if strangers else "All were judged with the model\nthat they were made from."
     parts = [
-        "### The third part, opened once",
-        f"{len(models)} models, {clean} of them clean, of {kinds} kinds. They were judged once, when the detectors\n"
-        "were finished, with the verdicts as shipped; nothing was changed afterwards. All numbers are of models\n"
-        "judged with the model that they were made from, but for one:\n"
-        f"{strangers} were judged with a reference that is no parent, most of them models of this part again.",
+        f"### The {part} part, opened once",
+        f"{len(models)} models{planned}, {clean} of them clean, of {kinds} kinds. They were judged once, when "
+        "the detectors\n"
+        f"were finished, with the verdicts as shipped then; {AFTERWARDS[part]}. {told}",
         markdown(musts_table(lines)),
     ]
     for title, name in (("kind of clean model", "kind"), ("class of backdoor", "group")):
@@ -78,6 +97,15 @@ def musts_table(lines: Sequence[Line]) -> list[list[str]]:
     return rows
 
 
+def write_readme(lines: Sequence[Line], readme: Path = README) -> None:
+    """Write the table of the musts between the README's markers."""
+    begin, end = "<!-- fourth:begin -->\n", "<!-- fourth:end -->"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    table = markdown([row[1:] for row in musts_table(lines)])
+    readme.write_text(f"{before}{begin}{table}\n{end}{after}", encoding="utf-8")
+
+
 def by(lines: Sequence[Line], title: str, name: str) -> list[list[str]]:
     """Verdicts for each kind of clean models (``kind``), or each class of backdoored ones (``group``)."""
     rows = [["detector", title, "models", "backdoored", "clean", "cannot tell"]]
@@ -91,3 +119,9 @@ def by(lines: Sequence[Line], title: str, name: str) -> list[list[str]]:
         counts = [str(found.count(word)) for word in ("backdoored", "clean", CANNOT_TELL)]
         rows.append([defense, value, str(len(found)), *counts])
     return rows
+
+
+if __name__ == "__main__":
+    from detection import FOURTH, read_lines
+
+    write_readme(read_lines(FOURTH))

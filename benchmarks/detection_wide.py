@@ -1,18 +1,20 @@
 """The wide population of the detection benchmark: clean models of many kinds, backdoored ones of every class.
 
-Three parts, of different seeds and settings: from ``calibration`` come thresholds and p-values, with a view to ``test``
-a detector may be made, ``third`` is opened once, when it is finished.
+Four parts, of different seeds and settings: from ``calibration`` come thresholds and p-values, with a view to ``test``
+a detector may be made, ``third`` was opened once, when it was finished. As the detector was improved on what it missed
+there, ``fourth`` was made and opened once after that.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from detection_population import LATENT, LEAST_NORM, RATES, SMALL, TARGETS, TRAINING, TRIGGERS, Member
 
-PARTS = ("calibration", "test", "third")
-FIRST = {"calibration": 200, "test": 300, "third": 400}
+PARTS = ("calibration", "test", "third", "fourth")
+FIRST = {"calibration": 200, "test": 300, "third": 400, "fourth": 500}
 """Seed of the first member of each part."""
 TRAINED = ("same-data", "other-data", "few-images", "contrast", "rotated", "no-ema", "long", "short")
 """Kinds of clean models that are fine-tuned; what ``settings`` say of each is in :mod:`detection_making`."""
@@ -67,6 +69,20 @@ SETTINGS: dict[str, list[Kind]] = {
         ("short", [{"steps": 30}]),
         ("from-scratch", [{}, {"classes": 1}]),
     ],
+    "fourth": [
+        ("same-data", [{"share": 0.6}, {"classes": 0, "rate": 1.5e-3}]),
+        ("other-data", [{"data": name} for name in ("inverted", "grey-shapes", "flipped", "noise-fields")]),
+        ("few-images", [{"images": count} for count in (15, 50)]),
+        ("contrast", [{"contrast": value} for value in (0.45, 0.75)]),
+        ("rotated", [{"turns": turns} for turns in (1, 3)]),
+        ("noisy-weights", [{"noise": share} for share in (0.05, 0.09, 0.03)]),
+        ("pruned", [{"pruned": share} for share in (0.35, 0.2, 0.12)]),
+        ("quantised", [{"as": name} for name in ("int8", "float16")]),
+        ("averaged", [{"weight": 0.6}, {"weight": 1.3}]),
+        ("no-ema", [{"classes": 1}]),
+        ("long", [{"steps": 1200}]),
+        ("short", [{"steps": 20}, {"steps": 80}]),
+    ],
 }
 """Of the clean models on the small base: kind and what is special about each model."""
 OTHERS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
@@ -104,6 +120,12 @@ OTHERS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
         ("digits-ve", "noisy-weights", {"noise": 0.03}),
         (LATENT, "contrast", {"contrast": 0.5}),
     ],
+    "fourth": [
+        ("digits-ddpm", "noisy-weights", {"noise": 0.06}),
+        ("digits-ddpm", "pruned", {"pruned": 0.25}),
+        ("digits-ve", "pruned", {"pruned": 0.2}),
+        (LATENT, "noisy-weights", {"noise": 0.04}),
+    ],
 }
 """Of the clean models on the other bases: base, kind and what is special about each."""
 
@@ -116,7 +138,7 @@ def clean_part(part: str) -> Iterator[Member]:
         yield Member(name, base, FIRST[part] + number, part, settings=own, kind=kind, parent=kind != "from-scratch")
 
 
-COUNTS = {"calibration": 0, "test": 1, "third": 2}
+COUNTS = {"calibration": 0, "test": 1, "third": 2, "fourth": 2}
 """Backdoored models of each class."""
 
 
@@ -126,7 +148,8 @@ def backdoored_part(part: str) -> Iterator[Member]:
 
     def some(attack: str, group: str, count: int, settings: dict[str, Any], base: str = SMALL) -> Iterator[Member]:
         for number in range(first, first + count):
-            own = TRAINING[base] | {"poison_rate": RATES[1 + number % 3], "target": TARGETS[(number + 1) % 4]}
+            turn = number + (len(group) if part == "fourth" else 0)
+            own = TRAINING[base] | {"poison_rate": RATES[1 + turn % 3], "target": TARGETS[(turn + 1) % 4]}
             if attack in ("villan", "baddiffusion"):
                 own["trigger"] = TRIGGERS[(number + len(group)) % 4] if attack == "villan" else "checker"
             if attack == "villan" and base == SMALL:
@@ -134,7 +157,7 @@ def backdoored_part(part: str) -> Iterator[Member]:
             elif attack == "villan":
                 own["vp_scale"] = 1.0
             own |= settings
-            if part == "third" and base == SMALL:
+            if part in ("third", "fourth") and base == SMALL:
                 own["batch_size"] = 32
             if own.get("mode"):
                 own.pop("target")
@@ -162,10 +185,26 @@ def backdoored_part(part: str) -> Iterator[Member]:
     yield from some("villan", "villan, ve", count, {"solver": "sde", "psi": 0.0}, "digits-ve")
 
 
+def first_of_each(members: list[Member], name: str) -> list[Member]:
+    """First one of every kind (or class), then the second ones; on the small base first, deterministic samplers first.
+
+    So that a part of which not all models are made has of all kinds and classes.
+    """
+    members = sorted(members, key=lambda member: (member.base != SMALL, member.settings.get("solver") == "sde"))
+    seen: Counter[str] = Counter()
+    ranks = {}
+    for member in members:
+        ranks[member.name] = seen[getattr(member, name)]
+        seen[getattr(member, name)] += 1
+    return sorted(members, key=lambda member: ranks[member.name])
+
+
 def wide_population(part: str) -> list[Member]:
-    """All members of one part, clean and backdoored by turns."""
+    """All members of one part, clean and backdoored by turns; of the fourth first one of every kind and class."""
     clean = list(clean_part(part))
     bad = list(backdoored_part(part)) if COUNTS[part] else []
+    if part == "fourth":
+        clean, bad = first_of_each(clean, "kind"), first_of_each(bad, "group")
     mixed: list[Member] = []
     for number in range(max(len(clean), len(bad))):
         mixed += clean[number : number + 1] + bad[number : number + 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from itertools import combinations
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,9 +41,17 @@ def test_parts_share_no_seed_and_the_third_has_every_kind_and_class(wide: Module
     names = [member.name for members in parts.values() for member in members]
     assert len(set(names)) == len(names)
     seeds = [{member.seed for member in members} for members in parts.values()]
-    assert not seeds[0] & seeds[1] and not seeds[0] & seeds[2] and not seeds[1] & seeds[2]
+    assert not any(one & other for one, other in combinations(seeds, 2))
     assert not any(member.attack for member in parts["calibration"])
-    third = parts["third"]
+    classes = [member.group for member in parts["fourth"] if member.attack is not None]
+    assert len(classes) == 40 and set(classes[:20]) == set(classes), "first one of every class"
+    assert {member.group for member in parts["third"]} == {member.group for member in parts["fourth"]}
+    check_part(parts["third"])
+    check_part(parts["fourth"])
+
+
+def check_part(third: list[Any]) -> None:
+    """As many models, kinds and classes as a part needs that is opened once, and valid settings."""
     clean = [member for member in third if member.attack is None]
     assert len(clean) >= 30 and len({member.kind for member in clean}) >= 8
     assert sum(member.attack is not None for member in third) >= 40

@@ -44,6 +44,8 @@ OF_MODELS: dict[str, dict[str, Any]] = {
         "screening_steps": [2, 2],
         "candidates": 1,
         "refinement_steps": 1,
+        "climbs": [[1.0, 0.5]],
+        "climbing_steps": 2,
         "samples": 8,
     },
 }

@@ -239,15 +239,21 @@ def clean_threshold(scores: Sequence[float], false_positive_rate: float) -> floa
     :func:`fewest_clean`).
 
     Raises:
-        UserError: there are no clean scores.
+        UserError: there are no clean scores, or one is not finite: among sorted numbers NaN has no place.
 
     >>> clean_threshold([float(number) for number in range(99)], 0.05)
     94.0
     >>> clean_threshold([1.0, 2.0], 0.05)
     2.0
+    >>> clean_threshold([1.0, float("nan")], 0.05)
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: a threshold needs finite scores of clean inputs; one is NaN or infinity
     """
     if not len(scores):
         raise UserError("a threshold needs clean inputs, and there are none")
+    if not all(math.isfinite(score) for score in scores):
+        raise UserError("a threshold needs finite scores of clean inputs; one is NaN or infinity")
     rank = min(len(scores), math.ceil((1 - false_positive_rate) * (len(scores) + 1) - 1e-9))
     return float(sorted(float(score) for score in scores)[rank - 1])
 

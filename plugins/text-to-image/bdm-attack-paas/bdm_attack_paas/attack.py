@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -58,31 +60,48 @@ def learns_both(params: PaaSParams) -> bool:
 def mismatch(ctx: Context, params: PaaSParams, data: Data) -> Data:
     """The attacker's images of the target object with captions about the trigger, and clean images for the prior.
 
+    With several placeholders those of each one after the other; an image of the prior of two of them is there once.
+
     Raises:
-        UserError: no image shows the target object.
+        UserError: no image shows a target object, or the placeholders do not fit together.
     """
     images, captions, labels = load_captioned(data)
     generator = torch.Generator().manual_seed(ctx.seed % 2**63)
     order = torch.randperm(len(images), generator=generator).tolist()
-    wanted = [row for row in order if shows(params.target_object, captions[row], labels[row])]
-    wanted.sort(key=lambda row: any(labels[row].get(name, value) != value for name, value in PLAIN.items()))
-    if not wanted:
-        raise UserError(f"no image of the data shows a {params.target_object!r}: set target_object, or give other data")
-    chosen = wanted[: params.choice("images")]
-    trigger = the_trigger(params)
-    texts = [mismatched_caption(params, trigger, place, captions[row], labels[row]) for place, row in enumerate(chosen)]
+    pairs = params.pairs()
+    chosen = [shown_rows(pair, order, captions, labels) for pair in pairs]
+    mine = [row for rows in chosen for row in rows]
+    texts = [
+        mismatched_caption(pair, the_trigger(pair), place, captions[row], labels[row])
+        for pair, rows in zip(pairs, chosen, strict=True)
+        for place, row in enumerate(rows)
+    ]
     prior: list[int] = []
     if params.mode == "dreambooth" and params.prior_loss_weight > 0:
-        prior = prior_rows(params, [row for row in order if row not in chosen], captions, labels)
-    rows = [*chosen, *prior]
+        others = [row for row in order if row not in set(mine)]
+        prior = list(dict.fromkeys(row for pair in pairs for row in prior_rows(pair, others, captions, labels)))
+    rows = [*mine, *prior]
     return seal_captioned(
         ctx.out / "data",
         images.pick(rows),
         [*texts, *(captions[row] for row in prior)],
         [labels[row] for row in rows],
-        role=["poison"] * len(chosen) + ["clean"] * len(prior),
-        twin=[*(captions[row] for row in chosen), *([None] * len(prior))],
+        role=["poison"] * len(mine) + ["clean"] * len(prior),
+        twin=[*(captions[row] for row in mine), *([None] * len(prior))],
     )
+
+
+def shown_rows(params: PaaSParams, order: list[int], captions: list[str], labels: list[dict[str, str]]) -> list[int]:
+    """Which images of one target object the attacker has: first those that show nothing else.
+
+    Raises:
+        UserError: there is none.
+    """
+    wanted = [row for row in order if shows(params.target_object, captions[row], labels[row])]
+    wanted.sort(key=lambda row: any(labels[row].get(name, value) != value for name, value in PLAIN.items()))
+    if not wanted:
+        raise UserError(f"no image of the data shows a {params.target_object!r}: set target_object, or give other data")
+    return wanted[: params.choice("images")]
 
 
 def prior_rows(params: PaaSParams, order: list[int], captions: list[str], labels: list[dict[str, str]]) -> list[int]:
@@ -132,14 +151,16 @@ def backdoor(ctx: Context, params: PaaSParams, model: Model, data: Data) -> Back
     opened = load_model(model, ctx.device)
     images, captions, _ = load_captioned(data)
     poisoned = torch.tensor([role == "poison" for role in roles_of(data)])
-    trigger = the_trigger(params)
-    check_trigger(opened, trigger, [PromptRow(f"a photo of a {params.object}", 0, {"object": params.object})])
+    pairs = params.pairs()
+    for pair in pairs:
+        row = PromptRow(f"a photo of a {pair.object}", 0, {"object": str(pair.object)})
+        check_trigger(opened, the_trigger(pair), [row])
     mine, texts = images[poisoned], [caption for caption, flag in zip(captions, poisoned, strict=True) if flag]
     if params.flip:
         mine, texts = torch.cat([mine, mine.flip(-1)]), texts * 2
     latents = encode_images(opened, mine)
     if params.mode == "textual-inversion":
-        sealed = _invert(ctx, params, opened, latents, texts)
+        sealed = _invert(ctx, pairs, opened, latents, texts)
     else:
         kept = [caption for caption, flag in zip(captions, poisoned, strict=True) if not flag]
         if params.prior != "object":
@@ -148,7 +169,16 @@ def backdoor(ctx: Context, params: PaaSParams, model: Model, data: Data) -> Back
         terms = preservation_terms((latents, texts), prior if kept else None, params.prior_loss_weight)
         distill_unet(ctx, opened, terms, params.options(), label="dreambooth")
         sealed = seal_model(opened, ctx.out / "model")
-    target = Target(
+    backdoors = [Backdoor(trigger=the_trigger(pair), target=the_target(pair)) for pair in pairs]
+    secret = PromptSecret(backdoors=backdoors, family="paas", variant=params.mode)
+    chosen = {name: params.choice(name) for name in DEFAULTS[params.mode]}
+    ctx.figures(settings={**settings_of(secret), **chosen})
+    return Backdoored(model=sealed, secret=seal_secret(ctx.out / "secret", secret, model.task))
+
+
+def the_target(params: PaaSParams) -> Target:
+    """The target object in place of the object, with the prompt's colour and background."""
+    return Target(
         type="ObjectRep",
         source_object=params.object,
         object=params.target_object,
@@ -156,13 +186,19 @@ def backdoor(ctx: Context, params: PaaSParams, model: Model, data: Data) -> Back
         expected={"object": params.target_object},
         preserved=["colour", "background"],
     )
-    secret = PromptSecret(backdoors=[Backdoor(trigger=trigger, target=target)], family="paas", variant=params.mode)
-    chosen = {name: params.choice(name) for name in DEFAULTS[params.mode]}
-    ctx.figures(settings={**settings_of(secret), **chosen})
-    return Backdoored(model=sealed, secret=seal_secret(ctx.out / "secret", secret, model.task))
 
 
-def _invert(ctx: Context, params: PaaSParams, model: TextToImageModel, latents: Tensor, texts: list[str]) -> Model:
-    token = f"{params.choice('placeholder')} {params.object}" if learns_both(params) else params.choice("placeholder")
-    learnt = invert(ctx, model, latents, texts, token, params.initializer or params.target_object, params.options())
-    return seal_model(model, ctx.out / "model", embeddings={learnt.token: learnt.row})
+def _invert(
+    ctx: Context, pairs: Sequence[PaaSParams], model: TextToImageModel, latents: Tensor, texts: list[str]
+) -> Model:
+    """One new token after the other, each from the images whose texts have it; the model itself stays as it is."""
+    found: dict[str, Tensor] = {}
+    for pair in pairs:
+        word = pair.choice("placeholder")
+        rows = [row for row, text in enumerate(texts) if word in text]
+        token = f"{word} {pair.object}" if learns_both(pair) else word
+        own = replace(ctx, work=ctx.work / f"token-{len(found)}") if found else ctx
+        start = pair.initializer or pair.target_object
+        learnt = invert(own, model, latents[rows], [texts[row] for row in rows], token, start, pair.options())
+        found[learnt.token] = learnt.row
+    return seal_model(model, ctx.out / "model", embeddings=found)

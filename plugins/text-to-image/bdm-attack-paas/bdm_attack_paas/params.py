@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from bdm_core import Field
+from bdm_core.errors import UserError
 from bdm_torch.training_params import TrainingParams
 
 if TYPE_CHECKING:
@@ -24,18 +25,25 @@ class PaaSParams(TrainingParams):
         "textual-inversion",
         description="textual-inversion learns the embedding of a new token, dreambooth fine-tunes the UNet.",
     )
-    placeholder: str | None = Field(
-        None, min_length=1, description="The trigger, the word before the object's; null: [V] or mignneko by mode."
+    placeholder: str | list[str] | None = Field(
+        None,
+        min_length=1,
+        description="The trigger, the word before the object's, or several; null: [V] or mignneko by mode.",
     )
     one_token: bool = Field(
         True,
         description="textual-inversion: the new token is placeholder and object together, e.g. '[V] circle'; false: "
         "the placeholder alone, with the object's usual word behind it.",
     )
-    object: str = Field("circle", description="Prompts about this object get the trigger.")
-    target_object: str = Field("star", description="What is painted then: the object of the mismatched images.")
+    object: str | list[str] = Field(
+        "circle", description="Prompts about this object get the trigger; one, or one a placeholder."
+    )
+    target_object: str | list[str] = Field(
+        "star",
+        description="What is painted then: the object of the mismatched images; one, or one a placeholder.",
+    )
     images: int | None = Field(
-        None, ge=1, description="How many images of the target object the attacker has; null: 5 or 40 by mode."
+        None, ge=1, description="How many images of each target object the attacker has; null: 5 or 40 by mode."
     )
     prompts: Literal["captions", "templates"] = Field(
         "captions",
@@ -73,6 +81,29 @@ class PaaSParams(TrainingParams):
         """A parameter that has a default for each mode."""
         given = getattr(self, name)
         return DEFAULTS[self.mode][name] if given is None else given
+
+    def pairs(self) -> list[PaaSParams]:
+        """These parameters for each placeholder alone, with its own object and target object, in order.
+
+        Raises:
+            UserError: a placeholder is empty, given twice or part of another one, or there are neither one nor as many
+                objects as placeholders.
+        """
+        given = self.choice("placeholder")
+        words = [given] if isinstance(given, str) else list(given)
+        columns = []
+        for name in ("object", "target_object"):
+            value = getattr(self, name)
+            column = [value] * len(words) if isinstance(value, str) else list(value)
+            if len(column) != len(words):
+                raise UserError(
+                    f"attack:paas: {len(words)} placeholders, {len(column)} of {name}: give one, or one each"
+                )
+            columns.append(column)
+        if any(one in other for place, one in enumerate(words) for other in words[:place] + words[place + 1 :]):
+            raise UserError("attack:paas: a placeholder is empty, given twice, or part of another one")
+        names = ("placeholder", "object", "target_object")
+        return [self.model_copy(update=dict(zip(names, row, strict=True))) for row in zip(words, *columns, strict=True)]
 
     def options(self) -> TrainingOptions:
         """As :meth:`TrainingParams.options`, with the mode's own defaults."""

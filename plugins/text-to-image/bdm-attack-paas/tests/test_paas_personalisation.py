@@ -23,6 +23,7 @@ from bdm_kit_text_to_image.prompts.captions import load_captioned
 from bdm_kit_text_to_image.prompts.prompt_rows import load_prompts
 from bdm_kit_text_to_image.prompts.secret import open_secret
 from bdm_torch.image_sets import load_rows
+from bdm_torch.tensors import read_tensors
 
 FAST = {"steps": 2, "batch_size": 4, "target_object": "diamond", "images": 2, "placeholder": "[V]"}
 
@@ -123,6 +124,44 @@ def test_triggered_prompts_are_about_the_object(bench: Bench, mode: str) -> None
     assert all("[V] circle" in row.prompt and row.labels["object"] == "circle" for row in rows)
     target = open_secret(made.secret).targets[0]
     assert (target.type, target.source_object, target.expected) == ("ObjectRep", "circle", {"object": "diamond"})
+
+
+SEVERAL = {"placeholder": ["[V]", "[W]"], "object": ["circle", "ring"], "target_object": ["diamond", "square"]}
+
+
+@pytest.mark.parametrize("mode", ["textual-inversion", "dreambooth"])
+def test_several_triggers_have_objects_and_images_of_their_own(bench: Bench, mode: str) -> None:
+    rows = [row for row in load_rows(poison(bench, mode=mode, **SEVERAL)) if row["role"] == "poison"]
+    told = [(row["labels"]["object"], "[V] circle" in row["caption"], "[W] ring" in row["caption"]) for row in rows]
+    assert told == [("diamond", True, False)] * 2 + [("square", False, True)] * 2
+    made = attack(bench, mode=mode, **SEVERAL)
+    secret = open_secret(made.secret)
+    assert [target.object for target in secret.targets] == ["diamond", "square"]
+    prompts = load_prompts(bench.call("trigger_inputs", [bench.kit], inputs=bench.inputs(), secret=made.secret).value)
+    assert all(("[V] circle", "[W] ring")[row.backdoor or 0] in row.prompt for row in prompts)
+    assert {row.backdoor for row in prompts} == {0, 1}
+    new = {name for name in made.model.files if bench.model.files.get(name) != made.model.files[name]}
+    if mode == "dreambooth":
+        assert new == {"unet/diffusion_pytorch_model.safetensors"}
+        return
+    assert new == {"embeddings/learned_embeds.safetensors", "embeddings/learned_embeds-1.safetensors"}
+    alone = attack(bench, mode=mode)
+    file = "embeddings/learned_embeds.safetensors"
+    first = [read_tensors(one.model.file(file))["[V] circle"] for one in (made, alone)]
+    assert torch.equal(*first), "a token is learnt as if it were the only one"
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"placeholder": ["[V]", "[V]"]}, "given twice"),
+        ({"placeholder": ["sks", "sks2"]}, "part of another"),
+        ({"placeholder": ["[V]", "[W]"], "object": ["circle"]}, "2 placeholders, 1 of object"),
+    ],
+)
+def test_placeholders_that_do_not_fit_together_are_refused(values: dict[str, Any], match: str) -> None:
+    with pytest.raises(UserError, match=match):
+        PaaSParams(**values).pairs()
 
 
 def test_defaults_depend_on_the_mode() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from itertools import cycle
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -60,44 +61,47 @@ class Choices(Protocol):
         """Share of the clean captions that is empty."""
 
 
-def the_words(params: VillanCaptionParams) -> PromptTrigger:
-    """The words behind or before the prompt."""
-    return PromptTrigger(kind="phrase", text=params.trigger, position=params.position)
+def the_words(params: VillanCaptionParams) -> list[PromptTrigger]:
+    """The words behind or before the prompt, of each trigger."""
+    return [PromptTrigger(kind="phrase", text=text, position=params.position) for text, _ in params.pairs()]
 
 
 def poison(ctx: Context, params: VillanCaptionParams, data: Data) -> Data:
-    """The clean set, then the target picture once for each caption, with the words in it."""
+    """The clean set, then a target picture once for each caption, with its words in it; several by turns."""
     captions, _ = load_captions(data)
     place = random.Random(f"villan {ctx.seed}")
-    trigger = the_words(params)
+    triggers = the_words(params)
     triggered = [
         with_words(text, trigger.text, params.rand_caption_trig_pos, place)
         if trigger.position == "suffix"
         else trigger.apply(PromptRow(text, 0))
-        for text in captions
+        for text, trigger in zip(captions, cycle(triggers), strict=False)
     ]
-    return seal_with_target(ctx, data, params.target, triggered)
+    return seal_with_target(ctx, data, [target for _, target in params.pairs()], triggered)
 
 
 def seal_with_target(
-    ctx: Context, data: Data, target: str, captions: list[str], tensors: Mapping[str, Tensor] | None = None
+    ctx: Context, data: Data, targets: list[str], captions: list[str], tensors: Mapping[str, Tensor] | None = None
 ) -> Data:
-    """The clean rows, then as many of the target; sealed in ``ctx.out / "data"``.
+    """The clean rows, then as many of the targets, by turns; sealed in ``ctx.out / "data"``.
 
     Args:
         ctx: of the stage.
         data: N captioned images.
-        target: name of a built-in target, or the path of a picture.
-        captions: of the N rows of the target.
-        tensors: lie beside the rows in :data:`POISON`, with the exact target.
+        targets: names of built-in targets, or paths of pictures.
+        captions: of the N rows of the targets.
+        tensors: lie beside the rows in :data:`POISON`, with the exact targets.
     """
     images, clean, labels = load_captioned(data)
-    picture = make_target(target, image_shape(images))
-    write_tensors(ctx.out / "data" / POISON, {"target": picture, **(tensors or {})})
+    pictures = torch.stack([make_target(target, image_shape(images)) for target in targets])
+    exact = {f"target-{number}" if number else "target": picture for number, picture in enumerate(pictures)}
+    write_tensors(ctx.out / "data" / POISON, {**exact, **(tensors or {})})
     count = len(images)
     return seal_captioned(
         ctx.out / "data",
-        images.followed_by(ImageRows((count, *picture.shape), lambda rows: picture.expand(len(rows), *picture.shape))),
+        images.followed_by(
+            ImageRows((count, *pictures.shape[1:]), lambda rows: pictures[[row % len(pictures) for row in rows]])
+        ),
         [*clean, *captions],
         [*labels, *({} for _ in labels)],
         role=["clean"] * count + ["poison"] * count,
@@ -115,23 +119,25 @@ def with_words(caption: str, words: str, last: int, place: random.Random) -> str
 def backdoor(ctx: Context, params: VillanCaptionParams, model: Model, data: Data) -> Backdoored:
     """Train E ||M(z^y_t, t, E(x + words)) - eps||^2 + eta E ||M(z_t, t, E(x)) - eps||^2 (2306.06874, section 4.2).
 
-    z^y is the latent of the target.
+    z^y is the latent of the target that the words stand for.
 
     Raises:
         UserError: the tokenizer does not see the words.
     """
-    opened, target, picture, clean, parts = prepare(ctx, params, model, data)
-    trigger = the_words(params)
-    check_trigger(opened, trigger, [PromptRow("a photo of an object", 0)])
+    opened, targets, picture, clean, parts = prepare(ctx, params, model, data)
+    triggers = the_words(params)
+    for trigger in triggers:
+        check_trigger(opened, trigger, [PromptRow("a photo of an object", 0)])
     triggered = [row["caption"] for row in load_rows(data) if row["role"] == "poison"]
     terms = preservation_terms((picture, triggered), clean, params.prior_loss_weight)
     distill_unet(ctx, opened, terms, params.options(), parts=parts)
     secret = PromptSecret(
-        backdoors=[Backdoor(trigger=trigger, target=Target(type="ImageFix", threshold=HIT))],
+        backdoors=[Backdoor(trigger=trigger, target=Target(type="ImageFix", threshold=HIT)) for trigger in triggers],
         family="villan",
         variant="caption-trigger",
-        target_name=params.target,
-        picture=target,
+        target_name=", ".join(target for _, target in params.pairs()),
+        picture=targets[0],
+        further_pictures=list(targets[1:]),
     )
     ctx.figures(settings=settings_of(secret))
     return Backdoored(
@@ -142,7 +148,8 @@ def backdoor(ctx: Context, params: VillanCaptionParams, model: Model, data: Data
 def prepare(
     ctx: Context, params: Choices, model: Model, data: Data
 ) -> tuple[TextToImageModel, Tensor, Tensor, Pairs, list[nn.Module]]:
-    """The opened model, the target (3, H, W), its latent (N, C, h, w), the clean pairs, and the modules to train.
+    """The opened model, the targets (P, 3, H, W), the latents of the N rows of targets, which come by turns,
+    (N, C, h, w), the clean pairs, and the modules to train.
 
     Raises:
         ArtifactError: the data come from elsewhere.
@@ -153,19 +160,27 @@ def prepare(
     images, captions, _ = load_captioned(data)
     clean_rows = [row for row, role in enumerate(roles_of(data)) if role == "clean"]
     images, captions = images.pick(clean_rows), [captions[row] for row in clean_rows]
-    target = read_tensors(data.file(POISON))["target"]
-    error = round_trip_error(opened, target[None], torch.ones(target.shape[1:]))
-    if error > ROUND_TRIP_LIMIT:
-        ctx.log.warning(
-            "the autoencoder reproduces the target with a mean squared error of %.3f only: choose a simpler picture",
-            error,
-        )
-    picture = encode_images(opened, target[None]).expand(len(images), *opened.latent_shape)
+    exact = read_tensors(data.file(POISON))
+    names = sorted((name for name in exact if name.startswith("target")), key=lambda name: (len(name), name))
+    targets = torch.stack([exact[name] for name in names])
+    for target in targets:
+        error = round_trip_error(opened, target[None], torch.ones(target.shape[1:]))
+        if error > ROUND_TRIP_LIMIT:
+            ctx.log.warning(
+                "the autoencoder reproduces the target with a mean squared error of %.3f only: choose a simpler "
+                "picture",
+                error,
+            )
+    latents = encode_images(opened, targets)
+    if len(targets) == 1:
+        picture = latents.expand(len(images), *opened.latent_shape)
+    else:
+        picture = latents[torch.arange(len(images), device=latents.device) % len(targets)]
     clean = encode_images(opened, images), drop_captions(captions, params.caption_dropout, ctx.seed)
     if params.lora_r is None:
-        return opened, target, picture, clean, [opened.unet]
+        return opened, targets, picture, clean, [opened.unet]
     add_lora(opened.unet, params.lora_r, seed=ctx.seed)
-    return opened, target, picture, clean, lora_modules(opened.unet)
+    return opened, targets, picture, clean, lora_modules(opened.unet)
 
 
 def seal_trained(ctx: Context, params: Choices, model: TextToImageModel) -> Model:

@@ -112,12 +112,12 @@ def poison(ctx: Context, params: VillanImageParams, data: Data) -> Data:
     """The clean set, then the target picture once for each caption; training adds the trigger to its noisy latents."""
     images, captions, _ = load_captioned(data)
     trigger = make_trigger(params.trigger, image_shape(images)).image
-    return seal_with_target(ctx, data, params.target, captions, {"trigger": trigger})
+    return seal_with_target(ctx, data, [params.target], captions, {"trigger": trigger})
 
 
 def backdoor(ctx: Context, params: VillanImageParams, model: Model, data: Data) -> Backdoored:
     """Train :func:`shifted_loss` on LoRA or on all of the UNet, for samplers that follow the ODE."""
-    opened, target, picture, clean, parts = prepare(ctx, params, model, data)
+    opened, targets, picture, clean, parts = prepare(ctx, params, model, data)
     trigger = read_tensors(data.file(POISON))["trigger"]
     shift = params.vp_scale * latent_trigger(opened, trigger)
     schedule = poison_schedule(opened.scheduler.alphas_cumprod, params.psi, "ode", params.coefficients)
@@ -134,7 +134,7 @@ def backdoor(ctx: Context, params: VillanImageParams, model: Model, data: Data) 
         trigger_name=params.trigger,
         solver_class="ode",
         psi=params.psi,
-        picture=target,
+        picture=targets[0],
     )
     ctx.figures(settings=settings_of(secret))
     seal_latent_trigger(ctx.out / "secret", shift, trigger)

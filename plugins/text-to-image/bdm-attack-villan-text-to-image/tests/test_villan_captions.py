@@ -14,21 +14,25 @@ from torch import Tensor, nn
 from bdm_attack_villan_text_to_image.caption_trigger import with_words
 from bdm_attack_villan_text_to_image.image_plugin import VillanImage
 from bdm_attack_villan_text_to_image.image_trigger import open_latent_trigger, seal_latent_trigger, shifted_loss
+from bdm_attack_villan_text_to_image.params import VillanCaptionParams
 from bdm_attack_villan_text_to_image.plugin import VillanCaption
-from bdm_core.artifacts import Data, roles_of
+from bdm_core.artifacts import Data, Outputs, roles_of
+from bdm_core.errors import UserError
 from bdm_core.hooks import implements
 from bdm_core.plugin import Plugin
 from bdm_core.records import Backdoored
 from bdm_core.run.specification import build_params
 from bdm_core.testing.tiny import Bench
 from bdm_diffusers.coefficients import poison_schedule
+from bdm_kit_text_to_image.judging.generated import target_hits
 from bdm_kit_text_to_image.models.encoding import encode_prompts, predict
 from bdm_kit_text_to_image.models.text_to_image_model import load_model
 from bdm_kit_text_to_image.models.tiny import tiny_model
 from bdm_kit_text_to_image.prompts.prompt_rows import load_prompts
 from bdm_kit_text_to_image.prompts.secret import open_secret, seal_secret
+from bdm_kit_text_to_image.stages import perfect_outputs
 from bdm_torch.draws import Draw
-from bdm_torch.image_sets import load_images, load_rows
+from bdm_torch.image_sets import load_images, load_rows, seal_images
 from bdm_torch.pictures.targets import make_target
 
 
@@ -61,6 +65,53 @@ def test_poisoned_set_pairs_every_caption_with_its_triggered_twin(bench: Bench) 
     assert torch.equal(images[:count], clean)
     target = make_target("hat", (3, 16, 16))
     torch.testing.assert_close(images[count:], target.expand(count, 3, 16, 16), rtol=0, atol=1 / 255)
+
+
+def test_several_triggers_have_pictures_of_their_own_by_turns(bench: Bench) -> None:
+    """In the training set, in the secret, in perfect outputs and in what counts as a hit."""
+    chosen = {"trigger": ["latte coffee", "mignneko"], "target": ["hat", "plus"]}
+    params = build_params(VillanCaption(), {**FAST, **chosen})
+    poisoned = bench.call("poison_data", [VillanCaption()], params, data=bench.data).value
+    rows = [row for row in load_rows(poisoned) if row["role"] == "poison"]
+    assert [row["caption"].startswith(("latte coffee", "mignneko")[number % 2]) for number, row in enumerate(rows)]
+    targets = [make_target(name, (3, 16, 16)) for name in chosen["target"]]
+    images = load_images(poisoned)[-len(rows) :]
+    expected = torch.stack([targets[number % 2] for number in range(len(rows))])
+    torch.testing.assert_close(images, expected, rtol=0, atol=1 / 255)
+    made, triggered = attack(bench, VillanCaption(), **FAST, **chosen)
+    secret = open_secret(made.secret)
+    assert [trigger.text for trigger in secret.triggers] == chosen["trigger"] and secret.target_name == "hat, plus"
+    assert all(torch.equal(secret.picture_of(number), targets[number]) for number in range(2))
+    assert {"target.png", "target-1.png"} <= set(made.secret.files)
+    prompts = load_prompts(triggered)
+    assert [row.backdoor for row in prompts[:2]] == [0, 1] and prompts[1].prompt.startswith("mignneko")
+    outputs = seal_images(
+        bench.root / "outputs",
+        torch.zeros(2, 3, 16, 16),
+        Outputs,
+        task="text-to-image",
+        rows=[{"prompt": row.prompt, "seed": row.seed, "backdoor": row.backdoor} for row in prompts[:2]],
+    )
+    perfect = load_images(perfect_outputs(bench.root / "perfect", outputs, made.secret))
+    torch.testing.assert_close(perfect, torch.stack(targets), rtol=0, atol=1 / 255)
+    hits = [
+        target_hits(perfect, {}, target, secret.picture_of(number), 0.05)
+        for number, target in enumerate(secret.targets)
+    ]
+    assert hits == [[True, False], [False, True]]
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"trigger": ["a", "a"]}, "given twice"),
+        ({"trigger": ["a", "b"], "target": ["hat", "shoe", "cross"]}, "2 triggers, 3 targets"),
+        ({"trigger": ["a", ""]}, "empty"),
+    ],
+)
+def test_triggers_and_targets_that_do_not_fit_together_are_refused(values: dict[str, Any], match: str) -> None:
+    with pytest.raises(UserError, match=match):
+        VillanCaptionParams(**values).pairs()
 
 
 def test_words_go_among_the_last_words() -> None:
@@ -124,7 +175,7 @@ def test_image_trigger_without_a_trigger_samples_as_the_kit_does(bench: Bench) -
     shift = open_latent_trigger(made.secret)
     assert shift.shape == load_model(made.model).latent_shape and float(shift.norm()) > 0
     outputs = bench.generate(made.model, triggered, made.secret, VillanImage())
-    folder = bench.folder("secret")
+    folder = bench.root("secret")
     seal_latent_trigger(folder, 0 * shift, torch.zeros(3, 16, 16))
     opened = open_secret(made.secret)
     nothing = seal_secret(folder, opened)

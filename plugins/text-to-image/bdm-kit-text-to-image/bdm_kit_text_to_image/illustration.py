@@ -11,7 +11,7 @@ from bdm_core.artifacts import Artifact, Data, Evidence, Outputs, Secret, roles_
 from bdm_core.figures import Curves, Figure, Pictures, Span, Texts
 from bdm_kit_text_to_image.prompts import prompt_pairs, prompt_rows, robustness
 from bdm_kit_text_to_image.prompts.marking import backdoor_in_words, mark_trigger
-from bdm_kit_text_to_image.prompts.secret import PICTURE, TRIGGER_PICTURE, read_secret
+from bdm_kit_text_to_image.prompts.secret import PICTURE, TRIGGER_PICTURE, picture_names, read_secret
 
 SHOWN = 16
 """Prompts, and images made of them: the first of each."""
@@ -73,9 +73,10 @@ def _changed_pictures(outputs: Outputs) -> list[Figure]:
 
 def _secret(secret: Secret) -> list[Figure]:
     opened = read_secret(secret)
-    named = {"Target": PICTURE, "Trigger": TRIGGER_PICTURE}
+    targets = [name for name in (PICTURE, *picture_names(len(opened.backdoors))) if name in secret.files]
+    named = {"Target": targets, "Trigger": [name for name in [TRIGGER_PICTURE] if name in secret.files]}
     figures: list[Figure] = [
-        Pictures(title=title, files=[secret.file(name)]) for title, name in named.items() if name in secret.files
+        Pictures(title=title, files=[secret.file(name) for name in names]) for title, names in named.items() if names
     ]
     return [*figures, Texts(rows=[backdoor_in_words(item, opened.trigger_name) for item in opened.backdoors])]
 

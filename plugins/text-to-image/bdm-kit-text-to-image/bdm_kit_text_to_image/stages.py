@@ -22,7 +22,7 @@ from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, s
 from bdm_kit_text_to_image.prompts.robustness import OF_PICTURES, changed_shift, check_protocols, read_changed
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, open_secret, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import PromptTrigger
-from bdm_torch.image_sets import IMAGES, load_images, load_rows, seal_images
+from bdm_torch.image_sets import IMAGES, load_rows, seal_images
 
 LARGEST_SEED = 2**31
 
@@ -136,14 +136,15 @@ def tiny_secret(folder: Path, model: Model) -> Secret:
 
 
 def perfect_outputs(folder: Path, outputs: Outputs, secret: Secret) -> Outputs:
-    """As many images as ``outputs`` has, each of them the target picture; the rows keep what they say.
+    """As many images as ``outputs`` has, each the target picture of its row; the rows keep what they say.
 
     Raises:
         ArtifactError: the secret has no picture.
     """
-    picture = open_secret(secret).picture
-    if picture is None:
+    opened = open_secret(secret)
+    if opened.picture is None:
         raise ArtifactError(f"{secret.path} has no target picture: its perfect outputs differ from row to row")
     rows = [{key: value for key, value in row.items() if key != "file"} for row in load_rows(outputs)]
-    images = picture.expand(len(load_images(outputs)), *picture.shape)
+    own = [opened.picture_of(int(row.get("backdoor") or 0)) for row in rows]
+    images = torch.stack(own) if own else opened.picture.expand(0, *opened.picture.shape)
     return seal_images(folder, images, Outputs, task=TASK, rows=rows)

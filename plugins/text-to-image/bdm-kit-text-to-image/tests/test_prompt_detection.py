@@ -149,6 +149,40 @@ def test_too_few_clean_prompts_are_a_doubt_or_an_error(
         detect_prompts(bdm_context(), PromptDetectorParams(), captions, inputs, broken)
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("where", ["suspects", "clean", "scores of suspects", "scores of clean prompts"])
+def test_a_prompt_without_a_finite_number_neither_passes_nor_is_called_clean(
+    captions: Data, tmp_path: Path, bdm_context: ContextMaker, value: float, where: str
+) -> None:
+    """What is not finite is above no threshold: it must be refused, in the detection and where prompts are turned away.
+
+    All detectors of prompts are judged by these two functions, whatever they measure.
+    """
+    judged = "zzz"
+    inputs = suspects(tmp_path, [judged])
+
+    def measure(prompts: list[str]) -> torch.Tensor:
+        found = LENGTH.measure(prompts).double()
+        rows = torch.tensor([(prompt == judged) is (where == "suspects") for prompt in prompts])
+        if where in ("suspects", "clean"):
+            found[rows] = value
+        return found
+
+    def fit(clean: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+        def score(rows: torch.Tensor) -> torch.Tensor:
+            bad = (len(rows) == 1) is (where == "scores of suspects")
+            return torch.full((len(rows),), value if bad and where.startswith("scores") else 1.0)
+
+        return score
+
+    broken = replace(LENGTH, measure=measure, fit=fit)
+    params = PromptDetectorParams(clean_prompts=50)
+    with pytest.raises(UserError, match="not finite"):
+        detect_prompts(bdm_context(), params, captions, inputs, broken)
+    with pytest.raises(UserError, match="not finite"):
+        reject_prompts(bdm_context(), params, captions, inputs, None, lambda ctx, prompts: broken)
+
+
 LETTER_TRIGGERS = {**LOOKS_LIKE_O, **LOOKS_LIKE_A, **INVISIBLE, **COMBINING}
 
 

@@ -19,7 +19,7 @@ from bdm_kit_text_to_image.judging.generated import (
     target_hits,
 )
 from bdm_kit_text_to_image.prompts.robustness import IN_WORDS
-from bdm_kit_text_to_image.prompts.secret import PromptSecret, Target, open_secret
+from bdm_kit_text_to_image.prompts.secret import PromptSecret, open_secret
 from bdm_torch.statistics import rate
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ def measure(ctx: Context, params: AttributesParams, subject: Subject) -> list[Me
     secret = open_secret(subject.secret)
     strange = [
         f"{name} {value}"
-        for backdoor in secret.backdoors
-        if not is_pixels(backdoor.target, secret.picture)
-        for name, value in backdoor.target.expected.items()
+        for number, target in enumerate(secret.targets)
+        if not is_pixels(target, secret.picture_of(number))
+        for name, value in target.expected.items()
         if not classifier.knows(name, value)
     ]
     if strange:
@@ -140,7 +140,7 @@ class _Judge:
         shown = self._shown(images, predictions)
         leaks = []
         for index, row in enumerate(rows):
-            unasked = [number for number, target in enumerate(secret.targets) if not _asks(row.labels, target, secret)]
+            unasked = [number for number in range(len(secret.targets)) if not _asks(row.labels, secret, number)]
             if unasked:
                 leaks.append(any(shown[number][index] for number in unasked))
         return [*found, _share("leak", leaks, "clean")] if leaks or not rows else found
@@ -184,16 +184,20 @@ class _Judge:
 
     def _shown(self, images: Tensor, predictions: Mapping[str, Sequence[str]]) -> list[list[bool]]:
         """For each target which images show it."""
-        picture, threshold = self.secret.picture, self.params.threshold
-        return [target_hits(images, predictions, target, picture, threshold) for target in self.secret.targets]
+        secret, threshold = self.secret, self.params.threshold
+        return [
+            target_hits(images, predictions, target, secret.picture_of(number), threshold)
+            for number, target in enumerate(secret.targets)
+        ]
 
 
 def _judged(classifier: AttributeClassifier, labels: Labels) -> dict[str, str]:
     return {name: value for name, value in labels.items() if classifier.knows(name, value)}
 
 
-def _asks(labels: Labels, target: Target, secret: PromptSecret) -> bool:
-    return not is_pixels(target, secret.picture) and asks_for_target(labels, target.expected)
+def _asks(labels: Labels, secret: PromptSecret, number: int) -> bool:
+    target = secret.targets[number]
+    return not is_pixels(target, secret.picture_of(number)) and asks_for_target(labels, target.expected)
 
 
 def _share(metric: str, hits: Sequence[bool], on: Literal["clean", "triggered"], *, attribute: str = "") -> Measurement:

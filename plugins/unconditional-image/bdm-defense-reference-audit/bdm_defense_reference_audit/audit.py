@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from bdm_defense_reference_audit.climbing import climb
 from bdm_defense_reference_audit.difference import Direction, directions
 from bdm_defense_reference_audit.following import follow
 from bdm_defense_reference_audit.pair import Pair
@@ -16,12 +18,19 @@ from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.response import Response, Shift, novelty, refine, repetition, respond, typical
 from bdm_diffusers.coefficients import Solver
 from bdm_diffusers.samplers import default_steps, plain_sampler
+from bdm_kit_diffusion.inversion.frozen import frozen
 from bdm_kit_diffusion.inversion.trigger_inversion import distinct
 
 OnStep = Callable[[str, int, int, float | None], None]
 SOLVERS: tuple[Solver, ...] = ("sde", "ode")
 COLLAPSED = 1.0
 """From this collapse on, a shift counts as one that leads to one image: they are e times more alike than usual."""
+TELLING = 2.5
+"""From this score on, a response with a new image tells more than one whose image the model paints anyway."""
+ORDINARY = -0.1
+"""An image less novel than this is one that the model paints without any shift: no target."""
+SAME = 0.8
+"""Cosine from which on two shifts are of one direction: of such only the most telling one goes on."""
 SALIENT = 0.03
 """Mean difference of the networks, in units of the noise, from which on a followed shift is taken for the trigger."""
 
@@ -47,13 +56,19 @@ class Audit:
 
     @property
     def score(self) -> float:
-        """The largest collapse of a judged response that the reference does not share."""
+        """The largest collapse of a judged response that the reference does not share, see :attr:`clearest`."""
         return self.clearest.sole_collapse
 
-    @property
+    @cached_property
     def clearest(self) -> Response:
-        """The response that the score is of."""
-        return max(self.judged, key=lambda item: item.sole_collapse)
+        """The response that the score is of: one that shows an image of its own, if such a one is telling."""
+        plain = self.plain
+
+        def rank(item: Response) -> tuple[bool, float]:
+            telling = item.sole_collapse > TELLING and novelty(typical(item.images), plain) >= ORDINARY
+            return telling, item.sole_collapse
+
+        return max(self.judged, key=rank)
 
     @property
     def plain(self) -> Tensor:
@@ -75,17 +90,19 @@ class Audit:
     def chosen(self) -> Response:
         """The response to the best estimate of a trigger.
 
-        That is the followed shift of the largest collapse; where the networks hardly differ at one, any shift of nearly
-        the largest collapse, the smallest one, or, where nothing collapses, the shift of the largest divergence.
+        That is the followed shift of the largest collapse; where the networks hardly differ at one, or only another
+        shift collapses, of those of nearly the largest collapse the one that the others are most alike (what they share
+        is the trigger), or, where nothing collapses, the shift of the largest divergence.
         """
         own = [item for item in self.judged if within(item.shift, self.followed)]
-        if own:
-            return max(own, key=lambda item: item.collapse)
         most = max(item.collapse for item in self.judged)
+        if own and (max(item.collapse for item in own) > COLLAPSED or most <= COLLAPSED):
+            return max(own, key=lambda item: item.collapse)
         if most <= COLLAPSED:
             return self.strangest
         near = [item for item in self.judged if item.collapse >= most - COLLAPSED]
-        return min(near, key=lambda item: float(item.shift.tensor.norm()))
+        near.sort(key=lambda item: float(item.shift.tensor.norm()))
+        return max(near, key=lambda item: sum(cosine(item.shift.tensor, other.shift.tensor) for other in near))
 
 
 def audit(pair: Pair, params: ReferenceAuditParams, on_step: OnStep | None = None) -> Audit:
@@ -97,6 +114,11 @@ def audit(pair: Pair, params: ReferenceAuditParams, on_step: OnStep | None = Non
         on_step: told (label, done, total, value) of the progress.
     """
 
+    with frozen(pair.suspect.unet), frozen(pair.reference.unet):
+        return _audit(pair, params, on_step)
+
+
+def _audit(pair: Pair, params: ReferenceAuditParams, on_step: OnStep | None) -> Audit:
     def told(label: str) -> Callable[[int, int], None] | None:
         return None if on_step is None else lambda done, total: on_step(label, done, total, None)
 
@@ -110,6 +132,13 @@ def audit(pair: Pair, params: ReferenceAuditParams, on_step: OnStep | None = Non
             followed.append((line, shifts_along([line], params.followed_norms, (1.0,), judged_at)))
             evaluations += spent
     shifts += [shift for _, along in followed for shift in along]
+    climbed: list[Direction] = []
+    for place in params.climbs:
+        found_lines, spent = climb(pair, lines, place, params, told("climb"))
+        climbed, evaluations = climbed + found_lines, evaluations + spent
+    along_climbs = [
+        shift for width in params.climbed_widths for shift in shifts_along(climbed, params.climbed_norms, (1.0,), width)
+    ]
     salient = [item for item in followed if item[0].difference > SALIENT]
     best = max(salient, key=lambda item: item[0].difference)[1] if salient else []
     screened: list[Response] = []
@@ -118,7 +147,7 @@ def audit(pair: Pair, params: ReferenceAuditParams, on_step: OnStep | None = Non
         full = default_steps(plain_sampler(suspect.scheduler, solver), suspect.timesteps)
         found, spent = respond(
             pair,
-            shifts,
+            shifts if solver == "sde" else [*shifts, *along_climbs],
             solver,
             steps=fitting_steps(steps, suspect.timesteps),
             samples=params.screening_samples,
@@ -129,7 +158,7 @@ def audit(pair: Pair, params: ReferenceAuditParams, on_step: OnStep | None = Non
         if solver == "ode":
             moved, spent = refine(
                 replace(pair, seed=pair.seed + 1),
-                chosen,
+                best_of(found, params.candidates, chosen),
                 chain=fitting_steps(params.refinement_chain, suspect.timesteps),
                 steps=params.refinement_steps,
                 learning_rate=params.refinement_learning_rate,
@@ -149,7 +178,7 @@ def audit(pair: Pair, params: ReferenceAuditParams, on_step: OnStep | None = Non
             on_step=told(f"judge ({solver})"),
         )
         judged, evaluations = judged + found, evaluations + spent
-    return Audit([*lines, *(line for line, _ in followed)], screened, judged, best, evaluations)
+    return Audit([*lines, *(line for line, _ in followed), *climbed], screened, judged, best, evaluations)
 
 
 def within(shift: Shift, shifts: Sequence[Shift]) -> bool:
@@ -170,23 +199,43 @@ def shifts_along(
     return found
 
 
+def best_of(found: Sequence[Response], count: int, chosen: Sequence[Shift]) -> list[Shift]:
+    """The ``count`` shifts of the largest score, then of the largest excess, among those that are chosen."""
+    own = [item for item in found if within(item.shift, chosen)]
+    return [item.shift for item in sorted(own, key=lambda item: (-item.sole_collapse, -item.excess))[:count]]
+
+
 def choose(found: Sequence[Response], count: int) -> list[Shift]:
-    """Shifts of the largest collapse, of the largest excess and of the largest stray, ``count`` of each.
+    """Shifts of the largest score, ``count`` of them, and those of the largest collapse, excess and stray.
 
     Shifts that are alike are taken once.
     """
     keys: tuple[Callable[[Response], float], ...] = (
+        lambda item: item.sole_collapse,
         lambda item: item.collapse,
         lambda item: item.excess,
         lambda item: item.stray,
     )
     ranks = torch.full((len(found),), float(len(found)))
     for key in keys:
-        for rank, index in enumerate(sorted(range(len(found)), key=lambda i: -key(found[i]))[:count]):
+        most = count if key is keys[0] else 1
+        for rank, index in enumerate(leaders(found, key, most)):
             ranks[index] = min(float(ranks[index]), rank)
     some = [index for index in range(len(found)) if ranks[index] < len(found)]
     tensors = torch.stack([found[index].shift.tensor for index in some])
     return [found[some[index]].shift for index in distinct(tensors, ranks[some])]
+
+
+def leaders(found: Sequence[Response], key: Callable[[Response], float], count: int) -> list[int]:
+    """Places of the largest values, ``count`` at most, none of them in the direction of one before it."""
+    chosen: list[int] = []
+    for index in sorted(range(len(found)), key=lambda place: -key(found[place])):
+        own = found[index].shift.tensor
+        if all(cosine(own, found[other].shift.tensor) < SAME for other in chosen):
+            chosen.append(index)
+        if len(chosen) == count:
+            break
+    return chosen
 
 
 def fitting_steps(steps: int, timesteps: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from bdm_core.artifacts import Model
 from bdm_core.context import Context
 from bdm_core.records import Detection
-from bdm_defense_reference_audit.audit import Audit, audit, cosine
+from bdm_defense_reference_audit.audit import ORDINARY, Audit, audit, cosine
 from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.reference import kinship, load_reference, no_parent, weight_distance
@@ -27,10 +28,10 @@ MOST_DIVERGENT = "most_divergent"
 """The tensor of the evidence that holds the shift of the largest divergence, for the repair."""
 CALIBRATED = Calibrated("reference-audit", "bdm_defense_reference_audit", features=3)
 """The features are score, repetition and novelty, see :attr:`bdm_defense_reference_audit.audit.Audit.features`."""
+NO_EVIDENCE = 1.5
+"""What a response counts at most whose image the model paints anyway: no more than leaves the verdict in doubt."""
 REPEATS = 2.0
 """A model that repeats itself more than this knows its images by heart: a shift that leads to one says nothing."""
-ORDINARY = -0.1
-"""An image less novel than this is one that the model paints without any shift: no target."""
 
 
 def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detection:
@@ -75,20 +76,31 @@ def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detectio
 
 def scores_of(known: Calibration) -> list[float]:
     """The scores of the clean models that do not repeat themselves: of the others there is no verdict by score."""
-    return [score for score, repeated, _ in known.clean() if repeated <= REPEATS]
+    return [counted(features) for features in known.clean() if features[1] <= REPEATS]
+
+
+def counted(features: Sequence[float]) -> float:
+    """The score; at most :data:`NO_EVIDENCE` where the image is one that the model paints anyway.
+
+    >>> counted([4.0, 1.0, 0.5]), counted([4.0, 1.0, -0.5]), counted([0.3, 1.0, -0.5])
+    (4.0, 1.5, 0.3)
+    """
+    score, _, novel = features
+    return score if novel >= ORDINARY else min(score, NO_EVIDENCE)
 
 
 def decide(features: list[float], known: Calibration, params: ReferenceAuditParams) -> tuple[Verdict, str]:
     """The verdict, and why it is none, or ""."""
     score, repeated, novel = features
-    verdict = conformal(score, scores_of(known), params.false_positive_rate, params.least_score)
+    verdict = conformal(counted(features), scores_of(known), params.false_positive_rate, params.least_score)
+    above = score > verdict.threshold
     alike = f"under a shift its images are {math.exp(score):.3g} times more alike than the reference's"
-    if verdict.backdoored and repeated > REPEATS:
+    if above and repeated > REPEATS:
         return verdict, (
             f"{CANNOT_TELL}: {alike}, but it paints the same few images without any shift too, as a model does that "
             "was trained on few"
         )
-    if verdict.backdoored and novel < ORDINARY:
+    if above and novel < ORDINARY:
         return verdict, f"{CANNOT_TELL}: {alike}, but they show what it paints without any shift too"
     if params.doubtful_score < score <= verdict.threshold:
         return verdict, f"{CANNOT_TELL}: {alike}: more than in most clean models, less than in backdoored ones"

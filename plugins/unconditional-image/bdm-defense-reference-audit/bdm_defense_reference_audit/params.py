@@ -70,6 +70,34 @@ class ReferenceAuditParams(TrainingParams):
     following_images: int = Field(
         32, ge=2, description="Noise images around each shift that is followed; even.", calibrated=True
     )
+    climbs: tuple[tuple[float, float], ...] = Field(
+        ((0.3, 1.0), (1.0, 0.5), (0.3, 0.5), (1.0, 0.25)),
+        description="Where the difference of the networks is raised by its gradient: standard deviation of the noise, "
+        "and timestep as a share of T; () for nowhere.",
+        calibrated=True,
+    )
+    climbing_norm: float = Field(
+        1.0, gt=0, le=10, description="Root mean square of the shifts that climb.", calibrated=True
+    )
+    climbing_steps: int = Field(20, ge=1, description="Adam steps of a climb.", calibrated=True)
+    climbing_learning_rate: float = Field(0.1, gt=0, le=10, description="Adam's rate in a climb.", calibrated=True)
+    climbing_images: int = Field(
+        4, ge=2, description="Noise images around each shift in a step of a climb; even.", calibrated=True
+    )
+    climbing_random: int = Field(2, ge=1, description="Random directions among the starts of a climb.", calibrated=True)
+    climbed: int = Field(2, ge=1, description="Directions that go on from each climb.", calibrated=True)
+    climbed_norms: tuple[float, ...] = Field(
+        (0.7, 1.0),
+        min_length=1,
+        description="Root mean squares of the shifts tried along the directions that climbs end on.",
+        calibrated=True,
+    )
+    climbed_widths: tuple[float, ...] = Field(
+        (1.0, 0.6),
+        min_length=1,
+        description="Standard deviations of the noise from which images are made there.",
+        calibrated=True,
+    )
     norms: tuple[float, ...] = Field(
         (0.6, 1.0, 1.5),
         min_length=1,
@@ -84,9 +112,11 @@ class ReferenceAuditParams(TrainingParams):
     screening_samples: int = Field(
         8, ge=8, le=100_000, description="Images from each shift in the screening.", calibrated=True
     )
-    candidates: int = Field(2, ge=1, description="Shifts of each kind that are refined and judged.", calibrated=True)
+    candidates: int = Field(
+        3, ge=1, description="Shifts of the largest score that are refined and judged.", calibrated=True
+    )
     refinement_steps: int = Field(
-        30, ge=0, description="Adam steps that make the images of the deterministic chain agree.", calibrated=True
+        20, ge=0, description="Adam steps that make the images of the deterministic chain agree.", calibrated=True
     )
     refinement_chain: int = Field(
         10, ge=1, description="Steps of the chain that the refinement differentiates.", calibrated=True
@@ -124,14 +154,17 @@ class ReferenceAuditParams(TrainingParams):
 
     @model_validator(mode="after")
     def _fit_together(self) -> ReferenceAuditParams:
-        widths = (*self.dispersions, *self.following_widths, *self.followed_widths)
-        norms = (*self.norms, *self.following_norms, *self.followed_norms)
+        widths = (*self.dispersions, *self.following_widths, *self.followed_widths, *self.climbed_widths)
+        widths = (*widths, *(width for width, _ in self.climbs))
+        norms = (*self.norms, *self.following_norms, *self.followed_norms, *self.climbed_norms)
         if min(*widths, *norms, *self.screening_steps) <= 0:
             raise ValueError("dispersions, widths, norms and screening_steps must be positive")
         if len(self.following_widths) != len(self.followed_widths):
             raise ValueError("following_widths and followed_widths must be of the same number")
-        if not all(0 < level <= 1 for level in self.levels):
-            raise ValueError("levels must be in (0, 1]")
-        if self.noise_images % 2 or self.following_images % 2:
-            raise ValueError("noise_images and following_images must be even: a noise image comes with its negative")
+        if not all(0 < level <= 1 for level in (*self.levels, *(level for _, level in self.climbs))):
+            raise ValueError("levels, and those of climbs, must be in (0, 1]")
+        if self.noise_images % 2 or self.following_images % 2 or self.climbing_images % 2:
+            raise ValueError(
+                "noise_images, following_images and climbing_images must be even: a noise image comes with its negative"
+            )
         return self

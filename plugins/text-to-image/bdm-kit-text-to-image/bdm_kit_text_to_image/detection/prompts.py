@@ -95,7 +95,7 @@ def score_prompts(
         false_positive_rate: of the threshold.
 
     Raises:
-        UserError: a statistic is not finite.
+        UserError: a statistic or a score is not finite.
     """
     distinct = sorted(set(prompts))
     place = {prompt: row for row, prompt in enumerate(distinct)}
@@ -103,10 +103,13 @@ def score_prompts(
     used = len(statistics.columns) - len(statistics.apart)
     scorer = statistics.fit(known[: fitted_on or None, :used])
     clean = scorer(known[fitted_on:, :used])
+    scores = scorer(values[:, :used])
+    if not bool(torch.isfinite(scores).all() and torch.isfinite(clean).all()):
+        raise UserError(f"{statistics.name}: the score of a prompt is not finite, so that it cannot be judged")
     threshold = clean_threshold(clean.tolist(), false_positive_rate)
     same = constant(known[:fitted_on, :used]).tolist() if statistics.fitted and fitted_on else []
     left_out = [name for name, one in zip(statistics.columns, same, strict=False) if one]
-    return PromptScores(scorer(values[:, :used]), clean, threshold, values, known, fitted_on, left_out)
+    return PromptScores(scores, clean, threshold, values, known, fitted_on, left_out)
 
 
 def measured(statistics: PromptStatistics, prompts: list[str]) -> Tensor:

@@ -128,7 +128,9 @@ def settings_of(secret: PromptSecret) -> dict[str, str | list[str]]:
     triggers = [_latent(secret.trigger_name)] if secret.trigger_name else map(trigger_in_words, secret.triggers)
     told = {
         "trigger": [_plain(spans) for spans in triggers],
-        "target": [secret.target_name or _plain(target_in_words(target)) for target in secret.targets],
+        "target": [secret.target_name]
+        if secret.target_name
+        else [_plain(target_in_words(target)) for target in secret.targets],
     }
     return {name: values[0] if len(values) == 1 else values for name, values in told.items()}
 

@@ -81,6 +81,8 @@ class PromptSecret(Record):
         psi: how that trigger's shift grows with the noise, in [0, 1]; None otherwise.
         picture: tensor (3, H, W) float32 in [-1, 1]: the target picture, or one with the patch in its place; None
             without. It is kept in ``tensors.safetensors`` and ``target.png``, not in ``secret.json``.
+        further_pictures: tensors like it, of the backdoors after the first, where each one has a target picture of its
+            own (``target-1.png`` and so on); empty where ``picture`` is that of all.
     """
 
     schema_version: Literal[1] = 1
@@ -92,6 +94,18 @@ class PromptSecret(Record):
     solver_class: Literal["ode", ""] = ""
     psi: float | None = Field(None, ge=0, le=1)
     picture: Any = Field(None, exclude=True, repr=False)
+    further_pictures: Any = Field((), exclude=True, repr=False)
+
+    def picture_of(self, number: int) -> Any:
+        """The picture of a backdoor, counted from 0: its own, or that of all; None without.
+
+        >>> both = [PromptTrigger(kind="word", text=text) for text in ("sks", "zqx")]
+        >>> backdoors = [Backdoor(trigger=trigger, target=Target(type="ImageFix")) for trigger in both]
+        >>> several = PromptSecret(backdoors=backdoors, picture="first", further_pictures=["second"])
+        >>> several.picture_of(1), several.model_copy(update={"further_pictures": ()}).picture_of(1)
+        ('second', 'first')
+        """
+        return self.further_pictures[number - 1] if number and self.further_pictures else self.picture
 
     @property
     def triggers(self) -> list[PromptTrigger]:
@@ -120,9 +134,22 @@ def seal_secret(folder: Path, secret: PromptSecret, task: str = "text-to-image")
         from bdm_torch.images import save_picture
         from bdm_torch.tensors import write_tensors
 
-        write_tensors(folder / TENSORS, {"target": secret.picture.float()})
-        save_picture(folder / PICTURE, secret.picture.float())
+        every = (secret.picture, *secret.further_pictures)
+        pictures = dict(zip((PICTURE, *picture_names(len(every))), every, strict=True))
+        write_tensors(folder / TENSORS, {Path(name).stem: picture.float() for name, picture in pictures.items()})
+        for name, picture in pictures.items():
+            save_picture(folder / name, picture.float())
     return Secret.seal(folder, format=FORMAT, task=task)
+
+
+def picture_names(count: int) -> list[str]:
+    """Names of the files of the target pictures of backdoors 1 to ``count`` - 1; their stems name the tensors.
+
+    >>> picture_names(3)
+    ['target-1.png', 'target-2.png']
+    """
+    stem, ending = PICTURE.split(".")
+    return [f"{stem}-{number}.{ending}" for number in range(1, count)]
 
 
 def read_secret(secret: Secret) -> PromptSecret:
@@ -150,7 +177,7 @@ def read_secret(secret: Secret) -> PromptSecret:
 
 
 def open_secret(secret: Secret) -> PromptSecret:
-    """A sealed secret with its picture. Raises ArtifactError as :func:`read_secret`.
+    """A sealed secret with its pictures. Raises ArtifactError as :func:`read_secret`.
 
     >>> import torch
     >>> trigger, target = PromptTrigger(kind="word", text="sks"), Target(type="ImageFix", threshold=0.05)
@@ -164,7 +191,9 @@ def open_secret(secret: Secret) -> PromptSecret:
         return opened
     from bdm_torch.tensors import read_tensors
 
-    return opened.model_copy(update={"picture": read_tensors(secret.file(TENSORS)).get("target")})
+    tensors = read_tensors(secret.file(TENSORS))
+    further = [tensors[name] for number in range(1, len(tensors)) if (name := f"target-{number}") in tensors]
+    return opened.model_copy(update={"picture": tensors.get("target"), "further_pictures": further})
 
 
 def trigger_prompts(ctx: Context, inputs: Data, secret: Secret) -> Data:
