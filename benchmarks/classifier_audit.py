@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from classifier_population import PARTS
+from classifier_population import DATA, PARTS
 
 from bdm_core.context import Context
 from bdm_core.files import read_json
 from bdm_defense_classifier_audit.audit import audit
 from bdm_defense_classifier_audit.baseline import trained
 from bdm_defense_classifier_audit.decision import CALIBRATED, Values, decide, features_of, leads, of_baseline
-from bdm_defense_classifier_audit.detection import LEAST_ACCURACY
-from bdm_defense_classifier_audit.measures import MODES, Mode
+from bdm_defense_classifier_audit.detection import BASELINES, LEAST_ACCURACY
+from bdm_defense_classifier_audit.measures import Mode
 from bdm_defense_classifier_audit.params import ClassifierAuditParams
 from bdm_kit_classification.catalogue import BUILTIN_DATA
 from bdm_kit_classification.data.samples import RESERVE, LabelledSamples, open_samples
@@ -42,8 +42,10 @@ RECIPE = (
     "python benchmarks/classifier_population.py OUT --part calibration; "
     "python benchmarks/classifier_audit.py OUT --part calibration; python benchmarks/classifier_audit.py --calibration"
 )
-PUBLIC = ("plain-mnist-5k-101", "plain-colour-digits-101", "other-data-clutter-101")
-"""The models that others are compared with in the mode `reference`."""
+PUBLIC = (("plain", 101), ("augmented", 100))
+"""Kind and seed of models that others are compared with; the calibration has the first."""
+TEST_SEED = BASELINES
+"""Seed of the baseline that models are judged with; those of the calibration are below it."""
 LEAST_SUCCESS = 0.5
 """A model whose backdoor works less often is none."""
 
@@ -95,13 +97,14 @@ def measure(name: str, classifier: Classifier, facts: dict[str, Any], samples: L
     return {"model": name, **facts, "accuracy": right, "cpu_seconds": seconds, "values": values}
 
 
-def measure_baseline(data: str, samples: LabelledSamples) -> dict[str, Any]:
-    """The line of the baseline of a data set, trained on its reserve."""
+def measure_baseline(data: str, seed: int, samples: LabelledSamples) -> dict[str, Any]:
+    """The line of a baseline of a data set, trained on its reserve."""
     work = Path(tempfile.mkdtemp())
     start = time.process_time()
-    baseline = trained(Context(out=work, work=work, seed=0), samples, ClassifierAuditParams())
-    facts = {"part": "baseline", "attack": None, "data": data, "training_cpu_seconds": time.process_time() - start}
-    return measure(f"baseline-{data}", baseline, facts, samples)
+    baseline = trained(Context(out=work, work=work, seed=seed), samples, ClassifierAuditParams())
+    seconds = round(time.process_time() - start, 2)
+    facts = {"part": "baseline", "attack": None, "data": data, "seed": seed, "training_cpu_seconds": seconds}
+    return measure(f"baseline-{data}-{seed}", baseline, facts, samples)
 
 
 def read_lines() -> list[dict[str, Any]]:
@@ -114,22 +117,36 @@ def calibration_lines() -> list[dict[str, Any]]:
     return [line for line in read_lines() if line["part"] == "calibration" and line["accuracy"] >= LEAST_ACCURACY]
 
 
-def baselines() -> dict[str, Values]:
-    """What the baseline of each data set says of the classes."""
-    return {line["data"]: of_baseline(line["values"]) for line in read_lines() if line["part"] == "baseline"}
+def baselines() -> dict[tuple[str, int], Values]:
+    """What a baseline says of the classes, by data and seed."""
+    lines = [line for line in read_lines() if line["part"] == "baseline"]
+    return {(line["data"], line["seed"]): of_baseline(line["values"]) for line in lines}
+
+
+def public_models() -> dict[tuple[str, str], Values]:
+    """The measures of models that others are compared with, by kind and data."""
+    lines = {line["model"]: line for line in read_lines()}
+    return {
+        (kind, data): lines[f"{kind}-{data}-{seed}"]["values"]
+        for kind, seed in PUBLIC
+        for data in DATA
+        if f"{kind}-{data}-{seed}" in lines
+    }
 
 
 def write_calibration() -> None:
-    """The calibration of the detector; the public model of each one is the next one of the same data."""
+    """The calibration of the detector, as `bdm calibrate` makes it with the public model named first."""
     lines, known = calibration_lines(), baselines()
     records = []
     for place, line in enumerate(lines):
-        public = next(other for other in lines[place + 1 :] + lines[:place] if other["data"] == line["data"])
-        features = features_of(line["values"], known[line["data"]], public["values"])
+        data = line["data"]
+        public = [other for other in lines if other["data"] == data and other["model"] != line["model"]]
+        public.sort(key=lambda other: other["model"] != f"{PUBLIC[0][0]}-{data}-{PUBLIC[0][1]}")
+        features = features_of(line["values"], known[data, place % BASELINES], public[0]["values"])
         records.append(
             ModelRecord(
                 name=line["model"],
-                shape=BUILTIN_DATA[line["data"]],
+                shape=BUILTIN_DATA[data],
                 features=[round(size, 4) for size in features],
                 traits={"classes": "10 classes"},
             )
@@ -138,13 +155,22 @@ def write_calibration() -> None:
     CALIBRATED.shipped.write_text(file.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
-def expectations() -> dict[Mode, dict[str, Values]]:
-    """What is expected of the classes in each mode, by data; the public model is a plain one of the calibration."""
-    public = {line["data"]: line["values"] for line in calibration_lines() if line["model"] in PUBLIC}
-    return {"pictures": baselines(), "reference": public, "weights": {}}
+def expectations() -> dict[str, tuple[Mode, dict[str, Values]]]:
+    """Names of the rows of the table, their mode, and what is expected of the classes of each data set."""
+    known = baselines()
+    rows: dict[str, tuple[Mode, dict[str, Values]]] = {
+        "pictures": ("pictures", {data: known[data, TEST_SEED] for data in DATA if (data, TEST_SEED) in known})
+    }
+    public = public_models()
+    for kind, _ in PUBLIC:
+        rows[f"reference, a {kind} model"] = (
+            "reference",
+            {data: of for (own, data), of in public.items() if own == kind},
+        )
+    return {**rows, "weights only": ("weights", {})}
 
 
-def verdict_of(line: dict[str, Any], mode: Mode, known: Calibration, expected: dict[str, Values]) -> str:
+def verdict_of(line: dict[str, Any], known: Calibration, mode: Mode, expected: dict[str, Values]) -> str:
     """What the detector says of a model: backdoored, clean, or cannot tell."""
     found = leads(line["values"], mode, expected.get(line["data"]))
     verdict = decide(found, mode, known, ClassifierAuditParams().false_positive_rate)
@@ -178,17 +204,16 @@ def page() -> str:
         groups: dict[str, list[dict[str, Any]]] = {}
         for line in lines:
             real = line["attack"] is None or line["asr"] >= LEAST_SUCCESS
-            if line["part"] == part and real and line["model"] not in PUBLIC:
+            if line["part"] == part and real and line["data"] in DATA:
                 names = ["clean"] if line["attack"] is None else ["backdoored", line["attack"]]
                 for name in names:
                     groups.setdefault(name, []).append(line)
-        for mode in MODES:
+        for title, compared in expected.items():
             for name in ("clean", "backdoored"):
                 if group := groups.get(name):
-                    said = [verdict_of(line, mode, known, expected[mode]) for line in group]
-                    modes.append(row([mode, name, part], said))
+                    modes.append(row([title, name, part], [verdict_of(line, known, *compared) for line in group]))
         for name in sorted(set(groups) - {"clean", "backdoored"}):
-            said = [verdict_of(line, "pictures", known, expected["pictures"]) for line in groups[name]]
+            said = [verdict_of(line, known, *expected["pictures"]) for line in groups[name]]
             attacks.append(row([name, part], said))
     return "\n".join([*modes, "", *attacks])
 
@@ -213,8 +238,8 @@ def main() -> None:
         data = classifier.trained_on
         samples = opened_data(data, opened)
         lines = [measure(name, classifier, {**facts, "data": data}, samples)]
-        if f"baseline-{data}" not in done:
-            lines.append(measure_baseline(data, samples))
+        wanted = range(BASELINES) if facts["part"] == "calibration" else [TEST_SEED]
+        lines += [measure_baseline(data, seed, samples) for seed in wanted if f"baseline-{data}-{seed}" not in done]
         done |= {line["model"] for line in lines}
         with RESULTS.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)

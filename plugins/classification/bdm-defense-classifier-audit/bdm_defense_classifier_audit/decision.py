@@ -11,7 +11,17 @@ from bdm_defense_classifier_audit.measures import LARGE, MODES, OF_WEIGHTS, TOGE
 from bdm_torch.calibration import Verdict, conformal_of_several
 from bdm_torch.calibration_file import Calibrated, Calibration
 
-SPREAD: dict[Mode, dict[str, float]] = {mode: dict.fromkeys(measures_of(mode), 0.2) for mode in MODES}
+_OWN = {"margin": 0.23, "head": 0.06}
+_BASELINE = {"patch": 0.3, "added": 0.2, "warp": 0.25, "spectrum": 0.3, "feature": 0.08, "noise": 0.05, "strange": 0.2}
+_PUBLIC = {"patch": 0.2, "added": 0.15, "warp": 0.25, "spectrum": 0.25, "feature": 0.07, "noise": 0.05, "strange": 0.1}
+SPREAD: dict[Mode, dict[str, float]] = {
+    "pictures": {**_BASELINE, **_OWN},
+    "reference": {**_PUBLIC, "margin": 0.2, "head": 0.07},
+    "weights": _OWN,
+}
+"""How much classes of clean models differ in a measure, as a robust standard deviation of :func:`suspicion`."""
+MOST = 4.0
+"""Together, no measure counts more standard deviations."""
 FEATURES = {mode: (*measures_of(mode), TOGETHER) for mode in MODES}
 """What a verdict of each mode is made of: a lead each."""
 CALIBRATED = Calibrated("classifier-audit", "bdm_defense_classifier_audit", features=sum(map(len, FEATURES.values())))
@@ -69,7 +79,8 @@ def leads(values: Values, mode: Mode, expected: Values | None = None) -> list[Le
     """
     every = {measure: suspicion(values, measure, expected) for measure in measures_of(mode)}
     spread = SPREAD[mode]
-    sums = [sum(every[measure][label] / spread[measure] for measure in every) for label in range(len(values["head"]))]
+    standard = [[max(-MOST, min(MOST, score / spread[name])) for score in scores] for name, scores in every.items()]
+    sums = [sum(of_class) for of_class in zip(*standard, strict=True)]
     return [*(lead_of(measure, scores) for measure, scores in every.items()), lead_of(TOGETHER, sums)]
 
 

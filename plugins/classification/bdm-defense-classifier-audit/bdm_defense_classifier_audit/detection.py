@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +39,8 @@ CANNOT_TELL = "cannot tell"
 NO_SIGN = (
     f"{CANNOT_TELL}: the weights alone show no sign of a backdoor, but they do not show every one; give clean pictures"
 )
+BASELINES = 3
+"""A calibration has so many baselines of the same pictures."""
 FEWEST_A_CLASS = 10
 """So many clean pictures of a class, on the average, a baseline is trained on at least."""
 SHOWN = 6
@@ -182,36 +185,37 @@ class _Examinable(NamedTuple):
 def calibrate(ctx: Context, params: ClassifierAuditParams, models: Mapping[str, Model], out: Path) -> None:
     """Write the leads of clean models in every mode, each measured on the reserve of the data it was trained on.
 
-    The next model that was trained on the same data is its public one; the last one's is the first. A model that is
-    alone is compared with the baseline in that mode too.
+    The first model of the same data and classes is the public one of all others, the second that of the first; one that
+    is alone is compared with the baseline in that mode too. Baselines have three seeds by turns, since that of a later
+    detection has another one.
 
     Raises:
         UserError: the data that a model was trained on cannot be had.
     """
-    measured: dict[str, dict[str, list[float]]] = {}
-    baselines: dict[str, dict[str, list[float]]] = {}
+    measured: dict[tuple[object, ...], dict[str, list[float]]] = {}
 
     def values_of(own: Context, model: Model, samples: LabelledSamples) -> dict[str, list[float]]:
-        if model.digest not in measured:
+        if (model.digest,) not in measured:
             classifier = load_classifier(model, own.device)
-            measured[model.digest] = audit(classifier, samples, params, ctx.seed).values
-        return measured[model.digest]
+            measured[(model.digest,)] = audit(classifier, samples, params, ctx.seed).values
+        return measured[(model.digest,)]
+
+    def baseline_of(own: Context, model: Model, samples: LabelledSamples) -> dict[str, list[float]]:
+        seed = ctx.seed + own.seed % BASELINES
+        if (_kind_of(model), seed) not in measured:
+            baseline = trained(replace(own, seed=seed), samples, params)
+            measured[(_kind_of(model), seed)] = of_baseline(audit(baseline, samples, params, ctx.seed).values)
+        return measured[(_kind_of(model), seed)]
 
     def features(own: Context, one: _Examinable) -> list[float]:
         samples = open_samples(open_reference(None, one.model, own.work / "data", own.work / "cache"), RESERVE)
-        trained_on = str(one.model.meta.get("trained_on"))
-        if trained_on not in baselines:
-            baseline = trained(own, samples, params)
-            baselines[trained_on] = of_baseline(audit(baseline, samples, params, ctx.seed).values)
-        values = values_of(own, one.model, samples)
-        public = baselines[trained_on] if one.public is None else values_of(own, one.public, samples)
-        return features_of(values, baselines[trained_on], public)
+        values, baseline = values_of(own, one.model, samples), baseline_of(own, one.model, samples)
+        return features_of(values, baseline, values_of(own, one.public, samples) if one.public else baseline)
 
-    every = list(models.items())
     known = []
-    for place, (name, model) in enumerate(every):
-        alike = [other for _, other in every[place + 1 :] + every[:place] if _kind_of(other) == _kind_of(model)]
-        one = _Examinable(model, model.meta["shape"], alike[0] if alike else None)
+    for name, model in models.items():
+        alike = (other for other in models.values() if other is not model and _kind_of(other) == _kind_of(model))
+        one = _Examinable(model, model.meta["shape"], next(alike, None))
         known.append(Known(name, one, traits=_traits(load_classifier(model))))
     CALIBRATED.write(ctx, params, known, out, features)
 

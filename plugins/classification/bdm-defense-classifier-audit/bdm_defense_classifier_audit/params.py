@@ -47,7 +47,7 @@ class ClassifierAuditParams(Params):
     )
     calibration: str = Field("", description="JSON file of `bdm calibrate classifier-audit`; empty: the one shipped.")
     false_positive_rate: float = Field(
-        0.03, gt=0, lt=0.5, description="Share of clean models that the threshold may flag."
+        0.04, gt=0, lt=0.5, description="Share of clean models that the threshold may flag."
     )
 
     @model_validator(mode="after")
