@@ -4,7 +4,7 @@ POPULATION is a folder of :mod:`classifier_population`; backdoored models are th
 RUNS`: for the parts `test` and `third` a sweep of `plans/classifier-attacks.yaml`, for the fourth all runs in it. Every
 model is measured once, on the reserve of its data, and has a line in results/classifier_audit.jsonl, the baseline of
 each data set too; what has one is skipped. `--calibration` writes the calibration that the detector ships from the
-lines of that part; `--page` prints the tables of its README.
+lines of the first two parts; `--page` prints the tables of its README.
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ from bdm_torch.statistics import exact_interval
 
 RESULTS = Path(__file__).parent / "results" / "classifier_audit.jsonl"
 RECIPE = (
-    "python benchmarks/classifier_population.py OUT --part calibration; "
-    "python benchmarks/classifier_audit.py OUT --part calibration; python benchmarks/classifier_audit.py --calibration"
+    "for PART calibration and test: python benchmarks/classifier_population.py OUT --part PART; "
+    "python benchmarks/classifier_audit.py OUT --part PART; then python benchmarks/classifier_audit.py --calibration"
 )
 PUBLIC = (("plain", 101), ("augmented", 100))
 """Kind and seed of models that others are compared with; the calibration has the first."""
+KNOWN = ("calibration", "test")
+"""Parts whose clean models the shipped calibration has; no other part says how often clean models are called so."""
 TEST_SEED = BASELINES
 """Seed of the baseline that models are judged with; those of the calibration are below it."""
 LEAST_SUCCESS = 0.5
@@ -113,8 +115,9 @@ def read_lines() -> list[dict[str, Any]]:
 
 
 def calibration_lines() -> list[dict[str, Any]]:
-    """The clean models of the calibration that know their data."""
-    return [line for line in read_lines() if line["part"] == "calibration" and line["accuracy"] >= LEAST_ACCURACY]
+    """The clean models that the detector knows and that know their data."""
+    clean = [line for line in read_lines() if line["part"] in KNOWN and line["attack"] is None]
+    return [line for line in clean if line["accuracy"] >= LEAST_ACCURACY]
 
 
 def baselines() -> dict[tuple[str, int], Values]:
@@ -238,7 +241,7 @@ def main() -> None:
         data = classifier.trained_on
         samples = opened_data(data, opened)
         lines = [measure(name, classifier, {**facts, "data": data}, samples)]
-        wanted = range(BASELINES) if facts["part"] == "calibration" else [TEST_SEED]
+        wanted = range(BASELINES) if facts["part"] in KNOWN else [TEST_SEED]
         lines += [measure_baseline(data, seed, samples) for seed in wanted if f"baseline-{data}-{seed}" not in done]
         done |= {line["model"] for line in lines}
         with RESULTS.open("a", encoding="utf-8") as file:

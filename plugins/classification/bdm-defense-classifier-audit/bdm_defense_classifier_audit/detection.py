@@ -39,7 +39,7 @@ CANNOT_TELL = "cannot tell"
 NO_SIGN = (
     f"{CANNOT_TELL}: the weights alone show no sign of a backdoor, but they do not show every one; give clean pictures"
 )
-BASELINES = 3
+BASELINES = 2
 """A calibration has so many baselines of the same pictures."""
 FEWEST_A_CLASS = 10
 """So many clean pictures of a class, on the average, a baseline is trained on at least."""
@@ -186,7 +186,7 @@ def calibrate(ctx: Context, params: ClassifierAuditParams, models: Mapping[str, 
     """Write the leads of clean models in every mode, each measured on the reserve of the data it was trained on.
 
     The first model of the same data and classes is the public one of all others, the second that of the first; one that
-    is alone is compared with the baseline in that mode too. Baselines have three seeds by turns, since that of a later
+    is alone is compared with the baseline in that mode too. Baselines have two seeds by turns, since that of a later
     detection has another one.
 
     Raises:
