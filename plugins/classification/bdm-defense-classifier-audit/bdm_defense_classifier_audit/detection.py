@@ -72,8 +72,9 @@ def detect(ctx: Context, params: ClassifierAuditParams, model: Model, data: Data
     names, shape = classifier.classes, _shape_of(model)
     doubt = "" if mode == "weights" else unfit_pictures(classifier, samples, params)
     outside = out_of_reach(classifier, known.outside(shape, _traits(classifier))) or doubt
+    expected: dict[str, list[float]] | None = None
     if mode == "weights":
-        found, expected = audit_weights(classifier, tuple(shape), ctx.seed), None
+        found = audit_weights(classifier, tuple(shape), ctx.seed)
     else:
         found = audit(classifier, samples, params, ctx.seed)
         expected = expectation(ctx, params, classifier, samples) if not outside else found.values
