@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LIBRARIES = ("bdm-torch", "bdm-diffusers", "bdm-tracking")
+LIBRARIES = ("bdm-torch", "bdm-diffusers", "bdm-tracking", "bdm-language-model")
 PACKAGES = [
     ROOT / "bdm_core",
     ROOT / "cli" / "bdm_results",

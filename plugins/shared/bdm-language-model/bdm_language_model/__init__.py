@@ -1,0 +1,1 @@
+"""Ask a language or vision model behind an OpenAI-compatible endpoint."""
