@@ -51,7 +51,6 @@ WORDS = {
     "spectrum": "a pattern of few frequencies that leads to it is {} times smaller than for any other",
     "feature": "a shift of the features that leads to it is {} times smaller than for any other",
     "noise": "pictures with noise in them go to it {} times as often as to any other",
-    "strange": "pictures with clouds or waves in them go to it {} times as often as to any other",
     "margin": "its margin over all others can be {} times larger than that of any other",
     "head": "its positive weights in the last layer are {} times those of any other",
 }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-MEASURES = ("patch", "added", "warp", "spectrum", "feature", "noise", "strange", "margin", "head")
-"""The first five are small for a class that a backdoor leads to, the others are large."""
-LARGE = frozenset({"noise", "strange", "margin", "head"})
+MEASURES = ("patch", "added", "warp", "spectrum", "feature", "noise", "margin", "head")
+"""The first five are small for a class that a backdoor leads to, the others are large. ``strange`` is measured too and
+judges nothing: see the README, "What failed"."""
+LARGE = frozenset({"noise", "margin", "head"})
 OF_WEIGHTS = ("margin", "head")
 """The measures that need no picture."""
 TOGETHER = "together"
