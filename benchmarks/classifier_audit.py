@@ -166,7 +166,7 @@ def expectations() -> dict[str, tuple[Mode, dict[str, Values]]]:
     }
     public = public_models()
     for kind, _ in PUBLIC:
-        rows[f"reference, a {kind} model"] = (
+        rows[f"reference: {kind}"] = (
             "reference",
             {data: of for (own, data), of in public.items() if own == kind},
         )
