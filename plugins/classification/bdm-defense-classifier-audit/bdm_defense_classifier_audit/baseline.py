@@ -14,8 +14,8 @@ from bdm_defense_classifier_audit.params import ClassifierAuditParams
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.modalities.registry import modality_of
 from bdm_kit_classification.models.classifier import Classifier
-from bdm_kit_classification.models.folders import find_model
-from bdm_kit_classification.models.image_classifiers import ARCHITECTURE, build, normalised
+from bdm_kit_classification.models.folders import ARCHITECTURE, find_model
+from bdm_kit_classification.models.image_classifiers import build, normalised
 from bdm_kit_classification.training.fitting import fit
 from bdm_kit_classification.training.params import ClassifierTraining
 
@@ -42,7 +42,7 @@ def opened(reference: str, suspect: Classifier, work: Path) -> Classifier:
         ArtifactError: it is no classifier, or cannot be opened.
     """
     task, folder = find_model(reference, work)
-    classifier = modality_of(task.tag).open_classifier(folder).to(suspect.device).eval()
+    classifier: Classifier = modality_of(task.tag).open_classifier(folder).to(suspect.device).eval()
     for what in ("shape", "classes"):
         mine, other = (model.facts().get(what) for model in (suspect, classifier))
         if mine != other:

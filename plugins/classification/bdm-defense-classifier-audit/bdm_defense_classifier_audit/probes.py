@@ -37,7 +37,6 @@ def strange_pictures(shape: tuple[int, ...], seed: int) -> dict[str, Tensor]:
     return {"noise": uniform(channels, height, width), "strange": torch.cat([clouds.clamp(0, 1), waves])}
 
 
-@torch.no_grad()
 def shares_of_strange(classifier: Classifier, pictures: Tensor, aims: Aims, seed: int) -> dict[str, Tensor]:
     """How often pictures of other classes go to each class when noise or something strange is blended in, (K,) each.
 
@@ -48,7 +47,9 @@ def shares_of_strange(classifier: Classifier, pictures: Tensor, aims: Aims, seed
         logs = []
         for opacity, kind in itertools.product(OPACITIES, strange.to(pictures.device).split(STRANGE)):
             blended = (1 - opacity) * pictures + opacity * kind[:, None]
-            said = classifier(blended.flatten(0, 1)).argmax(1).view(len(kind), 1, len(pictures))
+            with torch.no_grad():
+                logits = classifier(blended.flatten(0, 1))
+            said = logits.argmax(1).view(len(kind), 1, len(pictures))
             arrived = (said == aims.targets.view(1, aims.classes, -1)).float().mean(0)
             share = (arrived * aims.counts).sum(1) / aims.counts.sum(1).clamp_min(1)
             logs.append((share + LEAST_SHARE).log())
