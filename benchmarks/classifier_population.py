@@ -24,7 +24,8 @@ from bdm_core.context import Context
 from bdm_kit_classification.catalogue import BUILTIN_DATA
 from bdm_kit_classification.data.samples import TEST, LabelledSamples, open_samples
 from bdm_kit_classification.models.classifier import Classifier
-from bdm_kit_classification.models.image_classifiers import ARCHITECTURE, build, normalised, open_image_classifier
+from bdm_kit_classification.models.folders import ARCHITECTURE
+from bdm_kit_classification.models.image_classifiers import build, normalised, open_image_classifier
 from bdm_kit_classification.recipes.clean_model import open_data
 from bdm_kit_classification.training.fitting import accuracy, fit
 from bdm_kit_classification.training.params import ClassifierTraining
