@@ -108,6 +108,7 @@ class Defense(Plugin):
               backdoored one.
             * ``reference``: a public base of the model, which its parameters name.
         least_clean_models: how many clean models ``calibrate`` needs; ``bdm calibrate`` refuses fewer at once.
+        by_name_only: why a scan that names no detectors does not ask this one, e.g. what it costs; "" if it does.
 
     >>> class Mine(Defense):
     ...     name = "mine"
@@ -123,6 +124,7 @@ class Defense(Plugin):
     level: ClassVar[Level] = "model"
     access: ClassVar[frozenset[Access]] = frozenset({"weights", "clean-data"})
     least_clean_models: ClassVar[int] = 1
+    by_name_only: ClassVar[str] = ""
 
     def check(self, params: AnyParams, clean_rows: int) -> None:
         """Refuse what the defense cannot work with, before anything is trained.

@@ -1,8 +1,9 @@
 """Clean classifiers of many kinds, for the audit of classifiers: `python benchmarks/classifier_population.py OUT`.
 
 Each member is made from seeds alone and lies in OUT/PART/NAME as a model folder; what is there is kept, so that the
-command continues. PART is `calibration`, `test` or `third`; the third part is opened once, when the detector is
-finished. Backdoored members are the models of the sweep `plans/classifier_attacks.yaml`.
+command continues. PART is `calibration`, `test`, `third` or `fourth`; each of the last two was opened once, after a
+detector was finished, and the third has become development data then. Backdoored members are models of sweeps of
+attacks, see classifier_audit.py.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from bdm_core.context import Context
 from bdm_kit_classification.catalogue import BUILTIN_DATA
 from bdm_kit_classification.data.samples import TEST, LabelledSamples, open_samples
 from bdm_kit_classification.models.classifier import Classifier
-from bdm_kit_classification.models.image_classifiers import ARCHITECTURE, build, normalised
+from bdm_kit_classification.models.folders import ARCHITECTURE
+from bdm_kit_classification.models.image_classifiers import build, normalised, open_image_classifier
 from bdm_kit_classification.recipes.clean_model import open_data
 from bdm_kit_classification.training.fitting import accuracy, fit
 from bdm_kit_classification.training.params import ClassifierTraining
 
-PARTS = ("calibration", "test", "third")
+PARTS = ("calibration", "test", "third", "fourth")
 DATA = ("mnist-5k", "colour-digits")
 TRAINING = {"mnist-5k": {"epochs": 8}, "colour-digits": {"epochs": 10, "shift": 1}}
 
@@ -116,11 +118,18 @@ KINDS: dict[str, Kind] = {
     "quantised": Kind(after=quantised),
     "other-data": Kind(data="clutter", network=("cnn-wide", 32), training={"epochs": 6}),
 }
-SEEDS = {"calibration": (100, 101), "test": (200,), "third": (300, 301)}
+SEEDS = {"calibration": (100, 101), "test": (200,), "third": (300, 301), "fourth": (400, 401)}
+TWICE = ("plain", "pruned", "noisy", "quantised")
+"""Kinds of the fourth part that each seed has; of the others there is one."""
+NOT_IN_FOURTH = ("long", "wide", "other-data")
+"""The fourth part leaves out what takes long, and data that no attack was measured on."""
 
 
 def members(part: str) -> list[tuple[str, str, str, int]]:
     """Name, kind, data and seed of each clean member of a part."""
+    if part == "fourth":
+        kinds = {kind: SEEDS[part] if kind in TWICE else SEEDS[part][:1] for kind in KINDS if kind not in NOT_IN_FOURTH}
+        return [(f"{kind}-{data}-{seed}", kind, data, seed) for kind in kinds for data in DATA for seed in kinds[kind]]
     found = []
     for kind, how in KINDS.items():
         for number, data in enumerate((how.data,) if how.data else DATA):
@@ -141,9 +150,13 @@ def make(kind: str, data: str, seed: int, folder: Path) -> None:
     network, width = how.network
     more = {ARCHITECTURE: network, "width": width, "trained_on": data}
     config = normalised(samples.stored, samples.classes, **more)
-    classifier = build(config, seed)
-    params = ClassifierTraining.model_validate({**TRAINING.get(data, {}), **(how.training or {})})
-    fit(Context(out=work, work=work, seed=seed), classifier, samples, params)
+    plain = folder.with_name(f"plain-{data}-{seed}")
+    if how.after is not None and plain.is_dir():  # the same training, then changed
+        classifier = open_image_classifier(plain)
+    else:
+        classifier = build(config, seed)
+        params = ClassifierTraining.model_validate({**TRAINING.get(data, {}), **(how.training or {})})
+        fit(Context(out=work, work=work, seed=seed), classifier, samples, params)
     if how.after is not None:
         with torch.no_grad():
             how.after(classifier, torch.Generator().manual_seed(seed))

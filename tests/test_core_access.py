@@ -241,3 +241,15 @@ def test_a_scan_asks_every_detector_of_models_and_names_the_others(tmp_path: Pat
     assert rows.verdict == "not identifiable" and len(view_rows.result_of("detection by toy-rows").scores) == 32
     with pytest.raises(UserError, match="judges inputs"):
         scan(asked.model_copy(update={"detectors": ["toy-black-box"]}), tmp_path)
+
+
+def test_a_detector_that_is_asked_by_name_only_is_left_out_of_a_scan_of_all(fake_site: FakeSite) -> None:
+    source = SPY.format(level="model", access="()", detect="pass", returns="model")
+    source = source.replace("name, level", 'by_name_only = "it costs a day"\n        name, level')
+    site_plugin = {"bdm.defenses": {"spy": "costly_plugin:Spy"}}
+    fake_site.install("bdm-defense-spy", site_plugin, {"costly_plugin": source})
+    asked = RunSpec(task="toy", device="cpu", data_share=0.5, data="builtin")
+    everyone = prepare(asked)
+    assert [item.plugin.name for item in everyone.scanners] == ["toy"]
+    assert everyone.passed_over["spy"] == "it costs a day"
+    assert [item.plugin.name for item in prepare(with_(attack=None, detectors=["spy"])).scanners] == ["spy"]

@@ -203,7 +203,7 @@ def _for_role(loading: _Loading, spec: RunSpec, role: str, name: str | None) -> 
 
 
 def _scanners(loading: _Loading, spec: RunSpec, passed_over: dict[str, str]) -> list[Defense]:
-    """The defenses of a scan: those that were named, or all that can judge a model of this task."""
+    """The defenses of a scan: those that were named, or all that judge a model of this task without being named."""
     if spec.detectors is not None:
         found = [loading.plugin("defense", name) for name in spec.detectors]
         for defense in found:
@@ -214,7 +214,7 @@ def _scanners(loading: _Loading, spec: RunSpec, passed_over: dict[str, str]) -> 
     for candidate in installed("defense", loading.task):
         try:
             defense = candidate.load()
-            reason = _no_scanner(defense, spec)
+            reason = _no_scanner(defense, spec) or getattr(defense, "by_name_only", "")
         except PluginError as error:
             reason = str(error)
         if reason:
@@ -230,8 +230,7 @@ def _no_scanner(defense: Plugin, spec: RunSpec) -> str:
     """Why a defense cannot judge a model that is all there is; "" if it can."""
     if not implements(defense, "detect"):
         return "does not detect"
-    level = getattr(defense, "level", "model")
-    if level == "input":
+    if (level := getattr(defense, "level", "model")) == "input":
         return "judges inputs, not models"
     return "judges training data, and none was given" if level == "data" and spec.training_data is None else ""
 

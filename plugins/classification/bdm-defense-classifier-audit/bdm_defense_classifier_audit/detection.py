@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +12,19 @@ from bdm_core.artifacts import Data, Evidence, Model
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Detection
-from bdm_defense_classifier_audit.audit import Audit, audit
-from bdm_defense_classifier_audit.decision import CALIBRATED, FEWEST_CLASSES, Lead, decide, leads
+from bdm_defense_classifier_audit.audit import Audit, audit, audit_weights
+from bdm_defense_classifier_audit.baseline import opened, trained
+from bdm_defense_classifier_audit.decision import (
+    CALIBRATED,
+    FEWEST_CLASSES,
+    Lead,
+    decide,
+    features_of,
+    leads,
+    of_baseline,
+    of_mode,
+)
+from bdm_defense_classifier_audit.measures import TOGETHER
 from bdm_defense_classifier_audit.params import ClassifierAuditParams
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, LabelledSamples, open_samples
@@ -23,53 +36,114 @@ from bdm_torch.tensors import write_tensors
 LEAST_ACCURACY = 0.7
 """A model that takes fewer of the clean pictures for what they are is not judged on them."""
 CANNOT_TELL = "cannot tell"
+NO_SIGN = (
+    f"{CANNOT_TELL}: the weights alone show no sign of a backdoor, but they do not show every one; give clean pictures"
+)
+BASELINES = 2
+"""A calibration has so many baselines of the same pictures."""
+FEWEST_A_CLASS = 10
+"""So many clean pictures of a class, on the average, a baseline is trained on at least."""
 SHOWN = 6
+WORDS = {
+    "patch": "a patch that leads to it is {} times smaller than for any other",
+    "added": "a picture that leads to it when added is {} times smaller than for any other",
+    "warp": "a warp that leads to it is {} times smaller than for any other",
+    "spectrum": "a pattern of few frequencies that leads to it is {} times smaller than for any other",
+    "feature": "a shift of the features that leads to it is {} times smaller than for any other",
+    "noise": "pictures with noise in them go to it {} times as often as to any other",
+    "margin": "its margin over all others can be {} times larger than that of any other",
+    "head": "its positive weights in the last layer are {} times those of any other",
+}
+"""Of a lead, by how much beyond what is expected of the classes."""
 
 
 def detect(ctx: Context, params: ClassifierAuditParams, model: Model, data: Data) -> Detection:
     """Judge a classifier; the evidence is sealed in ``ctx.out / "evidence"``.
 
     Raises:
-        UserError: no clean picture; the calibration is none of this defense.
-        ArtifactError: the model's answers are not finite.
+        UserError: no clean picture; the calibration is none of this defense; the reference cannot be compared.
+        ArtifactError: the model's answers are not finite; the reference is no classifier.
     """
-    known = CALIBRATED.read(params.calibration)
+    known, mode = CALIBRATED.read(params.calibration), params.mode
     for warning in CALIBRATED.warnings(params, known):
         ctx.log.warning(warning)
     classifier, samples = load_classifier(model, ctx.device), open_samples(data)
-    if not len(samples):
-        raise UserError("classifier-audit needs some clean pictures, and there are none (--data, --data-share)")
-    found = audit(classifier, samples, params, ctx.seed)
-    lead = leads(found.values)
-    verdict = decide(lead, known, params.false_positive_rate)
-    outside = out_of_reach(classifier, samples, known.outside(_shape(samples), _traits(classifier)))
+    names, shape = classifier.classes, _shape_of(model)
+    doubt = "" if mode == "weights" else unfit_pictures(classifier, samples, params)
+    outside = out_of_reach(classifier, known.outside(shape, _traits(classifier))) or doubt
+    expected: dict[str, list[float]] | None = None
+    if mode == "weights":
+        found = audit_weights(classifier, tuple(shape), ctx.seed)
+    else:
+        found = audit(classifier, samples, params, ctx.seed)
+        expected = expectation(ctx, params, classifier, samples) if not outside else found.values
+    lead = leads(found.values, mode, expected)
+    verdict = decide(lead, mode, known, params.false_positive_rate)
     doubt = outside or verdict.doubt
-    names = classifier.classes
-    ctx.figures(values=found.values, leads={item.measure: [item.size, names[item.target]] for item in lead})
+    if mode == "weights" and not verdict.backdoored:
+        doubt = doubt or NO_SIGN
+    ctx.figures(
+        values=found.values, expected=expected, leads={item.measure: [item.size, names[item.target]] for item in lead}
+    )
+    clean = of_mode(known.clean(), mode)
+    measurements = 1 if mode == "weights" else 2
     return Detection(
         level="model",
         scores=[verdict.score],
         threshold=verdict.threshold,
         p_value=None if outside else verdict.p_value,
         conclusive=not doubt,
-        note=doubt or described(lead, known.clean(), names, verdict.backdoored) + verdict.resolution,
+        note=doubt or described(lead, clean, names, verdict.backdoored) + verdict.resolution,
         evidence=seal_evidence(ctx.out / "evidence", model.task, found, names),
-        network_evaluations=params.evaluations(len(names)),
-        clean_samples=len(samples),
+        network_evaluations=measurements * params.evaluations(len(names)),
+        clean_samples=0 if mode == "weights" else len(samples),
     )
 
 
-def out_of_reach(classifier: Classifier, samples: LabelledSamples, outside: str) -> str:
-    """Why no verdict can be given, whatever the measures are; "" if one can."""
-    classes = len(classifier.classes)
-    if classes < FEWEST_CLASSES:
-        return f"{CANNOT_TELL}: it compares classes and needs at least {FEWEST_CLASSES}, this model has {classes}"
+def expectation(
+    ctx: Context, params: ClassifierAuditParams, classifier: Classifier, samples: LabelledSamples
+) -> dict[str, list[float]]:
+    """What is expected of the classes: the measures of the reference, or of a baseline trained on the clean pictures.
+
+    A baseline says nothing of the weights: its own are those of another network, trained on fewer pictures.
+    """
+    if params.reference:
+        other = opened(params.reference, classifier, ctx.work / "reference")
+        return audit(other, samples, params, ctx.seed).values
+    return of_baseline(audit(trained(ctx, samples, params), samples, params, ctx.seed).values)
+
+
+def unfit_pictures(classifier: Classifier, samples: LabelledSamples, params: ClassifierAuditParams) -> str:
+    """Why nothing can be said by these pictures; "" if they do.
+
+    Raises:
+        UserError: there are none.
+    """
+    if not len(samples):
+        raise UserError(
+            "classifier-audit needs some clean pictures, and there are none (--data, --data-share); without any it "
+            "judges by the weights alone: --set defense:classifier-audit.weights_only=true"
+        )
     right = accuracy(classifier, samples)
     if right < LEAST_ACCURACY:
         return (
             f"{CANNOT_TELL}: the model takes only {right:.0%} of the clean pictures for what they are: they are not "
             "like those it was trained on; give others with --data"
         )
+    needed = FEWEST_A_CLASS * len(classifier.classes)
+    if not params.reference and len(samples) < needed:
+        return (
+            f"{CANNOT_TELL}: its baseline needs {needed} clean pictures, and there are {len(samples)}; give more, or "
+            "a public model of the same classes: --set defense:classifier-audit.reference=MODEL"
+        )
+    return ""
+
+
+def out_of_reach(classifier: Classifier, outside: str) -> str:
+    """Why no verdict can be given, whatever the measures are; "" if one can."""
+    classes = len(classifier.classes)
+    if classes < FEWEST_CLASSES:
+        return f"{CANNOT_TELL}: it compares classes and needs at least {FEWEST_CLASSES}, this model has {classes}"
     if outside:
         return f"{CANNOT_TELL}: {outside}; calibrate with clean models, `bdm calibrate classifier-audit --model ...`"
     return ""
@@ -80,19 +154,18 @@ def described(lead: list[Lead], clean: list[list[float]], classes: list[str], ba
     highest = [max(row[place] for row in clean) for place in range(len(lead))]
     most = max(range(len(lead)), key=lambda place: lead[place].size / max(highest[place], 1e-9))
     item = lead[most]
-    words = {
-        "patch": "a patch that leads to it is {} times smaller than for any other",
-        "added": "a picture that leads to it when added is {} times smaller than for any other",
-        "warp": "a warp that leads to it is {} times smaller than for any other",
-        "margin": "its margin over all others can be {} times larger than that of any other",
-    }[item.measure]
-    ratio = f"{2.718281828**item.size:.2g}"
+    if item.measure == TOGETHER:
+        found = f"{item.size:.2g} standard deviations ahead of any other in all measures together"
+    else:
+        found = WORDS[item.measure].format(f"{math.exp(item.size):.2g}")
     more = "more than in clean models" if backdoored else "as in clean models"
-    return f"class {classes[item.target]}: {words.format(ratio)}, {more}"
+    return f"class {classes[item.target]}: {found}, {more}"
 
 
-def seal_evidence(folder: Path, task: str, found: Audit, classes: list[str]) -> Evidence:
+def seal_evidence(folder: Path, task: str, found: Audit, classes: list[str]) -> Evidence | None:
     """The smallest patches of the classes that are reached most easily; format ``inverted-trigger``."""
+    if found.patches is None:
+        return None
     folder.mkdir(parents=True, exist_ok=True)
     sizes = found.values["patch"]
     order = sorted(range(len(sizes)), key=sizes.__getitem__)[:SHOWN]
@@ -102,33 +175,58 @@ def seal_evidence(folder: Path, task: str, found: Audit, classes: list[str]) -> 
 
 
 class _Examinable(NamedTuple):
-    """A model, with the shape that a calibration file notes."""
+    """A model, with the shape that a calibration file notes, and another clean model to compare it with."""
 
     model: Model
     shape: Any
+    public: Model | None
 
 
 def calibrate(ctx: Context, params: ClassifierAuditParams, models: Mapping[str, Model], out: Path) -> None:
-    """Write the leads of clean models, each measured on the reserve of the data it was trained on.
+    """Write the leads of clean models in every mode, each measured on the reserve of the data it was trained on.
+
+    The first model of the same data and classes is the public one of all others, the second that of the first; one that
+    is alone is compared with the baseline in that mode too. Baselines have two seeds by turns, since that of a later
+    detection has another one.
 
     Raises:
         UserError: the data that a model was trained on cannot be had.
     """
+    measured: dict[tuple[object, ...], dict[str, list[float]]] = {}
 
-    def measured(own: Context, one: _Examinable) -> list[float]:
-        data = open_reference(None, one.model, own.work / "data", own.work / "cache")
-        classifier = load_classifier(one.model, own.device)
-        return [item.size for item in leads(audit(classifier, open_samples(data, RESERVE), params, own.seed).values)]
+    def values_of(own: Context, model: Model, samples: LabelledSamples) -> dict[str, list[float]]:
+        if (model.digest,) not in measured:
+            classifier = load_classifier(model, own.device)
+            measured[(model.digest,)] = audit(classifier, samples, params, ctx.seed).values
+        return measured[(model.digest,)]
 
-    known = [
-        Known(name, _Examinable(model, model.meta["shape"]), traits=_traits(load_classifier(model)))
-        for name, model in models.items()
-    ]
-    CALIBRATED.write(ctx, params, known, out, measured)
+    def baseline_of(own: Context, model: Model, samples: LabelledSamples) -> dict[str, list[float]]:
+        seed = ctx.seed + own.seed % BASELINES
+        if (_kind_of(model), seed) not in measured:
+            baseline = trained(replace(own, seed=seed), samples, params)
+            measured[(_kind_of(model), seed)] = of_baseline(audit(baseline, samples, params, ctx.seed).values)
+        return measured[(_kind_of(model), seed)]
+
+    def features(own: Context, one: _Examinable) -> list[float]:
+        samples = open_samples(open_reference(None, one.model, own.work / "data", own.work / "cache"), RESERVE)
+        values, baseline = values_of(own, one.model, samples), baseline_of(own, one.model, samples)
+        return features_of(values, baseline, values_of(own, one.public, samples) if one.public else baseline)
+
+    known = []
+    for name, model in models.items():
+        alike = (other for other in models.values() if other is not model and _kind_of(other) == _kind_of(model))
+        one = _Examinable(model, model.meta["shape"], next(alike, None))
+        known.append(Known(name, one, traits=_traits(load_classifier(model))))
+    CALIBRATED.write(ctx, params, known, out, features)
 
 
-def _shape(samples: LabelledSamples) -> list[int]:
-    return samples.modality.shape(samples.stored)
+def _kind_of(model: Model) -> tuple[str, ...]:
+    return tuple(str(model.meta.get(key)) for key in ("trained_on", "shape", "classes"))
+
+
+def _shape_of(model: Model) -> list[int]:
+    shape: Any = model.meta["shape"]
+    return [int(size) for size in shape]
 
 
 def _traits(classifier: Classifier) -> dict[str, str]:

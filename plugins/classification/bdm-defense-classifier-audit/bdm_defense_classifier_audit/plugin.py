@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ClassifierAudit(Defense):
-    """Compares how easily every picture is led to each class, by patches, additions, warps and margins."""
+    """Compares how easily every picture is led to each class with how easily it is in a model without a backdoor."""
 
     name = "classifier-audit"
     summary = "Audit a classifier with a few clean pictures: is one class reached far more easily than all others?"
@@ -23,7 +23,13 @@ class ClassifierAudit(Defense):
     access = frozenset({"weights", "clean-data"})
     least_clean_models = 3
     Params = ClassifierAuditParams
-    tiny_params: ClassVar[dict[str, Any]] = {"patch_steps": 2, "steps": 2, "warp_steps": 2}
+    tiny_params: ClassVar[dict[str, Any]] = {
+        "patch_steps": 2,
+        "steps": 2,
+        "warp_steps": 2,
+        "spectrum_steps": 2,
+        "baseline_epochs": 1,
+    }
 
     @hookimpl
     def detect(self, ctx: Context, params: ClassifierAuditParams, model: Model, data: Data) -> Detection:

@@ -2,8 +2,8 @@
 
 A backdoor is a shortcut: one change, the same for all pictures, that leads to one class. Of a clean model such a change
 exists for every class too, and is about equally large for all; of a backdoored one that of the target is far smaller,
-if the kind of change is like the trigger. Four kinds of change are tried, all classes at once, and with no picture the
-largest margin of each class (Wang et al., MM-BD, 2024, arXiv 2205.06900).
+if the kind of change is like the trigger. Several kinds of change are tried, all classes at once, and with no picture
+the largest margin of each class (Wang et al., MM-BD, 2024, arXiv 2205.06900).
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class Aims:
         return (each * self.counts).sum(1) / self.counts.sum(1).clamp_min(1)
 
 
-def smallest_norms(apply: Apply, pictures: Tensor, aims: Aims, shape: tuple[int, ...], steps: int, seed: int) -> Tensor:
+def smallest_norms(
+    apply: Apply, pictures: Tensor, aims: Aims, shape: tuple[int, ...], steps: int, seed: int, start: float = 0.08
+) -> Tensor:
     """The smallest L2 norm of a change for each class, (K,).
 
     Direction and norm are searched apart (Rony et al., DDN, CVPR 2019, arXiv 1811.09600, here for one change of all
@@ -68,12 +70,13 @@ def smallest_norms(apply: Apply, pictures: Tensor, aims: Aims, shape: tuple[int,
         shape: of one change.
         steps: forward and backward passes of K n pictures.
         seed: of the first direction.
+        start: the first radius, times the root of how many numbers a change has.
     """
     each = (-1, *[1] * len(shape))
     generator = torch.Generator().manual_seed(seed % 2**63)
     change = torch.randn(aims.classes, *shape, generator=generator).to(pictures.device)
     change = 1e-3 * change / change.flatten(1).norm(dim=1).view(each)
-    radius = torch.full((aims.classes,), 0.08 * math.sqrt(math.prod(shape)), device=pictures.device)
+    radius = torch.full((aims.classes,), start * math.sqrt(math.prod(shape)), device=pictures.device)
     best = torch.full_like(radius, float("nan"))
     for step in range(steps):
         change.requires_grad_(True)

@@ -5,10 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
-from bdm_defense_classifier_audit.decision import decide, leads
-from bdm_defense_classifier_audit.detection import described, out_of_reach
+from bdm_core.errors import UserError
+from bdm_defense_classifier_audit.baseline import opened
+from bdm_defense_classifier_audit.decision import FEATURES, decide, features_of, leads, of_baseline, of_mode
+from bdm_defense_classifier_audit.detection import described, out_of_reach, unfit_pictures
+from bdm_defense_classifier_audit.measures import LARGE, MEASURES, TOGETHER
+from bdm_defense_classifier_audit.params import ClassifierAuditParams
+from bdm_defense_classifier_audit.probes import positive_mass, shares_of_strange, shifted_features
 from bdm_defense_classifier_audit.searches import (
     Aims,
     added,
@@ -17,6 +23,7 @@ from bdm_defense_classifier_audit.searches import (
     smallest_patches,
     warped,
 )
+from bdm_defense_classifier_audit.spectrum import cosine_basis, smallest_spectra, spectral_norm
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.testing import ClassifierDefenseConformance
@@ -92,52 +99,157 @@ def test_only_pictures_of_other_classes_count():
     assert aims.success(logits).tolist() == [1.0, 1.0]
 
 
+def test_a_wave_is_one_frequency():
+    """Class 2 depends on one frequency alone; the smallest spectrum that reaches it has hardly more than that one."""
+    basis = cosine_basis(4)
+    wave = torch.outer(basis[2], basis[1]).flatten()
+    weight = torch.zeros(3, 16)
+    weight[0], weight[1, :8], weight[1, 8:] = 0.4, -0.4, 0.4
+    weight[2] = 8 * wave
+    model = Linear(weight, torch.tensor([2.0, 0.0, 0.0])).requires_grad_(False)
+    pictures = torch.full((2, 1, 4, 4), 0.5)
+    labels = model(pictures).argmax(1)
+    found = smallest_spectra(model, pictures, Aims(labels, 3), steps=200, seed=0)
+    lead = float(model(pictures)[0, 0])
+    needed = lead / 8  # 8 times the wave's coefficient must exceed class 0's logit, which the wave leaves as it is
+    assert needed <= float(found[2]) < 1.6 * needed
+    assert float(found[1]) > 2 * float(found[2])
+
+
+def test_the_norm_of_a_spectrum_counts_channels_of_a_frequency_together():
+    spectrum = torch.zeros(1, 2, 4, 4)
+    spectrum[0, :, 1, 2] = torch.tensor([3.0, 4.0])
+    spectrum[0, 0, 0, 0] = -1.0
+    assert float(spectral_norm(spectrum)) == pytest.approx(6.0, abs=1e-4)
+
+
+def test_strange_pictures_go_where_the_model_sends_them():
+    """A model that says class 1 whenever neighbours differ much, as they do in noise alone."""
+
+    class Rough(Linear):
+        def forward(self, pictures):
+            rough = (pictures[..., 1:] - pictures[..., :-1]).square().flatten(1).mean(1)
+            return torch.stack([torch.full_like(rough, 0.01), rough, torch.zeros_like(rough)], 1)
+
+    model = Rough(torch.zeros(3, 64), torch.zeros(3))
+    aims = Aims(torch.zeros(2, dtype=torch.int64), 3)
+    found = shares_of_strange(model, torch.full((2, 1, 8, 8), 0.5), aims, seed=0)
+    assert found["noise"].argmax() == 1
+    assert found["noise"][1] > 3 * found["noise"][2] and found["noise"][2] == pytest.approx(0.03, rel=1e-5)
+
+
+def test_positive_mass_leaves_out_what_all_classes_share():
+    model = SimpleNamespace(head=nn.Linear(2, 3))
+    model.head.weight.data = torch.tensor([[5.0, 1.0], [6.0, 1.0], [7.0, 4.0]])
+    assert positive_mass(model).tolist() == pytest.approx([0.0, 0.0, 1.0 + 2.0])
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_smallest_shift_of_features_is_the_distance_in_the_last_layer(seed):
+    generator = torch.Generator().manual_seed(seed)
+    head = nn.Linear(6, 2, bias=False).requires_grad_(False)
+    head.weight.data = torch.randn(2, 6, generator=generator)
+    features = 50 + torch.rand(1, 6, generator=generator)  # far from 0, where the ReLU begins
+    margin = head(features)[0]
+    true = int(margin.argmax())
+    expected = float((margin[true] - margin[1 - true]) / (head.weight[0] - head.weight[1]).norm())
+    apply = shifted_features(SimpleNamespace(head=head))
+    found = smallest_norms(apply, features, Aims(torch.tensor([true]), 2), (6,), 300, 0, start=1.0)
+    assert expected <= float(found[1 - true]) * 1.001 and float(found[1 - true]) < 1.2 * expected
+
+
+LEADS = sum(map(len, FEATURES.values()))
+
+
 def clean_leads(count=40, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return Calibration(
-        recipe="by hand",
-        configuration={},
-        records=[
-            ModelRecord(name=str(number), shape=(1, 8, 8), features=(0.2 * torch.rand(4, generator=generator)).tolist())
-            for number in range(count)
-        ],
-    )
+    records = [
+        ModelRecord(name=str(number), shape=(1, 8, 8), features=(0.2 * torch.rand(LEADS, generator=generator)).tolist())
+        for number in range(count)
+    ]
+    return Calibration(recipe="by hand", configuration={}, records=records)
 
 
-def measures(**changed):
-    usual = {"patch": [10.0, 11.0, 12.0, 13.0], "added": [5.0] * 4, "warp": [1.0] * 4, "margin": [9.0] * 4}
-    return leads({**usual, **changed})
+USUAL = {"patch": [10.0, 11.0, 12.0, 13.0], **{name: [5.0] * 4 for name in MEASURES if name != "patch"}}
 
 
-@pytest.mark.parametrize("measure", ["patch", "added", "warp"])
+def judged(mode="reference", **changed):
+    found = leads({**USUAL, **changed}, mode, None if mode == "weights" else USUAL)
+    return found, decide(found, mode, clean_leads(), 0.05)
+
+
+@pytest.mark.parametrize("measure", [name for name in MEASURES if name not in LARGE])
 def test_a_class_that_is_far_easier_to_reach_is_a_backdoor(measure):
-    known = clean_leads()
-    assert not decide(measures(), known, 0.05).backdoored
-    found = measures(**{measure: [10.0, 10.0, 2.0, 10.0]})
-    verdict = decide(found, known, 0.05)
+    assert not judged()[1].backdoored
+    found, verdict = judged(**{measure: [USUAL[measure][0], USUAL[measure][0], USUAL[measure][0] / 5, 20.0]})
     assert verdict.backdoored and verdict.p_value == pytest.approx(1 / 41)
-    said = described(found, known.clean(), ["a", "b", "c", "d"], True)
-    assert said.startswith("class c:") and "5 times smaller" in said
+    lead = next(item for item in found if item.measure == measure)
+    assert lead.target == 2 and found[-1] == (TOGETHER, 2, pytest.approx(found[-1].size))
+    said = described([lead], [[0.2]], ["a", "b", "c", "d"], True)
+    assert said.startswith("class c:") and "times smaller" in said
 
 
-def test_a_margin_that_is_far_larger_is_a_backdoor():
-    assert decide(measures(margin=[9.0, 9.0, 9.0, 90.0]), clean_leads(), 0.05).backdoored
+@pytest.mark.parametrize("measure", sorted(LARGE))
+def test_what_is_far_larger_is_a_backdoor(measure):
+    assert judged(**{measure: [5.0, 5.0, 5.0, 50.0]})[1].backdoored
 
 
-def test_leads_ignore_what_all_classes_share():
-    """A model that is led everywhere more easily has the same leads."""
-    found = measures(patch=[1.0, 1.1, 1.2, 1.3])
-    assert [lead.size for lead in found] == pytest.approx([lead.size for lead in measures()])
-    assert found[0].size == pytest.approx(math.log(1.1))
+def test_a_little_in_every_measure_is_much_together():
+    """Each lead is within those of clean models, but they are all of one class."""
+    values = {
+        name: [size * (1.15 if name in LARGE else 0.87) ** (label == 1) for label, size in enumerate(each)]
+        for name, each in USUAL.items()
+    }
+    found = leads(values, "reference", USUAL)
+    assert all(lead.target == 1 and lead.size < 0.2 for lead in found[:-1])
+    assert found[-1].size > 3 * max(lead.size for lead in found[:-1])
 
 
-def test_it_cannot_tell_of_few_classes_nor_on_foreign_pictures():
+def test_what_every_clean_model_has_is_no_lead():
+    """A model that is led everywhere more easily, and to each class as easily as the reference, has no lead."""
+    found = leads({name: [value / 2 for value in each] for name, each in USUAL.items()}, "reference", USUAL)
+    assert [lead.size for lead in found] == pytest.approx([0.0] * len(found), abs=1e-9)
+    assert leads(USUAL, "pictures", {})[0].size == pytest.approx(math.log(1.1))
+
+
+def test_a_baseline_says_nothing_of_the_weights():
+    assert set(of_baseline(USUAL)) == set(MEASURES) - {"margin", "head"}
+    features = features_of(USUAL, of_baseline(USUAL), USUAL)
+    assert len(features) == LEADS
+    modes = ["pictures", "reference", "weights"]
+    assert [value for mode in modes for value in of_mode([features], mode)[0]] == features
+
+
+def test_by_weights_alone_only_margins_and_the_last_layer_count():
+    assert judged("weights", head=[5.0, 5.0, 50.0, 5.0])[1].backdoored
+    assert not judged("weights", patch=[10.0, 11.0, 1.0, 13.0])[1].backdoored
+
+
+def small(classes="abcd", shape=(1, 8, 8)):
+    config = {"bdm_architecture": "cnn", "shape": shape, "classes": list(classes)}
+    return build(ImageConfig.model_validate(config), 0)
+
+
+def test_it_cannot_tell_of_few_classes_nor_on_foreign_or_few_pictures():
     rows = LabelledSamples(
         torch.zeros(8, 1, 8, 8, dtype=torch.uint8), torch.arange(8) % 4, list("abcd"), "image-classification"
     )
-    four = build(
-        ImageConfig.model_validate({"bdm_architecture": "cnn", "shape": (1, 8, 8), "classes": list("abcd")}), 0
-    )
-    assert "takes only 25%" in out_of_reach(four, rows, "")
+    params = ClassifierAuditParams()
+    assert "takes only 25%" in unfit_pictures(small(), rows, params)
+    right = LabelledSamples(rows.stored, small()(torch.zeros(8, 1, 8, 8)).argmax(1), rows.classes, rows.task)
+    assert "needs 40 clean pictures, and there are 8" in unfit_pictures(small(), right, params)
+    assert unfit_pictures(small(), right, ClassifierAuditParams(reference="public")) == ""
     two = SimpleNamespace(classes=["a", "b"])
-    assert "needs at least 4, this model has 2" in out_of_reach(two, rows, "")
+    assert "needs at least 4, this model has 2" in out_of_reach(two, "")
+
+
+def test_a_reference_of_other_classes_is_refused(tmp_path):
+    small("abce").write(tmp_path)
+    with pytest.raises(UserError, match="cannot compare"):
+        opened(str(tmp_path), small(), tmp_path / "work")
+    assert opened(str(tmp_path), small("abce"), tmp_path / "work").classes == list("abce")
+
+
+def test_weights_alone_or_a_reference_not_both():
+    with pytest.raises(ValidationError, match="leave reference out"):
+        ClassifierAuditParams(weights_only=True, reference="public")

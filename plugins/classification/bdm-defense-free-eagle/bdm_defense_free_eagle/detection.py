@@ -1,4 +1,4 @@
-"""The verdict on a model, by the published threshold or by clean models."""
+"""The verdict on a model, by clean models or by the published threshold."""
 
 from __future__ import annotations
 
@@ -39,6 +39,11 @@ def opened(model: Model, device: str) -> Opened:
     return Opened(classifier, tuple(int(size) for size in shape))
 
 
+def traits(model: Opened) -> dict[str, str]:
+    """What else than the shape tells kinds of models apart."""
+    return {"classes": f"{len(model.classifier.classes)} classes"}
+
+
 def inspect(ctx: Context, params: FreeEagleParams, model: Opened) -> Tensor:
     """The tendency (K,) towards each class.
 
@@ -68,14 +73,14 @@ def detect(ctx: Context, params: FreeEagleParams, model: Model) -> Detection:
     ctx.figures(tendencies=found.tolist(), suspected_class=suspect)
     note = f"representations of other classes lean most towards class {judged.classifier.classes[suspect]}"
     spent = params.steps * len(found)
-    if not params.calibration:
+    if params.threshold is not None:
         return Detection(
             level="model", scores=[score], threshold=params.threshold, note=note, network_evaluations=spent
         )
     known = CALIBRATED.read(params.calibration)
     for warning in CALIBRATED.warnings(params, known):
         ctx.log.warning(warning)
-    outside = known.outside(judged.shape, {})
+    outside = known.outside(judged.shape, traits(judged))
     verdict = conformal(score, known.column(), params.false_positive_rate)
     return Detection(
         level="model",
@@ -83,12 +88,13 @@ def detect(ctx: Context, params: FreeEagleParams, model: Model) -> Detection:
         threshold=verdict.threshold,
         p_value=None if outside else verdict.p_value,
         conclusive=not outside,
-        note=outside or note + verdict.resolution,
+        note=f"cannot tell: {outside}" if outside else note + verdict.resolution,
         network_evaluations=spent,
     )
 
 
 def calibrate(ctx: Context, params: FreeEagleParams, models: Mapping[str, Model], out: Path) -> None:
     """Write the anomalies of clean models."""
-    known = (Known(name=Path(name).name, model=opened(model, ctx.device)) for name, model in models.items())
+    every = ((name, opened(model, ctx.device)) for name, model in models.items())
+    known = (Known(name=Path(name).name, model=model, traits=traits(model)) for name, model in every)
     CALIBRATED.write(ctx, params, known, out, lambda own, model: [anomaly(inspect(own, params, model))])

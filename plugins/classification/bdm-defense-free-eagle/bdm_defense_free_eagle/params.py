@@ -6,8 +6,8 @@ from typing import Any
 
 from bdm_core import Field, Params
 
-PAPER: dict[str, Any] = {"steps": 1000, "learning_rate": 0.01, "weight_decay": 0.005}
-"""The published numbers of the optimisation."""
+PAPER: dict[str, Any] = {"steps": 1000, "learning_rate": 0.01, "weight_decay": 0.005, "threshold": 2.0}
+"""The published numbers of the optimisation; the analysis compares with no clean models."""
 
 FEWEST_CLASSES = 5
 """With fewer classes the quartiles say nothing."""
@@ -28,10 +28,12 @@ class FreeEagleParams(Params):
     weight_decay: float = Field(
         0.005, ge=0, le=10, description="Weight of the squared norm of a representation.", calibrated=True
     )
-    threshold: float = Field(
-        2.0, ge=0, description="A model is called backdoored whose anomaly is above it; without a calibration."
+    threshold: float | None = Field(
+        None,
+        ge=0,
+        description="A fixed threshold of the anomaly in place of the calibration's; null: the calibration's.",
     )
-    calibration: str = Field("", description="JSON file of `bdm calibrate free-eagle`; empty: the fixed threshold.")
+    calibration: str = Field("", description="JSON file of `bdm calibrate free-eagle`; empty: the one shipped.")
     false_positive_rate: float = Field(
         0.05, gt=0, lt=0.5, description="Share of clean models that a calibration's threshold may flag."
     )

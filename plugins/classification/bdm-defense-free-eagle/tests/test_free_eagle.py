@@ -9,9 +9,10 @@ import torch
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_defense_free_eagle.cutting import LaterPart
-from bdm_defense_free_eagle.detection import Opened, inspect
+from bdm_defense_free_eagle.detection import CALIBRATED, Opened, detect, inspect
 from bdm_defense_free_eagle.inspection import anomaly, representations, tendencies
 from bdm_defense_free_eagle.params import FreeEagleParams
+from bdm_kit_classification.models.classifier import seal_classifier
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.testing import ClassifierDefenseConformance
 
@@ -84,6 +85,29 @@ def test_a_planted_target_is_named(tmp_path) -> None:
         classifier.head.bias[2] += 2.0
     found = inspect(ctx, params, Opened(classifier, (1, 8, 8)))
     assert int(found.argmax()) == 2 and anomaly(found) > max(2.0, anomaly(clean))
+
+
+def judged(tmp_path, shape, classes=10, **params):
+    names = [str(label) for label in range(classes)]
+    model = build(ImageConfig(architecture="cnn", shape=shape, classes=names, width=4), seed=0)
+    ctx = Context(out=tmp_path / "out", work=tmp_path, seed=0)
+    return detect(ctx, FreeEagleParams(steps=2, **params), seal_classifier(model, tmp_path / "model"))
+
+
+def test_by_default_it_compares_with_clean_models_and_cannot_tell_of_other_kinds(tmp_path) -> None:
+    inside = judged(tmp_path / "a", (1, 28, 28))
+    clean = CALIBRATED.read().column()
+    assert inside.conclusive and inside.p_value == (1 + sum(score >= inside.scores[0] for score in clean)) / (
+        1 + len(clean)
+    )
+    for name, shape, classes in (("b", (1, 8, 8), 10), ("c", (1, 28, 28), 6)):
+        outside = judged(tmp_path / name, shape, classes)
+        assert not outside.conclusive and outside.p_value is None and "cannot tell" in outside.note
+
+
+def test_a_fixed_threshold_takes_the_place_of_the_calibration(tmp_path) -> None:
+    fixed = judged(tmp_path, (1, 8, 8), threshold=2.0)
+    assert (fixed.threshold, fixed.p_value, fixed.conclusive) == (2.0, None, True)
 
 
 def test_few_classes_are_refused_in_one_line(tmp_path) -> None:

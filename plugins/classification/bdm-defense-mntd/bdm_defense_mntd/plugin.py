@@ -20,6 +20,7 @@ class Mntd(Defense):
     paper = "https://arxiv.org/abs/1910.03137"
     level = "model"
     access = frozenset({"weights", "clean-data"})
+    by_name_only = "trains dozens of shadow models, so it is asked by name only (--detect mntd)"
     Params = MntdParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
     tiny_params: ClassVar[dict[str, Any]] = {
