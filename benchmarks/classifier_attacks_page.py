@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from classifier_attacks_orderings import orderings
 from detection_numbers import markdown
 from swept import Line
 
@@ -172,6 +173,17 @@ def rate_table(lines: Sequence[Line]) -> str:
     return markdown(rows)
 
 
+def success_by_rate(lines: Sequence[Line]) -> dict[float, dict[str, float]]:
+    """Rate -> attack -> mean success over seeds."""
+    found: dict[float, dict[str, float]] = {}
+    for rate, attack in {(line["params"]["poison_rate"], line["attack"]) for line in lines}:
+        own = [line for line in lines if (line["params"]["poison_rate"], line["attack"]) == (rate, attack)]
+        value = mean(own, "asr")
+        if value is not None:
+            found.setdefault(rate, {})[attack] = value
+    return found
+
+
 def grouped(lines: Sequence[Line], part: str) -> list[list[Line]]:
     """The lines of a part of the plans, by attack, settings and data; each a group of seeds."""
     found: dict[tuple[str, str, str], list[Line]] = {}
@@ -186,6 +198,7 @@ def write_page(lines: Sequence[Line]) -> Path:
     """Write it."""
     default, paper = grouped(lines, "default"), grouped(lines, "paper")
     rates = [line for line in lines if line["part"] == "rates"]
+    success = success_by_rate(rates)
     processors = sorted({f"{line['machine']['processor']}, {line['machine']['cores']} cores" for line in lines})
     PAGE.write_text(
         "# The attacks on image classifiers\n\n"
@@ -203,17 +216,9 @@ def write_page(lines: Sequence[Line]) -> Path:
         f"default.\n\n{table(paper, named=True) if paper else 'Not measured.'}\n\n"
         "## Poison rates\n\n"
         "ASR over the share of the 4,000 training rows that is poisoned (.1 % are 4 rows), all else by default.\n\n"
-        f"{rate_table(rates) if rates else 'Not measured.'}\n\n{IN_WORDS}"
+        f"{rate_table(rates) if rates else 'Not measured.'}\n\n{orderings(success) if rates else ''}\n"
         f"Machine: {'; '.join(processors)}, one thread. `python benchmarks/classifier_attacks.py` measures what is\n"
         "missing and writes this page.\n",
         encoding="utf-8",
     )
     return PAGE
-
-
-IN_WORDS = (
-    "As on the published leaderboard (PreAct-ResNet18 on CIFAR-10: BadNets .75 at 1 %, .01 at .1 %) the success of\n"
-    "BadNets falls with the rate once poisoned rows are few. What is not in the table was not measured yet: the\n"
-    "order of attacks at low rates (there TrojanNN, Blended, BadNets, WaNet) is not compared.\n\n"
-)
-"""What the rates say in words, beside the published benchmark."""

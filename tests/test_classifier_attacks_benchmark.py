@@ -72,3 +72,14 @@ def test_rates_are_columns(page: ModuleType) -> None:
     lines = [line("blended", 0, rate * 10, part="rates", params={"poison_rate": rate}) for rate in (0.1, 0.001)]
     assert page.rate_table(lines).splitlines()[0] == "| attack | data | 10 % | 0.1 % |"
     assert page.rate_table(lines).splitlines()[2] == "| blended | mnist-5k | 1.00 | 0.01 |"
+
+
+def test_reversed_orders_are_those_beyond_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    found = importlib.import_module("classifier_attacks_orderings")
+    published = {"a": 1.0, "b": 0.8, "c": 0.78, "d": 0.1}
+    assert found.comparable(published, list(published)) == 5
+    assert found.reversed_pairs({"a": 0.5, "b": 0.9, "c": 0.2, "d": 0.23}, published) == [("a", "b")]
+    said = found.orderings({0.1: {"badnets": 1.0, "wanet": 1.0}, 0.001: {"badnets": 0.0, "wanet": 0.98}})
+    assert "falls for badnets; not for wanet" in said
+    assert max(map(len, said.splitlines())) <= 120

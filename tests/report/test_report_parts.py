@@ -52,6 +52,13 @@ def test_p_values() -> None:
     assert numbers.p_value(0.05).split() == ["p", "=", "0.050"]
 
 
+@pytest.mark.parametrize(
+    ("column", "places"), [((400.0, 43440.0), 0), ((0.0, 400.0), 0), ((400.5, 2.0), 1), ((5.0, 2.0), 3)]
+)
+def test_a_column_of_counts_has_no_decimals(column: tuple[float, ...], places: int) -> None:
+    assert numbers.decimals(column) == places
+
+
 def test_grid_holds_every_pixel(tmp_path: Path) -> None:
     paths = []
     for index in range(10):

@@ -44,8 +44,13 @@ def number(value: object) -> str:
 
 
 def decimals(values: Iterable[float]) -> int:
-    """How many decimals a column gets: three digits of the largest value, one of the smallest, five at most."""
+    """How many decimals a column gets: three digits of the largest value, one of the smallest, five at most.
+
+    Whole numbers of which one has three digits are counts: none.
+    """
     sizes = [abs(value) for value in values if value]
+    if max(sizes, default=0.0) >= 100 and all(size == round(size) for size in sizes):
+        return 0
     largest = max(sizes, default=0.0)
     if largest >= 10:
         return 2 if largest < 100 else 1 if largest < 1000 else 0

@@ -11,6 +11,7 @@ from torch.nn import functional
 from bdm_cli.import_ import Source, convert
 from bdm_core.errors import UserError
 from bdm_kit_classification.models.classifier import load_classifier
+from bdm_torch.foreign_models import open_network
 
 MEAN, DEVIATION = [0.49, 0.48, 0.45], [0.25, 0.24, 0.26]
 CONFIG = {"architecture": "preact-resnet18", "classes": 3, "size": 32, "mean": MEAN, "deviation": DEVIATION}
@@ -153,3 +154,20 @@ def test_a_configuration_that_says_too_little_is_one_line(tmp_path):
             convert(Source(tmp_path / "model.pt", config=tmp_path / "about.json"), tmp_path / "out", task=None)
     with pytest.raises(UserError, match="does not exist"):
         convert(Source(tmp_path / "model.pt", config=tmp_path / "none.json"), tmp_path / "out", task=None)
+
+
+def test_a_library_is_silent_while_it_opens_a_network(tmp_path, capfd):
+    from transformers import BertConfig, BertModel
+    from transformers.utils import logging
+
+    config = BertConfig(vocab_size=8, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4)
+    BertModel(config).save_pretrained(tmp_path)
+    shown = logging.is_progress_bar_enabled()
+    capfd.readouterr()
+    try:
+        logging.enable_progress_bar()
+        open_network(BertModel, tmp_path, "model")
+        assert logging.is_progress_bar_enabled() and capfd.readouterr() == ("", "")
+    finally:
+        if not shown:
+            logging.disable_progress_bar()

@@ -7,6 +7,7 @@ classes). :func:`find_weights` is light: no torch.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -197,14 +198,17 @@ def require_finite(place: Path, tensors: Mapping[str, Tensor]) -> None:
 
 @contextmanager
 def _only_errors(library: str) -> Iterator[None]:
-    """No warnings of a library: what it says of weights that do not fit is said here, in one line."""
-    log = logging.getLogger(library)
-    level = log.level
+    """No warnings, no progress bars of diffusers or transformers: what they say of weights is said here, in a line."""
+    log, bars = logging.getLogger(library), importlib.import_module(f"{library}.utils.logging")
+    level, shown = log.level, bars.is_progress_bar_enabled()
     log.setLevel(logging.ERROR)
+    bars.disable_progress_bar()
     try:
         yield
     finally:
         log.setLevel(level)
+        if shown:
+            bars.enable_progress_bar()
 
 
 def first_line(error: Exception) -> str:
