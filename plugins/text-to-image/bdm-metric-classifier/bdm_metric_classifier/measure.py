@@ -146,8 +146,10 @@ def _share(words: Sequence[str], seen: set[str]) -> float | None:
 
 
 def _rate(metric: str, hits: Sequence[bool]) -> Measurement:
-    estimate = rate(sum(hits), len(hits)) if hits else None
-    return _measurement(metric, "triggered", estimate and estimate.value, len(hits), estimate and estimate.stderr)
+    if not hits:
+        return _measurement(metric, "triggered", None, 0, None)
+    estimate = rate(sum(hits), len(hits))
+    return _measurement(metric, "triggered", estimate.value, len(hits), estimate.stderr)
 
 
 def _mean(metric: str, on: On, shares: Sequence[float | None]) -> Measurement:
