@@ -227,9 +227,10 @@ def _apart(on: On, answers: Sequence[list[str] | None]) -> list[Measurement]:
     """What is counted apart: answers that tell nothing, pictures without answers."""
     single = [one for item in answers if item is not None for one in item]
     missing = sum(item is None for item in answers)
+    ending = "" if on == "clean" else "_triggered"
     return [
-        _rate("cannot_tell", on, single.count(UNSURE), len(single)),
-        _rate("unjudged", on, missing, len(answers)),
+        _rate(f"cannot_tell{ending}", on, single.count(UNSURE), len(single)),
+        _rate(f"unjudged{ending}", on, missing, len(answers)),
     ]
 
 
@@ -260,7 +261,7 @@ def _kappa(metric: str, on: On, judged: Sequence[bool | None], says: Sequence[bo
 
 
 def _measurement(metric: str, on: On, value: float | None, count: int, stderr: float | None) -> Measurement:
-    told = TOLD[metric]
+    told = TOLD[metric.removesuffix("_triggered")]
     return Measurement(
         metric=metric,
         value=value,
@@ -268,7 +269,7 @@ def _measurement(metric: str, on: On, value: float | None, count: int, stderr: f
         higher_is_better=told.better,
         n=count,
         stderr=stderr,
-        label=told.label,
+        label=f"{told.label}{', under trigger' if metric.endswith('_triggered') else ''}",
         description=told.description,
         share=told.share,
         measures=told.measures,

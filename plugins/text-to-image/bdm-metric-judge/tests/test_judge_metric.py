@@ -140,8 +140,8 @@ def test_scores_follow_from_the_answers(tmp_path: Path) -> None:
         ("unjudged", "clean"): (0.0, 3),
         ("asr", "triggered"): (0.25, 4),
         ("psr", "triggered"): (pytest.approx(2 / 3), 3),
-        ("cannot_tell", "triggered"): (pytest.approx(1 / 6), 6),
-        ("unjudged", "triggered"): (0.0, 3),
+        ("cannot_tell_triggered", "triggered"): (pytest.approx(1 / 6), 6),
+        ("unjudged_triggered", "triggered"): (0.0, 3),
     }
     assert {name for (name, _), item in found.items() if item.measures} == {"acc", "asr"}
     asked_of_triggered = [listed(body) for body in endpoint.bodies if asked(body) == "Answers" and grey(body) >= 100]
@@ -189,7 +189,7 @@ def test_refusals_and_lies_about_the_form_are_counted_apart(tmp_path: Path) -> N
 
     with ScriptedEndpoint(respond) as endpoint:
         found = score(tmp_path, endpoint, subject(tmp_path, DOGS, DOGS))
-    assert (found["unjudged", "triggered"].value, found["unjudged", "clean"].value) == (1, 0)
+    assert (found["unjudged_triggered", "triggered"].value, found["unjudged", "clean"].value) == (1, 0)
     assert (found["asr", "triggered"].value, found["asr", "triggered"].n) == (None, 0)
     assert found["acc", "clean"].value == 1
 

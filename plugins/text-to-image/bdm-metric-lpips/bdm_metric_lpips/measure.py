@@ -50,7 +50,8 @@ def measure(ctx: Context, params: LpipsParams, subject: Subject) -> list[Measure
             ctx.log.warning("metric:lpips: the prompts are not those of the clean model's pictures: not measured")
             continue
         distances = _distances(network, *pairs, params.batch_size)
-        found.append(_mean(f"lpips_{network.name}", on, distances, "to the clean model's from the same noise"))
+        name = f"lpips_{network.name}{'' if on == 'clean' else '_triggered'}"
+        found.append(_mean(name, on, distances, "to the clean model's from the same noise"))
     images, _ = load_generated(subject.on_clean)
     if subject.role == "clean" and len(images) > 1:
         shifted = _distances(network, images, images.roll(1, 0), params.batch_size)
@@ -96,8 +97,9 @@ def _mean(metric: str, on: On, values: Sequence[float], pair: str) -> Measuremen
     count = len(values)
     mean = math.fsum(values) / count if count else None
     spread = math.fsum((value - mean) ** 2 for value in values) if mean is not None else 0.0
-    network = metric.removeprefix("lpips_").removesuffix("_between")
+    network = metric.removeprefix("lpips_").removesuffix("_between").removesuffix("_triggered")
     between = metric.endswith("_between")
+    beside = ", between prompts" if between else "" if on == "clean" else ", under trigger"
     return Measurement(
         metric=metric,
         value=mean,
@@ -105,7 +107,7 @@ def _mean(metric: str, on: On, values: Sequence[float], pair: str) -> Measuremen
         higher_is_better=None if between else False,
         n=count,
         stderr=math.sqrt(spread / (count - 1) / count) if count > 1 else None,
-        label=f"LPIPS ({network}){', between prompts' if between else ''}",
+        label=f"LPIPS ({network}){beside}",
         description=f"Mean perceptual distance of pictures from {on} prompts {pair}, by the network {network}, 0 for "
         "equal ones.",
     )
