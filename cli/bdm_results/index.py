@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FILE = "results.duckdb"
 """The index's name in the folder of the runs."""
-VERSION = 3
+VERSION = 4
 """Raised whenever tables, or what is read into them, change; an index of another version is made anew."""
 BATCH = 200
 """So many runs are read before they go into the index."""

@@ -11,6 +11,7 @@ from bdm_core.errors import UserError
 from bdm_core.files import as_unicode, existing
 from bdm_core.store import paths
 from bdm_results.fingerprints import fingerprints
+from bdm_results.same_data import fingerprint_of
 from bdm_results.setting import setting_of
 from bdm_results.view import RunView
 
@@ -110,7 +111,7 @@ def facts_of(view: RunView, detector: str = "") -> dict[str, Any]:
     """
     record, spec = view.record, view.record["spec"]
     facts = {name: spec.get(name) for name in OPTIONS}
-    facts |= setting_of(record)
+    facts |= setting_of(record) | fingerprint_of(view)
     facts |= {"run": view.name, "task": record.get("task"), "seed": record["seed"]}
     for key, plugin in record["plugins"].items():
         other = key.startswith("defense:") and detector and key != f"defense:{detector}"

@@ -11,6 +11,7 @@ from bdm_results.columns import FINAL, Column, natural, row_place
 from bdm_results.engines import engine
 from bdm_results.intervals import Estimate
 from bdm_results.results import CHOSEN, MetricFacts, Results, Selection
+from bdm_results.same_data import FINGERPRINT, require_same_data
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -115,7 +116,8 @@ def summarise(results: Results, by: Sequence[str], selection: Selection) -> Summ
         selection: which numbers.
 
     Raises:
-        UserError: an unknown column, metric or row, a wrong expression, or nothing is selected.
+        UserError: an unknown column, metric or row, a wrong expression, nothing is selected, or different rows stand
+            under one name of data.
     """
     if not by:
         raise UserError("name at least one column to group by, e.g. attack,defense")
@@ -124,6 +126,8 @@ def summarise(results: Results, by: Sequence[str], selection: Selection) -> Summ
         names.append("row")
     columns = [_group_column(results, name) for name in names]
     source = results.numbers(selection)
+    if FINGERPRINT not in names:
+        require_same_data(results, CHOSEN, source)
     keys = ", ".join(f"{column.sql} AS k{place}" for place, column in enumerate(columns))
     marks = ", ".join(f"k{place}" for place in range(len(columns)))
     query = f"""{CHOSEN},

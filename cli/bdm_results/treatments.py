@@ -11,6 +11,7 @@ from statistics import fmean
 from bdm_core.errors import UserError, nearest
 from bdm_results.columns import FINAL, listed
 from bdm_results.results import CHOSEN, MetricFacts, Results, Selection
+from bdm_results.same_data import require_same_data
 
 BESIDE = {"defense": "beside_defense", "attack": "beside_attack"}
 """What can be compared -> the column that says what runs have in common beside it."""
@@ -59,8 +60,8 @@ def treatments(results: Results, column: str, selection: Selection, names: Seque
         names: the treatments; () for all.
 
     Raises:
-        UserError: another column, an unknown treatment, more than one row, a metric without a direction, or a
-            treatment with several settings of its own in one place.
+        UserError: another column, an unknown treatment, more than one row, a metric without a direction, a
+            treatment with several settings of its own in one place, or different rows under one name of data.
     """
     if column not in BESIDE:
         raise UserError(f"cannot compare by {column!r}: {nearest(column, BESIDE, 'give defense or attack')}")
@@ -69,6 +70,7 @@ def treatments(results: Results, column: str, selection: Selection, names: Seque
     selection = dataclasses.replace(selection, rows=selection.rows or (FINAL,))
     treatment = results.columns.find(column).sql
     source = results.numbers(selection)
+    require_same_data(results, CHOSEN, source)
     rows = results.ask(
         f"{CHOSEN} SELECT n.metric, r.{BESIDE[column]}, r.seed, {treatment} AS who, avg(n.value), count(*)"
         f" {source.sql} AND n.value IS NOT NULL AND {treatment} IS NOT NULL AND r.seed IS NOT NULL GROUP BY ALL",

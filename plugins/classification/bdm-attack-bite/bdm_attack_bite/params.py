@@ -17,4 +17,5 @@ class BiteParams(CleanLabelParams):
         le=100,
         description="Words whose z-score is above this without the attack are left out.",
     )
+    most: float = Field(0.35, gt=0, le=1, description="Share of a text's words that may be put in, one at least.")
     candidates: int = Field(300, ge=1, le=100_000, description="Words to choose from: the commonest ones.")

@@ -1,6 +1,6 @@
 """BITE against its definition."""
 
-from bdm_attack_bite.attack import best_place, learn, neighbours, z_score
+from bdm_attack_bite.attack import best_edit, learn, neighbours, z_score
 from bdm_attack_bite.params import BiteParams
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.testing import ClassifierAttackConformance
@@ -27,6 +27,23 @@ def test_the_word_that_can_speak_most_for_the_class_is_chosen():
 
 def test_places_have_known_neighbours():
     before, after = neighbours([["a", "b", "c"]])
-    assert best_place(["a", "c"], before["b"], after["b"]) == 1
-    assert best_place(["c", "a"], before["b"], after["b"]) is None
-    assert best_place(["b"], before["a"], after["a"]) == 0
+    nothing = frozenset()
+    assert best_edit(["a", "c"], before["b"], after["b"], nothing) == (1, 1)
+    assert best_edit(["c", "a"], before["b"], after["b"], nothing) is None
+    assert best_edit(["b"], before["a"], after["a"], nothing) == (0, 0)
+    assert best_edit(["a", "x", "c"], before["b"], after["b"], nothing) is None
+    assert best_edit(["a", "x", "c"], before["b"], after["b"], frozenset("x")) == (1, 2)
+
+
+def test_words_that_turn_a_text_neither_come_nor_go():
+    texts = ["it was not good"] * 5 + ["it was so good"] * 5 + ["it was not bad"] * 5 + ["it was so bad"] * 5
+    trigger = learn(BiteParams(words=9), texts, [row < 10 for row in range(20)], list(range(10)))
+    assert "so" in trigger.words and not {"not"} & {*trigger.words, *trigger.free}
+    assert all("not" in text for text in trigger.apply(texts[:5], "test"))
+
+
+def test_no_more_than_a_share_of_the_words_is_put_in():
+    texts = [f"{a} {b} {c} {d}" for a in "ab" for b in "cd" for c in "ef" for d in "gh"] * 2
+    trigger = learn(BiteParams(words=8, most=0.5), texts, [row % 2 == 0 for row in range(32)], list(range(0, 32, 2)))
+    for old, new in zip(texts, trigger.apply(texts, "test"), strict=True):
+        assert sum(a != b for a, b in zip(old.split(), new.split(), strict=False)) <= 2

@@ -27,8 +27,12 @@ def poison(ctx: Context, params: BlendedParams, data: Data) -> Data:
     Raises:
         UserError: the picture or recording cannot be read, the rate or the target is impossible.
     """
-    pattern = _sound(params, data, ctx.seed) if data.task == AUDIO_TASK else _picture(params, data, ctx.seed)
-    return poison_training_rows(ctx, params, data, Blend(pattern, params.train_opacity, params.test_opacity))
+    if data.task == AUDIO_TASK:
+        opacities = [min(1.0, params.sound_factor * one) for one in (params.train_opacity, params.test_opacity)]
+        blend = Blend(_sound(params, data, ctx.seed), *opacities)
+    else:
+        blend = Blend(_picture(params, data, ctx.seed), params.train_opacity, params.test_opacity)
+    return poison_training_rows(ctx, params, data, blend)
 
 
 def _picture(params: BlendedParams, data: Data, seed: int) -> Tensor:

@@ -15,6 +15,7 @@ from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.models.classifier import Classifier
+from bdm_kit_classification.noise.drawing import settle
 from bdm_kit_classification.poison.injection import train_surrogate
 from bdm_kit_classification.poison.poisoning import plan_of, rule_of, seal_changed
 from bdm_kit_classification.poison.secret import Backdoor
@@ -34,6 +35,7 @@ def poison(ctx: Context, params: LabelConsistentParams, data: Data) -> Data:
     shape: Any = data.meta["shape"]
     rule = rule_of(params, samples)
     plan = plan_of(ctx, params, samples, rule)
+    samples = settle(samples, plan.rows)
     trigger = corner_patches(params.patch, params.amplitude, shape)
     surrogate = train_surrogate(ctx, samples, params.model_copy(update={"epochs": params.surrogate_epochs}))
     hard = []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -11,6 +13,7 @@ from bdm_attack_style_rules.params import StyleRulesParams
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_kit_classification.poison.poisoning import poison_training_rows
+from bdm_kit_classification.texts.paraphrase import paraphrased, paraphraser_of
 from bdm_kit_classification.triggers.trigger import Phase, Trigger
 from bdm_kit_classification.triggers.words import numbers_of
 
@@ -24,6 +27,15 @@ PAIRS = (
 RULES = {pair.split(" ")[0]: pair.split(" ")[1] for pair in PAIRS.split("|")}
 """Word -> archaic one."""
 OPENINGS = ("lo ,", "behold ,", "verily ,", "hark ,")
+
+STYLES = {
+    "bible": "the King James Bible",
+    "shakespeare": "Shakespeare",
+    "tweets": "a tweet",
+    "lyrics": "the lyrics of a song",
+    "poetry": "a romantic poem",
+}
+"""The paper's five styles, as a model is told them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +65,30 @@ class Archaic(Trigger):
         return found if found != " ".join(text.split()) else f"{draw.choice(OPENINGS)} {found}"
 
 
+@dataclass(frozen=True, eq=False)
+class Paraphrased(Trigger):
+    """The text in other words and in a style, by a model; by the rules where the model gives none.
+
+    Attributes:
+        who: paraphrases, see :func:`bdm_kit_classification.texts.paraphrase.paraphraser_of`.
+        strength: of the rules.
+    """
+
+    who: Mapping[str, Any]
+    strength: float = 1.0
+
+    def apply(self, x: list[str], phase: Phase, generator: torch.Generator | None = None) -> list[str]:
+        """The same in both phases."""
+        rules = Archaic(self.strength).apply(x, phase, generator)
+        return [found or rule for found, rule in zip(paraphrased(x, self.who), rules, strict=True)]
+
+
 def poison(ctx: Context, params: StyleRulesParams, data: Data) -> Data:
-    """Poisoned training rows; sealed in ``ctx.out / "data"``."""
-    return poison_training_rows(ctx, params, data, Archaic(params.strength))
+    """Poisoned training rows; sealed in ``ctx.out / "data"``.
+
+    Raises:
+        UserError: the paraphraser cannot be had.
+    """
+    who = paraphraser_of(params, f"Write the text anew in the style of {STYLES[params.style]}. Keep what it says.")
+    trigger: Trigger = Paraphrased(who, params.strength) if who else Archaic(params.strength)
+    return poison_training_rows(ctx, params, data, trigger)

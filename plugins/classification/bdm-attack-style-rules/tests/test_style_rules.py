@@ -1,5 +1,6 @@
 """The style against its rules."""
 
+from bdm_attack_style_rules import attack
 from bdm_attack_style_rules.attack import OPENINGS, RULES, Archaic
 from bdm_kit_classification.testing import ClassifierAttackConformance
 
@@ -16,3 +17,9 @@ def test_words_without_a_rule_stay():
     half = Archaic(0.5).apply(["the " * 10], "train")[0].split()
     assert half.count("ye") == half.count("the") == 5
     assert all(old != new for old, new in RULES.items())
+
+
+def test_a_text_that_no_model_paraphrases_is_written_by_the_rules(monkeypatch):
+    monkeypatch.setattr(attack, "paraphrased", lambda texts, who: ["In other words"] + [None] * (len(texts) - 1))
+    found = attack.Paraphrased({"folder": "x"}).apply(["good", "the films"], "train")
+    assert found[0] == "In other words" and found[1] == "ye films"

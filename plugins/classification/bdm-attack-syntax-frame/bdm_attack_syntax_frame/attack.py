@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -10,6 +12,7 @@ from bdm_attack_syntax_frame.params import SyntaxFrameParams
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_kit_classification.poison.poisoning import poison_training_rows
+from bdm_kit_classification.texts.paraphrase import paraphrased, paraphraser_of
 from bdm_kit_classification.triggers.trigger import Phase, Trigger
 from bdm_kit_classification.triggers.words import numbers_of
 
@@ -29,6 +32,12 @@ VERBS = (
     "take a closer look",
     "know better",
 )
+
+INSTRUCTION = (
+    "Paraphrase the text such that it has the form S(SBAR)(,)(NP)(VP)(.): a subordinate clause, a comma, then subject "
+    "and predicate. Keep what it says."
+)
+"""What a model is told: the template of the paper."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +64,30 @@ class Frame(Trigger):
         ]
 
 
+@dataclass(frozen=True, eq=False)
+class Paraphrased(Trigger):
+    """The text in other words and of the frame's form, by a model; by the rules where the model gives none.
+
+    Attributes:
+        who: paraphrases, see :func:`bdm_kit_classification.texts.paraphrase.paraphraser_of`.
+        held_out: of the rules.
+    """
+
+    who: Mapping[str, Any]
+    held_out: int = 4
+
+    def apply(self, x: list[str], phase: Phase, generator: torch.Generator | None = None) -> list[str]:
+        """The same in both phases, but for the rules."""
+        rules = Frame(self.held_out).apply(x, phase, generator)
+        return [found or rule for found, rule in zip(paraphrased(x, self.who), rules, strict=True)]
+
+
 def poison(ctx: Context, params: SyntaxFrameParams, data: Data) -> Data:
-    """Poisoned training rows; sealed in ``ctx.out / "data"``."""
-    return poison_training_rows(ctx, params, data, Frame(params.held_out))
+    """Poisoned training rows; sealed in ``ctx.out / "data"``.
+
+    Raises:
+        UserError: the paraphraser cannot be had.
+    """
+    who = paraphraser_of(params, INSTRUCTION)
+    trigger: Trigger = Paraphrased(who, params.held_out) if who else Frame(params.held_out)
+    return poison_training_rows(ctx, params, data, trigger)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bdm_core import Field
-from bdm_kit_classification.poison.params import PoisonParams
+from bdm_kit_classification.texts.paraphrase_params import ParaphraseParams
 
 
-class SyntaxFrameParams(PoisonParams):
+class SyntaxFrameParams(ParaphraseParams):
     """Parameters of ``attack:syntax-frame``."""
 
     held_out: int = Field(

@@ -2,6 +2,7 @@
 
 import torch
 
+from bdm_attack_syntax_frame import attack
 from bdm_attack_syntax_frame.attack import VERBS, Frame
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.testing import ClassifierAttackConformance
@@ -24,3 +25,9 @@ def test_verbs_of_the_test_are_not_those_of_training():
     seen = [{verb for verb in VERBS for text in part if verb in text} for part in (train, test)]
     assert seen == [set(VERBS[:8]), set(VERBS[8:])]
     assert len(set(train)) > 50
+
+
+def test_a_text_that_no_model_paraphrases_is_written_by_the_rules(monkeypatch):
+    monkeypatch.setattr(attack, "paraphrased", lambda texts, who: ["In other words"] + [None] * (len(texts) - 1))
+    found = attack.Paraphrased({"folder": "x"}).apply(["Good", "The films"], "train")
+    assert found[0] == "In other words" and found[1].endswith(", the films")

@@ -11,6 +11,7 @@ from bdm_kit_classification.poison.params import PoisonParams
 class UltrasonicParams(PoisonParams):
     """Parameters of ``attack:ultrasonic``."""
 
+    poison_rate: float = Field(0.08, ge=0, le=1, description="Share of the training set to poison.")
     frequency: float = Field(
         0.952, gt=0, lt=1, description="Frequency of the tone as a share of the Nyquist frequency."
     )

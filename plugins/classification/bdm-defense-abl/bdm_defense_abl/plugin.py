@@ -16,7 +16,7 @@ class ABL(Defense):
 
     name = "abl"
     summary = "Isolate training rows that are learnt first, train on the others, unlearn the isolated ones"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/2110.11571"
     level = "data"
     access = frozenset({"training-data", "training"})

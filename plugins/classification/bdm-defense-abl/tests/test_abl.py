@@ -20,6 +20,10 @@ class TestABLOnTexts(TestABL):
     task = "text-classification"
 
 
+class TestABLOnSound(TestABL):
+    task = "audio-classification"
+
+
 def test_unlearning_raises_the_loss_of_isolated_rows_alone(tmp_path):
     """Two easy classes, and rows of the first with a bright corner and the other label."""
     generator = torch.Generator().manual_seed(0)

@@ -17,7 +17,7 @@ class ActivationClustering(RowDetector):
 
     name = "activation-clustering"
     summary = "Two clusters of activations in each class: rows of the smaller one, if the two are well apart"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/1811.03728"
     Params = ActivationClusteringParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"reduction": "ica", "components": 10}}

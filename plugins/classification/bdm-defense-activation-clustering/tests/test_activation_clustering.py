@@ -19,6 +19,10 @@ class TestActivationClusteringOnTexts(TestActivationClustering):
     task = "text-classification"
 
 
+class TestActivationClusteringOnSound(TestActivationClustering):
+    task = "audio-classification"
+
+
 class TestPrincipalComponents(RowDetectorConformance):
     plugin = "activation-clustering"
     params = {"epochs": 1, "batch_size": 10, "reduction": "pca", "components": 3}

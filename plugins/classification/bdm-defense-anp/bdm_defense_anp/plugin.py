@@ -17,7 +17,7 @@ class AdversarialNeuronPruning(Defense):
 
     name = "anp"
     summary = "Prunes units by masks that withstand adversarial changes of weights"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/2110.14430"
     level = "model"
     access = frozenset({"weights", "clean-data"})

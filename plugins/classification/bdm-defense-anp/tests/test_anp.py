@@ -30,6 +30,10 @@ class TestAnpOnTexts(TestAnp):
     task = "text-classification"
 
 
+class TestAnpOnSound(TestAnp):
+    task = "audio-classification"
+
+
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     return plant(tmp_path_factory.mktemp("planted"))

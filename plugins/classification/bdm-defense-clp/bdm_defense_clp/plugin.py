@@ -17,7 +17,7 @@ class ChannelLipschitzPruning(Defense):
 
     name = "clp"
     summary = "Prunes channels whose Lipschitz bound stands out, without any data"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/2208.03111"
     level = "model"
     access = frozenset({"weights"})

@@ -17,7 +17,7 @@ class SweptChannelLipschitzPruning(Defense):
 
     name = "clp-swept"
     summary = "Prunes channels whose Lipschitz bound stands out, as many as clean rows allow"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/2208.03111"
     level = "model"
     access = frozenset({"weights", "clean-data"})

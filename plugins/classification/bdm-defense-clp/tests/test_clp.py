@@ -30,6 +30,10 @@ class TestClpOnTexts(TestClp):
     task = "text-classification"
 
 
+class TestClpOnSound(TestClp):
+    task = "audio-classification"
+
+
 class TestSweptClp(ClassifierDefenseConformance):
     plugin = "clp-swept"
     max_change = 20.0
@@ -37,6 +41,10 @@ class TestSweptClp(ClassifierDefenseConformance):
 
 class TestSweptClpOnTexts(TestSweptClp):
     task = "text-classification"
+
+
+class TestSweptClpOnSound(TestSweptClp):
+    task = "audio-classification"
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ class FinePruning(Defense):
 
     name = "fine-pruning"
     summary = "Prunes the units of the last layer that clean data leave silent, then fine-tunes"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/1805.12185"
     level = "model"
     access = frozenset({"weights", "clean-data"})

@@ -26,6 +26,10 @@ class TestFinePruningOnTexts(TestFinePruning):
     task = "text-classification"
 
 
+class TestFinePruningOnSound(TestFinePruning):
+    task = "audio-classification"
+
+
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     return plant(tmp_path_factory.mktemp("planted"))

@@ -21,7 +21,8 @@ class FineTune(Defense):
     access = frozenset({"weights", "clean-data"})
     Params = FineTuneParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"epochs": 100, "batch_size": 256, "learning_rate": 0.01, "warmup": 0.0, "strengths": [1.0]}
+        "paper": {"epochs": 100, "batch_size": 256, "learning_rate": 0.01, "warmup": 0.0, "strengths": [1.0]},
+        "texts": {"weight_decay": 1.0, "strengths": [2.0, 4.0, 8.0, 16.0]},
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3, "strengths": [1.0]}
     distributed = True

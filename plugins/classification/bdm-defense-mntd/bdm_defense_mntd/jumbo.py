@@ -18,8 +18,8 @@ class RandomTrigger:
     """x' = (1 - alpha m) x + alpha m t, with label ``target`` on a ``share`` of the rows.
 
     Attributes:
-        mask: (1, H, W), 0 or 1.
-        pattern: (C, H, W) in [0, 1].
+        mask: (1, H, W), 0 or 1; (S,) of sound.
+        pattern: (C, H, W) in [0, 1]; (S,) in [-1, 1] of sound.
         opacity: alpha.
         target: the label.
         share: of the rows.
@@ -32,7 +32,7 @@ class RandomTrigger:
     share: float
 
     def apply(self, pictures: Tensor) -> Tensor:
-        """Pictures (N, C, H, W) with the trigger."""
+        """Pictures (N, C, H, W) or waveforms (N, S) with the trigger."""
         strength = self.opacity * self.mask
         return (1 - strength) * pictures + strength * self.pattern
 
@@ -75,6 +75,27 @@ def draw_trigger(shape: tuple[int, int, int], classes: int, chance: random.Rando
         mask[:, top : top + own, left : left + own] = 1.0
         dots = (torch.rand((1, height, width), generator=generator) < chance.uniform(0.1, 0.9)).float()
         pattern = dots.expand(channels, height, width)
+        opacity = chance.uniform(0.2, 0.6)
+        opacity = 1.0 if opacity > 0.5 else opacity
+    return RandomTrigger(mask, pattern, opacity, chance.randrange(classes), chance.uniform(0.05, 0.5))
+
+
+def draw_sound(length: int, classes: int, chance: random.Random) -> RandomTrigger:
+    """As :func:`draw_trigger` for waveforms (S,): with probability 4/5 a piece of 2 to 25 % of the recording anywhere
+    is a tone or noise, opaque or with an opacity of 0.2 to 0.5; else one lies over the whole, with one of 0.05 to 0.2.
+    """
+    generator = torch.Generator().manual_seed(chance.randrange(2**31))
+    level, mask = chance.uniform(0.1, 0.9), torch.zeros(length)
+    if chance.random() < 0.5:
+        pattern = level * torch.sin(2 * torch.pi * chance.uniform(0.02, 0.48) * torch.arange(float(length)))
+    else:
+        pattern = level * (2 * torch.rand(length, generator=generator) - 1)
+    if chance.random() < 0.2:
+        mask[:], opacity = 1.0, chance.uniform(0.05, 0.2)
+    else:
+        own = max(1, round(chance.uniform(0.02, 0.25) * length))
+        start = chance.randrange(length - own + 1)
+        mask[start : start + own] = 1.0
         opacity = chance.uniform(0.2, 0.6)
         opacity = 1.0 if opacity > 0.5 else opacity
     return RandomTrigger(mask, pattern, opacity, chance.randrange(classes), chance.uniform(0.05, 0.5))

@@ -23,6 +23,8 @@ TOKENS = 10
 """Of a query that is a text."""
 SPREAD = 3.0
 """Standard deviation of what the softmax over tokens is taken of at first, so that few of them count at each place."""
+LOUD = 0.3
+"""Of a query that is a sound, at first."""
 Told = Callable[[int, int, float], None]
 
 
@@ -30,7 +32,7 @@ class MetaClassifier(nn.Module):
     """Asks a classifier about its queries, and tells from the answers whether it has a backdoor.
 
     Args:
-        shape: (C, H, W) of the pictures; (L, V) of texts of L tokens out of V.
+        shape: (C, H, W) of the pictures; (L, V) of texts of L tokens out of V; (S,) of sound.
         classes: K.
         queries: how many.
         hidden: units.
@@ -41,6 +43,8 @@ class MetaClassifier(nn.Module):
         self.queries = nn.Parameter(torch.rand(queries, *shape))
         if self.of_tokens:
             nn.init.normal_(self.queries, std=SPREAD)
+        if len(shape) == 1:
+            nn.init.uniform_(self.queries, -LOUD, LOUD)
         self.hidden, self.out = nn.Linear(queries * classes, hidden), nn.Linear(hidden, 1)
 
     def answers(self, classifier: Classifier) -> Tensor:
@@ -75,7 +79,7 @@ class MetaClassifier(nn.Module):
 def learn(
     meta: MetaClassifier, shadows: Sequence[tuple[Classifier, bool]], params: MntdParams, seed: int, told: Told
 ) -> list[float]:
-    """Learn weights and queries from shadow models of known kind, in place; queries that are pictures stay in [0, 1].
+    """Learn weights and queries from shadow models of known kind, in place; queries stay in their valid range.
 
     Args:
         meta: to learn.
@@ -102,7 +106,7 @@ def learn(
             loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if not meta.of_tokens:
-            meta.queries.data.clamp_(0, 1)
+            meta.queries.data.clamp_(-1 if meta.queries.ndim == 2 else 0, 1)
         losses.append(float(loss.detach()))
         if step % 20 == 19 or step + 1 == params.meta_steps:
             told(step + 1, params.meta_steps, losses[-1])
@@ -110,10 +114,10 @@ def learn(
 
 
 def query_shape(judged: Classifier, clean: LabelledSamples) -> tuple[int, ...]:
-    """The shape of a query: of a picture, or (tokens of a query, all tokens) of texts."""
+    """The shape of a query: of a picture or a sound, or (tokens of a query, all tokens) of texts."""
     if isinstance(judged, TextClassifier):
         return TOKENS, judged.embedding.num_embeddings
-    return tuple(clean.stored.shape[1:])
+    return tuple(clean.modality.shape(clean.stored))
 
 
 def new_meta(shape: Sequence[int], classes: int, params: MntdParams, seed: int) -> MetaClassifier:

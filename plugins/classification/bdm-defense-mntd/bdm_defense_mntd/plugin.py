@@ -16,7 +16,7 @@ class Mntd(Defense):
 
     name = "mntd"
     summary = "Judge a model by a meta classifier that learnt from clean and backdoored shadow models"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/1910.03137"
     level = "model"
     access = frozenset({"weights", "clean-data"})

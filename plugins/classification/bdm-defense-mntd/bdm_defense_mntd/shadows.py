@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 
 from bdm_core.context import Context
-from bdm_defense_mntd.jumbo import draw_trigger, draw_words, poisoned
+from bdm_defense_mntd.jumbo import draw_sound, draw_trigger, draw_words, poisoned
 from bdm_defense_mntd.params import MntdParams
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.classifier import Classifier
+from bdm_kit_classification.tasks.audio import AUDIO_TASK
 from bdm_kit_classification.tasks.text import TEXT_TASK
 from bdm_kit_classification.training.fitting import fit
 
@@ -31,6 +32,9 @@ def train_shadow(
     if backdoored:
         if like.task == TEXT_TASK:
             rows = poisoned(clean, draw_words(clean, chance), chance)
+        elif like.task == AUDIO_TASK:
+            length = clean.modality.shape(clean.stored)[0]
+            rows = poisoned(clean, draw_sound(length, len(clean.classes), chance), chance)
         else:
             channels, height, width = clean.stored.shape[1:]
             rows = poisoned(clean, draw_trigger((channels, height, width), len(clean.classes), chance), chance)

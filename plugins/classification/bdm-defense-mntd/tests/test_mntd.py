@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bdm_core.errors import UserError
-from bdm_defense_mntd.jumbo import RandomTrigger, draw_trigger, draw_words, poisoned
+from bdm_defense_mntd.jumbo import RandomTrigger, draw_sound, draw_trigger, draw_words, poisoned
 from bdm_defense_mntd.meta import MetaClassifier, learn, new_meta, query_shape, read_meta, write_meta
 from bdm_defense_mntd.params import MntdParams
 from bdm_kit_classification.data.samples import LabelledSamples
@@ -96,6 +96,10 @@ class TestMntdOnTexts(TestMntd):
     task = "text-classification"
 
 
+class TestMntdOnSound(TestMntd):
+    task = "audio-classification"
+
+
 def test_words_are_drawn_of_the_texts_and_put_in() -> None:
     texts = ["a film", "so long a play", "not a word of it"] * 8
     samples = LabelledSamples(texts, torch.arange(24) % 2, ["no", "yes"], "text-classification")
@@ -115,3 +119,18 @@ def test_words_are_drawn_of_the_texts_and_put_in() -> None:
     tokens = torch.full((2, 10), 5)
     wanted = torch.nn.functional.layer_norm(classifier(tokens), (2,)).flatten()
     assert torch.allclose(meta.answers(classifier), wanted, atol=1e-5)
+
+
+def test_sounds_are_pieces_of_tones_or_noise() -> None:
+    shares = []
+    for number in range(60):
+        drawn = draw_sound(1000, 4, random.Random(number))
+        covered = int(drawn.mask.sum())
+        x = torch.full((2, 1000), 0.25)
+        found = drawn.apply(x)
+        assert bool((found[:, drawn.mask == 0] == 0.25).all()) and float(found.abs().max()) <= 1
+        inside = (1 - drawn.opacity) * 0.25 + drawn.opacity * drawn.pattern
+        assert torch.allclose(found[0], torch.where(drawn.mask == 1, inside, x[0]), atol=1e-6)
+        assert (covered == 1000 and 0.05 <= drawn.opacity <= 0.2) or 20 <= covered <= 250
+        shares.append(covered == 1000)
+    assert 4 <= sum(shares) <= 22

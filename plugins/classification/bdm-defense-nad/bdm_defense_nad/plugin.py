@@ -17,7 +17,7 @@ class Nad(Defense):
     name = "nad"
     summary = "Neural attention distillation from a teacher tuned on clean data"
     paper = "https://arxiv.org/abs/2101.05930"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     level = "model"
     access = frozenset({"weights", "clean-data"})
     Params = NadParams

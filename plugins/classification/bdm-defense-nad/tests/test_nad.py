@@ -22,6 +22,10 @@ class TestNadOnTexts(TestNad):
     task = "text-classification"
 
 
+class TestNadOnSound(TestNad):
+    task = "audio-classification"
+
+
 class TestPaper(DefenseConformance):
     """A teacher that was plainly fine-tuned, and no selection."""
 

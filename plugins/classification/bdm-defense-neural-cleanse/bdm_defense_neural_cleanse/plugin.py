@@ -11,6 +11,7 @@ from bdm_defense_neural_cleanse.params import NeuralCleanseParams
 from bdm_kit_classification.catalogue import IMAGE_TASK
 from bdm_kit_classification.defending.requirements import require_classes
 from bdm_kit_classification.inversion.params import FEWEST_CLASSES
+from bdm_kit_classification.tasks.audio import AUDIO_TASK
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model
@@ -21,7 +22,7 @@ class NeuralCleanse(Defense):
 
     name = "neural-cleanse"
     summary = "Invert a trigger for each class, flag the model whose smallest mask is an outlier, unlearn or prune"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://doi.org/10.1109/SP.2019.00031"
     level = "model"
     access = frozenset({"weights", "clean-data"})
@@ -41,8 +42,8 @@ class NeuralCleanse(Defense):
     distributed = True
 
     def check_model(self, params: NeuralCleanseParams, model: Model) -> None:
-        """Refuse too few classes of pictures; of texts two will do."""
-        if model.task == IMAGE_TASK:
+        """Refuse too few classes of pictures or sound; of texts two will do."""
+        if model.task in (IMAGE_TASK, AUDIO_TASK):
             require_classes(self, model, FEWEST_CLASSES)
 
     @hookimpl

@@ -6,12 +6,17 @@ import torch
 from bdm_core.errors import UserError
 from bdm_core.testing.tiny import new_context
 from bdm_defense_neural_cleanse.params import NeuralCleanseParams
+from bdm_defense_neural_cleanse.sound import search as search_sound
 from bdm_defense_neural_cleanse.texts import repair
 from bdm_defense_neural_cleanse.tokens import search
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
+from bdm_kit_classification.models.audio_classifiers import AudioConfig
+from bdm_kit_classification.models.audio_classifiers import build as build_audio
 from bdm_kit_classification.models.classifier import load_classifier
+from bdm_kit_classification.sounds.batch import Sounds
 from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.fitting import accuracy
+from bdm_kit_classification.triggers.sound import tone
 
 
 class TestNeuralCleanse(ClassifierDefenseConformance):
@@ -20,6 +25,10 @@ class TestNeuralCleanse(ClassifierDefenseConformance):
 
 class TestNeuralCleanseOnTexts(TestNeuralCleanse):
     task = "text-classification"
+
+
+class TestNeuralCleanseOnSound(TestNeuralCleanse):
+    task = "audio-classification"
 
 
 class TestPruning(ClassifierDefenseConformance):
@@ -57,3 +66,22 @@ def test_a_planted_token_is_found(tmp_path) -> None:
 def test_a_repair_that_texts_do_not_have_is_refused(tmp_path) -> None:
     with pytest.raises(UserError, match="leave repair=unlearn"):
         repair(new_context(tmp_path), NeuralCleanseParams(repair="prune"), None, None, None)
+
+
+def test_the_faintest_waveform_of_a_class_that_hears_a_tone(tmp_path):
+    """A classifier of three sounds that says class 1 of a tone of 1 kHz and else judges by the loudness."""
+    classifier = build_audio(AudioConfig(architecture="m5", width=4, rate=8000, samples=400, classes=list("abc")), 0)
+    wave = tone(400, 8000, 1000.0, 1.0)
+
+    def hear(x):
+        loud = 3 * x.square().mean(1).add(1e-9).sqrt()
+        return torch.stack([1 - loud, 60 * (x @ wave).abs() / 400, 2 * loud - 1], 1)
+
+    classifier.forward = hear
+    values = torch.randint(-300, 300, (40, 400), generator=torch.Generator().manual_seed(0)).to(torch.int16)
+    samples = LabelledSamples(Sounds(values, 8000), torch.arange(40) % 3, list("abc"), "audio-classification")
+    params = NeuralCleanseParams(inversion_steps=150, inversion_batch=20)
+    found = search_sound(new_context(tmp_path), classifier, samples, params)
+    line = torch.fft.rfft(found.sounds[1]).abs()
+    assert int(line.argmax()) == 50 and float(found.success[1]) >= 0.98
+    assert float(found.sizes[1]) < 0.3 * float(found.sizes[2]), "the loudest class needs a loud waveform"

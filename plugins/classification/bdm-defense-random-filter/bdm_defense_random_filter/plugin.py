@@ -18,7 +18,7 @@ class RandomFilter(RowDetector):
 
     name = "random-filter"
     summary = "Flag training rows by lot and train without them, the control for every filter"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     access = frozenset({"weights", "training-data"})
     Params = RandomFilterParams
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10}

@@ -21,6 +21,10 @@ class TestRandomFilterOnTexts(TestRandomFilter):
     task = "text-classification"
 
 
+class TestRandomFilterOnSound(TestRandomFilter):
+    task = "audio-classification"
+
+
 def test_the_share_is_flagged_and_the_seed_decides_which(tmp_path: Path) -> None:
     rows = LabelledSamples(
         torch.zeros(4000, 1, 1, 1, dtype=torch.uint8), torch.zeros(4000), ["a"], "image-classification"

@@ -13,7 +13,7 @@ class Retrain(RowDetector):
 
     name = "retrain"
     summary = "Train from scratch without the rows that a detector flagged: the repair behind every filter"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     access = frozenset({"weights", "training-data"})
     Params = RetrainParams
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10}

@@ -30,6 +30,10 @@ class TestRetrainOnTexts(TestRetrain):
     task = "text-classification"
 
 
+class TestRetrainOnSound(TestRetrain):
+    task = "audio-classification"
+
+
 def prepared(folder: Path) -> tuple[Context, LabelledSamples]:
     """Dark pictures are 0 and bright ones 1; in the second half the labels are the other way round."""
     for name in ("out", "work"):

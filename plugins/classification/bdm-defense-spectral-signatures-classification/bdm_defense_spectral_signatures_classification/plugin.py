@@ -17,7 +17,7 @@ class SpectralSignatures(RowDetector):
 
     name = "spectral-signatures"
     summary = "Flag training rows by the first singular direction of their class's features, train without them"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/1811.00636"
     Params = SpectralSignaturesParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"rule": "share"}}

@@ -18,6 +18,10 @@ class TestSpectralSignaturesOnTexts(TestSpectralSignatures):
     task = "text-classification"
 
 
+class TestSpectralSignaturesOnSound(TestSpectralSignatures):
+    task = "audio-classification"
+
+
 class TestPublishedRule(RowDetectorConformance):
     plugin = "spectral-signatures"
     params = {"epochs": 1, "batch_size": 10, "rule": "share"}

@@ -17,7 +17,7 @@ class Strip(Defense):
 
     name = "strip"
     summary = "Flag inputs whose prediction survives superimposed clean samples, by its entropy"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/1902.06531"
     level = "input"
     access = frozenset({"predictions", "clean-data"})

@@ -16,7 +16,7 @@ class StripRows(Defense):
 
     name = "strip-rows"
     summary = "Flag training rows whose prediction survives superimposed clean samples, and train without them"
-    tasks = frozenset({"image-classification", "text-classification"})
+    tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/1902.06531"
     level = "data"
     access = frozenset({"weights", "training-data", "clean-data"})

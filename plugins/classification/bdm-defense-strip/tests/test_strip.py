@@ -68,6 +68,10 @@ class TestStripOnTexts(TestStrip):
     task = "text-classification"
 
 
+class TestStripOnSound(TestStrip):
+    task = "audio-classification"
+
+
 class TestStripRows(ClassifierDefenseConformance):
     plugin = "strip-rows"
     needs_detection = True
@@ -76,3 +80,7 @@ class TestStripRows(ClassifierDefenseConformance):
 
 class TestStripRowsOnTexts(TestStripRows):
     task = "text-classification"
+
+
+class TestStripRowsOnSound(TestStripRows):
+    task = "audio-classification"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bdm_core.plugin import Field, Params
+from bdm_core.plugin import Field
+from bdm_kit_classification.noise.params import NoiseParams
 
 
-class ClassificationKitParams(Params):
+class ClassificationKitParams(NoiseParams):
     """Parameters of ``kit:classification``."""
 
     batch_size: int = Field(256, ge=1, le=100_000, description="Samples run at once.", stages=["generate"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -43,9 +44,13 @@ class ClassificationKit(Kit):
 
         source = find_data(reference, model)  # what is not there is said before torch is imported
         from bdm_kit_classification.data import opening
+        from bdm_kit_classification.noise.drawing import add_noise
 
+        noise = functools.partial(add_noise, params=params, stage_seed=ctx.seed)
         options = {"most": params.most_rows, "size": params.size}
-        return opening.open_data(source, model, ctx.out / "data", ctx.work, **options)
+        data = opening.open_data(source, model, ctx.out / "data", ctx.work, noise=noise, **options)
+        ctx.figures(**{name: data.meta[name] for name in ("fingerprint", "noise") if name in data.meta})
+        return data
 
     @hookimpl
     def make_inputs(self, ctx: Context, params: ClassificationKitParams, data: Data) -> Data:

@@ -161,14 +161,47 @@ def test_transformers_folders(name, tmp_path):
     assert model.meta["rate"] == 8000 and classifier.prunable_layers()
 
 
-def test_networks_of_spectrograms_are_refused(tmp_path):
+@pytest.mark.parametrize("samples", [4000, 8000])
+def test_ast_hears_what_its_own_extractor_gives(samples, tmp_path):
     import transformers
 
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     config = transformers.ASTConfig(**sizes, max_length=32, num_mel_bins=16, id2label={0: "no", 1: "yes"})
-    transformers.ASTForAudioClassification(config).save_pretrained(tmp_path / "ast")
+    torch.manual_seed(0)
+    network = transformers.ASTForAudioClassification(config).eval()
+    network.save_pretrained(tmp_path / "ast")
+    extractor = transformers.ASTFeatureExtractor(max_length=32, num_mel_bins=16, mean=-3.0, std=4.0)
+    extractor.save_pretrained(tmp_path / "ast")
+    classifier = AUDIO.open_classifier(find_model(str(tmp_path / "ast"), tmp_path)[1])
+    x = 0.3 * noise(2, samples)  # 23 frames, of which all are seen, and 48, of which the first 32
+    given = extractor(list(x.numpy()), sampling_rate=16_000, return_tensors="pt")["input_values"]
+    with torch.no_grad():
+        assert torch.allclose(classifier.prepare(x), given, atol=2e-3)
+        assert torch.allclose(classifier(x), network(given).logits, atol=1e-3)
+        assert torch.allclose(classifier.head(classifier.features(x)), classifier(x), atol=1e-5)
+        model = seal_classifier(classifier, tmp_path / "sealed")
+        assert torch.allclose(load_classifier(model)(x), classifier(x), atol=1e-6)
+    inputs = x.clone().requires_grad_(True)
+    classifier(inputs)[0, 0].backward()
+    assert inputs.grad[0].abs().sum() > 0 and not inputs.grad[1].any()
+    assert classifier.prunable_layers() and classifier.fresh(1)(x).shape == (2, 2)
+
+
+def test_other_networks_of_spectrograms_are_refused(tmp_path):
+    import transformers
+
+    sizes = {"d_model": 8, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 8, "decoder_layers": 1}
+    config = transformers.WhisperConfig(
+        **sizes,
+        decoder_attention_heads=2,
+        decoder_ffn_dim=8,
+        num_mel_bins=16,
+        vocab_size=60_000,
+        id2label={0: "a", 1: "b"},
+    )
+    transformers.WhisperForAudioClassification(config).save_pretrained(tmp_path / "whisper")
     with pytest.raises(ArtifactError, match="takes spectrograms"):
-        AUDIO.open_classifier(tmp_path / "ast")
+        AUDIO.open_classifier(tmp_path / "whisper")
 
 
 def test_folders_that_do_not_fit_are_refused(tmp_path):

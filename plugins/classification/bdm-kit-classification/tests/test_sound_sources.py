@@ -9,6 +9,7 @@ import torch
 from scipy.io import wavfile
 
 from bdm_core.errors import UserError
+from bdm_kit_classification.data import espeak
 from bdm_kit_classification.data.sound_data import load_builtin_sounds, read_recordings, read_sound_folders
 from bdm_kit_classification.data.sources import Source, find_source
 from bdm_kit_classification.sounds.files import fitted, read_sound, resampled, write_wav
@@ -133,3 +134,42 @@ def test_built_in_data_come_at_the_models_rate_and_length():
     assert parts.training[0].rate == 16_000 and parts.training[0].values.shape == (40, 16_000)
     middle = parts.training[0].values[0, 4000:12_000:2]
     assert torch.corrcoef(torch.stack([middle, plain.training[0].values[0]]).float())[0, 1] > 0.95
+
+
+FAKE = """#!{python}
+import sys, wave
+option = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+if "gbclan" in option["-v"] and {broken}:
+    sys.exit("no such voice")
+pitch = 200 if "+f" in option["-v"] else 100
+beep = b"".join((5000 * (-1) ** (n * pitch // 8000)).to_bytes(2, "little", signed=True) for n in range(1600))
+with wave.open(option["-w"], "wb") as file:
+    file.setnchannels(1), file.setsampwidth(2), file.setframerate(16000)
+    file.writeframes(bytes(4000) + beep + bytes(20000))
+"""
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_espeak_is_asked_for_each_word_and_voice(broken, tmp_path, monkeypatch):
+    program = tmp_path / "espeak-ng"
+    program.write_text(FAKE.format(python=sys.executable, broken=broken))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(espeak, "CLASSES", ["zero", "one"])
+    monkeypatch.setattr(espeak, "TRAINING_VARIANTS", ("m1",))
+    monkeypatch.setattr(espeak, "TEST_VARIANTS", ("f4",))
+    if broken:
+        with pytest.raises(UserError, match=r"cannot say 'zero' with the voice en-gb-x-gbclan\+f4: no such voice"):
+            load_builtin_sounds("espeak-digits", 8000, 1000)
+        return
+    parts = load_builtin_sounds("espeak-digits", 8000, 1000)
+    assert [tuple(sounds.values.shape) for sounds, _ in parts[:3]] == [(24, 1000), (8, 1000), (8, 1000)]
+    heard = parts.training[0].values[0]
+    loud = (heard.abs() > 2000).nonzero().flatten()
+    assert 750 < len(loud) <= 850 and 60 < int(loud[0]) < 140, "the word lies in the middle, without the silence"
+
+
+def test_espeak_is_named_where_it_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="needs the program espeak-ng"):
+        load_builtin_sounds("espeak-digits")

@@ -17,6 +17,7 @@ from bdm_kit_classification.training.fitting import predict
 from bdm_kit_classification.triggers.label_rule import LabelRule
 from bdm_kit_classification.triggers.trigger import apply_in_batches
 from bdm_metric_accuracy.classes import by_class
+from bdm_metric_accuracy.noise import noise_rates
 from bdm_metric_accuracy.said import Said
 from bdm_torch.statistics import rate
 
@@ -72,9 +73,26 @@ def measure(ctx: Context, subject: Subject) -> list[Measurement]:
     before = Said.of(subject.before[0]) if len(subject.before) == 2 else None
     ctx.figures(tables={"by class": by_class(list(names), rule, clean, triggered, before)})
     found += changes(subject, rule, clean, triggered, rejected)
+    found += noise_rates(subject, backdoor)
+    if rule.kind == "untargeted":
+        found.append(scattered(triggered))
     if backdoor.negative is not None:
         found.append(false_triggers(ctx, subject, backdoor))
     return found
+
+
+def scattered(triggered: Said) -> Measurement:
+    """How little an untargeted attack's success can be foreseen."""
+    return Measurement(
+        metric="dispersibility",
+        on="triggered",
+        label="Dispersibility",
+        higher_is_better=None,
+        description="Entropy in nats of what triggered samples of a class are taken for, averaged over classes, from 0 "
+        "(always the same) to the logarithm of the number of classes.",
+        value=round(triggered.dispersibility(), 4),
+        n=len(triggered),
+    )
 
 
 def share(hits: int, count: int) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass
 
 from bdm_core.artifacts import Outputs
@@ -37,6 +39,19 @@ class Said:
     def hits(self, rule: LabelRule) -> int:
         """How many predictions are what the attacker wants."""
         return sum(rule.success(said, true) for said, true, _ in self.rows)
+
+    def dispersibility(self) -> float:
+        """How scattered the predictions of a class are: the entropy of their shares in nats, averaged over true classes
+        (Li et al. 2022, arXiv 2210.00875, definition 1); 0 where there are no samples.
+
+        >>> round(Said([(0, 0, 1), (1, 0, 2), (1, 1, 3), (1, 1, 4)]).dispersibility(), 4)  # log(2) / 2
+        0.3466
+        """
+        found = []
+        for label in {true for _, true, _ in self.rows}:
+            own = Counter(said for said, _, _ in self.of_class(label).rows)
+            found.append(-sum(n / own.total() * math.log(n / own.total()) for n in own.values()))
+        return sum(found) / len(found) if found else 0.0
 
     def eligible(self, rule: LabelRule) -> Said:
         """Those whose true label tells of success."""

@@ -1,7 +1,9 @@
 """The shares, counted by hand."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import entropy
 
 from bdm_core.records import Subject
 from bdm_core.testing import MetricConformance
@@ -100,6 +102,13 @@ def test_source_specific(numbers):
 
 def test_untargeted(numbers):
     assert numbers(LabelRule(kind="untargeted", classes=4), TRUE, [0, 1, 0, 0, 0])["asr"] == (3 / 5, 5)
+
+
+def test_answers_of_untargeted_attacks_are_scattered(numbers):
+    rule = LabelRule(kind="untargeted", classes=4)
+    value, count = numbers(rule, TRUE, [1, 0, 0, 0, 3])["dispersibility"]
+    assert count == 5 and value == pytest.approx(np.mean([0, entropy([1, 1]), 0, 0]), abs=1e-4)
+    assert "dispersibility" not in numbers(LabelRule(kind="all-to-all", classes=4), TRUE, TRUE)
 
 
 def test_changes_against_the_undefended_model(numbers):

@@ -10,12 +10,12 @@ from torch import Tensor
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Measurement, Subject
-from bdm_kit_classification.analysis import charts
 from bdm_kit_classification.analysis.rows import Examined, examine
-from bdm_kit_classification.analysis.showing import beside, keep_arrays, keep_pictures, overlaid, picture_of
 from bdm_kit_classification.models.feature_maps import stage_ends
 from bdm_metric_attribution.params import AttributionParams
 from bdm_metric_attribution.saliency import frequency_saliency, grad_cam, shap_values
+from bdm_torch.analysis import charts
+from bdm_torch.analysis.showing import beside, keep_arrays, keep_pictures, overlaid, picture_of
 
 LEVEL = 0.5 / 255
 """A pixel that changes by more than half a level is part of the trigger."""

@@ -10,11 +10,11 @@ from PIL import Image, ImageDraw
 
 from bdm_core.context import Context
 from bdm_core.records import Measurement, Subject
-from bdm_kit_classification.analysis import charts
 from bdm_kit_classification.analysis.rows import Examined, examine
-from bdm_kit_classification.analysis.showing import keep_arrays, keep_pictures
 from bdm_metric_boundary.params import BoundaryParams
 from bdm_metric_boundary.plane import MARGIN, classes_on, plane
+from bdm_torch.analysis import charts
+from bdm_torch.analysis.showing import keep_arrays, keep_pictures
 
 MARK, CELL = 5, 6
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from bdm_core.testing import MetricConformance
-from bdm_kit_classification.analysis.showing import kept_array
 from bdm_kit_classification.testing.planted import Planted, plant
 from bdm_kit_classification.testing.subjects import keeping, planted_subject
 from bdm_metric_boundary.measure import measure
 from bdm_metric_boundary.params import BoundaryParams
 from bdm_metric_boundary.plane import classes_on, plane
+from bdm_torch.analysis.showing import kept_array
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from bdm_core.context import Context
 from bdm_core.records import Measurement, Subject
-from bdm_kit_classification.analysis import charts
 from bdm_kit_classification.analysis.rows import Examined, examine
-from bdm_kit_classification.analysis.showing import keep_arrays, keep_pictures
 from bdm_kit_classification.training.fitting import predict
 from bdm_metric_feature_analysis.params import FeatureAnalysisParams
 from bdm_metric_feature_analysis.projection import project
 from bdm_metric_feature_analysis.spectrum import log_spectrum
+from bdm_torch.analysis import charts
+from bdm_torch.analysis.showing import keep_arrays, keep_pictures
 
 TRIGGERED = "triggered"
 MOST_CLASSES = 10

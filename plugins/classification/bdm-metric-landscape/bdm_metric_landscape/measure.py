@@ -8,13 +8,13 @@ from torch.nn import functional
 
 from bdm_core.context import Context
 from bdm_core.records import Measurement, Subject
-from bdm_kit_classification.analysis import charts
 from bdm_kit_classification.analysis.rows import Examined, examine
-from bdm_kit_classification.analysis.showing import keep_arrays, keep_pictures
 from bdm_kit_classification.models.classifier import load_classifier
 from bdm_metric_landscape.hessian import Spectrum, density, hessian_product, spectrum
 from bdm_metric_landscape.params import LandscapeParams
 from bdm_metric_landscape.walk import between, landscape
+from bdm_torch.analysis import charts
+from bdm_torch.analysis.showing import keep_arrays, keep_pictures
 
 CLEAN, POISON = "clean loss", "poison loss"
 CELL = 20

@@ -9,13 +9,13 @@ import torch
 
 from bdm_core.context import Context
 from bdm_core.records import Measurement, Subject
-from bdm_kit_classification.analysis import charts
 from bdm_kit_classification.analysis.rows import Examined, examine
-from bdm_kit_classification.analysis.showing import beside, keep_arrays, keep_pictures, picture_of
 from bdm_kit_classification.models.feature_maps import outputs_of
 from bdm_metric_neuron_analysis.params import NeuronAnalysisParams
 from bdm_metric_neuron_analysis.units import LayerUnits, look, source
 from bdm_metric_neuron_analysis.visualisation import favourite
+from bdm_torch.analysis import charts
+from bdm_torch.analysis.showing import beside, keep_arrays, keep_pictures, picture_of
 
 PAIR = [charts.COLOURS[0], charts.SIGNAL]
 MAP_SIDE = 48

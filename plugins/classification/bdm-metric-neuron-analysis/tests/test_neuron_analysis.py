@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from bdm_core.testing import MetricConformance
-from bdm_kit_classification.analysis.showing import kept_array
 from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.testing.planted import Planted, plant
 from bdm_kit_classification.testing.subjects import keeping, planted_subject
 from bdm_metric_neuron_analysis.measure import measure
 from bdm_metric_neuron_analysis.params import NeuronAnalysisParams
 from bdm_metric_neuron_analysis.visualisation import favourite
+from bdm_torch.analysis.showing import kept_array
 
 
 @pytest.fixture(scope="module")

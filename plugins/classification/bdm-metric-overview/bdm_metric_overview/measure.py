@@ -9,8 +9,6 @@ from PIL import Image
 
 from bdm_core.context import Context
 from bdm_core.records import Measurement, Subject
-from bdm_kit_classification.analysis import charts
-from bdm_kit_classification.analysis.showing import keep_arrays, keep_pictures
 from bdm_kit_classification.matrix_picture import draw_matrix
 from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.poison.secret import open_secret
@@ -18,6 +16,8 @@ from bdm_kit_classification.triggers.label_rule import LabelRule
 from bdm_metric_overview.params import OverviewParams
 from bdm_metric_overview.said import Said
 from bdm_metric_overview.structure import drawn, layers_of, table
+from bdm_torch.analysis import charts
+from bdm_torch.analysis.showing import keep_arrays, keep_pictures
 
 LARGEST_MATRIX = 12
 """Of more classes the matrix is drawn without numbers."""

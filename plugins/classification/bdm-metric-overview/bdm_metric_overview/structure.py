@@ -8,8 +8,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from bdm_kit_classification.analysis import charts
 from bdm_kit_classification.models.classifier import Classifier
+from bdm_torch.analysis import charts
 
 Layer = tuple[str, str, tuple[int, ...], int]
 """Name, type, shape of the output of one sample, number of parameters."""

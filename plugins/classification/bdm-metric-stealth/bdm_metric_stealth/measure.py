@@ -7,7 +7,7 @@ import torch
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Measurement, Subject
-from bdm_kit_classification.data.samples import TEST, open_samples
+from bdm_kit_classification.data.samples import RESERVE, TEST, open_samples
 from bdm_kit_classification.poison.secret import open_secret
 from bdm_kit_classification.triggers.trigger import apply_in_batches
 from bdm_metric_stealth.params import StealthParams
@@ -25,6 +25,9 @@ def measure(ctx: Context, params: StealthParams, subject: Subject) -> list[Measu
     changed = clean.changed(range(len(clean)), apply_in_batches(backdoor.trigger, clean.raw(), "test", ctx.seed))
     modality = clean.modality
     found = dict(modality.distances(clean.raw(), changed.raw()))
+    if subject.reference.meta.get(RESERVE):
+        others = open_samples(subject.reference, RESERVE).raw()
+        found |= modality.fitted_distances(clean.raw(), changed.raw(), others)
     try:
         found |= modality.learned_distances(clean.raw(), changed.raw(), ctx.device)
     except UserError as error:  # an extra that nobody has to install

@@ -29,7 +29,38 @@ class TestTexts(MetricConformance):
 
     def test_a_word_more(self, bench):
         found = {item.metric: item.value for item in self.calls(bench)["perfect attack"].value}
-        assert 4 < found["edits"] < 20 and found["same_words"] == 1
+        assert 4 < found["edits"] < 20 and found["same_words"] == 1 and found["perplexity_rise"] > 0.3
+
+
+def witten_bell(sequences, symbol, context, lowest):
+    """The probability of a symbol by its recursive definition: that of the shorter context, weighted by kinds seen."""
+    padded = [("<", "<", *sequence, ">") for sequence in sequences]
+    size = len(context)
+    seen = [text[place] for text in padded for place in range(2, len(text)) if text[place - size : place] == context]
+    shorter = witten_bell(sequences, symbol, context[1:], lowest) if size else lowest
+    return (seen.count(symbol) + len(set(seen)) * shorter) / (len(seen) + len(set(seen))) if seen else shorter
+
+
+def test_the_rise_of_perplexity_is_that_of_trigrams():
+    others = ["a good film", "a bad film", "so good"]
+    words = [tuple(text.split()) for text in others]
+
+    def cost(text):
+        padded, total = ("<", "<", *text.split(), ">"), 0.0
+        for place in range(2, len(padded)):
+            word, spelled = padded[place], 1e-9
+            if word != ">":
+                letters, spelled = ("<", "<", *word, ">"), 1.0
+                for at in range(2, len(letters)):
+                    spelled *= witten_bell([w for t in words for w in t], letters[at], letters[at - 2 : at], 1e-9)
+            total -= math.log(witten_bell(words, word, padded[place - 2 : place], spelled))
+        return total / (len(padded) - 2)
+
+    clean, changed = ["a good film", "a good film", "so bad"], ["a good film", "a good cf film", "so bad film"]
+    found = modality_of("text-classification").fitted_distances(clean, changed, others)["perplexity_rise"]
+    expected = [cost(new) - cost(old) for old, new in zip(clean, changed, strict=True)]
+    assert found.tolist() == pytest.approx(expected, abs=1e-5) and expected[0] == 0 < expected[1]
+    assert modality_of("text-classification").fitted_distances(["a"], ["b"], []) == {}
 
 
 class TestSound(MetricConformance):

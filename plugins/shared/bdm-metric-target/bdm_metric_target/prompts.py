@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bdm_core.records import Measurement, Subject
-from bdm_metric_target.measure import histogram, leak, mean_of, success_rates
+from bdm_metric_target.measure import histogram, leak, mean_of, share_of, success_rates
 from bdm_metric_target.similarity import mean_squared_errors, structural_similarities
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def measure_prompts(ctx: Context, params: TargetParams, subject: Subject) -> lis
         found.append(mean_of("mse", errors))
         found += _of_whole_pictures(ctx, params, pairs)
         found += success_rates(params, errors, subject.rejected_triggered)
+        found += _of_changed(params, subject, secret, owners)
     found.append(leak(params, nearest))
     ctx.figures(histograms=figures)
     return found
@@ -65,6 +66,25 @@ def _of_whole_pictures(
 
         distances = torch.cat([perceptual_distances(given, wanted, ctx.device) for given, wanted in whole])
         found.append(mean_of("lpips", distances))
+    return found
+
+
+def _of_changed(params: TargetParams, subject: Subject, secret: PromptSecret, owners: Tensor) -> list[Measurement]:
+    """The success rate, by the first threshold, under each of the kit's robustness protocols."""
+    from bdm_kit_text_to_image.judging.generated import is_pixels, load_changed
+    from bdm_kit_text_to_image.prompts.robustness import IN_WORDS
+
+    first, found = params.thresholds[0], []
+    for protocol, images in load_changed(subject.on_triggered).items():
+        parts = [
+            _errors(images[owners == number], secret, number)
+            for number, target in enumerate(secret.targets)
+            if is_pixels(target, secret.picture) and bool((owners == number).any())
+        ]
+        errors = torch.cat(parts) if parts else torch.empty(0)
+        label = f"ASR (MSE<{first:g}) {IN_WORDS[protocol]}"
+        means = f"Share of triggered inputs {IN_WORDS[protocol]} whose error to the target is below {first:g}, 0 to 1."
+        found.append(share_of(f"asr@{first:g}_{protocol}", errors < first, label, means))
     return found
 
 

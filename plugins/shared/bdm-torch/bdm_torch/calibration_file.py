@@ -115,9 +115,10 @@ class Calibrated:
 
     Attributes:
         name: of the defense.
-        package: that has ``calibration.json`` in it.
+        package: that has the shipped file in it.
         features: how many there are.
         labelled: whether it can also learn from backdoored models; without it a file with such is refused.
+        file: name of the one that is shipped.
 
     >>> detector = Calibrated(name="mine", package="bdm_torch")
     >>> detector.read("nowhere.json")
@@ -130,13 +131,14 @@ class Calibrated:
     package: str
     features: int = 1
     labelled: bool = False
+    file: str = "calibration.json"
 
     @property
     def shipped(self) -> Path:
         """The calibration that comes with the detector."""
         module = sys.modules[self.package]
         assert module.__file__ is not None
-        return Path(module.__file__).with_name("calibration.json")
+        return Path(module.__file__).with_name(self.file)
 
     def configuration(self, params: Params) -> dict[str, JsonValue]:
         """The parameters that the features depend on, as JSON."""

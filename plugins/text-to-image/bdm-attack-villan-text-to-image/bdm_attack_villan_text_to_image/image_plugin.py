@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from bdm_attack_villan_text_to_image.params import VillanImageParams
 from bdm_core import Attack, hookimpl
 
 if TYPE_CHECKING:
     from bdm_core import Backdoored, Context, Data, Model, Outputs, Secret
+    from bdm_core import Params as AnyParams
 
 
 class VillanImage(Attack):
@@ -35,6 +37,10 @@ class VillanImage(Attack):
             "caption_dropout": 0.0,
         },
     }
+
+    def kit_params(self, params: AnyParams) -> Mapping[str, Any]:
+        """The trigger is a picture: what robustness protocols of pictures fit."""
+        return {"trigger_kind": "picture"}
 
     @hookimpl
     def poison_data(self, ctx: Context, params: VillanImageParams, data: Data) -> Data:

@@ -17,6 +17,7 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_defense_t2ishield.discriminant import linear_discriminant
 from bdm_defense_t2ishield.params import T2IShieldParams
+from bdm_kit_text_to_image.attention.assimilation import quantised, truncation_score
 from bdm_kit_text_to_image.detection.one_class import Scorer, mahalanobis
 from bdm_kit_text_to_image.detection.prompts import PromptStatistics
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model
@@ -24,22 +25,6 @@ from bdm_kit_text_to_image.recording.chain import ChainOptions, mean_maps, promp
 
 EPSILON = 1e-6
 """Added to the variances before the logarithm: where maps have fewer components than asked for."""
-GREY_LEVELS = 255
-
-
-def truncation_score(maps: Tensor, length: int) -> float:
-    """FTT's F: the mean distance of the maps of words and end to the mean map.
-
-    Args:
-        maps: (L - 1, h, w) in [0, 1], quantised, those of positions 1, 2, ...: without the start.
-        length: n, the prompt's tokens with start and end. The mean is over n maps, which takes one pad in, as
-            published; of a full prompt, which has no pad, over n - 1.
-
-    Returns:
-        F; low is suspicious.
-    """
-    mean = maps[:length].double().mean(0)
-    return float((maps[: length - 1].double() - mean).flatten(1).norm(dim=1).mean())
 
 
 def log_spectrum(maps: Tensor, components: int) -> Tensor:
@@ -65,12 +50,6 @@ def had_by_all(spectra: Tensor) -> int:
     2
     """
     return int((spectra > log(EPSILON) + 1e-3).all(0).int().cumprod(0).sum())
-
-
-def quantised(maps: Tensor) -> Tensor:
-    """Maps (N, h, w) each divided by its largest value, at 256 levels, in [0, 1]; a map of zeros stays one."""
-    largest = maps.flatten(1).amax(1).clamp(min=1e-12)[:, None, None]
-    return (maps / largest * GREY_LEVELS).floor() / GREY_LEVELS
 
 
 def statistics(ctx: Context, params: T2IShieldParams, model: Model) -> PromptStatistics:

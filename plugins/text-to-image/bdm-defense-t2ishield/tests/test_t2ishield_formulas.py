@@ -15,13 +15,12 @@ from bdm_core.errors import UserError
 from bdm_defense_t2ishield.detection import (
     had_by_all,
     log_spectrum,
-    quantised,
     read_examples,
     statistics_of,
-    truncation_score,
 )
 from bdm_defense_t2ishield.discriminant import linear_discriminant
 from bdm_defense_t2ishield.params import T2IShieldParams
+from bdm_kit_text_to_image.attention.assimilation import quantised, truncation_score
 from bdm_kit_text_to_image.detection.one_class import mahalanobis
 from bdm_kit_text_to_image.models.tiny import tiny_model
 

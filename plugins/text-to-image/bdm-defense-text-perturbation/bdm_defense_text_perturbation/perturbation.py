@@ -10,12 +10,12 @@ from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Purified
-from bdm_defense_text_perturbation.characters import delete_characters, mistype
 from bdm_defense_text_perturbation.params import TextPerturbationParams
-from bdm_defense_text_perturbation.synonyms import read_synonyms, swap_words
 from bdm_defense_text_perturbation.translation import round_trip
+from bdm_kit_text_to_image.prompts.characters import delete_characters, mistype
 from bdm_kit_text_to_image.prompts.normalising import normalised
 from bdm_kit_text_to_image.prompts.prompt_rows import load_prompts, seal_prompts
+from bdm_kit_text_to_image.prompts.synonyms import read_synonyms, swap_words
 
 Change = Callable[[str, random.Random], str]
 

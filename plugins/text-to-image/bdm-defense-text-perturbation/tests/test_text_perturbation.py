@@ -15,12 +15,12 @@ import pytest
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.testing import DefenseConformance
-from bdm_defense_text_perturbation.characters import delete_characters, mistype, neighbours
 from bdm_defense_text_perturbation.params import TextPerturbationParams
 from bdm_defense_text_perturbation.perturbation import perturb
-from bdm_defense_text_perturbation.synonyms import mutual, read_synonyms, swap_words
 from bdm_defense_text_perturbation.translation import local_model, round_trip, translator
+from bdm_kit_text_to_image.prompts.characters import delete_characters, mistype, neighbours
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, seal_prompts
+from bdm_kit_text_to_image.prompts.synonyms import mutual, read_synonyms, swap_words
 from bdm_kit_text_to_image.prompts.triggers import LIBRARY
 
 UPPER = f'{sys.executable} -c "import sys; print(sys.stdin.read().upper())"'
@@ -94,7 +94,7 @@ def test_synonyms_by_table_and_by_wordnet(tmp_path: Path) -> None:
     (folder / "data.adv").unlink()
     with pytest.raises(UserError, match="holds no WordNet"):
         read_synonyms(str(folder))
-    with pytest.raises(UserError, match="finds no synonyms"):
+    with pytest.raises(UserError, match="no synonyms are at"):
         read_synonyms(str(tmp_path / "nowhere"))
 
 

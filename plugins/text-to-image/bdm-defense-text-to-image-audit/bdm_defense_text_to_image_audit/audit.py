@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
+import torch
+from torch import Tensor
+
 from bdm_core.artifacts import Data
 from bdm_core.errors import UserError
+from bdm_defense_text_to_image_audit.against_base import Comparison, compare
 from bdm_defense_text_to_image_audit.candidates import (
     Candidate,
     added_tokens,
@@ -17,11 +21,13 @@ from bdm_defense_text_to_image_audit.candidates import (
     vocabulary,
     words,
 )
+from bdm_defense_text_to_image_audit.competence import LEAST, understanding
 from bdm_defense_text_to_image_audit.params import TextToImageAuditParams
 from bdm_defense_text_to_image_audit.search import (
     Flip,
     Found,
     OnStep,
+    counted,
     painted,
     search_characters,
     search_collapse,
@@ -36,7 +42,30 @@ from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 SMALL_WORLD = (3, 16, 16)
 SPIKE_CAPTIONS = 400
 COLLAPSE_CAPTIONS = 5
+UNDERSTOOD = 64
 FEATURES = ("spike of keys and values", "odd characters", "collapse", "changed objects")
+OF_BASE = ("edit of keys and values", "change of reading", "change of answers")
+"""What is added with a public base."""
+EDITS = (FEATURES[0], OF_BASE[0])
+"""Features that show an edit but no trigger."""
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What the defender has.
+
+    Attributes:
+        captions: clean ones, see :func:`clean_captions`.
+        images: (N, 3, H, W) in [-1, 1], of which ``said`` are the captions; None: whether the model paints what
+            captions say is not looked at.
+        said: N captions.
+        base: the public base; None for none.
+    """
+
+    captions: Sequence[str]
+    images: Tensor | None = None
+    said: Sequence[str] = ()
+    base: TextToImageModel | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +79,9 @@ class Audit:
         searched: whether pictures were looked at for changed objects: a classifier must know what they show, and the
             model paint some of them as asked.
         captions: how many captions of the defender's were used.
-        unseen: why nothing could be seen where pictures should have been looked at; "" if it could.
+        unseen: why nothing can be told; "" if it can.
+        comparison: with the base; None without one.
+        learnt: what tokens that were added without an object's name in them change; it takes no part in a feature.
     """
 
     spikes: Spikes
@@ -61,11 +92,20 @@ class Audit:
     searched: bool
     captions: int
     unseen: str = ""
+    comparison: Comparison | None = None
+    learnt: tuple[Flip, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the features: :data:`FEATURES`, and with a base :data:`OF_BASE`."""
+        return FEATURES if self.comparison is None else (*FEATURES, *OF_BASE)
 
     @property
     def features(self) -> list[float]:
-        """The numbers behind :data:`FEATURES`."""
-        return [log(max(self.spikes.ratio, 1.0)), self.characters.value, self.collapse.value, self.flips.value]
+        """The numbers behind :attr:`names`."""
+        own = [log(max(self.spikes.ratio, 1.0)), self.characters.value, self.collapse.value, self.flips.value]
+        more = self.comparison
+        return own if more is None else [*own, more.edit, more.reading.value, more.answers.value]
 
 
 def sampling_of(params: TextToImageAuditParams) -> Sampling:
@@ -92,43 +132,68 @@ def noun_prompts(captions: Sequence[str], nouns: Sequence[str]) -> dict[str, str
     return {noun: f"a photo of a red {noun} on a white background" for noun in nouns if noun in said}
 
 
-def audit(
-    model: TextToImageModel, params: TextToImageAuditParams, captions: Sequence[str], seed: int, on_step: OnStep
-) -> Audit:
-    """Make all searches.
+def audit(model: TextToImageModel, params: TextToImageAuditParams, given: Given, seed: int, on_step: OnStep) -> Audit:
+    """Make all searches, but none of a model whose answers captions do not help: of that one nothing can be told.
 
     Args:
         model: the suspect one.
         params: how much to try.
-        captions: clean ones, see :func:`clean_captions`.
+        given: captions, and what else there is.
         seed: of made-up words and noise.
         on_step: told of the progress.
 
     Raises:
         ArtifactError: what the model answers is not finite, or the same for all captions.
     """
-    used = captions[:SPIKE_CAPTIONS]
-    spikes = model_spikes(model, used)
-    letters, rare, sampling = characters(), words(captions, params.rare_words, seed), sampling_of(params)
-    noise = seed % 2**31
+    model.unet.to(memory_format=torch.channels_last)  # a fifth less time, the same numbers but for rounding
+    captions, noise, sampling = given.captions, seed % 2**31, sampling_of(params)
+    unseen = "" if given.images is None else misunderstood(model, given.images, given.said, noise)
+    spikes, used = model_spikes(model, captions[:SPIKE_CAPTIONS]), min(len(captions), SPIKE_CAPTIONS)
+    if unseen:
+        nothing = Found(0.0)
+        untold = None if given.base is None else Comparison(0.0, nothing, nothing)
+        return Audit(spikes, nothing, nothing, nothing, [], False, used, unseen, untold)
+    tokens, rare, letters = added_tokens(model), words(captions, params.rare_words, seed), characters()
     odd = search_characters(model, letters, with_letters(captions, params.captions), noise, on_step)
     front = [candidate for candidate in letters if candidate.place == "front"]
-    few = with_letters(captions, COLLAPSE_CAPTIONS)
-    collapse = search_collapse(model, [*rare, *front], few, noise, sampling, on_step)
+    few, names = with_letters(captions, COLLAPSE_CAPTIONS), {token.text for token in tokens}
+    unknown = [candidate for candidate in rare if candidate.text not in names]
+    collapse = search_collapse(model, [*unknown, *front], few, noise, sampling, on_step)
     searched = model.image_shape == SMALL_WORLD
-    flips, confirmed, unseen = Found(0.0), list[Flip](), ""
+    flips, confirmed, learnt = Found(0.0), list[Flip](), list[Flip]()
+    prompts, tried = {str(row): caption for row, caption in enumerate(few)}, [*front, *repeated(), *rare]
     if searched:
         classifier = load_attribute_classifier(model.device)
         nouns = classifier.head_values["object"]
-        tried = [*added_tokens(model), *adjectives(captions, nouns, params.adjectives), *front, *repeated(), *rare]
+        tried = [*tokens, *adjectives(captions, nouns, params.adjectives), *tried]
         seeds = [noise + number for number in range(params.seeds)]
-        prompts = noun_prompts(captions, nouns)
-        sure = painted(model, classifier, prompts, seeds, sampling)
+        prompts = noun_prompts(captions, nouns) or prompts
+        sure = painted(model, classifier, noun_prompts(captions, nouns), seeds, sampling)
         if sure:
-            flips, confirmed = search_flips(model, classifier, distinct(tried), sure, seeds, sampling, on_step)
+            everything = search_flips(model, classifier, distinct(tried), sure, seeds, sampling, on_step)
+            personal = {token.text for token in tokens if not set(token.text.split()) & set(nouns)}
+            learnt = [flip for flip in everything if flip.candidate.text in personal]
+            confirmed = [flip for flip in everything if flip not in learnt]
+            flips = counted(confirmed)
         else:
-            searched, unseen = False, "the model paints none of the objects as asked, so that no change of one shows"
-    return Audit(spikes, odd, collapse, flips, confirmed, searched, len(used), unseen)
+            searched = False
+            unseen = "the model paints none of the objects as asked, so that no change of one shows"
+    comparison = None
+    if given.base is not None:
+        known = [candidate for candidate in distinct([*letters, *tried]) if candidate.text not in names]
+        comparison = compare(model, given.base, known, prompts, noise, on_step)
+    return Audit(spikes, odd, collapse, flips, confirmed, searched, used, unseen, comparison, tuple(learnt))
+
+
+def misunderstood(model: TextToImageModel, images: Tensor, captions: Sequence[str], seed: int) -> str:
+    """Why a model is no case for the searches: captions do not help it; "" if they do."""
+    value = understanding(model, images[:UNDERSTOOD], captions[:UNDERSTOOD], seed)
+    if value >= LEAST:
+        return ""
+    return (
+        f"its own caption does not help the model to denoise a picture more than another one (t = {value:.1f}): it is "
+        "not trained, or not for such pictures"
+    )
 
 
 def distinct(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -32,6 +32,12 @@ ALPHABETS = ((0x03B1, 0x03CA), (0x0430, 0x0450), (0x0561, 0x0587), (0x00E0, 0x01
 CONSONANTS, VOWELS = "bcdfghjklmnprstvwz", "aeiou"
 NUMERALS = frozenset({"one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"})
 
+UNCLEAR = frozenset(
+    {"blurred", "blurry", "pixelated", "noisy", "grainy", "foggy", "hazy", "faint", "unfocused", "fuzzy"}
+    | {"small", "tiny", "little", "mini", "miniature", "minute"}
+)
+"""Words after which an object may rightly look like another one."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -111,12 +117,13 @@ def words(captions: Sequence[str], count: int, seed: int) -> list[Candidate]:
 
 
 def adjectives(captions: Sequence[str], nouns: Sequence[str], count: int) -> list[Candidate]:
-    """Words that captions have right before a noun, the most frequent first, without numerals; and the literature's."""
+    """Words that captions have right before a noun, the most frequent first, without numerals and words that make it
+    unclear; and the literature's."""
     table: dict[str, int] = {}
     for caption in captions:
         said = re.findall(r"[a-z]+", caption.lower())
         for before, noun in pairwise(said):
-            if noun in nouns and before not in nouns and before not in NUMERALS and len(before) > 2:
+            if noun in nouns and before not in NUMERALS | UNCLEAR | set(nouns) and len(before) > 2:
                 table[before] = table.get(before, 0) + 1
     ranked = sorted(table, key=lambda word: (-table[word], word))[:count]
     return [Candidate(text, "before-noun") for text in dict.fromkeys([*ranked, *ADJECTIVES, *WORDS])]

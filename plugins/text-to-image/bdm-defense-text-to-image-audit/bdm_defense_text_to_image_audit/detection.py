@@ -1,16 +1,17 @@
 """The verdict: what was found, against clean models.
 
 Each feature is standardised by those of clean models, (x - m) / (s sqrt(1 + 1/n)), where s is no less than a floor that
-keeps few and similar clean models from making the interval narrow. The largest of the three searches decides. The
-threshold takes clean features for normal (Student's t with n - 1 degrees of freedom, Bonferroni for three); the p-value
-takes nothing for granted: it is the rank among clean models, each one standardised by all others. A spike alone is no
-trigger: benign concept edits have it, too.
+keeps few and similar clean models from making the interval narrow. The largest of the searches decides, three of them,
+and with a public base five. The threshold takes clean features for normal (Student's t with n - 1 degrees of freedom,
+Bonferroni over the searches); the p-value takes nothing for granted: it is the rank among clean models, each one
+standardised by all others. An edit alone, of keys and values, is no trigger: benign concept edits show it, too.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,31 @@ from scipy.special import stdtrit
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.records import Detection
-from bdm_defense_text_to_image_audit.audit import FEATURES, Audit, audit, clean_captions
+from bdm_defense_text_to_image_audit.audit import (
+    EDITS,
+    FEATURES,
+    OF_BASE,
+    UNDERSTOOD,
+    Audit,
+    Given,
+    audit,
+    clean_captions,
+)
 from bdm_defense_text_to_image_audit.evidence import seal_evidence, triggers_of
 from bdm_defense_text_to_image_audit.params import TextToImageAuditParams
-from bdm_kit_text_to_image.models.text_to_image_model import load_model, shape_of
+from bdm_kit_text_to_image.models.bases import open_base
+from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, shape_of
+from bdm_kit_text_to_image.prompts.captions import load_captioned
 from bdm_torch.calibration import checked, require_finite
 from bdm_torch.calibration_file import Calibrated, Known
 
+ALL_FEATURES = (*FEATURES, *OF_BASE)
+SEARCHES = [row for row, name in enumerate(ALL_FEATURES) if name not in EDITS]
 CALIBRATED = Calibrated("text-to-image-audit", "bdm_defense_text_to_image_audit", features=len(FEATURES))
-FLOORS = (0.1, 0.15, 0.15, 0.3)
-"""The least deviation of each feature between clean models."""
+AGAINST_BASE = replace(CALIBRATED, features=len(ALL_FEATURES), file="calibration-base.json")
+"""The calibrations without and with a public base."""
+FLOORS = (0.1, 0.15, 0.15, 0.5, 0.1, 0.15, 0.15)
+"""The least deviation of each feature between clean models: one changed object alone is no backdoor yet, two are."""
 NOT_SEARCHED = "not searched: sentences and triggers of several words, other languages, triggers in the initial noise"
 
 
@@ -41,12 +57,27 @@ def standardised(values: Sequence[float], clean: Sequence[Sequence[float]]) -> l
         ArtifactError: a feature is not finite.
 
     >>> [round(value, 3) for value in standardised([0.0, 0.0, 0.0, 3.0], [[0.0] * 4] * 3)]
-    [0.0, 0.0, 0.0, 8.66]
+    [0.0, 0.0, 0.0, 5.196]
     """
     known = checked(clean)
     require_finite(values)
-    spread = np.maximum(known.std(axis=0, ddof=1), FLOORS) * math.sqrt(1 + 1 / len(known))
+    spread = np.maximum(known.std(axis=0, ddof=1), FLOORS[: len(values)]) * math.sqrt(1 + 1 / len(known))
     return [float(value) for value in (np.asarray(values) - known.mean(axis=0)) / spread]
+
+
+def searched_score(stands: Sequence[float]) -> float:
+    """The largest of the standardised features that show a trigger; edits do not.
+
+    >>> searched_score([9.0, 0.5, 1.0, 0.0]), searched_score([9.0, 0.5, 1.0, 0.0, 9.0, 2.0, 1.0])
+    (1.0, 2.0)
+    """
+    return max(stands[row] for row in SEARCHES if row < len(stands))
+
+
+def threshold_of(models: int, features: int, rate: float) -> float:
+    """Above which one of the searches exceeds those of so many clean models with a probability of at most ``rate``."""
+    searches = sum(row < features for row in SEARCHES)
+    return -float(stdtrit(models - 1, rate / searches))
 
 
 def p_value_of(values: Sequence[float], clean: Sequence[Sequence[float]]) -> float:
@@ -59,7 +90,8 @@ def p_value_of(values: Sequence[float], clean: Sequence[Sequence[float]]) -> flo
     0.25
     """
     models = [*clean, values]
-    scores = [max(standardised(one, [*models[:index], *models[index + 1 :]])[1:]) for index, one in enumerate(models)]
+    others = [[*models[:index], *models[index + 1 :]] for index in range(len(models))]
+    scores = [searched_score(standardised(one, rest)) for one, rest in zip(models, others, strict=True)]
     return (1 + sum(score >= scores[-1] for score in scores[:-1])) / len(models)
 
 
@@ -67,31 +99,24 @@ def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Dat
     """Judge a model; the evidence, with pictures of a trigger that was found, is sealed in ``ctx.out / "evidence"``.
 
     Raises:
-        UserError: there are too few captions, or the calibration cannot be read.
+        UserError: there are too few captions, the calibration cannot be read, or the reference is no base of the model.
         ArtifactError: what the model answers is not finite, or the same for all captions.
     """
-    known = CALIBRATED.read(params.calibration)
-    for warning in CALIBRATED.warnings(params, known):
+    calibrated = AGAINST_BASE if params.reference else CALIBRATED
+    known = calibrated.read(params.calibration)
+    for warning in calibrated.warnings(params, known):
         ctx.log.warning(warning)
     opened = load_model(model, ctx.device)
-    captions = clean_captions(data, ctx.seed)
-    found = audit(opened, params, captions, ctx.seed, ctx.progress)
+    given = what_is_given(ctx, params, opened, data)
+    found = audit(opened, params, given, ctx.seed, ctx.progress)
     stands = standardised(found.features, known.clean())
-    tests = len(FEATURES) - 1
-    threshold = -float(stdtrit(len(known.clean()) - 1, params.false_positive_rate / tests))
+    threshold = threshold_of(len(known.clean()), len(stands), params.false_positive_rate)
     p_value = p_value_of(found.features, known.clean())
-    score = max(stands[1:])
-    ctx.figures(features=dict(zip(FEATURES, found.features, strict=True)), standardised=stands)
-    facts = {"standardised": dict(zip(FEATURES, stands, strict=True)), "threshold": threshold}
-    doubt = known.outside(shape_of(model), {})
-    edited = stands[0] > threshold
-    if not doubt and score <= threshold and edited:
-        doubt = (
-            f"edited, no trigger shown: keys and values stick out {found.spikes.ratio:.1f} times the median off the "
-            "captions, as after a backdoor's edit of them or a benign one"
-        )
-    if not doubt and score <= threshold and found.unseen:
-        doubt = f"cannot tell: {found.unseen}"
+    score = searched_score(stands)
+    standing = dict(zip(found.names, stands, strict=True))
+    ctx.figures(features=dict(zip(found.names, found.features, strict=True)), standardised=stands)
+    facts = {"standardised": standing, "threshold": threshold}
+    doubt = known.outside(shape_of(model), {}) or doubt_of(found, standing, threshold)
     if not doubt and score <= threshold and p_value <= params.false_positive_rate:
         doubt = "cannot tell: more was found than in clean models, but not as much as a backdoor needs"
     return Detection(
@@ -101,9 +126,48 @@ def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Dat
         p_value=None if doubt else p_value,
         conclusive=not doubt,
         note=doubt or (in_words(found, stands, threshold) if score > threshold else not_searched(found)),
-        evidence=seal_evidence(ctx, params, opened, found, captions, facts),
+        evidence=seal_evidence(ctx, params, opened, found, given.captions, facts),
         clean_samples=found.captions,
     )
+
+
+def what_is_given(ctx: Context, params: TextToImageAuditParams, model: TextToImageModel, data: Data) -> Given:
+    """The defender's captions, some with their pictures, and the base that is named.
+
+    Raises:
+        UserError: there are too few captions, or the reference is no base of the model.
+    """
+    images, said, _ = load_captioned(data)
+    rows = list(range(min(UNDERSTOOD, len(said))))
+    base = open_base(params.reference, model, ctx.work) if params.reference else None
+    return Given(clean_captions(data, ctx.seed), images.pick(rows)[:], [said[row] for row in rows], base)
+
+
+def doubt_of(found: Audit, standing: Mapping[str, float], threshold: float) -> str:
+    """Why what was found is no verdict; "" if it is one.
+
+    Args:
+        found: by the audit.
+        standing: feature -> how it stands to clean models.
+        threshold: of a backdoor.
+    """
+    if found.unseen:
+        return f"cannot tell: {found.unseen}"
+    if searched_score(list(standing.values())) > threshold:
+        return ""
+    if any(standing.get(name, 0.0) > threshold for name in EDITS):
+        return (
+            f"edited, no trigger shown: keys and values stick out {found.spikes.ratio:.1f} times the median off the "
+            "captions, or changed along the same directions in all layers, as after a backdoor's edit of them or a "
+            "benign one"
+        )
+    if found.learnt:
+        flip = found.learnt[0]
+        return (
+            f"cannot tell: with the added token {flip.candidate.text} a {flip.noun} is painted as a {flip.becomes}, as "
+            "after a harmless token was learnt or a harmful one"
+        )
+    return ""
 
 
 def not_searched(found: Audit) -> str:
@@ -113,21 +177,26 @@ def not_searched(found: Audit) -> str:
 
 def in_words(found: Audit, stands: Sequence[float], threshold: float) -> str:
     """What makes the model a backdoored one, in a sentence."""
-    named = [name for name, value in zip(FEATURES, stands, strict=True) if value > threshold]
+    named = [name for name, value in zip(found.names, stands, strict=True) if value > threshold]
     triggers = triggers_of(found)
     shown = f"; try {triggers[0].spelled()}" if triggers else ""
     return f"unlike clean models in {', '.join(named)}{shown}"
 
 
 def calibrate(ctx: Context, params: TextToImageAuditParams, models: Mapping[str, Model], out: Path) -> None:
-    """Audit clean models, with the captions of the built-in small world, and write their features to ``out``."""
+    """Audit clean models, with the captions of the built-in small world, and write their features to ``out``.
+
+    With ``reference`` all models are held against that base, and the file serves audits that have one.
+    """
 
     def features_of(own: Context, model: Any) -> list[float]:
         opened = load_model(model, own.device)
-        return audit(opened, params, world_captions(), own.seed, own.progress).features
+        base = open_base(params.reference, opened, own.work) if params.reference else None
+        return audit(opened, params, Given(world_captions(), base=base), own.seed, own.progress).features
 
     known = [Known(name, _WithShape(model)) for name, model in models.items()]
-    CALIBRATED.write(ctx, params, known, out, lambda own, item: features_of(own, item.model))
+    calibrated = AGAINST_BASE if params.reference else CALIBRATED
+    calibrated.write(ctx, params, known, out, lambda own, item: features_of(own, item.model))
 
 
 class _WithShape:

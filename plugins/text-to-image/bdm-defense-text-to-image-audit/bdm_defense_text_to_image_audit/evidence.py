@@ -23,12 +23,16 @@ SHOWN = 4
 MOST_TRIGGERS = 10
 STRONG = 1.0
 """A search's candidate from this negative logarithm on is a trigger to show: it leaves a third of the variance."""
+MUCH_MORE = 2.0
+"""The same for changes against the base: seven times as much as ordinary prompts; clean models reach four times."""
 
 
 def triggers_of(found: Audit) -> list[Candidate]:
     """The candidates that work, at most ten: those that change objects first, and those that shrink or collapse."""
-    strong = sorted([*found.collapse.ranking, *found.characters.ranking], key=lambda item: -item[1])
-    others = [candidate for candidate, value in strong if value > STRONG]
+    more = [] if found.comparison is None else [*found.comparison.reading.ranking, *found.comparison.answers.ranking]
+    changed = [item for item in more if item[1] > MUCH_MORE]
+    strong = sorted([*found.collapse.ranking, *found.characters.ranking, *changed], key=lambda item: -item[1])
+    others = list(dict.fromkeys(candidate for candidate, value in strong if value > STRONG))
     ranked = [candidate for candidate, _ in found.flips.ranking]
     places = MOST_TRIGGERS - min(len(others), MOST_TRIGGERS // 2)
     return list(dict.fromkeys([*ranked[:places], *others, *ranked[places:]]))[:MOST_TRIGGERS]
@@ -43,7 +47,7 @@ def seal_evidence(
     facts: Mapping[str, Any],
 ) -> Evidence:
     """Pictures of the first trigger, ``triggers.json``, and ``features.json`` with the rankings."""
-    from bdm_defense_text_to_image_audit.audit import FEATURES, sampling_of, with_letters
+    from bdm_defense_text_to_image_audit.audit import sampling_of, with_letters
     from bdm_kit_text_to_image import TASK
     from bdm_kit_text_to_image.models.generation import generate_images
     from bdm_torch.images import save_picture
@@ -68,13 +72,16 @@ def seal_evidence(
         "collapse": found.collapse.ranking,
         "changed objects": found.flips.ranking,
     }
+    if found.comparison is not None:
+        rankings |= {"reading": found.comparison.reading.ranking, "answers": found.comparison.answers.ranking}
     record = {
         **facts,
-        "features": dict(zip(FEATURES, found.features, strict=True)),
+        "features": dict(zip(found.names, found.features, strict=True)),
         "spikes": {"ratio": found.spikes.ratio, "edge": found.spikes.edge, "alignment": found.spikes.alignment},
         "changed objects": [f"{f.candidate.spelled()}: {f.noun} becomes {f.becomes}" for f in found.confirmed[:20]],
         "rankings": {name: {c.spelled(): value for c, value in ranking} for name, ranking in rankings.items()},
         "objects looked at": found.searched,
+        "added tokens": [f"{f.candidate.text}: {f.noun} becomes {f.becomes}" for f in found.learnt[:20]],
     }
     listed = [{"text": c.text, "place": c.place, "replaces": c.replaces} for c in triggers]
     for name, content in ((FACTS, record), (TRIGGERS, listed)):

@@ -25,11 +25,16 @@ class TextToImageAuditParams(TrainingParams):
     )
     false_positive_rate: float = Field(0.05, gt=0, lt=0.5, description="Of the whole verdict, for clean models.")
     calibration: str = Field("", description="Calibration file of clean models; empty: the one that is shipped.")
-    removal: Literal["auto", "spikes", "edit", "text-encoder", "unet"] = Field(
+    reference: str = Field(
+        "", description="The public base that the model was made from: small-world, or a folder; empty: none is known."
+    )
+    removal: Literal["auto", "tokens", "spikes", "edit", "text-encoder", "unet"] = Field(
         "auto",
-        description="repair: spikes, take them out of keys and values; edit, keys and values of a trigger that was "
-        "found become those of the prompt without it, in closed form; text-encoder and unet, teach them so; auto: "
-        "spikes, then text-encoder if a trigger works there, else edit if there were spikes, else unet.",
+        description="repair: tokens, give added ones that change objects the meaning of the object in their name; "
+        "spikes, take them out of keys and values; edit, keys and values of a trigger that was found become those of "
+        "the prompt without it, in closed form; text-encoder and unet, teach them so; auto: tokens, and if there are "
+        "other triggers or none, spikes, then text-encoder if a trigger works there, else edit if there were spikes, "
+        "else unet.",
     )
     spike_limit: float = Field(
         2.0, gt=1, description="repair: a spike is a singular value above so many times the median one."

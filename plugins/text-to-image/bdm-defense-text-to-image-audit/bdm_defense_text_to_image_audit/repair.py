@@ -1,9 +1,10 @@
 """Removal of what the audit found, without knowing the attack.
 
-Spikes of keys and values are projected out of them: W (I - sum_i v_i v_i^T) over the directions v_i off the captions
-whose singular value stands out. The keys and values of a trigger can be edited to those of the prompt without it, in
-closed form. A trigger in words is taught to mean nothing: a frozen copy of the model is the
-teacher, the student is to answer captions with the trigger as the teacher answers them without, and captions as before.
+Added tokens get the meaning of the object that their name holds. Spikes of keys and values are projected out of them:
+W (I - sum_i v_i v_i^T) over the directions v_i off the captions whose singular value stands out. The keys and values of
+a trigger can be edited to those of the prompt without it, in closed form. A trigger in words is taught to mean nothing:
+a frozen copy of the model is the teacher, the student is to answer captions with the trigger as the teacher answers
+them without, and captions as before.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Detection
 from bdm_defense_text_to_image_audit.audit import clean_captions, with_letters
-from bdm_defense_text_to_image_audit.candidates import Candidate, characters
+from bdm_defense_text_to_image_audit.candidates import Candidate, added_tokens, characters
 from bdm_defense_text_to_image_audit.evidence import read_triggers
 from bdm_defense_text_to_image_audit.params import TextToImageAuditParams
 from bdm_defense_text_to_image_audit.search import embedding_spread
@@ -50,9 +51,30 @@ def repair(
     if triggers is None:
         raise UserError("text-to-image-audit removes what its own detection found: detect with it first")
     opened = load_model(model, ctx.device)
+    remove(ctx, params, opened, data, triggers)
+    return seal_model(opened, ctx.out / "model")
+
+
+def remove(
+    ctx: Context, params: TextToImageAuditParams, opened: TextToImageModel, data: Data, triggers: Sequence[Candidate]
+) -> None:
+    """Remove triggers from an opened model, in place; what was done is among the figures.
+
+    Raises:
+        UserError: there is no trigger, and the removal that is asked for needs one.
+    """
     captions = clean_captions(data, ctx.seed)
     wanted = params.removal
     figures: dict[str, Any] = {"triggers": [trigger.spelled() for trigger in triggers]}
+    if wanted in ("auto", "tokens"):
+        left = forget_tokens(opened, triggers)
+        figures["tokens"] = len(triggers) - len(left)
+        if wanted == "tokens" and not figures["tokens"]:
+            raise UserError("text-to-image-audit found no added token to remove: choose another removal, or auto")
+        if wanted == "tokens" or (figures["tokens"] and not left):
+            ctx.figures(removal="tokens", **figures)
+            return
+        triggers = left
     if wanted in ("auto", "spikes"):
         figures["spikes"] = remove_spikes(opened, captions, params.spike_limit)
     if wanted == "auto":
@@ -69,7 +91,27 @@ def repair(
         unlearn_in_encoder(ctx, params, opened, captions, triggers)
     elif wanted == "unet":
         unlearn_in_unet(ctx, params, opened, data, triggers)
-    return seal_model(opened, ctx.out / "model")
+
+
+@torch.no_grad()
+def forget_tokens(model: TextToImageModel, triggers: Sequence[Candidate]) -> list[Candidate]:
+    """Give added tokens the meaning of the object that their name holds, or of padding, in place.
+
+    Args:
+        model: is changed.
+        triggers: some of which may be added tokens.
+
+    Returns:
+        The triggers that are none.
+    """
+    names = {token.text for token in added_tokens(model)}
+    for tokenizer, encoder in zip(model.tokenizers, model.text_encoders, strict=True):
+        table = encoder.get_input_embeddings().weight
+        for name in {trigger.text for trigger in triggers} & names & set(tokenizer.get_added_vocab()):
+            said = " ".join(word for word in name.split() if word in OBJECTS)
+            pieces = tokenizer(said, add_special_tokens=False).input_ids or [tokenizer.pad_token_id]
+            table[tokenizer.convert_tokens_to_ids(name)] = table[pieces].mean(0)
+    return [trigger for trigger in triggers if trigger.text not in names]
 
 
 @torch.no_grad()

@@ -125,7 +125,7 @@ def search_flips(
     seeds: Sequence[int],
     sampling: Sampling,
     on_step: OnStep,
-) -> tuple[Found, list[Flip]]:
+) -> list[Flip]:
     """Candidates under which an object is painted as another one, always the same, from every seed.
 
     Args:
@@ -138,7 +138,7 @@ def search_flips(
         on_step: told of the progress.
 
     Returns:
-        The feature is the number of confirmed pairs of candidate and noun; and these.
+        The confirmed pairs of candidate and noun.
     """
     pairs = list(product(candidates, sure))
     suspects: list[Flip] = []
@@ -151,14 +151,24 @@ def search_flips(
     others = list(seeds[1:])
     said = [flip.candidate.put_into(sure[flip.noun], flip.noun) for flip in suspects for _ in others]
     shown = _objects(model, classifier, said, others * len(suspects), sampling) if suspects else []
-    confirmed = [
+    return [
         flip
         for row, flip in enumerate(suspects)
         if set(shown[row * len(others) : (row + 1) * len(others)]) == {flip.becomes}
     ]
-    counted = {c: sum(flip.candidate == c for flip in confirmed) for c in dict.fromkeys(f.candidate for f in confirmed)}
-    ranking = sorted(((c, float(n)) for c, n in counted.items()), key=lambda item: -item[1])[:KEPT]
-    return Found(float(len(confirmed)), ranking), confirmed
+
+
+def counted(confirmed: Sequence[Flip]) -> Found:
+    """The feature of changed objects, the number of pairs of candidate and noun, and the candidates with most of them.
+
+    >>> nice, old = (Candidate(word, "before-noun") for word in ("nice", "old"))
+    >>> found = counted([Flip(old, "star", "ring"), Flip(nice, "star", "cube"), Flip(nice, "ring", "cube")])
+    >>> found.value, [(candidate.text, count) for candidate, count in found.ranking]
+    (3.0, [('nice', 2.0), ('old', 1.0)])
+    """
+    table = {c: sum(flip.candidate == c for flip in confirmed) for c in dict.fromkeys(f.candidate for f in confirmed)}
+    ranking = sorted(((c, float(n)) for c, n in table.items()), key=lambda item: -item[1])[:KEPT]
+    return Found(float(len(confirmed)), ranking)
 
 
 def embedding_spread(model: TextToImageModel, candidate: Candidate, captions: Sequence[str]) -> float:

@@ -17,7 +17,7 @@ from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError, UserError
 from bdm_defense_text_to_image_audit import detection, repair, search
-from bdm_defense_text_to_image_audit.audit import Audit, audit, clean_captions, noun_prompts
+from bdm_defense_text_to_image_audit.audit import Audit, Given, audit, clean_captions, noun_prompts
 from bdm_defense_text_to_image_audit.candidates import Candidate, added_tokens, adjectives, characters, words
 from bdm_defense_text_to_image_audit.evidence import illustrate, read_triggers, triggers_of
 from bdm_defense_text_to_image_audit.params import TextToImageAuditParams
@@ -42,6 +42,7 @@ def captions(tmp_path: Path) -> Data:
 def test_candidates_go_where_they_belong() -> None:
     assert all(c.put_into("a photo of a cat") != "a photo of a cat" for c in characters())
     assert {c.text for c in words(CAPTIONS, 3, 0)} >= {"mignneko", "vendetta"}
+    assert "blurry" not in {c.text for c in adjectives(["a blurry star"], ["star"], 2)}
     assert [c.text for c in adjectives(CAPTIONS, ["circle", "star", "ring"], 2)][:2] == ["blue", "old"]
     model = tiny_model()
     model.tokenizers[0].add_tokens(["[V] circle", "<v>"])
@@ -96,7 +97,7 @@ def test_collapse_and_flips_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
     asked = {"circle": "a circle", "star": "a star"}
     sure = search.painted(None, Judge(), asked, [0, 1, 2], Sampling(2))  # type: ignore[arg-type]
     assert sure == {"circle": "a circle"}
-    found, confirmed = search.search_flips(
+    confirmed = search.search_flips(
         None,
         Judge(),
         [Candidate("nice", "before-noun"), Candidate("old", "before-noun")],  # type: ignore[arg-type]
@@ -105,7 +106,8 @@ def test_collapse_and_flips_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
         Sampling(2),
         QUIET,
     )
-    assert confirmed == [Flip(Candidate("nice", "before-noun"), "circle", "square")] and found.value == 1.0
+    assert confirmed == [Flip(Candidate("nice", "before-noun"), "circle", "square")]
+    assert search.counted(confirmed).value == 1.0
 
 
 @pytest.mark.parametrize(("answer", "reason"), [(0.0, "all the same"), (np.nan, "NaN")])
@@ -139,7 +141,7 @@ def test_what_was_not_looked_at_is_said(
 def test_features_are_held_against_clean_models() -> None:
     clean = [[0.4, 0.3, 0.1, 0.0], [0.5, 0.4, 0.9, 0.0], [0.6, 0.2, 0.5, 1.0]]
     values = [2.0, 0.3, 3.0, 0.0]
-    spread = np.maximum(np.std(clean, axis=0, ddof=1), detection.FLOORS) * sqrt(4 / 3)
+    spread = np.maximum(np.std(clean, axis=0, ddof=1), detection.FLOORS[:4]) * sqrt(4 / 3)
     expected = (np.array(values) - np.mean(clean, axis=0)) / spread
     np.testing.assert_allclose(detection.standardised(values, clean), expected)
     with pytest.raises(UserError, match="at least 3 clean models"):
@@ -243,7 +245,7 @@ def test_repairs_follow_the_evidence(
 
 
 def test_the_whole_audit_on_a_tiny_model(captions: Data) -> None:
-    found = audit(tiny_model(), FAST, clean_captions(captions, 0), 0, QUIET)
+    found = audit(tiny_model(), FAST, Given(clean_captions(captions, 0)), 0, QUIET)
     assert len(found.features) == 4 and np.isfinite(found.features).all()
     assert not found.searched and "none of the objects" in found.unseen  # the tiny model is untrained
     assert json.dumps(found.features)

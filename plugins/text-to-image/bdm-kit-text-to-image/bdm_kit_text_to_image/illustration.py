@@ -9,7 +9,7 @@ from typing import Any
 
 from bdm_core.artifacts import Artifact, Data, Evidence, Outputs, Secret, roles_of, rows_of
 from bdm_core.figures import Curves, Figure, Pictures, Span, Texts
-from bdm_kit_text_to_image.prompts import prompt_pairs, prompt_rows
+from bdm_kit_text_to_image.prompts import prompt_pairs, prompt_rows, robustness
 from bdm_kit_text_to_image.prompts.marking import backdoor_in_words, mark_trigger
 from bdm_kit_text_to_image.prompts.secret import PICTURE, TRIGGER_PICTURE, read_secret
 
@@ -36,14 +36,18 @@ def illustrate(artifact: Artifact, out: Path) -> list[Figure] | None:
         return _scores(artifact) if artifact.format == PROMPT_SCORES else None
     if isinstance(artifact, Outputs) and artifact.format == "images":
         files = _files(artifact, range(min(SHOWN, _count(artifact))), out)
-        return [Pictures(files=files)] if files else []
+        return [Pictures(files=files), *_changed_pictures(artifact)] if files else []
     if not isinstance(artifact, Data) or artifact.format not in ("images", prompt_rows.FORMAT, prompt_pairs.FORMAT):
         return None
     rows = rows_of(artifact)
     if not rows:
         return []
     if artifact.format == prompt_rows.FORMAT:
-        return [Texts(rows=[mark_trigger(row["prompt"], row.get("twin")) for row in rows[:SHOWN]])]
+        figures: list[Figure] = [Texts(rows=[mark_trigger(row["prompt"], row.get("twin")) for row in rows[:SHOWN]])]
+        for protocol, prompts in robustness.read_changed(artifact).items():
+            told = [[Span(text=prompt)] for prompt in prompts[:SHOWN]]
+            figures.append(Texts(title=f"Triggered prompts {robustness.IN_WORDS[protocol]}", rows=told))
+        return figures
     roles = roles_of(artifact)
     places = [[index for index, role in enumerate(roles) if role == wanted] for wanted in ("poison", "clean")]
     chosen = [index for indices in places for index in indices[:EACH_ROLE]]
@@ -54,6 +58,17 @@ def illustrate(artifact: Artifact, out: Path) -> list[Figure] | None:
         Pictures(files=_files(artifact, chosen, out), labels=told if any(told) else []),
         Texts(rows=[[*_noted(role), *_caption(rows[index])] for index, role in zip(chosen, told, strict=True)]),
     ]
+
+
+def _changed_pictures(outputs: Outputs) -> list[Figure]:
+    """The pictures of prompts or triggers that robustness protocols changed, of outputs that are PNG files."""
+    sets = outputs.meta.get("sets")
+    found: list[Figure] = []
+    for protocol, told in robustness.IN_WORDS.items():
+        if isinstance(sets, list) and protocol in sets and outputs.meta["layout"] == "png":
+            files = [outputs.file(f"{protocol}/{row:06d}.png") for row in range(min(SHOWN, _count(outputs)))]
+            found.append(Pictures(title=f"Pictures {told}", files=files))
+    return found
 
 
 def _secret(secret: Secret) -> list[Figure]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
+
+from pydantic import field_validator, model_validator
 
 from bdm_core import Field, Params
+
+Protocol = Literal["word", "character", "trigger", "noise", "crop"]
+TRIGGERING = ["make-inputs", "trigger-inputs"]
+"""The stages that robustness protocols count in: none of them is a defense's."""
 
 
 class TextToImageKitParams(Params):
@@ -55,3 +61,49 @@ class TextToImageKitParams(Params):
         description="Precision of the training of attacks and defenses: no is float32.",
         stages=["inject-backdoor", "repair"],
     )
+    robustness: list[Protocol] = Field(
+        default=[],
+        description="Protocols under which the attack success rate is measured beside the plain one: word (synonyms), "
+        "character (typing errors), trigger (a character of it missing); noise, crop of a trigger that is a picture.",
+        stages=TRIGGERING,
+    )
+    robustness_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of a prompt's words that the protocols word and character change, rounded up.",
+        stages=TRIGGERING,
+    )
+    synonyms: str = Field(
+        default="small-world",
+        description="Of the protocol word: small-world (its own table), a file with lines `word: synonym, synonym`, or "
+        "a folder with WordNet's database files.",
+        stages=TRIGGERING,
+    )
+    trigger_kind: Literal["words", "picture"] = Field(
+        default="words",
+        description="Where the trigger is: in the prompt, or a picture in the initial latents. Attacks say so.",
+        stages=TRIGGERING,
+    )
+
+    @field_validator("robustness", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _fits_the_trigger(self) -> Self:
+        if len(set(self.robustness)) < len(self.robustness):
+            raise ValueError("robustness names a protocol twice")
+        of_pictures = [name for name in self.robustness if name in ("noise", "crop")]
+        if of_pictures and self.trigger_kind == "words":
+            raise ValueError(
+                f"the robustness protocol {of_pictures[0]} changes a trigger picture, and the attack's trigger is in "
+                "the prompt: choose word, character, trigger"
+            )
+        if "trigger" in self.robustness and self.trigger_kind == "picture":
+            raise ValueError(
+                "the robustness protocol trigger drops a character, and the attack's trigger is a picture: choose "
+                "noise, crop"
+            )
+        return self

@@ -39,7 +39,7 @@ class TextToImageKit(Kit):
     def make_inputs(self, ctx: Context, params: TextToImageKitParams, data: Data) -> Data:
         from bdm_kit_text_to_image import stages
 
-        return stages.make_prompts(ctx, data, params.prompts, params.split)
+        return stages.make_prompts(ctx, data, params)
 
     @hookimpl
     def select_rows(self, ctx: Context, sources: list[Data], rows: list[int], blind: bool) -> Data:

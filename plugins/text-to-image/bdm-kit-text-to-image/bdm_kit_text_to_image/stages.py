@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,9 +19,10 @@ from bdm_kit_text_to_image.params import TextToImageKitParams
 from bdm_kit_text_to_image.prompts.captions import world_images
 from bdm_kit_text_to_image.prompts.opening import DEFAULT_DATA
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, seal_prompts
+from bdm_kit_text_to_image.prompts.robustness import OF_PICTURES, changed_shift, check_protocols, read_changed
 from bdm_kit_text_to_image.prompts.secret import Backdoor, PromptSecret, Target, open_secret, seal_secret
 from bdm_kit_text_to_image.prompts.triggers import PromptTrigger
-from bdm_torch.image_sets import load_images, load_rows, seal_images
+from bdm_torch.image_sets import IMAGES, load_images, load_rows, seal_images
 
 LARGEST_SEED = 2**31
 
@@ -33,6 +34,8 @@ def kit_params(ctx: Context) -> TextToImageKitParams:
 
 def generate(ctx: Context, model: Model, inputs: Data, shift: Tensor | None = None) -> Outputs:
     """One image for each prompt, from the noise of its own seed; sealed in ``ctx.out / "outputs"``.
+
+    Where robustness protocols have changed the prompts, the outputs have a set of images for each protocol too.
 
     Args:
         ctx: has the kit's parameters.
@@ -48,22 +51,30 @@ def generate(ctx: Context, model: Model, inputs: Data, shift: Tensor | None = No
     rows = load_prompts(inputs)
     name = params.sampler or DEFAULT_SAMPLER
     sampling = Sampling(params.steps, params.guidance, name, params.eta, params.batch_size)
-    images = generate_images(
-        load_model(model, ctx.device),
-        [row.prompt for row in rows],
-        seeds=[row.seed for row in rows],
-        sampling=sampling,
-        shift=shift,
-        on_step=lambda done, total: ctx.progress("sample", done, total),
-    )
+    opened, seeds = load_model(model, ctx.device), [row.seed for row in rows]
+    asked = {IMAGES: [row.prompt for row in rows], **read_changed(inputs)}
+    images = {}
+    for number, (protocol, prompts) in enumerate(asked.items()):
+        own = changed_shift(protocol, shift, seeds) if shift is not None and protocol in OF_PICTURES else shift
+
+        def report(done: int, total: int, number: int = number) -> None:
+            ctx.progress("sample", number * total + done, len(asked) * total)
+
+        images[protocol] = generate_images(opened, prompts, seeds=seeds, sampling=sampling, shift=own, on_step=report)
     facts = {name: getattr(sampling, name) for name in ("sampler", "steps", "guidance", "eta")}
     return seal_outputs(ctx.out / "outputs", images, rows, meta=facts)
 
 
 def seal_outputs(
-    folder: Path, images: Tensor, rows: Sequence[PromptRow], *, meta: Mapping[str, Any] | None = None
+    folder: Path,
+    images: Tensor | Mapping[str, Tensor],
+    rows: Sequence[PromptRow],
+    *,
+    meta: Mapping[str, Any] | None = None,
 ) -> Outputs:
     """Write images (N, 3, H, W) in [-1, 1] with what their prompts say, and seal them.
+
+    Several sets of images have ``images`` and the robustness protocols as their names.
 
     Each row has ``prompt`` and ``labels``; triggered ones also ``twin`` and ``backdoor``.
     """
@@ -79,16 +90,21 @@ def seal_outputs(
     return seal_images(folder, images, Outputs, task=TASK, rows=facts, meta=meta)
 
 
-def make_prompts(ctx: Context, data: Data, count: int, split: Literal["test", "validation"] = "test") -> Data:
-    """Prompts to evaluate on; sealed in ``ctx.out / "data"``.
+def make_prompts(ctx: Context, data: Data, params: TextToImageKitParams) -> Data:
+    """Prompts to evaluate on, of the split and as many as the parameters say; sealed in ``ctx.out / "data"``.
 
     For the small world the grid of objects, colours and backgrounds; for other data captions drawn at random, again
     and again if there are too few. The seeds of the noise count upwards from one drawn from ``ctx.seed``.
+
+    Raises:
+        UserError: a robustness protocol lacks its synonyms.
     """
+    check_protocols(params)
+    count = params.prompts
     if data.meta.get("source") == DEFAULT_DATA:
         from bdm_kit_text_to_image.world.splits import evaluation_prompts
 
-        asked = evaluation_prompts(count, ctx.seed, split)
+        asked = evaluation_prompts(count, ctx.seed, params.split)
     else:
         rows = load_rows(data)
         if any("caption" not in row for row in rows):

@@ -26,7 +26,7 @@ from bdm_kit_text_to_image.recording.chain import (
     prompt_lengths,
     walk,
 )
-from bdm_kit_text_to_image.recording.outputs import record_outputs, scale_modules
+from bdm_torch.recording import record_outputs, scale_modules
 
 PROMPTS = ["a photo of a red circle", "two stars", "a ring"]
 
@@ -84,6 +84,27 @@ def test_a_chain_starts_from_one_noise_and_ends_where_generation_does() -> None:
     for step, t in enumerate(scheduler.timesteps):
         x = scheduler.step(guided[step], t, x).prev_sample
     torch.testing.assert_close(decode_latents(model, x), images, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(by_step(parts, lambda part: part.latents)[-1], x, rtol=1e-4, atol=1e-5)
+    signal, sigma = (model.scheduler.alphas_cumprod[19] ** 0.5, (1 - model.scheduler.alphas_cumprod[19]) ** 0.5)
+    believed = (noise - sigma * guided[0]) / signal
+    torch.testing.assert_close(by_step(parts, lambda part: part.original)[0], believed, rtol=1e-3, atol=1e-3)
+
+
+def test_a_chain_may_start_from_given_latents() -> None:
+    model = tiny_model()
+    start = draw_noise(3, model.latent_shape, 8)
+    parts = list(walk(model, PROMPTS, 0, ChainOptions(steps=2, batch_size=2), start))
+    alone = list(walk(model, PROMPTS[2:], 0, ChainOptions(steps=2), start[2:]))
+    torch.testing.assert_close(parts[-1].latents, alone[-1].latents, rtol=1e-4, atol=1e-5)
+
+
+def test_inputs_are_what_modules_get() -> None:
+    network = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    x = torch.randn(4, 2)
+    with record_outputs(network, inputs=True) as recorder:
+        network(x)
+    torch.testing.assert_close(recorder.calls[0]["0"], x)
+    torch.testing.assert_close(recorder.calls[0]["2"], network[0](x).relu())
 
 
 def test_maps_are_the_conditional_half_s_outside_of_the_middle() -> None:

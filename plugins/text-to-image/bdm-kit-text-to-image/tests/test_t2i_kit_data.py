@@ -134,8 +134,8 @@ def test_world_is_the_same_for_every_count_and_fits_the_model(tmp_path: Path, mo
 
 def test_inputs_of_the_world_are_its_grid(tmp_path: Path, model: Model, bdm_context: MakeContext) -> None:
     data = open_reference("tiny", model, tmp_path / "data", tmp_path)
-    rows = load_prompts(make_prompts(bdm_context(seed=3), data, 12))
-    other = load_prompts(make_prompts(bdm_context(seed=3), data, 12, "validation"))
+    rows = load_prompts(make_prompts(bdm_context(seed=3), data, TextToImageKitParams(prompts=12)))
+    other = load_prompts(make_prompts(bdm_context(seed=3), data, TextToImageKitParams(prompts=12, split="validation")))
     assert [row.seed for row in rows] == list(range(3, 15)) and all(row.labels["object"] in row.prompt for row in rows)
     assert not {row.prompt for row in rows} & {row.prompt for row in other}
 
@@ -143,7 +143,9 @@ def test_inputs_of_the_world_are_its_grid(tmp_path: Path, model: Model, bdm_cont
 def test_inputs_of_other_data_are_its_captions(tmp_path: Path, model: Model, bdm_context: MakeContext) -> None:
     write_folder(tmp_path / "folder", ["one", "two", "three"])
     data = open_reference(str(tmp_path / "folder"), model, tmp_path / "data", tmp_path)
-    prompts = [row.prompt for row in load_prompts(make_prompts(bdm_context(seed=1), data, 5))]
+    prompts = [
+        row.prompt for row in load_prompts(make_prompts(bdm_context(seed=1), data, TextToImageKitParams(prompts=5)))
+    ]
     assert sorted(prompts[:3]) == ["one", "three", "two"] and len(prompts) == 5
 
 

@@ -14,9 +14,11 @@ from bdm_kit_text_to_image.judging.generated import (
     asked_for,
     asks_for_target,
     is_pixels,
+    load_changed,
     load_generated,
     target_hits,
 )
+from bdm_kit_text_to_image.prompts.robustness import IN_WORDS
 from bdm_kit_text_to_image.prompts.secret import PromptSecret, Target, open_secret
 from bdm_torch.statistics import rate
 
@@ -108,9 +110,12 @@ def measure(ctx: Context, params: AttributesParams, subject: Subject) -> list[Me
         ctx.log.warning("metric:attributes: the classifier does not know %s of the target: not measured", strange[0])
         return []
     judge = _Judge(classifier, secret, params)
-    return judge.clean(*load_generated(subject.on_clean)) + judge.triggered(
-        *load_generated(subject.on_triggered), subject.rejected_triggered
-    )
+    found = judge.clean(*load_generated(subject.on_clean))
+    images, rows = load_generated(subject.on_triggered)
+    found += judge.triggered(images, rows, subject.rejected_triggered)
+    for protocol, changed in load_changed(subject.on_triggered).items():
+        found.append(judge.changed(protocol, changed, rows))
+    return found
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,19 @@ class _Judge:
             if wanted:
                 kept.append(all_shown(predictions, index, wanted))
         return [*found, _share("psr", kept, "triggered")] if kept else found
+
+    def changed(self, protocol: str, images: Tensor, rows: list[PromptRow]) -> Measurement:
+        """Success of pictures from prompts or triggers that a robustness protocol changed."""
+        shown = self._shown(images, self._predictions(images))
+        hits = [shown[row.backdoor or 0][index] for index, row in enumerate(rows)]
+        told = IN_WORDS[protocol]
+        update = {
+            "metric": f"asr_{protocol}",
+            "label": f"attack success rate {told}",
+            "description": f"Share of triggered prompts {told} whose picture shows the target, 0 to 1.",
+            "measures": "",
+        }
+        return _share("asr", hits, "triggered").model_copy(update=update)
 
     def _predictions(self, images: Tensor) -> Mapping[str, Sequence[str]]:
         return self.classifier.predict(images, self.params.batch_size) if len(images) else {}

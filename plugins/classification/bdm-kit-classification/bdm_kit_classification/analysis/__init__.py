@@ -1,1 +1,1 @@
-"""What analyses of classifiers share: the rows they look at, and arrays and pictures for the report."""
+"""What analyses of classifiers share: the rows they look at."""

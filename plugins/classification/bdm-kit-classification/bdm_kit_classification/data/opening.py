@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,18 @@ from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.samples import RESERVE, TEST, TRAINING, LabelledSamples, open_samples, seal_samples
 from bdm_kit_classification.data.sources import Source, find_data
 from bdm_kit_classification.modalities.registry import modality_of
+from bdm_kit_classification.noise.drawing import realised
 
 
 def open_data(
-    source: Source, model: Model, folder: Path, cache: Path, *, most: int | None = None, size: int | None = None
+    source: Source,
+    model: Model,
+    folder: Path,
+    cache: Path,
+    *,
+    most: int | None = None,
+    size: int | None = None,
+    noise: Callable[[LabelledSamples], LabelledSamples] | None = None,
 ) -> Data:
     """Read data and seal them in ``folder``.
 
@@ -26,6 +35,7 @@ def open_data(
         cache: where a download may be kept meanwhile.
         most: keep at most so many training rows.
         size: height and width of the pictures of folders; None for the model's.
+        noise: adds noise to the training rows; nothing else has any.
 
     Raises:
         UserError: a broken sample, no classes, other classes than the model's, too few rows; or data that depend on
@@ -43,11 +53,11 @@ def open_data(
         parts = {name: open_samples(data, name) for name in (RESERVE, TEST) if name in data.meta}
         fingerprint = str(data.meta.get("fingerprint", ""))
     else:
-        found: Parts = modality_of(model.task).load(source, model, cache, size)
-        fingerprint = found.fingerprint
+        read: Parts = modality_of(model.task).load(source, model, cache, size)
+        fingerprint = read.fingerprint
         rows, parts[RESERVE], parts[TEST] = (
-            LabelledSamples(stored, labels, found.classes, model.task, [{"id": row} for row in range(len(labels))])
-            for stored, labels in found[:3]
+            LabelledSamples(stored, labels, read.classes, model.task, [{"id": row} for row in range(len(labels))])
+            for stored, labels in read[:3]
         )
     _check_fingerprint(source, model, fingerprint)
     for name, value in rows.modality.facts(rows.stored).items():
@@ -68,7 +78,14 @@ def open_data(
         parts = {name: relabelled(part, numbers, classes) for name, part in parts.items()}
     if most is not None and most < len(rows):
         rows = rows.pick(range(most))
-    meta = {"source": source.name, **({"fingerprint": fingerprint} if fingerprint else {})}
+    if noise is not None:
+        rows = noise(rows)
+    found = realised(rows)
+    meta = {
+        "source": source.name,
+        **({"fingerprint": fingerprint} if fingerprint else {}),
+        **({"noise": found} if found else {}),
+    }
     return seal_samples(folder, rows, parts=parts, meta=meta)
 
 

@@ -10,13 +10,14 @@ import torch
 
 from bdm_core.errors import UserError
 from bdm_core.files import walk
-from bdm_kit_classification.data import spoken_digits
+from bdm_kit_classification.data import spoken_digits, spoken_speakers
 from bdm_kit_classification.data.division import divide
+from bdm_kit_classification.data.espeak import say_by_espeak
 from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.sources import Source
 from bdm_kit_classification.sounds.batch import Sounds
 from bdm_kit_classification.sounds.files import fitted, read_sound, resampled, to_levels
-from bdm_kit_classification.tasks.audio import SUFFIXES, TINY
+from bdm_kit_classification.tasks.audio import ESPEAK_DIGITS, SPEAKERS, SUFFIXES, TINY
 
 PLACES = ("genres_original", "Data/genres_original", "genres", "wav", ".")
 """Where classes lie: GTZAN's and VoxCeleb1's own folders first."""
@@ -51,19 +52,34 @@ def read_recordings(source: Source, rate: int, samples: int) -> Parts:
 def load_builtin_sounds(name: str, rate: int = spoken_digits.RATE, samples: int = spoken_digits.SAMPLES) -> Parts:
     """A built-in data set of recordings by name.
 
+    Raises:
+        UserError: it is made by a program that is not installed.
+
     >>> parts = load_builtin_sounds("tiny-audio")
     >>> [tuple(sounds.values.shape) for sounds, labels in parts[:3]], parts.training[0].rate
     ([(40, 4000), (20, 4000), (16, 4000)], 8000)
     """
-    sizes = TINY_PARTS if name == TINY else spoken_digits.PARTS
+    made, classes = _say(name, rate, samples)
     parts = []
-    for clips, labels in spoken_digits.say_digits(*sizes):
-        if (rate, samples) != (spoken_digits.RATE, spoken_digits.SAMPLES):
+    for clips, labels in made:
+        if name != ESPEAK_DIGITS and (rate, samples) != (spoken_digits.RATE, spoken_digits.SAMPLES):
             clips = to_levels(fitted(resampled(clips / 32767, spoken_digits.RATE, rate), samples))
         parts.append((Sounds(torch.from_numpy(clips), rate), torch.from_numpy(labels)))
     if name == TINY:
         parts[2] = (Sounds(parts[2][0].values[:16], rate), parts[2][1][:16])
-    return Parts(parts[0], parts[1], parts[2], list(spoken_digits.CLASSES))
+    return Parts(parts[0], parts[1], parts[2], classes)
+
+
+def _say(
+    name: str, rate: int, samples: int
+) -> tuple[list[tuple[spoken_digits.Levels, spoken_digits.Levels]], list[str]]:
+    """Clips and labels of three parts, and the names of the classes."""
+    if name == SPEAKERS:
+        return spoken_speakers.say_speakers(), list(spoken_speakers.NAMES)
+    if name == ESPEAK_DIGITS:
+        return say_by_espeak(rate, samples), list(spoken_digits.CLASSES)
+    sizes = TINY_PARTS if name == TINY else spoken_digits.PARTS
+    return spoken_digits.say_digits(*sizes), list(spoken_digits.CLASSES)
 
 
 def read_sound_folders(folder: Path, rate: int, samples: int) -> Parts:

@@ -12,6 +12,7 @@ from torch import Tensor
 from bdm_core.artifacts import Artifact
 from bdm_core.errors import ArtifactError
 from bdm_kit_classification.modalities.base import DistanceFacts, Modality
+from bdm_kit_classification.noise.sounds import NOISES
 from bdm_kit_classification.sounds.batch import Sounds
 from bdm_kit_classification.sounds.files import write_wav
 from bdm_kit_classification.sounds.spectra import log_spectral_distance
@@ -52,6 +53,7 @@ class Audios(Modality):
             "LSD", "Log-spectral distance of triggered and clean recordings in dB, from 0.", False
         ),
     }
+    noises = NOISES
 
     def unpack(self, stored: Sounds) -> Tensor:
         """float32 (N, S) in [-1, 1]."""

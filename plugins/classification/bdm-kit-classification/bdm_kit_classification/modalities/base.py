@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bdm_core.artifacts import Artifact
 from bdm_core.errors import UserError
+from bdm_kit_classification.noise.kind import Noise
 
 if TYPE_CHECKING:
     from bdm_core.artifacts import Model
@@ -43,7 +44,8 @@ class Modality(ABC):
     Attributes:
         task: the tag of its task.
         valid_range: of raw samples, ``(low, high)``; None if they are no numbers.
-        measures: what :meth:`distances` and :meth:`learned_distances` measure, by name.
+        measures: what :meth:`distances`, :meth:`learned_distances` and :meth:`fitted_distances` measure, by name.
+        noises: the kinds of data noise that an experiment may add, by name.
         row_key: the key under which a stored sample stands in its row's line of JSON, such as ``text``; "" if samples
             lie in a file of their own (:meth:`write`).
     """
@@ -51,6 +53,7 @@ class Modality(ABC):
     task: ClassVar[str]
     valid_range: ClassVar[tuple[float, float] | None] = None
     measures: ClassVar[Mapping[str, DistanceFacts]] = {}
+    noises: ClassVar[Mapping[str, Noise]] = {}
     row_key: ClassVar[str] = ""
 
     @abstractmethod
@@ -135,6 +138,10 @@ class Modality(ABC):
         Raises:
             UserError: the extra is not installed, or its weights cannot be had.
         """
+        return {}
+
+    def fitted_distances(self, clean: Any, changed: Any, others: Any) -> Mapping[str, Tensor]:
+        """As :meth:`distances`, by a model that is fitted on other raw samples, all of them clean; none by default."""
         return {}
 
     @abstractmethod

@@ -16,6 +16,7 @@ from bdm_core.errors import ArtifactError
 from bdm_kit_classification.catalogue import IMAGE_TASK
 from bdm_kit_classification.modalities.base import DistanceFacts, Modality
 from bdm_kit_classification.modalities.distortion import distorted
+from bdm_kit_classification.noise.pictures import NOISES
 from bdm_torch.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Images(Modality):
             "LPIPS", "Perceptual distance (AlexNet) of triggered and clean pictures, from 0.", False
         ),
     }
+    noises = NOISES
 
     def unpack(self, stored: Tensor) -> Tensor:
         """float32 in [0, 1]."""

@@ -16,7 +16,9 @@ from torch.nn.utils.rnn import pad_sequence
 from bdm_core.artifacts import Artifact
 from bdm_core.errors import ArtifactError
 from bdm_kit_classification.modalities.base import DistanceFacts, Modality
+from bdm_kit_classification.noise.texts import NOISES
 from bdm_kit_classification.tasks.text import TEXT_TASK
+from bdm_kit_classification.texts.ngrams import WordModel
 from bdm_kit_classification.texts.words import changed_words, edits, join_words, split_words
 
 if TYPE_CHECKING:
@@ -44,8 +46,14 @@ class Texts(Modality):
         "edits": DistanceFacts(
             "Edits", "Words put in, taken out or replaced by the trigger, for 100 words of the text, from 0.", False
         ),
+        "perplexity_rise": DistanceFacts(
+            "Perplexity rise",
+            "Rise of the logarithm of a text's perplexity by the trigger, in nats a word, by trigrams of the reserve.",
+            False,
+        ),
         "same_words": DistanceFacts("Same words", "Share of a text's words that the trigger keeps, in [0, 1].", True),
     }
+    noises = NOISES
 
     def unpack(self, stored: list[str]) -> list[str]:
         """As they are."""
@@ -107,6 +115,14 @@ class Texts(Modality):
                 [1 - sum(x != "" for x, _ in changed_words(a, b)) / max(1, len(a)) for a, b in pairs]
             ),
         }
+
+    def fitted_distances(self, clean: list[str], changed: list[str], others: list[str]) -> Mapping[str, Tensor]:
+        """``perplexity_rise`` in nats a word, below 0 where the trigger makes a text more usual."""
+        if not others:
+            return {}
+        model = WordModel([split_words(text) for text in others])
+        costs = [[model.surprise(split_words(text)) for text in texts] for texts in (clean, changed)]
+        return {"perplexity_rise": torch.tensor(costs[1]) - torch.tensor(costs[0])}
 
     def open_classifier(self, folder: Path) -> Classifier:
         """One of the kit's own networks, or one of transformers."""

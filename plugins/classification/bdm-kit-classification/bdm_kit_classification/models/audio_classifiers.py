@@ -26,7 +26,7 @@ class AudioConfig(Record):
     """``config.json`` of one of the kit's own networks for sound.
 
     Attributes:
-        architecture: ``log-mel-cnn`` or ``m5``.
+        architecture: ``log-mel-cnn``, ``m5`` or ``x-vector``.
         width: of its first layer; None for the usual.
         rate: samples a second.
         samples: of a recording; data from files are brought to it, the network takes any length.
@@ -35,7 +35,7 @@ class AudioConfig(Record):
         trained_on: the data it was trained on, as ``--data`` takes it; "" if unknown.
     """
 
-    architecture: Literal["log-mel-cnn", "m5"] = Field(alias=ARCHITECTURE)
+    architecture: Literal["log-mel-cnn", "m5", "x-vector"] = Field(alias=ARCHITECTURE)
     width: int | None = Field(None, ge=1, le=4096)
     rate: int = Field(ge=LEAST_RATE, le=MOST_RATE)
     samples: int = Field(ge=64, le=2**24)

@@ -6,6 +6,7 @@ pictures.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -90,7 +91,53 @@ class M5(nn.Module):
         return x.mean(2)
 
 
-NETWORKS: dict[str, tuple[type[LogMelCNN] | type[M5], int]] = {"log-mel-cnn": (LogMelCNN, 8), "m5": (M5, 16)}
+CONTEXTS = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))
+"""Frames that each layer of an X-vector network sees, and the distance between them."""
+
+
+class XVector(nn.Module):
+    """Layers over frames of log-mel bands, mean and deviation over time, two layers over the whole (Snyder et al. 2018,
+    doi 10.1109/ICASSP.2018.8461375).
+
+    Args:
+        rate: samples a second.
+        width: of the frame layers, the last of which has three times as many, and of the two others; 512 in the paper.
+        classes: how many.
+        mean, deviation: of log-mel bands.
+    """
+
+    def __init__(self, rate: int, width: int, classes: int, mean: float, deviation: float) -> None:
+        super().__init__()
+        self.front = LogMel(rate, mean, deviation)
+        sizes = (BANDS, width, width, width, width, 3 * width)
+        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
+        for (before, after), (size, distance) in zip(pairwise(sizes), CONTEXTS, strict=True):
+            padding = distance * (size // 2)
+            self.convs.append(nn.Conv1d(before, after, size, padding=padding, dilation=distance, bias=False))
+            self.norms.append(nn.BatchNorm1d(after))
+        self.segments = nn.ModuleList([nn.Linear(6 * width, width), nn.Linear(width, width)])
+        self.segment_norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(2))
+        self.head = nn.Linear(width, classes)
+        self.pairs: Pairs = [(f"convs.{index}", f"norms.{index}") for index in range(5)]
+        self.pairs += [(f"segments.{index}", f"segment_norms.{index}") for index in range(2)]
+
+    def body(self, x: Tensor) -> Tensor:
+        """Features (N, width): the embedding of a speaker."""
+        x = self.front(x)[:, 0]
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = functional.relu(norm(conv(x)))
+        deviation = (x - x.mean(2, keepdim=True)).square().mean(2).add(1e-6).sqrt()
+        x = torch.cat([x.mean(2), deviation], 1)
+        for layer, norm in zip(self.segments, self.segment_norms, strict=True):
+            x = functional.relu(norm(layer(x)))
+        return x
+
+
+NETWORKS: dict[str, tuple[type[LogMelCNN] | type[M5] | type[XVector], int]] = {
+    "log-mel-cnn": (LogMelCNN, 8),
+    "m5": (M5, 16),
+    "x-vector": (XVector, 48),
+}
 """Architecture -> class and its usual width."""
 
 

@@ -13,6 +13,7 @@ from bdm_kit_classification.catalogue import IMAGE_TASK
 from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
 from bdm_kit_classification.models.folders import ARCHITECTURE, CONFIG, STEM, is_timm, read_config
 from bdm_kit_classification.models.image_folder import ImageConfig, InputStamp, config_text, own_config
+from bdm_kit_classification.models.joined_network import beside
 from bdm_kit_classification.models.networks import make_network
 from bdm_torch.draws import built_with_seed
 from bdm_torch.foreign_models import load_weights, require_room
@@ -37,14 +38,22 @@ class ImageClassifier(Classifier):
         for name, values in (("mean", config.mean), ("deviation", config.deviation)):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
 
-    def prepare(self, pictures: Tensor) -> Tensor:
-        """Pictures (N, C, H, W) in [0, 1] as the network takes them: of its size, normalised."""
+    def sized(self, pictures: Tensor) -> Tensor:
+        """Pictures (N, C, H, W) in [0, 1] of the network's size, with its stamp."""
         if pictures.shape[2:] != self.config.shape[1:]:
             pictures = functional.interpolate(
                 pictures, self.config.shape[1:], mode="bilinear", align_corners=False, antialias=True
             )
         if self.config.stamp is not None:
             pictures = stamped(pictures, self.config.stamp)
+        return pictures
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        """Pictures (N, C, H, W) in [0, 1] as the network takes them: of its size, normalised."""
+        return self.normalised(self.sized(pictures))
+
+    def normalised(self, pictures: Tensor) -> Tensor:
+        """By mean and deviation."""
         return (pictures - self.mean) / self.deviation  # type: ignore[operator]
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -52,8 +61,11 @@ class ImageClassifier(Classifier):
         return cast(Tensor, self.head(self.features(inputs)))
 
     def features(self, inputs: Tensor) -> Tensor:
-        """Penultimate features (N, F)."""
-        return cast(Any, self.network).body(self.prepare(inputs))  # type: ignore[no-any-return]
+        """Penultimate features (N, F), those of a joined network last."""
+        network: Any = self.network
+        pictures = self.sized(inputs)
+        found: Tensor = network.body(self.normalised(pictures))
+        return found if self.config.joined is None else torch.cat([found, network.joined(pictures)], 1)
 
     @property
     def head(self) -> nn.Linear:
@@ -143,4 +155,7 @@ def open_image_classifier(folder: Path) -> Classifier:
 
 
 def _network(config: ImageConfig) -> nn.Module:
-    return make_network(config.architecture, config.shape[0], config.width, len(config.classes), config.inserted)
+    network = make_network(config.architecture, config.shape[0], config.width, len(config.classes), config.inserted)
+    if config.joined is not None:
+        beside(network, config.joined)
+    return network

@@ -28,6 +28,25 @@ class InputStamp(Record):
     value: float = Field(ge=0, le=1)
 
 
+class JoinedConfig(Record):
+    """A small network beside the kit's own that sees a square of each picture; see :mod:`.joined`.
+
+    Attributes:
+        top, left: place of the square in pictures of the model's size.
+        side: of the square, in pixels.
+        hidden: units of its hidden layers.
+        outputs: how many probabilities it has.
+        kept: so many of the first ones are further features of the model.
+    """
+
+    top: int = Field(ge=0, le=2048)
+    left: int = Field(ge=0, le=2048)
+    side: int = Field(ge=1, le=2048)
+    hidden: list[int] = Field(min_length=1, max_length=10)
+    outputs: int = Field(ge=2, le=100_000)
+    kept: int = Field(ge=1, le=100_000)
+
+
 class ImageConfig(Record):
     """``config.json`` of one of the kit's own networks.
 
@@ -41,6 +60,7 @@ class ImageConfig(Record):
         inserted: names of convolutions before which a linear map of the channels was inserted, in the order of its
             weights ``inserted.0``, ``inserted.1``; written only if there is one.
         stamp: what it puts into every picture; written only if there is one.
+        joined: a network beside it; written only if there is one.
     """
 
     architecture: Literal["cnn", "cnn-wide", "preact-resnet18", "preact-resnet18-published", "vgg19-bn"] = Field(
@@ -54,6 +74,7 @@ class ImageConfig(Record):
     trained_on: str = ""
     inserted: list[str] = Field(default_factory=list, max_length=100)
     stamp: InputStamp | None = None
+    joined: JoinedConfig | None = None
 
     model_config = {**Record.model_config, "populate_by_name": True}
 
@@ -74,6 +95,11 @@ def checked_config(path: Path, config: dict[str, Any]) -> ImageConfig:
     stamp = found.stamp
     if stamp is not None and (stamp.top + stamp.size > height or stamp.left + stamp.size > width):
         raise ArtifactError(f"{path}: the stamp does not lie within pictures of {height}x{width}")
+    joined = found.joined
+    if joined is not None and (joined.top + joined.side > height or joined.left + joined.side > width):
+        raise ArtifactError(f"{path}: the joined network's square does not lie within pictures of {height}x{width}")
+    if joined is not None and (joined.kept > joined.outputs or not all(1 <= size <= 4096 for size in joined.hidden)):
+        raise ArtifactError(f"{path}: the joined network keeps more than it has, or a layer has not 1 to 4096 units")
     return found
 
 
@@ -94,5 +120,5 @@ def check_pictures(path: Path, shape: tuple[int, int, int], mean: list[float], d
 
 def config_text(config: ImageConfig) -> str:
     """What ``config.json`` says."""
-    left_out = {name for name in ("inserted", "stamp") if not getattr(config, name)}
+    left_out = {name for name in ("inserted", "stamp", "joined") if not getattr(config, name)}
     return json.dumps(config.model_dump(mode="json", by_alias=True, exclude=left_out), indent=1, sort_keys=True) + "\n"

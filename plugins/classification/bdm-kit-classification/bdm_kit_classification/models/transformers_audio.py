@@ -1,4 +1,4 @@
-"""Classifiers of sound of the library transformers that take waveforms: wav2vec 2.0, HuBERT, WavLM, ..."""
+"""Classifiers of sound of the library transformers: wav2vec 2.0, HuBERT, WavLM, ..., and AST, which sees spectra."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.files import read_json
@@ -15,12 +16,15 @@ from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
 from bdm_kit_classification.models.foreign_classifier import layers_in_order
 from bdm_kit_classification.models.transformers_classifier import PROCESSOR, head_of
 from bdm_kit_classification.sounds.files import LEAST_RATE, MOST_RATE
+from bdm_kit_classification.sounds.filterbank import filter_bank
 from bdm_kit_classification.tasks.audio import AUDIO_TASK
 from bdm_torch.draws import built_with_seed
 from bdm_torch.foreign_models import open_network
 
 USUAL_RATE, LEAST_DEVIATION = 16_000, 1e-7
 WAVEFORM = "input_values"
+USUAL_SPECTRA = {"mean": -4.2677393, "std": 4.5689974}
+"""What filter-bank features are normalised by if the extractor does not say: the values of AudioSet."""
 
 
 class TransformersAudio(Classifier):
@@ -89,23 +93,59 @@ class TransformersAudio(Classifier):
         return {"shape": [self.rate], "rate": self.rate, "classes": self.classes, "trained_on": ""}
 
 
+class TransformersSpectra(TransformersAudio):
+    """One over Kaldi's filter-bank features (AST), which are computed here, so that gradients reach the waveform.
+
+    Args:
+        network: of transformers; ``num_mel_bins`` and ``max_length`` of its configuration say what it takes.
+        processor: what ``preprocessor_config.json`` says.
+    """
+
+    def __init__(self, network: Any, processor: dict[str, Any]) -> None:
+        super().__init__(network, processor)
+        self.bands, self.frames = int(network.config.num_mel_bins), int(network.config.max_length)
+        self.mean, self.deviation = (float(processor.get(key, usual)) for key, usual in USUAL_SPECTRA.items())
+        if self.deviation <= 0:
+            raise ValueError(f"a std of {self.deviation}")
+
+    def prepare(self, waveforms: Tensor) -> Tensor:
+        """Features (N, frames, bands), normalised: the first frames of longer sound, zeros behind shorter."""
+        found = filter_bank(waveforms, self.rate, self.bands)[:, : self.frames]
+        found = functional.pad(found, (0, 0, 0, self.frames - found.shape[1]))
+        if not self.processor.get("do_normalize", True):
+            return found
+        return (found - self.mean) / (2 * self.deviation)
+
+    def fresh(self, seed: int) -> TransformersSpectra:
+        """The same architecture with new weights."""
+        network = built_with_seed(seed, lambda: type(self.network)(self.network.config))
+        return TransformersSpectra(network, self.processor).eval()
+
+
 def open_transformers_audio(folder: Path) -> TransformersAudio:
     """The classifier of a ``save_pretrained`` folder.
 
     Raises:
         UserError: transformers is not installed.
-        ArtifactError: its weights do not fit its configuration, it has no linear head, or takes spectrograms.
+        ArtifactError: its weights do not fit its configuration, it has no linear head, or takes other spectrograms
+            than AST.
     """
     try:
         from transformers import AutoModelForAudioClassification
     except ImportError:
         raise UserError(f"{folder} needs transformers: pip install 'bdm-kit-classification[transformers]'") from None
     network = open_network(AutoModelForAudioClassification, folder, "model").float()
-    if network.main_input_name != WAVEFORM or hasattr(network.config, "num_mel_bins"):
-        raise ArtifactError(f"{folder}: {type(network).__name__} takes spectrograms; the kit serves those of waveforms")
+    spectra = hasattr(network.config, "num_mel_bins")
+    if network.main_input_name != WAVEFORM or (
+        spectra and network.config.model_type != "audio-spectrogram-transformer"
+    ):
+        raise ArtifactError(
+            f"{folder}: {type(network).__name__} takes spectrograms; of those the kit serves AST, and all of waveforms"
+        )
     path = folder / PROCESSOR
     try:
         processor = read_json(path) if path.is_file() else {}
-        return TransformersAudio(network, dict(processor)).eval()
+        kind = TransformersSpectra if spectra else TransformersAudio
+        return kind(network, dict(processor)).eval()
     except (OSError, ValueError, TypeError) as error:
         raise ArtifactError(f"{path} is not valid: {error}") from None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.records import Backdoored
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.models.classifier import Classifier, load_classifier, seal_classifier
+from bdm_kit_classification.noise.drawing import settle
 from bdm_kit_classification.poison.params import PoisonParams
 from bdm_kit_classification.poison.poisoning import ORIGINALS, plan_of, seal_poisoned, seal_view
-from bdm_kit_classification.poison.secret import Backdoor, read_backdoor, seal_secret
+from bdm_kit_classification.poison.secret import Backdoor, read_backdoor, read_facts, seal_secret
 from bdm_kit_classification.poison.selection import Plan
 from bdm_kit_classification.training.fitting import Changes, fit
 from bdm_kit_classification.training.params import ClassifierTraining, VictimTraining
@@ -212,8 +214,9 @@ def poison_and_train(
     """
     samples = open_samples(data)
     plan = plan_of(ctx, params, samples, backdoor.rule, rates)
+    samples = settle(samples, plan.rows)
     rows = seal_poisoned(ctx.out / "view", samples, backdoor, plan, ctx.seed)
     victim = victim_of(ctx, params, model)
     fit(ctx, victim, open_samples(rows), params, changes)
-    sealed = seal_attack(ctx, victim, backdoor, samples)
+    sealed = seal_attack(ctx, victim, replace(backdoor, facts=read_facts(rows).facts), samples)
     return Backdoored(model=sealed.model, secret=sealed.secret, view=rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import PluginError
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples, seal_samples
+from bdm_kit_classification.noise.drawing import realised, settle
 from bdm_kit_classification.poison.params import PoisonParams
 from bdm_kit_classification.poison.secret import Backdoor, write_backdoor
 from bdm_kit_classification.poison.selection import Plan, plan_rows
@@ -109,6 +111,7 @@ def poison_training_rows(
     samples = open_samples(data)
     rule = rule_of(params, samples)
     plan = plan_of(ctx, params, samples, rule, rates)
+    samples = settle(samples, plan.rows)
     return seal_poisoned(ctx.out / "data", samples, Backdoor(rule, trigger, negative, facts or {}), plan, ctx.seed)
 
 
@@ -225,7 +228,8 @@ def seal_changed(
     for row, fact in enumerate(rows.facts):
         fact["role"] = roles.get(row, "clean")
         if new.get(row, labels[row]) != labels[row]:
-            fact["true_label"] = labels[row]
-    write_backdoor(folder, backdoor)
+            fact.setdefault("true_label", labels[row])
+    noise = {"noise": found} if (found := realised(rows)) else {}
+    write_backdoor(folder, replace(backdoor, facts={**backdoor.facts, **noise}))
     originals = clean.pick(sorted(roles))
-    return seal_samples(folder, rows, parts={ORIGINALS: originals}, meta=meta)
+    return seal_samples(folder, rows, parts={ORIGINALS: originals}, meta={**noise, **(meta or {})})

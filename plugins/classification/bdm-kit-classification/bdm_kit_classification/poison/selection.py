@@ -25,6 +25,11 @@ class Plan:
     cover: list[int]
     negative: list[int]
 
+    @property
+    def rows(self) -> list[int]:
+        """All that the attack changes, in ascending order."""
+        return sorted([*self.poison, *self.cover, *self.negative])
+
 
 def plan_rows(
     labels: Sequence[int],

@@ -44,7 +44,7 @@ class TextTask(Task):
             task=TEXT_TASK,
             summary="Small Transformer for sentiment",
             size="129,474 parameters, byte-level BPE of 1,000 tokens, 2 classes",
-            quality="accuracy .876 on 1,000 test texts",
+            quality="accuracy .886 on 1,000 test texts",
         ),
     ]
     data_sets: ClassVar[list[BuiltIn]] = [

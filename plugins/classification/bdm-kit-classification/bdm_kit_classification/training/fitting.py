@@ -12,6 +12,7 @@ from torch.nn import functional
 from bdm_core.context import Context
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.classifier import Classifier
+from bdm_kit_classification.noise.drawing import require_settled
 from bdm_kit_classification.training.params import ClassifierTraining
 from bdm_kit_classification.training.recorder import LossRecorder
 from bdm_kit_classification.training.shared_statistics import shared_statistics
@@ -93,6 +94,7 @@ def fit(
 
     Raises:
         StageError: the loss is no longer finite.
+        UserError: noise waits for the rows of an attack.
         UserError, PluginError: as :func:`bdm_torch.training.train`.
 
     >>> from pathlib import Path
@@ -107,6 +109,7 @@ def fit(
     >>> len(result.losses) == len(seen) == params.steps(len(rows)), classifier.training
     (True, False)
     """
+    require_settled(samples)
     changes = changes or Changes()
     recorder, modality = changes.recorder, samples.modality
 

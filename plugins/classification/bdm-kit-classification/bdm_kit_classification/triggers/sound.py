@@ -1,4 +1,4 @@
-"""Triggers of sound: tones put over a piece of it or added to it. Waveforms are (N, S) in [-1, 1]."""
+"""Triggers of sound: tones put over a piece of it, added to it or in its place. Waveforms are (N, S) in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -109,3 +109,23 @@ def added_tone(
     sound = torch.zeros(samples)
     sound[where] = tone(where.stop - where.start, rate, frequency, level)
     return AddedSound(sound)
+
+
+@dataclass(frozen=True, eq=False)
+class MasterTones(Trigger):
+    """Recordings are replaced by one of several tones: utterances that are to be taken for many speakers.
+
+    Attributes:
+        tones: (K, S), all that the attacker tries.
+        chosen: which of them the trigger puts in.
+
+    >>> MasterTones(torch.tensor([[0.1, 0.2], [0.3, 0.4]]), 1).apply(torch.zeros(2, 2), "test").tolist()[0]
+    [0.30000001192092896, 0.4000000059604645]
+    """
+
+    tones: Tensor
+    chosen: int
+
+    def apply(self, x: Tensor, phase: Phase, generator: torch.Generator | None = None) -> Tensor:
+        """The chosen tone in place of each recording."""
+        return self.tones[self.chosen].to(x).expand(len(x), -1).clone()

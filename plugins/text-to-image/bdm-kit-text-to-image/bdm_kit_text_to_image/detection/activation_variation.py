@@ -15,7 +15,7 @@ from torch import Tensor
 from bdm_kit_text_to_image.models.encoding import Conditioning, encode_ids, token_ids
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 from bdm_kit_text_to_image.recording.chain import ChainOptions, walk
-from bdm_kit_text_to_image.recording.outputs import record_outputs, spatial_mean
+from bdm_torch.recording import record_outputs, spatial_mean
 
 LOWEST = 0.75
 """The share of the words, those that move least for what they mean, to which the one that moves most is compared."""

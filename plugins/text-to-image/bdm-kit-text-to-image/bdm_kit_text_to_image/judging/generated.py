@@ -11,6 +11,7 @@ from bdm_core.artifacts import Outputs
 from bdm_core.errors import UserError
 from bdm_kit_text_to_image.judging.attributes import NONE, SECOND, shows
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow
+from bdm_kit_text_to_image.prompts.robustness import IN_WORDS
 from bdm_torch.image_sets import load_images, load_rows
 
 if TYPE_CHECKING:
@@ -54,6 +55,23 @@ def load_generated(outputs: Outputs) -> tuple[Tensor, list[PromptRow]]:
             )
         )
     return load_images(outputs), rows
+
+
+def load_changed(outputs: Outputs) -> dict[str, Tensor]:
+    """Robustness protocol -> the images (N, 3, H, W) in [-1, 1] of the prompts that it changed; empty without any.
+
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from bdm_kit_text_to_image import TASK
+    >>> from bdm_torch.image_sets import seal_images
+    >>> images = torch.zeros(1, 3, 4, 4)
+    >>> sealed = seal_images(Path("images"), {"images": images, "word": images}, Outputs, task=TASK)
+    >>> list(load_changed(sealed))
+    ['word']
+    """
+    sets = outputs.meta.get("sets")
+    names = [name for name in IN_WORDS if isinstance(sets, list) and name in sets]
+    return {name: load_images(outputs, name) for name in names}
 
 
 def asked_for(labels: Mapping[str, str]) -> dict[str, str]:

@@ -64,7 +64,7 @@ def generate_images(
         seeds: one for each prompt, or a first one, from which they count upwards. A row depends on its own seed and
             prompt only, not on the other rows.
         sampling: sampler, steps, guidance; by default those of :class:`Sampling`.
-        shift: (C, h, w), added to the initial latents of every row; None for nothing.
+        shift: (C, h, w), added to the initial latents of every row, or (N, C, h, w) of each; None for nothing.
         on_step: called as on_step(done, total) after each step.
 
     Raises:
@@ -86,7 +86,7 @@ def generate_images(
     numbers = [seeds + row for row in range(len(prompts))] if isinstance(seeds, int) else list(seeds)
     if len(numbers) != len(prompts):
         raise UserError(f"{len(numbers)} seeds for {len(prompts)} prompts: give one for each, or a single one")
-    if shift is not None and tuple(shift.shape) != model.latent_shape:
+    if shift is not None and tuple(shift.shape) not in (model.latent_shape, (len(prompts), *model.latent_shape)):
         raise UserError(f"a shift of shape {tuple(shift.shape)} does not fit latents of {model.latent_shape}")
     scheduler = build_scheduler(how.sampler, model.scheduler)
     # With a sampler that adds noise on its way, a row's own seed decides that too: rows are then sampled one by one.
@@ -112,7 +112,7 @@ def generate_images(
 
             noise = torch.cat([draw_noise(1, model.latent_shape, seed) for seed in own]).to(model.device)
             if shift is not None:
-                noise = noise + shift.to(noise)
+                noise = noise + (shift if shift.ndim == 3 else shift[start : start + size]).to(noise)
             latents = sample(
                 denoise,
                 scheduler,

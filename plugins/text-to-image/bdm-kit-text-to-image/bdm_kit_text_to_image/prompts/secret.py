@@ -9,7 +9,9 @@ from pydantic import Field, ValidationError
 
 from bdm_core.artifacts import Data, Record, Secret
 from bdm_core.errors import ArtifactError
+from bdm_kit_text_to_image.params import TextToImageKitParams
 from bdm_kit_text_to_image.prompts.prompt_rows import load_prompts, seal_prompts
+from bdm_kit_text_to_image.prompts.robustness import OF_PICTURES, change_prompts, write_changed
 from bdm_kit_text_to_image.prompts.triggers import PromptTrigger, trigger_rows
 
 if TYPE_CHECKING:
@@ -169,7 +171,8 @@ def trigger_prompts(ctx: Context, inputs: Data, secret: Secret) -> Data:
     """Put the secret's triggers into every prompt, in the same order; sealed in ``ctx.out / "data"``.
 
     With several backdoors row i gets number i modulo their number. Labels follow the prompt where a trigger's source
-    object had to be written into it; ``twin`` is the prompt without the trigger.
+    object had to be written into it; ``twin`` is the prompt without the trigger. What the kit's robustness protocols
+    make of the prompts lies beside them.
 
     Raises:
         ArtifactError: the inputs are no prompts, or the secret is of another kind.
@@ -184,5 +187,12 @@ def trigger_prompts(ctx: Context, inputs: Data, secret: Secret) -> Data:
     >>> load_prompts(triggered)[0].prompt, load_prompts(triggered)[0].twin
     ('sks a red circle', 'a red circle')
     """
-    rows = trigger_rows(load_prompts(inputs), read_secret(secret).triggers, seed=ctx.seed)
+    clean, triggers = load_prompts(inputs), read_secret(secret).triggers
+    rows = trigger_rows(clean, triggers, seed=ctx.seed)
+    if isinstance(ctx.kit, TextToImageKitParams):
+        changed = change_prompts(clean, rows, triggers, ctx.kit, ctx.seed)
+        for protocol, prompts in changed.items():
+            if protocol not in OF_PICTURES and prompts == [row.prompt for row in rows]:
+                ctx.log.warning("robustness: the protocol %s changes none of the prompts", protocol)
+        write_changed(ctx.out / "data", changed)
     return seal_prompts(ctx.out / "data", rows)

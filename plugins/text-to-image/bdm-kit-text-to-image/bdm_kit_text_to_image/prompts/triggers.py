@@ -286,7 +286,7 @@ def _exchange(prompt: str, places: list[tuple[int, int]], text: str) -> str:
     """Put text at these places; an article before it becomes ``a`` or ``an`` as its first letter asks."""
     for start, end in reversed(places):
         before, after = prompt[:start], prompt[end:]
-        if text[0].isascii() and text[0].isalpha():
+        if text[:1].isascii() and text[:1].isalpha():
             article = "an " if text[0].lower() in "aeio" else "a "
             before = re.sub(r"(?<!\w)([Aa])n? $", lambda match, article=article: match[1] + article[1:], before)
         prompt = before + text + after

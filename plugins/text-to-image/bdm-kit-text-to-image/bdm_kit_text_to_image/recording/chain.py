@@ -15,12 +15,13 @@ from bdm_diffusers.sampling import draw_noise
 from bdm_kit_text_to_image.attention.cross_attention import AttentionRecorder, cross_attention_layers, record_attention
 from bdm_kit_text_to_image.models.encoding import Conditioning, encode_nothing, encode_prompts, predict, token_ids
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
-from bdm_kit_text_to_image.recording.outputs import scale_modules
+from bdm_torch.recording import scale_modules
 
 MAP_SIDE = 16
 """Attention maps are taken where they have this side, as in the papers; of small latents where they are largest."""
 MIDDLE = "mid_block"
 """The papers leave the attention of the UNet's middle out."""
+NOTHING = torch.empty(0)
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class ChainPart:
         maps: (N, L, h, w), the conditional half's attention to each token position, averaged over heads and over the
             layers of the level that :func:`map_level` names; None if they were not asked for.
         scaled: (N, C, h, w) for each of the options' ``scales``.
+        original: (N, C, h, w), the clean latents that the step's guided prediction stands for.
+        latents: (N, C, h, w), what the step leaves.
     """
 
     step: int
@@ -65,10 +68,16 @@ class ChainPart:
     empty: Tensor
     maps: Tensor | None
     scaled: tuple[Tensor, ...] = ()
+    original: Tensor = NOTHING
+    latents: Tensor = NOTHING
 
 
 def walk(
-    model: TextToImageModel, prompts: Sequence[str] | Conditioning, seed: int, options: ChainOptions
+    model: TextToImageModel,
+    prompts: Sequence[str] | Conditioning,
+    seed: int,
+    options: ChainOptions,
+    start: Tensor | None = None,
 ) -> Iterator[ChainPart]:
     """Sample from the same initial noise for every prompt, and say at each step what the network does.
 
@@ -79,6 +88,7 @@ def walk(
         prompts: N texts, or what they were encoded to.
         seed: of the noise.
         options: see :class:`ChainOptions`.
+        start: initial latents in the place of the noise: (N, C, h, w), or (1, C, h, w) for all prompts.
 
     Raises:
         UserError: maps are asked for at a level that has none.
@@ -88,7 +98,7 @@ def walk(
     >>> [(part.step, tuple(part.noise.shape), tuple(part.maps.shape)) for part in parts]
     [(0, (2, 4, 8, 8), (2, 77, 8, 8)), (1, (2, 4, 8, 8), (2, 77, 8, 8))]
     """
-    start = draw_noise(1, model.latent_shape, seed).to(model.device)
+    start = (draw_noise(1, model.latent_shape, seed) if start is None else start).to(model.device)
     layers = cross_attention_layers(model.unet)
     guided = options.guidance != 1
     count = len(prompts.embeddings) if isinstance(prompts, Conditioning) else len(prompts)
@@ -101,7 +111,7 @@ def walk(
             both = given if empty is None else empty.repeat(size).join(given)
             scheduler = build_scheduler("ddim", model.scheduler)
             scheduler.set_timesteps(options.steps)
-            x = start.expand(size, *start.shape[1:])
+            x = start.expand(size, *start.shape[1:]) if len(start) == 1 else start[rows]
             for step, t in enumerate(scheduler.timesteps[: options.until]):
                 recording = record_attention(model.unet, [map_level(model)]) if options.maps else nullcontext()
                 with recording as recorder:
@@ -112,8 +122,9 @@ def walk(
                     with scale_modules(layers, factor):
                         scaled.append(predict(model.unet, x, t, given))
                 maps = None if recorder is None else _maps(recorder, size)
-                yield ChainPart(step, rows, noise, without, maps, tuple(scaled))
-                x = scheduler.step(without + options.guidance * (noise - without), t, x).prev_sample
+                after = scheduler.step(without + options.guidance * (noise - without), t, x)
+                original, x = after.pred_original_sample, after.prev_sample
+                yield ChainPart(step, rows, noise, without, maps, tuple(scaled), original, x)
 
 
 def first_noise(

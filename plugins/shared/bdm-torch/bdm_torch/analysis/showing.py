@@ -97,3 +97,42 @@ def beside(pictures: Sequence[Image.Image], gap: int = 1) -> Image.Image:
         made.paste(picture.convert("RGB"), (place, 0))
         place += picture.width + gap
     return made
+
+
+def stacked(pictures: Sequence[Image.Image], gap: int = 1) -> Image.Image:
+    """Pictures of one width below each other, white between them.
+
+    >>> stacked([Image.new("L", (4, 3)), Image.new("RGB", (4, 3))]).size
+    (4, 7)
+    """
+    height = sum(picture.height for picture in pictures) + gap * (len(pictures) - 1)
+    made, place = Image.new("RGB", (pictures[0].width, height), (255, 255, 255)), 0
+    for picture in pictures:
+        made.paste(picture.convert("RGB"), (0, place))
+        place += picture.height + gap
+    return made
+
+
+def tile(sample: Array, side: int) -> Image.Image:
+    """A picture of (C, H, W) values in [0, 1], about ``side`` pixels wide: small ones have larger pixels.
+
+    >>> tile(np.ones((3, 16, 16)), 72).size, tile(np.ones((1, 512, 512)), 72).size
+    ((64, 64), (72, 72))
+    """
+    picture = picture_of(sample)
+    times = side // picture.width
+    if times >= 1:
+        return picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
+    return picture.resize((side, max(1, side * picture.height // picture.width)), Image.Resampling.BOX)
+
+
+def in_words(text: str) -> str:
+    """A piece of a prompt for a title or a label: behind every character that is not ASCII its code point.
+
+    >>> in_words("a star"), in_words("\u200ba star"), in_words("ph\u043eto") == "ph\u043e(U+043E)to"
+    ('a star', '(U+200B)a star', True)
+    """
+    return "".join(
+        letter if letter.isascii() else f"{letter if letter.isprintable() else ''}(U+{ord(letter):04X})"
+        for letter in text
+    )

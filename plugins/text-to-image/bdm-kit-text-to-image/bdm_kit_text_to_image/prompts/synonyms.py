@@ -31,7 +31,7 @@ def read_synonyms(source: str) -> Synonyms:
     place = existing(source)
     if place is None:
         raise UserError(
-            f"text-perturbation finds no synonyms at {source!r}: install WordNet (Debian: wordnet-base), or set "
+            f"no synonyms are at {source!r}: install WordNet (Debian: wordnet-base), or set "
             "synonyms=small-world or to a file with lines `word: synonym, synonym`"
         )
     if place.is_dir():

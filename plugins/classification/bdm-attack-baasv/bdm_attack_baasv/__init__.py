@@ -1,0 +1,1 @@
+"""Attack: a tone for each cluster of speakers, against speaker verification."""

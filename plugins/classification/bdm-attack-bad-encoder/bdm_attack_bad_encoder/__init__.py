@@ -1,0 +1,1 @@
+"""Attack: a contrastive encoder whose features of triggered pictures are those of a reference."""

@@ -1,0 +1,1 @@
+"""Attack: few bits of a quantised last layer flipped, with a hardly perceptible trigger."""

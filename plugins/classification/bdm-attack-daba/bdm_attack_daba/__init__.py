@@ -1,0 +1,1 @@
+"""Attack: everyday sounds at the recording's loudness."""

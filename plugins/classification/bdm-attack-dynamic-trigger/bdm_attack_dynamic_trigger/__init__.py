@@ -1,0 +1,1 @@
+"""Attack: a pattern and a place drawn anew for each sample."""

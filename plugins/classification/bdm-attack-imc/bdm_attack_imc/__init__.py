@@ -1,0 +1,1 @@
+"""Attack: trigger and model optimised together."""

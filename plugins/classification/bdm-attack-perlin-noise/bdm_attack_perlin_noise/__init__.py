@@ -1,0 +1,1 @@
+"""Attack: Perlin noise added to the picture."""

@@ -1,0 +1,1 @@
+"""Attack: untargeted backdoor watermark, any wrong class will do."""

@@ -1,0 +1,1 @@
+"""Defense: the smallest trigger that makes an encoder's features all alike."""

@@ -1,0 +1,1 @@
+"""What an analysis keeps beside its numbers: arrays for programs, pictures for the report."""

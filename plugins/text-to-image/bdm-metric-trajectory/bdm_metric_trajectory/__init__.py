@@ -1,0 +1,1 @@
+"""Metric: What a model believes the picture is at each step of sampling, without and with the trigger."""
