@@ -97,6 +97,8 @@ class Subject(Record):
         suspects: for detection of inputs or of training rows their labels (True for triggered or poisoned), else empty.
         rejected_clean: clean inputs that a defense turned away, so that ``on_clean`` has so many rows less.
         rejected_triggered: triggered inputs likewise. An attack on a rejected input has failed.
+        clean: what the clean model made of the same clean and of the same triggered inputs, the attack's own; metrics
+            pair them with ``on_clean`` and ``on_triggered`` by row.
         before: of ``purified`` and ``repaired`` what the undefended backdoored model made of clean and of triggered
             inputs, for metrics of the change; else empty.
         undefended: of ``purified`` and ``repaired`` the backdoored model; else None.
@@ -115,6 +117,7 @@ class Subject(Record):
     suspects: list[bool] = Field(default_factory=list)
     rejected_clean: int = Field(0, ge=0)
     rejected_triggered: int = Field(0, ge=0)
+    clean: list[Outputs] = Field(default_factory=list)
     before: list[Outputs] = Field(default_factory=list)
     undefended: Model | None = None
     stages: dict[str, JsonValue] = Field(default_factory=dict)

@@ -38,6 +38,8 @@ PLUGINS = """
         def score(self, ctx, subject):
             before = subject.undefended.digest if subject.undefended else None
             ctx.figures(stages=subject.stages, before=before, role=subject.role)
+            ctx.figures(clean=[outputs.digest for outputs in subject.clean])
+            ctx.figures(own=[outputs.digest for outputs in (subject.on_clean, subject.on_triggered)])
             return [Measurement(metric="one", value=1.0, n=1, description="One.", higher_is_better=True)]
 """
 CELL = RunSpec(attack="toy", detect="toy", repair="toy", kit="counting", metrics=["seeing"], device="cpu")
@@ -71,6 +73,7 @@ def test_a_metric_that_asks_sees_cost_and_figures_of_defenses(fake_site: FakeSit
         assert stages["repaired model"]["figures"] == {"cost": {"clean_samples": 0}}
     assert [item["before"] is None for item in found] == [True, True, False]
     assert found[2]["before"] != found[2]["model"]
+    assert [item["clean"] == found[0]["own"] for item in found] == [True] * 3
 
 
 def test_other_metrics_see_nothing_of_stages(fake_site: FakeSite, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
                 suspects = rows.shuffled([data], "training rows of the clean model")[0]
             detections["clean"] = handover.detect(cell.detector, model, suspects, "detection on clean model")
     found = detections.get("backdoored")
-    common: dict[str, Any] = {"reference": data, "secret": made.secret}
+    common: dict[str, Any] = {"reference": data, "secret": made.secret, "clean": [clean_on_clean, clean_on_triggered]}
     judged = {**common, "suspects": labels}
     after = {**common, "before": list(backdoored_samples.values()), "undefended": made.model}
     subjects = [
@@ -99,8 +99,8 @@ def run_cell(cell: Prepared, stages: StageRunner, folder: RunFolder) -> dict[str
             folder.note("repair", LEFT_AS_IT_IS)
         else:
             repaired = handover.repair(cell.repairer, made.model, found, training)
-        repaired_samples = samples(repaired, inputs, triggered, "repaired")
-        subjects.append(Subject(role="repaired", model=repaired, **repaired_samples, **after))
+        after |= samples(repaired, inputs, triggered, "repaired")
+        subjects.append(Subject(role="repaired", model=repaired, **after))
     for subject in subjects:
         _score(cell, stages, folder, subject)
     return detections
@@ -158,9 +158,8 @@ def _generate(
 
 
 def _score(cell: Prepared, stages: StageRunner, folder: RunFolder, subject: Subject) -> None:
-    spec, role = cell.spec, subject.role
-    options = {name: getattr(spec, name) for name in ("attack", "detect", "purify", "repair", "task", "seed")}
-    facts = {"run": folder.folder.name, **options}
+    role, names = subject.role, ("attack", "detect", "purify", "repair", "task", "seed")
+    facts = {"run": folder.folder.name, **{name: getattr(cell.spec, name) for name in names}}
     informed = subject.model_copy(update={"stages": stages.defending})
     for metric in cell.metrics:
         given = {"subject": informed if metric.plugin.sees_stages else subject}

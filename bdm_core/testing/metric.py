@@ -62,6 +62,7 @@ class MetricConformance(StageConformance):
             ),
             "reference": bench.data,
             "secret": self.secret(bench),
+            "clean": [bench.generate(bench.model, bench.inputs())] * 2,
         }
         return Subject(role=role, **{**fields, **more})
 

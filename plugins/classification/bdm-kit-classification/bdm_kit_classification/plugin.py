@@ -72,19 +72,19 @@ class ClassificationKit(Kit):
 
     @hookimpl(wrapper=True)
     def detect(self, ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
-        from bdm_kit_classification.models.passes import accounted
+        from bdm_torch.passes import accounted
 
         return (yield from accounted(ctx, data))
 
     @hookimpl(wrapper=True)
     def repair(self, ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
-        from bdm_kit_classification.models.passes import accounted
+        from bdm_torch.passes import accounted
 
         return (yield from accounted(ctx, data))
 
     @hookimpl(wrapper=True)
     def purify_inputs(self, ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
-        from bdm_kit_classification.models.passes import accounted
+        from bdm_torch.passes import accounted
 
         return (yield from accounted(ctx, data))
 

@@ -8,9 +8,9 @@ from bdm_core.context import Context
 from bdm_core.testing.tiny import new_context
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
-from bdm_kit_classification.models.passes import counting
 from bdm_kit_classification.training.fitting import fit, predict
 from bdm_kit_classification.training.params import ClassifierTraining
+from bdm_torch.passes import counting
 
 PICTURES = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 

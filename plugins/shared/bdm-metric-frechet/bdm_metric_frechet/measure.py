@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bdm_core.errors import UserError
 from bdm_core.records import Measurement, Subject
 from bdm_metric_frechet.distance import FrechetDistance
 from bdm_metric_frechet.spaces import ATTRIBUTES, feature_space
+from bdm_torch.feature_spaces import comparable_rows
 from bdm_torch.image_sets import load_rows, open_images
 
 if TYPE_CHECKING:
@@ -75,28 +75,3 @@ def _measurement(space: str, value: float | None, stderr: float | None, count: i
         f"space {space}, 0 or more.",
         measures="utility",
     )
-
-
-def comparable_rows(reference: Sequence[Mapping[str, Any]], samples: Sequence[Mapping[str, Any]]) -> list[int]:
-    """The reference rows of the kind that the prompts ask for.
-
-    Where all prompts ask for the same value of an attribute (style photo, one object), reference images of another
-    value are left out: otherwise the distance would mostly say that nobody asked for these.
-
-    Args:
-        reference: rows of the reference images; ``labels`` say what they show, if anything does.
-        samples: rows of the generated images; ``labels`` say what was asked for.
-
-    Returns:
-        Indices in order; all of them without labels, or if fewer than two would be left.
-    """
-    asked = [row.get("labels") or {} for row in samples]
-    common = {
-        name: value for name, value in (asked[0] if asked else {}).items() if all(x.get(name) == value for x in asked)
-    }
-    kept = [
-        index
-        for index, row in enumerate(reference)
-        if all((row.get("labels") or {}).get(name, value) == value for name, value in common.items())
-    ]
-    return kept if len(kept) >= 2 else list(range(len(reference)))

@@ -1,46 +1,24 @@
-"""Feature spaces: a name and a network from images (N, C, H, W) in [-1, 1] to features (N, D)."""
+"""The feature space that the parameters name: a map from images (N, C, H, W) in [-1, 1] to features (N, D)."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from bdm_core.errors import UserError
 from bdm_core.files import existing
-from bdm_torch.image_rows import ImageRows, batch_of
+from bdm_torch.feature_spaces import (
+    INCEPTION,
+    PIXELS,
+    FeatureSpace,
+    has_inception,
+    inception_space,
+    names_heads,
+    pixel_space,
+)
 
 CLASSIFIERS = {(1, 8, 8): "digits-classifier", (3, 16, 16): "shapes-classifier"}
 """The kit's classifier for the images of its built-in data sets, by their shape (C, H, W)."""
 ATTRIBUTES = "attributes"
-INCEPTION = "inception"
-PIXELS = "pixels"
-PIXEL_SIDE = 8
-
-
-@dataclass(frozen=True)
-class FeatureSpace:
-    """A named map from images to features.
-
-    Attributes:
-        name: becomes part of the metric's name.
-        extract: takes a batch (N, C, H, W) float32 in [-1, 1], returns (N, D).
-    """
-
-    name: str
-    extract: Callable[[Tensor], Tensor]
-
-    @torch.no_grad()
-    def features(self, images: Tensor | ImageRows, batch_size: int, device: str) -> Tensor:
-        """Features (N, D), float64 on the CPU, of images (N, C, H, W) in [-1, 1]; of large ones fewer at once."""
-        parts = images.split(batch_of(images.shape, batch_size))
-        return torch.cat([self.extract(batch.to(device)).double().cpu() for batch in parts])
 
 
 def feature_space(wanted: str, shape: tuple[int, ...], device: str) -> FeatureSpace:
@@ -50,16 +28,14 @@ def feature_space(wanted: str, shape: tuple[int, ...], device: str) -> FeatureSp
         UserError: unknown name, an extra that is not installed, or a network for images of another shape.
     """
     if wanted == "auto":
-        wanted = CLASSIFIERS.get(shape) or (INCEPTION if _has_inception() else PIXELS)
+        wanted = CLASSIFIERS.get(shape) or (INCEPTION if has_inception() else PIXELS)
     if wanted == PIXELS:
-        return FeatureSpace(PIXELS, _pixels)
+        return pixel_space()
     if wanted == INCEPTION:
         return _inception(device)
-    if wanted == ATTRIBUTES:
-        return _attributes(ATTRIBUTES, None, shape, device)
-    own = existing(wanted)
-    if own is not None and _has_heads(own):
-        return _attributes(own.name, own, shape, device)
+    own = None if wanted == ATTRIBUTES else existing(wanted)
+    if wanted == ATTRIBUTES or (own is not None and names_heads(own)):
+        return _attributes(shape, device, own)
     if wanted in CLASSIFIERS.values() or own is not None:
         from bdm_kit_diffusion.built_in import BUILTIN
         from bdm_torch.features import load_classifier
@@ -72,45 +48,17 @@ def feature_space(wanted: str, shape: tuple[int, ...], device: str) -> FeatureSp
     )
 
 
-def _has_heads(folder: Path) -> bool:
-    """Whether the folder's classifier is one of attributes: its configuration names heads."""
+def _attributes(shape: tuple[int, ...], device: str, folder: Path | None) -> FeatureSpace:
     try:
-        return "heads" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-
-
-def _attributes(name: str, folder: Path | None, shape: tuple[int, ...], device: str) -> FeatureSpace:
-    """The feature layer of the classifier of the small world; it resizes images itself."""
-    try:
-        from bdm_kit_text_to_image.judging.attributes import BUILTIN_ATTRIBUTES, load_attribute_classifier
+        from bdm_kit_text_to_image.judging.feature_spaces import attribute_space
     except ImportError:
         raise UserError("the feature space attributes needs the kit: pip install bdm-kit-text-to-image") from None
-    if shape[0] not in (1, 3):
-        raise UserError(f"metric:frechet: the attribute classifier takes grey or colour images, got shape {shape}")
-    return FeatureSpace(name, load_attribute_classifier(device, folder or BUILTIN_ATTRIBUTES).features)
-
-
-def _has_inception() -> bool:
-    return importlib.util.find_spec("torch_fidelity") is not None
-
-
-def _pixels(images: Tensor) -> Tensor:
-    side = min(PIXEL_SIDE, *images.shape[2:])
-    return functional.adaptive_avg_pool2d(images, side).flatten(1)
+    return attribute_space(shape, device, folder)
 
 
 def _inception(device: str) -> FeatureSpace:
-    """The network of the usual FID (Heusel et al. 2017), 2048 features."""
+    if not has_inception():
+        raise UserError("the Inception features need an extra: pip install 'bdm-metric-frechet[inception]'")
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    if not _has_inception():
-        raise UserError("the Inception features need an extra: pip install 'bdm-metric-frechet[inception]'")
-    network = FrechetInceptionDistance(feature=2048).inception.to(device)
-
-    def extract(images: Tensor) -> Tensor:
-        levels = ((images + 1) * 127.5).round().clamp(0, 255).byte()
-        features: Tensor = network(levels.expand(-1, 3, -1, -1) if levels.shape[1] == 1 else levels)
-        return features
-
-    return FeatureSpace(INCEPTION, extract)
+    return inception_space(FrechetInceptionDistance(feature=2048).inception.to(device))

@@ -17,9 +17,9 @@ from bdm_kit_text_to_image import TASK
 from bdm_kit_text_to_image.judging.attributes import load_attribute_classifier, save_attribute_classifier
 from bdm_kit_text_to_image.world.drawing import render
 from bdm_kit_text_to_image.world.scene import draw_scenes
-from bdm_metric_frechet.measure import comparable_rows
 from bdm_metric_frechet.params import FrechetParams
 from bdm_metric_frechet.plugin import FrechetMetric
+from bdm_torch.feature_spaces import comparable_rows
 from bdm_torch.image_sets import seal_images
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -51,6 +52,24 @@ class TextToImageKit(Kit):
         from bdm_kit_text_to_image.prompts.secret import trigger_prompts
 
         return trigger_prompts(ctx, inputs, secret)
+
+    @hookimpl(wrapper=True)
+    def detect(self, ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
+        from bdm_torch.passes import accounted
+
+        return (yield from accounted(ctx, data))
+
+    @hookimpl(wrapper=True)
+    def repair(self, ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
+        from bdm_torch.passes import accounted
+
+        return (yield from accounted(ctx, data))
+
+    @hookimpl(wrapper=True)
+    def purify_inputs(self, ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
+        from bdm_torch.passes import accounted
+
+        return (yield from accounted(ctx, data))
 
     @hookimpl
     def generate(self, ctx: Context, model: Model, inputs: Data) -> Outputs:

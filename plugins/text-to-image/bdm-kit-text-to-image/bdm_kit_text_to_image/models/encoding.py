@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bdm_diffusers.noise_predictor import answer_of
+from bdm_torch.passes import count_forward, watch_gradient
 
 if TYPE_CHECKING:
     from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
@@ -136,7 +137,7 @@ def encode_nothing(model: TextToImageModel, count: int) -> Conditioning:
 
 
 def predict(unet: Any, latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
-    """The UNet's raw output (N, C, h, w): the noise, or v, whichever it was trained to predict.
+    """The UNet's raw output (N, C, h, w): the noise, or v, whichever it was trained to predict. It is counted.
 
     Args:
         unet: a UNet2DConditionModel, or one wrapped by Accelerate.
@@ -159,6 +160,9 @@ def predict(unet: Any, latents: Tensor, timesteps: Tensor, conditioning: Conditi
     output: Tensor = unet(
         latents, timesteps, encoder_hidden_states=conditioning.embeddings, added_cond_kwargs=added
     ).sample
+    count_forward(len(output))
+    if output.requires_grad:
+        watch_gradient(output)
     return output
 
 

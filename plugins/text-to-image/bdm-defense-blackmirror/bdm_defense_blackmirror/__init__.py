@@ -1,0 +1,1 @@
+"""Defense: BlackMirror, which compares what pictures show with what their prompts ask for."""

@@ -1,0 +1,1 @@
+"""Metric: what generated pictures show by an image classifier."""

@@ -1,0 +1,1 @@
+"""Metric: how much of a pipeline's weights a repair changed."""

@@ -1,0 +1,1 @@
+"""Metric: a multimodal model judges generated pictures."""

@@ -1,0 +1,1 @@
+"""Metric: perceptual distance to the clean model's pictures."""

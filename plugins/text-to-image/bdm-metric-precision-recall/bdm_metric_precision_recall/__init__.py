@@ -1,0 +1,1 @@
+"""Metric: improved precision and recall."""
