@@ -1,10 +1,10 @@
 """How often `classifier-audit` is right: `python benchmarks/classifier_audit.py POPULATION`.
 
 POPULATION is a folder of :mod:`classifier_population`; backdoored models are those of a folder of runs, `--attacks
-RUNS`: for the parts `test` and `third` a sweep of `plans/classifier-attacks.yaml`, for the fourth all runs in it. Every
+RUNS`: for the parts `test` and `third` a sweep of `plans/classifier-attacks.yaml`, for the later ones all runs in it. Every
 model is measured once, on the reserve of its data, and has a line in results/classifier_audit.jsonl, the baseline of
 each data set too; what has one is skipped. `--calibration` writes the calibration that the detector ships from the
-lines of the first two parts; `--page` prints the tables of its README.
+lines of the parts that are not the last; `--page` prints the tables of its README.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bdm_core.context import Context
 from bdm_core.files import read_json
 from bdm_defense_classifier_audit.audit import audit
 from bdm_defense_classifier_audit.baseline import trained
-from bdm_defense_classifier_audit.decision import CALIBRATED, Values, decide, features_of, leads, of_baseline
+from bdm_defense_classifier_audit.decision import CALIBRATED, Values, decide, doubt_of, features_of, leads, of_baseline
 from bdm_defense_classifier_audit.detection import BASELINES, LEAST_ACCURACY
 from bdm_defense_classifier_audit.measures import Mode
 from bdm_defense_classifier_audit.params import ClassifierAuditParams
@@ -39,13 +39,15 @@ from bdm_torch.statistics import exact_interval
 
 RESULTS = Path(__file__).parent / "results" / "classifier_audit.jsonl"
 RECIPE = (
-    "for PART calibration and test: python benchmarks/classifier_population.py OUT --part PART; "
+    "for PART calibration, test and fourth: python benchmarks/classifier_population.py OUT --part PART; "
     "python benchmarks/classifier_audit.py OUT --part PART; then python benchmarks/classifier_audit.py --calibration"
 )
+LATE = ("fourth", "fifth")
+"""Parts whose backdoored models are of runs of any kind."""
 PUBLIC = (("plain", 101), ("augmented", 100))
 """Kind and seed of models that others are compared with; the calibration has the first."""
-KNOWN = ("calibration", "test")
-"""Parts whose clean models the shipped calibration has; no other part says how often clean models are called so."""
+KNOWN = ("calibration", "test", "fourth")
+"""Parts whose clean models the shipped calibration has; each of them is judged by all others."""
 TEST_SEED = BASELINES
 """Seed of the baseline that models are judged with; those of the calibration are below it."""
 LEAST_SUCCESS = 0.5
@@ -62,13 +64,13 @@ def clean_models(population: Path, part: str) -> Iterator[tuple[str, Path, dict[
 def backdoored_models(runs: Path, part: str) -> Iterator[tuple[str, Path, dict[str, Any]]]:
     """Name, folder and facts of the backdoored models of a folder of runs.
 
-    Of a sweep, those of seed 2 belong to the third part and the others to the test part; all belong to the fourth,
-    where runs may be links to folders elsewhere.
+    Of a sweep, those of seed 2 belong to the third part and the others to the test part; all belong to the fourth
+    and to the fifth, where runs may be links to folders elsewhere.
     """
     for place in sorted(runs.glob("*/results.jsonl")):
         record = read_json(place.with_name("run.json"))
         spec = record["spec"]
-        if record["status"] != "complete" or (part != "fourth" and (spec["seed"] == 2) != (part == "third")):
+        if record["status"] != "complete" or (part not in LATE and (spec["seed"] == 2) != (part == "third")):
             continue
         rows = [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
         success = [row["value"] for row in rows if row["role"] == "backdoored" and row["metric"].endswith(".asr")]
@@ -77,9 +79,9 @@ def backdoored_models(runs: Path, part: str) -> Iterator[tuple[str, Path, dict[s
         folder = place.parent.resolve().parent / "store" / "inject-backdoor" / key[:2] / key / "model"
         data = read_json(folder / "config.json")["trained_on"]
         facts = {"part": part, "attack": spec["attack"], "seed": spec["seed"], "asr": success[0]}
-        if part == "fourth":
+        if part in LATE:
             facts["params"] = spec["params"]
-        yield f"{spec['attack']}-{data}-{spec['seed']}" + f"-{key[:6]}" * (part == "fourth"), folder, facts
+        yield f"{spec['attack']}-{data}-{spec['seed']}" + f"-{key[:6]}" * (part in LATE), folder, facts
 
 
 def opened_data(data: str, opened: dict[str, LabelledSamples]) -> LabelledSamples:
@@ -175,13 +177,15 @@ def expectations() -> dict[str, tuple[Mode, dict[str, Values]]]:
 
 def verdict_of(line: dict[str, Any], known: Calibration, mode: Mode, expected: dict[str, Values]) -> str:
     """What the detector says of a model: backdoored, clean, or cannot tell."""
-    found = leads(line["values"], mode, expected.get(line["data"]))
-    verdict = decide(found, mode, known, ClassifierAuditParams().false_positive_rate)
+    params, others = ClassifierAuditParams(), [each for each in known.records if each.name != line["model"]]
+    found, known = leads(line["values"], mode, expected.get(line["data"])), known.model_copy(update={"records": others})
+    verdict = decide(found, mode, known, params.false_positive_rate)
     if mode != "weights" and line["accuracy"] < LEAST_ACCURACY:
         return "cannot tell"
     if verdict.backdoored:
         return "backdoored"
-    return "cannot tell" if mode == "weights" or verdict.doubt else "clean"
+    doubt = verdict.doubt or doubt_of(found, mode, known, params.doubt_rate)
+    return "cannot tell" if mode == "weights" or doubt else "clean"
 
 
 def row(cells: list[str], said: list[str]) -> str:

@@ -1,9 +1,9 @@
 """Clean classifiers of many kinds, for the audit of classifiers: `python benchmarks/classifier_population.py OUT`.
 
 Each member is made from seeds alone and lies in OUT/PART/NAME as a model folder; what is there is kept, so that the
-command continues. PART is `calibration`, `test`, `third` or `fourth`; each of the last two was opened once, after a
-detector was finished, and the third has become development data then. Backdoored members are models of sweeps of
-attacks, see classifier_audit.py.
+command continues. PART is `calibration`, `test`, `third`, `fourth` or `fifth`; each of the last three was opened once,
+after a detector was finished, and the third and the fourth have become development data then. Backdoored members are
+models of sweeps of attacks, see classifier_audit.py.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bdm_kit_classification.recipes.clean_model import open_data
 from bdm_kit_classification.training.fitting import accuracy, fit
 from bdm_kit_classification.training.params import ClassifierTraining
 
-PARTS = ("calibration", "test", "third", "fourth")
+PARTS = ("calibration", "test", "third", "fourth", "fifth")
 DATA = ("mnist-5k", "colour-digits")
 TRAINING = {"mnist-5k": {"epochs": 8}, "colour-digits": {"epochs": 10, "shift": 1}}
 
@@ -122,11 +122,19 @@ SEEDS = {"calibration": (100, 101), "test": (200,), "third": (300, 301), "fourth
 TWICE = ("plain", "pruned", "noisy", "quantised")
 """Kinds of the fourth part that each seed has; of the others there is one."""
 NOT_IN_FOURTH = ("long", "wide", "other-data")
-"""The fourth part leaves out what takes long, and data that no attack was measured on."""
+"""The fourth part leaves out what takes long, and data that no attack was measured on; so does the fifth."""
+AGAIN = ("plain", "adam-smoothed", "augmented", "pruned", "noisy", "quantised")
+"""Kinds of the fifth part that there are two of for each data set; of the others there is one."""
+FIRST_OF_FIFTH = 500
+"""Seeds of the fifth part count from here: each model has its own, so that no two share weights or a training."""
 
 
 def members(part: str) -> list[tuple[str, str, str, int]]:
     """Name, kind, data and seed of each clean member of a part."""
+    if part == "fifth":
+        once = [kind for kind in KINDS if kind not in NOT_IN_FOURTH]
+        named = [(kind, data) for kind in (*once, *AGAIN) for data in DATA]
+        return [(f"{kind}-{data}-{seed}", kind, data, seed) for seed, (kind, data) in enumerate(named, FIRST_OF_FIFTH)]
     if part == "fourth":
         kinds = {kind: SEEDS[part] if kind in TWICE else SEEDS[part][:1] for kind in KINDS if kind not in NOT_IN_FOURTH}
         return [(f"{kind}-{data}-{seed}", kind, data, seed) for kind in kinds for data in DATA for seed in kinds[kind]]

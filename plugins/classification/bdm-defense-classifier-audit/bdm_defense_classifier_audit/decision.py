@@ -8,7 +8,7 @@ from statistics import median
 from typing import NamedTuple
 
 from bdm_defense_classifier_audit.measures import LARGE, MODES, OF_WEIGHTS, TOGETHER, Mode, measures_of
-from bdm_torch.calibration import Verdict, conformal_of_several
+from bdm_torch.calibration import Verdict, conformal, conformal_of_several
 from bdm_torch.calibration_file import Calibrated, Calibration
 
 _OWN = {"margin": 0.23, "head": 0.06}
@@ -20,8 +20,10 @@ SPREAD: dict[Mode, dict[str, float]] = {
     "weights": _OWN,
 }
 """How much classes of clean models differ in a measure, as a robust standard deviation of :func:`suspicion`."""
-MOST = 4.0
+MOST = 6.0
 """Together, no measure counts more standard deviations."""
+WEIGHT = {"head": 2.0, "margin": 0.0}
+"""How often a measure counts together with those of pictures; once, if it is not named. Margins tell least."""
 FEATURES = {mode: (*measures_of(mode), TOGETHER) for mode in MODES}
 """What a verdict of each mode is made of: a lead each."""
 CALIBRATED = Calibrated("classifier-audit", "bdm_defense_classifier_audit", features=sum(map(len, FEATURES.values())))
@@ -38,7 +40,8 @@ class Lead(NamedTuple):
     Attributes:
         measure: one of :data:`bdm_defense_classifier_audit.measures.MEASURES`, or all together.
         target: the class.
-        size: at least 0; log of a ratio, or, of all together, the difference of two sums of standard deviations.
+        size: at least 0; log of the ratio to the second class, or, of all together, how much its sum of standard
+            deviations is above that of the median class.
     """
 
     measure: str
@@ -78,15 +81,35 @@ def leads(values: Values, mode: Mode, expected: Values | None = None) -> list[Le
         expected: those of a model without a backdoor; None in the mode ``weights``.
     """
     every = {measure: suspicion(values, measure, expected) for measure in measures_of(mode)}
-    spread = SPREAD[mode]
-    standard = [[max(-MOST, min(MOST, score / spread[name])) for score in scores] for name, scores in every.items()]
+    spread, weight = SPREAD[mode], {} if mode == "weights" else WEIGHT
+    standard = [
+        [weight.get(name, 1.0) * max(-MOST, min(MOST, score / spread[name])) for score in scores]
+        for name, scores in every.items()
+    ]
     sums = [sum(of_class) for of_class in zip(*standard, strict=True)]
-    return [*(lead_of(measure, scores) for measure, scores in every.items()), lead_of(TOGETHER, sums)]
+    first = max(range(len(sums)), key=sums.__getitem__)
+    together = Lead(TOGETHER, first, sums[first] - median(sums))
+    return [*(lead_of(measure, scores) for measure, scores in every.items()), together]
 
 
 def decide(found: Sequence[Lead], mode: Mode, known: Calibration, false_positive_rate: float) -> Verdict:
     """Judge the leads of a model; the one that exceeds those of clean models by most decides."""
     return conformal_of_several([lead.size for lead in found], of_mode(known.clean(), mode), false_positive_rate)
+
+
+def doubt_of(found: Sequence[Lead], mode: Mode, known: Calibration, doubt_rate: float) -> str:
+    """Why a model that is not backdoored by any lead is not clean either; "" if it is.
+
+    All measures together tell models apart that no single one does, but not well enough to call one of them backdoored.
+    """
+    together = [row[-1] for row in of_mode(known.clean(), mode)]
+    verdict = conformal(found[-1].size, together, doubt_rate)
+    if not verdict.unusual:
+        return ""
+    return (
+        f"cannot tell: in all measures together one class is {verdict.score:.2g} standard deviations ahead of the "
+        f"median class, and in {1 - doubt_rate:.0%} of clean models it is at most {verdict.limit:.2g}"
+    )
 
 
 def of_mode(features: Sequence[Sequence[float]], mode: Mode) -> list[list[float]]:

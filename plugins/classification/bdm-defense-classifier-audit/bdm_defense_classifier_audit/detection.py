@@ -19,6 +19,7 @@ from bdm_defense_classifier_audit.decision import (
     FEWEST_CLASSES,
     Lead,
     decide,
+    doubt_of,
     features_of,
     leads,
     of_baseline,
@@ -80,6 +81,8 @@ def detect(ctx: Context, params: ClassifierAuditParams, model: Model, data: Data
     lead = leads(found.values, mode, expected)
     verdict = decide(lead, mode, known, params.false_positive_rate)
     doubt = outside or verdict.doubt
+    if not verdict.backdoored:
+        doubt = doubt or doubt_of(lead, mode, known, params.doubt_rate)
     if mode == "weights" and not verdict.backdoored:
         doubt = doubt or NO_SIGN
     ctx.figures(
@@ -155,7 +158,7 @@ def described(lead: list[Lead], clean: list[list[float]], classes: list[str], ba
     most = max(range(len(lead)), key=lambda place: lead[place].size / max(highest[place], 1e-9))
     item = lead[most]
     if item.measure == TOGETHER:
-        found = f"{item.size:.2g} standard deviations ahead of any other in all measures together"
+        found = f"{item.size:.2g} standard deviations ahead of the median class in all measures together"
     else:
         found = WORDS[item.measure].format(f"{math.exp(item.size):.2g}")
     more = "more than in clean models" if backdoored else "as in clean models"

@@ -49,6 +49,12 @@ class ClassifierAuditParams(Params):
     false_positive_rate: float = Field(
         0.04, gt=0, lt=0.5, description="Share of clean models that the threshold may flag."
     )
+    doubt_rate: float = Field(
+        0.15,
+        gt=0,
+        lt=0.5,
+        description="Share of clean models that all measures together may say of that it cannot tell.",
+    )
 
     @model_validator(mode="after")
     def _one_mode(self) -> Self:
