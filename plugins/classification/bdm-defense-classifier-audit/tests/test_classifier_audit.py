@@ -10,9 +10,19 @@ from torch import nn
 
 from bdm_core.errors import UserError
 from bdm_defense_classifier_audit.baseline import opened
-from bdm_defense_classifier_audit.decision import FEATURES, decide, features_of, leads, of_baseline, of_mode
+from bdm_defense_classifier_audit.decision import (
+    FEATURES,
+    TOGETHER,
+    Lead,
+    decide,
+    doubt_of,
+    features_of,
+    leads,
+    of_baseline,
+    of_mode,
+)
 from bdm_defense_classifier_audit.detection import described, out_of_reach, unfit_pictures
-from bdm_defense_classifier_audit.measures import LARGE, MEASURES, TOGETHER
+from bdm_defense_classifier_audit.measures import LARGE, MEASURES
 from bdm_defense_classifier_audit.params import ClassifierAuditParams
 from bdm_defense_classifier_audit.probes import positive_mass, shares_of_strange, shifted_features
 from bdm_defense_classifier_audit.searches import (
@@ -203,6 +213,27 @@ def test_a_little_in_every_measure_is_much_together():
     found = leads(values, "reference", USUAL)
     assert all(lead.target == 1 and lead.size < 0.2 for lead in found[:-1])
     assert found[-1].size > 3 * max(lead.size for lead in found[:-1])
+
+
+def test_it_cannot_tell_where_all_together_is_among_the_highest_of_clean_models():
+    """Of 40 clean models a tenth may be so: the fourth highest sum of them is the limit, and no single lead counts."""
+    known = clean_leads()
+    highest = sorted((row[-1] for row in of_mode(known.clean(), "pictures")), reverse=True)
+
+    def said(together):
+        return doubt_of([Lead("patch", 0, 9.0), Lead(TOGETHER, 0, together)], "pictures", known, 0.1)
+
+    assert said(highest[3]) == "" and "cannot tell" in said((highest[3] + highest[2]) / 2)
+    assert "in 90% of clean models it is at most" in said(1.0)
+
+
+def test_together_counts_the_last_layer_twice_and_margins_never():
+    """With the spread of the last layer (.07) a factor e^.07 is one standard deviation of it, counted twice."""
+    once = [5.0, 5.0 * math.exp(0.07), 5.0, 5.0]
+    assert leads({**USUAL, "head": once}, "reference", USUAL)[-1] == (TOGETHER, 1, pytest.approx(2.0))
+    assert leads({**USUAL, "margin": [5.0, 50.0, 5.0, 5.0]}, "reference", USUAL)[-1].size == pytest.approx(0, abs=1e-9)
+    capped = leads({**USUAL, "patch": [10.0, 11.0, 12e-9, 13.0]}, "reference", USUAL)[-1]
+    assert capped == (TOGETHER, 2, pytest.approx(6.0))
 
 
 def test_what_every_clean_model_has_is_no_lead():
