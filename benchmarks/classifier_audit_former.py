@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from classifier_audit import CALIBRATED, LEAST_SUCCESS, calibration_lines, expectations, read_lines
+from classifier_audit import LEAST_SUCCESS, calibration_lines, expectations, read_lines
 
-from bdm_defense_classifier_audit.decision import decide, lead_of, leads, suspicion
+from bdm_defense_classifier_audit.decision import CALIBRATED, decide, lead_of, leads, suspicion
 from bdm_torch.calibration import conformal_of_several
 
 MEASURES = ("patch", "added", "warp", "margin")

@@ -12,7 +12,6 @@ from bdm_core.errors import UserError
 from bdm_defense_classifier_audit.baseline import opened
 from bdm_defense_classifier_audit.decision import (
     FEATURES,
-    TOGETHER,
     Lead,
     decide,
     doubt_of,
@@ -22,7 +21,7 @@ from bdm_defense_classifier_audit.decision import (
     of_mode,
 )
 from bdm_defense_classifier_audit.detection import described, out_of_reach, unfit_pictures
-from bdm_defense_classifier_audit.measures import LARGE, MEASURES
+from bdm_defense_classifier_audit.measures import LARGE, MEASURES, TOGETHER
 from bdm_defense_classifier_audit.params import ClassifierAuditParams
 from bdm_defense_classifier_audit.probes import positive_mass, shares_of_strange, shifted_features
 from bdm_defense_classifier_audit.searches import (
