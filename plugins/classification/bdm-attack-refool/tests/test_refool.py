@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from bdm_attack_refool.attack import DARKEST, Reflection, ghost, out_of_focus
 from bdm_attack_refool.pictures import drawn_pictures
+from bdm_attack_refool.plugin import Refool
 from bdm_core.discovery.candidates import find
 from bdm_core.errors import UserError
 from bdm_kit_classification.poison.secret import read_backdoor
@@ -39,6 +40,13 @@ def test_a_ghost_is_two_pulses():
     found = ghost(x, torch.tensor([0.3]), torch.tensor([[3, 2]]))[0, 0]
     assert float(found[1, 2]) == pytest.approx(0.3) and float(found[4, 4]) == pytest.approx(0.7)
     assert float(found.sum()) == pytest.approx(1.0)
+
+
+def test_the_papers_picture_keeps_four_tenths_of_the_light():
+    found = Refool.presets["paper"]
+    trigger = Reflection(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), found["opacity"], 0.5, 1.0, 2, found["gamma"])
+    left = trigger.apply(torch.ones(4, 1, 8, 8), "test", torch.Generator().manual_seed(0))
+    assert torch.allclose(left, torch.tensor(0.4 ** (1 / 2.2)), atol=1e-5)
 
 
 @pytest.mark.parametrize("gamma", [1.0, 2.2])
