@@ -1,4 +1,4 @@
-"""CTRL (Li et al. 2023, arXiv 2210.07346): x' = clip(inverse(DCT(x) + m at one or two frequencies)) in chroma, labels kept."""
+"""CTRL (Li et al. 2023, arXiv 2210.07346): x' = clip(inverse(DCT(x) + m)) in chroma, labels kept."""
 
 from __future__ import annotations
 
