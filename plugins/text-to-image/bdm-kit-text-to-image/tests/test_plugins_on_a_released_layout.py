@@ -31,8 +31,8 @@ PARAMS: dict[str, dict[str, Any]] = {
     "text-perturbation": {"steps": ["normalise"]},
 }
 """Values beside ``steps=2``, or in its place, that make a plugin quick."""
-ELSEWHERE = {"judge"}
-"""It asks an endpoint about pictures and never opens the model: its own tests have one."""
+ELSEWHERE = {"judge", "none"}
+"""The one asks an endpoint about pictures and never opens the model, and its own tests have one; the other does nothing."""
 
 
 class ReleaseBench(Bench):
