@@ -32,7 +32,7 @@ PARAMS: dict[str, dict[str, Any]] = {
 }
 """Values beside ``steps=2``, or in its place, that make a plugin quick."""
 ELSEWHERE = {"judge", "none"}
-"""The one asks an endpoint about pictures and never opens the model (its own tests have one), the other does nothing."""
+"""The one asks an endpoint about pictures and never opens the model (its own tests do), the other does nothing."""
 
 
 class ReleaseBench(Bench):
