@@ -1,10 +1,10 @@
 """How often `classifier-audit` is right: `python benchmarks/classifier_audit.py POPULATION`.
 
 POPULATION is a folder of :mod:`classifier_population`; backdoored models are those of a folder of runs, `--attacks
-RUNS`: for the parts `test` and `third` a sweep of `plans/classifier-attacks.yaml`, for the fourth all runs in it. Every
-model is measured once, on the reserve of its data, and has a line in results/classifier_audit.jsonl, the baseline of
-each data set too; what has one is skipped. `--calibration` writes the calibration that the detector ships from the
-lines of the first two parts; `--page` prints the tables of its README.
+RUNS`: for the parts `test` and `third` a sweep of `plans/classifier-attacks.yaml` (when it had twenty attacks), for the
+fourth all runs in it. Every model is measured once, on the reserve of its data, and has a line in
+results/classifier_audit.jsonl, the baseline of each data set too; what has one is skipped. `--calibration` writes the
+calibration that the detector ships from the lines of the first two parts; `--page` prints the tables of its README.
 """
 
 from __future__ import annotations
