@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,11 +15,18 @@ from bdm_results.intervals import Estimate
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "classifier-attacks.md"
 DATA = {"mnist-cnn": "mnist-5k", "colour-digits-cnn": "colour-digits"}
+FURTHER = {
+    "BackdoorMBTI's further ones": ("bit-flip", "dynamic-trigger", "imc", "perlin-noise", "trojannet", "ubw"),
+    "of backdoor-toolbox": ("bad-encoder",),
+}
+"""Attacks that are not of the twenty, which are BackdoorBench's sixteen and these four."""
+ADDED = ("adaptive-blend", "adaptive-patch", "combat", "narcissus")
 HARD = ("bpp", "input-aware", "label-consistent", "narcissus", "combat")
 """Attacks whose success must be at least .80 on one data set; that of the others .95."""
 COSTLY = ("lira", "blind", "input-aware")
 """Attacks that may cost .05 of the accuracy; the others .02."""
-CLEAN_LABEL = ("sig", "label-consistent", "ctrl", "narcissus", "combat")
+PERTURBING = ("sig", "label-consistent", "ctrl", "narcissus", "combat", "bit-flip")
+"""Attacks that change no label: a trigger that misleads a clean model too is an adversarial perturbation there."""
 CLEAN_ASR = 0.05
 SLOWEST = 150
 """Processor seconds of an attack at most."""
@@ -120,7 +128,7 @@ def verdicts(groups: Sequence[list[Line]]) -> str:
             *(["success"] if (mean(best, "asr") or 0.0) < least(attack) else []),
             *(["accuracy"] if costs > allowed(attack) else []),
             *(
-                ["clean model" + (": an adversarial perturbation" if attack in CLEAN_LABEL else "")]
+                ["clean model" + (": an adversarial perturbation" if attack in PERTURBING else "")]
                 if clean > CLEAN_ASR
                 else []
             ),
@@ -141,11 +149,13 @@ def verdicts(groups: Sequence[list[Line]]) -> str:
 
 
 def summary(groups: Sequence[list[Line]]) -> str:
-    """How many attacks reach what was asked of all together."""
+    """How many attacks reach what was asked of the twenty together, and of the further ones."""
     best: dict[str, float] = {}
     for own in groups:
         best[own[0]["attack"]] = max(best.get(own[0]["attack"], 0.0), mean(own, "asr") or 0.0)
-    high = sorted(name for name, value in best.items() if value >= 0.95)
+    further = [name for names in FURTHER.values() for name in names]
+    twenty = [name for name in best if name not in further]
+    high = [name for name, value in best.items() if value >= 0.95]
     short = sorted(name for name, value in best.items() if value < 0.80)
     slow = max((mean(own, "seconds") or 0.0, own[0]["attack"]) for own in groups)
     every = [line for own in groups for line in own]
@@ -156,10 +166,23 @@ def summary(groups: Sequence[list[Line]]) -> str:
     )
     return (
         f"- Clean accuracy: {accuracies}, clutter {CLUTTER} (at least 0.95).\n"
-        f"- ASR of at least .95 on one data set: {len(high)} of {len(best)} attacks ({ENOUGH} must).\n"
+        f"- ASR of at least .95 on one data set: {sum(name in high for name in twenty)} of {len(twenty)} attacks "
+        f"({ENOUGH} must), and {sum(name in high for name in further)} of the {len(best) - len(twenty)} further ones "
+        "that are measured.\n"
         f"- ASR below .80 on both: {', '.join(short) or 'none'}.\n"
         f"- The slowest, {slow[1]}, takes {slow[0]:.0f} s of processor time (at most {SLOWEST}).\n"
     )
+
+
+def origins(measured: Sequence[str]) -> str:
+    """Whose lists the attacks are of, and which of them are not measured."""
+    groups = [f"{', '.join(names)} ({whose})" for whose, names in FURTHER.items()]
+    missing = [name for names in FURTHER.values() for name in names if name not in measured]
+    text = (
+        f"Twenty are BackdoorBench's sixteen and {', '.join(ADDED)}, which are not in its code; the others are "
+        f"{' and '.join(groups)}." + (f" Not measured yet: {', '.join(missing)}." if missing else "")
+    )
+    return "\n".join(textwrap.wrap(text, 115, break_on_hyphens=False))
 
 
 def rate_table(lines: Sequence[Line]) -> str:
@@ -208,6 +231,7 @@ def write_page(lines: Sequence[Line]) -> Path:
         "trigger, and with the trigger before the clean model, on which a trigger should do nothing. Seconds are\n"
         "processor time of poisoning and training. Strengths were tuned on held-out training rows, never on test\n"
         "pictures (each plugin's page says how). * marks what misses its bound.\n\n"
+        f"{origins([own[0]['attack'] for own in default])}\n\n"
         f"{summary(default)}\n## Against what must hold\n\n"
         "Of the data set on which the attack succeeds more often.\n\n"
         f"{verdicts(default)}\n\n## Defaults\n\n{table(default)}\n\n"

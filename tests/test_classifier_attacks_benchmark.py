@@ -25,7 +25,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("classifier-attacks", 120), ("classifier-attacks-paper", 60), ("classifier-attacks-rates", 129)],
+    [("classifier-attacks", 162), ("classifier-attacks-paper", 60), ("classifier-attacks-rates", 129)],
 )
 def test_the_cells_of_the_plans_can_be(name: str, count: int) -> None:
     found = cells_of(read_plan(BENCHMARKS / "plans" / f"{name}.yaml"), Preparation())
@@ -66,6 +66,18 @@ def test_the_table_has_means_with_intervals_and_marks_what_misses(page: ModuleTy
     said = page.verdicts(page.grouped(lines, "default")).splitlines()
     assert said[2].endswith("| met |")
     assert said[3].endswith("| missed: success, accuracy, clean model: an adversarial perturbation |")
+
+
+def test_the_page_says_whose_the_attacks_are_and_which_are_not_measured(page: ModuleType) -> None:
+    further = [name for names in page.FURTHER.values() for name in names]
+    said = page.origins(["badnets", *further[1:]])
+    assert said.endswith(f"(of backdoor-toolbox). Not measured yet: {further[0]}.")
+    assert "Not measured" not in page.origins(further) and max(map(len, said.splitlines())) <= 120
+    plan = read_plan(BENCHMARKS / "plans" / "classifier-attacks.yaml")
+    twenty = {str(attack.name) for attack in plan.attacks} - set(further)
+    assert len(twenty) == 20 and set(page.ADDED) < twenty and len(plan.attacks) == 20 + len(further)
+    lines = [line(name, 0, 0.99) for name in ("badnets", further[0], further[1])] + [line("sig", 0, 0.9)]
+    assert "1 of 2 attacks (16 must), and 2 of the 2 further ones" in page.summary(page.grouped(lines, "default"))
 
 
 def test_rates_are_columns(page: ModuleType) -> None:
