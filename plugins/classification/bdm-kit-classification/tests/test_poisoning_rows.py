@@ -63,6 +63,8 @@ def test_impossible_rates_are_one_line():
     for rate in (0.0, 0.004):
         with pytest.raises(UserError, match=rf"poison_rate {rate:g} of 100 rows is no row: raise it"):
             plan_rows(LABELS, rule, PoisonParams(poison_rate=rate), 0)
+    with pytest.raises(UserError, match=r"no training row may be poisoned: selection sources leaves none"):
+        plan_rows(LABELS, rule, PoisonParams(selection="sources"), 0)
     with pytest.raises(UserError, match=r"target_class_share 0.02 of 20 rows is no row"):
         plan_rows(LABELS, rule, PoisonParams(target_class_share=0.02), 0)
 

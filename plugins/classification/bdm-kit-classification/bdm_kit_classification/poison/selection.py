@@ -68,6 +68,8 @@ def plan_rows(
         raise UserError(
             f"{asked} of {len(labels) if params.target_class_share is None else size} rows is no row: raise it"
         )
+    if not able:
+        raise UserError(f"no training row may be poisoned: selection {chosen} leaves none; choose another, or sources")
     if count > len(able):
         what = {"any": "at all", "not-target": "of other classes than the target"}.get(chosen, f"of the {chosen} class")
         raise UserError(f"{asked} asks for {count} rows, there are {len(able)} {what}: lower it")
