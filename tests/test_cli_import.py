@@ -89,24 +89,6 @@ def test_a_state_dict_takes_the_place_of_the_component_it_fits(tmp_path: Path, w
     assert_weights(tmp_path / "out")
 
 
-def test_a_state_dict_of_a_classifier_takes_the_place_of_another_ones(fake_site: FakeSite, tmp_path: Path) -> None:
-    like = tmp_path / "like"
-    like.mkdir()
-    (like / "config.json").write_text('{"classes": ["a", "b"]}')
-    save_file({name: torch.zeros_like(value) for name, value in WEIGHTS.items()}, like / "model.safetensors")
-    torch.save({"state_dict": {f"module.{name}": value for name, value in WEIGHTS.items()}}, tmp_path / "weights.pt")
-    found, _ = convert(Source(tmp_path / "weights.pt", like), tmp_path / "out", task=NO_KIT)
-    assert (
-        found.format == "classifier"
-        and (tmp_path / "out/config.json").read_bytes() == (like / "config.json").read_bytes()
-    )
-    written = load_file(tmp_path / "out/model.safetensors")
-    assert written.keys() == WEIGHTS.keys() and all(torch.equal(written[name], WEIGHTS[name]) for name in WEIGHTS)
-    torch.save({"conv.weight": WEIGHTS["conv.weight"]}, tmp_path / "less.pt")
-    message = error_line(do_import(fake_site, tmp_path / "less.pt", "--like", like, "--out", tmp_path / "less"))
-    assert "1 of 2 tensors are missing" in message and not (tmp_path / "less").exists()
-
-
 def test_weights_that_do_not_fit_are_refused(fake_site: FakeSite, tmp_path: Path) -> None:
     like = pipeline(tmp_path / "like", pickled=False)
     torch.save({**WEIGHTS, "conv.bias": torch.zeros(5)}, tmp_path / "weights.pt")

@@ -33,7 +33,7 @@ def _table(title: str, head: list[Any], rows: list[list[Any]]) -> Html | None:
     cells: list[list[Child]] = [[_text(cell) for cell in row[:MOST_COLUMNS]] for row in rows[:MOST_ROWS]]
     note = tag("p", f"{left_out} further rows are in stages.json.", class_="note") if left_out > 0 else None
     drawn = table([_text(cell) for cell in head[:MOST_COLUMNS]], cells, caption=title[:200])
-    return tag("div", drawn, note, class_="kept")
+    return tag("div", drawn, note, class_="captioned")
 
 
 def _text(value: Any) -> str:
