@@ -10,7 +10,9 @@ from cli_process import Done, bdm, error_line
 from fake_site import FakeSite
 from safetensors.torch import load_file, save_file
 
+from bdm_cli.import_ import Source, convert
 from bdm_core.artifacts import Model
+from bdm_core.errors import UserError
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.models.diffusion_model import load_model
 
@@ -149,3 +151,25 @@ def test_a_folder_of_another_kind_is_named(fake_site: FakeSite, tmp_path: Path) 
     lora.mkdir()
     save_file({"a.lora_A.weight": torch.zeros(1)}, lora / "pytorch_lora_weights.safetensors")
     assert "an adapter (LoRA)" in error_line(do_import(fake_site, lora))
+
+
+NUMBERS = {"conv.weight": torch.arange(24.0).reshape(2, 3, 2, 2), "conv.bias": torch.tensor([0.5, -0.5])}
+
+
+def test_a_state_dict_of_a_classifier_takes_the_place_of_another_ones(tmp_path: Path) -> None:
+    like = tmp_path / "like"
+    like.mkdir()
+    (like / "config.json").write_text('{"classes": ["a", "b"]}')
+    save_file({name: torch.zeros_like(value) for name, value in NUMBERS.items()}, like / "model.safetensors")
+    torch.save({"state_dict": {f"module.{name}": value for name, value in NUMBERS.items()}}, tmp_path / "weights.pt")
+    found, _ = convert(Source(tmp_path / "weights.pt", like), tmp_path / "out", task="task-of-no-kit")
+    assert (
+        found.format == "classifier"
+        and (tmp_path / "out/config.json").read_bytes() == (like / "config.json").read_bytes()
+    )
+    written = load_file(tmp_path / "out/model.safetensors")
+    assert written.keys() == NUMBERS.keys() and all(torch.equal(written[name], NUMBERS[name]) for name in NUMBERS)
+    torch.save({"conv.weight": NUMBERS["conv.weight"]}, tmp_path / "less.pt")
+    with pytest.raises(UserError, match="1 of 2 tensors are missing"):
+        convert(Source(tmp_path / "less.pt", like), tmp_path / "less", task="task-of-no-kit")
+    assert not (tmp_path / "less").exists()

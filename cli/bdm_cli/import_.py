@@ -188,8 +188,8 @@ def _convert_file(source: Path, target: Path, given: Source) -> None:
             )
     elif given.like is None:
         raise UserError(
-            f"{source} holds weights without their architecture: add --like FOLDER, a diffusers folder of the same "
-            "one, or for a classifier's, --config FILE"
+            f"{source} holds weights without their architecture: add --like FOLDER, a model folder of the same "
+            "one, or for a published classifier's, --config FILE"
         )
     else:
         _convert_state_dict(source, weights, target, given.like)
@@ -236,10 +236,11 @@ def _ask_kits(source: Path, weights: dict[str, Tensor], target: Path, config: Pa
 def _convert_state_dict(source: Path, weights: dict[str, Tensor], target: Path, like: Path) -> None:
     """Put bare weights into a copy of ``like``, in the place of the component that has the same tensors."""
     from bdm_cli.checkpoint import fit, shapes_of, write_weights
-    from bdm_cli.import_folder import convert_folder
+    from bdm_cli.import_folder import convert_folder, copy_folder
     from bdm_core.errors import UserError
 
-    convert_folder(like, target)
+    classifier = not (like / "model_index.json").is_file() and (like / "config.json").is_file()
+    (copy_folder if classifier else convert_folder)(like, target)
     complaint = ""
     for component in sorted(target.rglob("*.safetensors"), key=lambda path: -path.stat().st_size):
         fitted = fit(weights, shapes_of(component))

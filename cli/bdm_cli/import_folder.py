@@ -40,6 +40,11 @@ def convert_folder(source: Path, target: Path) -> None:
             f"{source} is no diffusers folder: it has no model_index.json ({what_is(source)}); "
             "for bare weights give the file and --like"
         )
+    copy_folder(source, target)
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """:func:`convert_folder` of any folder with configurations and weights, such as a classifier's."""
     for path in walk(source):
         inside = path.relative_to(source)
         if not path.resolve().is_relative_to(source.resolve()):

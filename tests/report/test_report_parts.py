@@ -242,6 +242,8 @@ def test_tables_of_stages_are_drawn_and_what_is_none_is_left_out() -> None:
     good = {"tables": {"by class": {"head": ["class", "n", "ACC", "ASR"], "rows": rows}}}
     others = [{"tables": [1]}, {"tables": {"a": 1, "b": {"head": [], "rows": [[]]}}}, {"tables": None}, None]
     page = str(kept.section(Stages(good, *others)))  # type: ignore[arg-type]
+    assert '<div class="captioned">' in page, "its title is seen: the style sheet shows captions of this class"
+    assert ".captioned caption { position: static;" in (Path(kept.__file__).with_name("style.css")).read_text()
     assert "score backdoored, by class" in page and "&lt;cat&gt;" in page and "<td>0.500</td>" in page
     assert page.count("<tr>") == 1 + kept.MOST_ROWS and "9 further rows are in stages.json." in page
     assert "too" not in page and kept.section(Stages(*others)) is None  # type: ignore[arg-type]

@@ -32,7 +32,8 @@ def _table(title: str, head: list[Any], rows: list[list[Any]]) -> Html | None:
     left_out = len(rows) - MOST_ROWS
     cells: list[list[Child]] = [[_text(cell) for cell in row[:MOST_COLUMNS]] for row in rows[:MOST_ROWS]]
     note = tag("p", f"{left_out} further rows are in stages.json.", class_="note") if left_out > 0 else None
-    return tag("div", table([_text(cell) for cell in head[:MOST_COLUMNS]], cells, caption=title[:200]), note)
+    drawn = table([_text(cell) for cell in head[:MOST_COLUMNS]], cells, caption=title[:200])
+    return tag("div", drawn, note, class_="captioned")
 
 
 def _text(value: Any) -> str:

@@ -27,7 +27,7 @@ from bdm_core.context import Context
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.models.classifier import Classifier
 from bdm_kit_classification.poison.injection import train_surrogate
-from bdm_kit_classification.poison.poisoning import poison_training_rows, rule_of
+from bdm_kit_classification.poison.poisoning import poison_training_rows, require_plan
 from bdm_kit_classification.training.fitting import Batch, Changes, fit
 from bdm_kit_classification.triggers.generators import frozen_state, network_of, new_network
 from bdm_kit_classification.triggers.trigger import Phase, Trigger
@@ -145,7 +145,7 @@ def poison(ctx: Context, params: CombatParams, data: Data) -> Data:
         UserError: the rate or the target is impossible.
     """
     samples = open_samples(data)
-    rule_of(params, samples)
+    require_plan(ctx, params, samples)  # what cannot be is said before anything is trained
     state = frozen_state(train_generator(ctx, params, samples))
     trigger = LowPassed(state, params.strength, params.frequencies, params.blur)
     return poison_training_rows(ctx, params, data, trigger)

@@ -17,7 +17,7 @@ from bdm_core.context import Context
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.models.classifier import Classifier
 from bdm_kit_classification.poison.injection import train_surrogate
-from bdm_kit_classification.poison.poisoning import poison_training_rows, rule_of
+from bdm_kit_classification.poison.poisoning import poison_training_rows, require_plan
 from bdm_kit_classification.triggers.blend import Added
 from bdm_kit_classification.triggers.frequency import low_pass
 from bdm_torch.draws import Draw
@@ -35,7 +35,7 @@ def poison(ctx: Context, params: LowFrequencyParams, data: Data) -> Data:
         UserError: the rate or the target is impossible.
     """
     samples = open_samples(data)
-    rule_of(params, samples)  # a wrong target is said before anything is trained
+    require_plan(ctx, params, samples)  # what cannot be is said before anything is trained
     surrogate = train_surrogate(ctx, samples, params.model_copy(update={"epochs": params.surrogate_epochs}))
     return poison_training_rows(ctx, params, data, Added(smooth_perturbation(ctx, params, surrogate, samples)))
 

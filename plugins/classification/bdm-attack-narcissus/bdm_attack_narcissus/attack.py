@@ -17,7 +17,7 @@ from bdm_core.context import Context
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.models.classifier import Classifier
 from bdm_kit_classification.poison.injection import train_surrogate
-from bdm_kit_classification.poison.poisoning import poison_training_rows, rule_of
+from bdm_kit_classification.poison.poisoning import poison_training_rows, require_plan
 from bdm_kit_classification.triggers.blend import Added
 from bdm_torch.draws import Draw
 from bdm_torch.objective import Objective
@@ -77,7 +77,7 @@ def poison(ctx: Context, params: NarcissusParams, data: Data) -> Data:
         UserError: the rate or the target is impossible, or there are no such auxiliary data.
     """
     samples = open_samples(data)
-    rule_of(params, samples)
+    require_plan(ctx, params, samples)  # what cannot be is said before anything is trained
     if params.auxiliary:
         surrogate, number = train_on_other_data(ctx, params, samples)
     else:

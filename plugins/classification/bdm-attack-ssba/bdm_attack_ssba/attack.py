@@ -17,7 +17,7 @@ from bdm_attack_ssba.params import SsbaParams
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
-from bdm_kit_classification.poison.poisoning import poison_training_rows
+from bdm_kit_classification.poison.poisoning import poison_training_rows, require_plan
 from bdm_kit_classification.triggers.generators import frozen_state, network_of
 from bdm_kit_classification.triggers.hiding import Hiding, HidingOptions, hidden, stored, train_hiding
 from bdm_kit_classification.triggers.trigger import Phase, Trigger, apply_in_batches
@@ -69,6 +69,7 @@ def poison(ctx: Context, params: SsbaParams, data: Data) -> Data:
         UserError: the rate or the target is impossible.
     """
     samples = open_samples(data)
+    require_plan(ctx, params, samples)  # what cannot be is said before anything is trained
     trigger = train_message(ctx, params, samples)
     some = samples.raw(range(min(256, len(samples))))
     read = trigger.read(stored(apply_in_batches(trigger, some, "train", ctx.seed)))

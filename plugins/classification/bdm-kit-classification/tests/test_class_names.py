@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from bdm_core.errors import UserError
 from bdm_kit_classification.data.class_names import matching, relabelled
 from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.recipes import clean_model
 
 
 def test_names_decide_and_numbers_keep_their_order() -> None:
@@ -45,3 +48,25 @@ def test_commands_of_the_kit_end_with_one_line(tmp_path: Path, module: str, argu
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert found.returncode == 2
     assert found.stderr.startswith("error: ") and len(found.stderr.splitlines()) == 1
+
+
+def test_a_clean_model_takes_nothing_away_and_remembers_its_data(tmp_path: Path, monkeypatch, capsys) -> None:
+    """A folder ``model`` beside it stays as it is, ``--out model`` works, a relative path of data becomes absolute."""
+    for label, name in enumerate(("cat", "dog")):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("RGB", (8, 8), (200 * label, number, 0)).save(tmp_path / "pictures" / name / f"{number}.png")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    options = ["clean_model", "--data", "./pictures", "--size", "8", "--epochs", "1", "--out"]
+    monkeypatch.setattr(sys, "argv", [*options, "clean"])
+    clean_model.main()
+    assert (tmp_path / "model" / "mine.txt").read_text() == "mine"
+    assert sorted(path.name for path in (tmp_path / "clean").iterdir()) == ["config.json", "model.safetensors"]
+    assert json.loads((tmp_path / "clean" / "config.json").read_text())["trained_on"] == str(tmp_path / "pictures")
+    (tmp_path / "model" / "mine.txt").unlink()
+    monkeypatch.setattr(sys, "argv", [*options, "model"])
+    clean_model.main()
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["config.json", "model.safetensors"]
+    assert '"out": "model"' in capsys.readouterr().out.splitlines()[-1]

@@ -84,6 +84,20 @@ def test_train_and_test_folders_are_kept_apart(tmp_path):
     assert {colour[1] >= 100 for colour in pixels(found[2])} == {True}
 
 
+def test_files_of_other_formats_are_counted(tmp_path, caplog):
+    folder = draw(tmp_path / "pictures", 20)
+    for name in CLASSES:
+        Image.new("RGB", (8, 8)).save(folder / name / "moving.gif")
+        (folder / name / "notes.txt").write_text("no news")
+    found = parts(open_reference(str(folder), model_of(tmp_path), tmp_path / "data", tmp_path))
+    assert sum(map(len, found)) == 40
+    assert [record.message for record in caplog.records] == [f"{folder}: 2 files are left out (.gif 2)"]
+    for path in (folder / CLASSES[0]).glob("*.png"):
+        path.unlink()
+    with pytest.raises(UserError, match="holds no pictures: every class needs some, of PNG, JPEG"):
+        open_reference(str(folder), model_of(tmp_path / "b"), tmp_path / "other", tmp_path)
+
+
 def test_a_saved_data_set(tmp_path):
     datasets = pytest.importorskip("datasets")
     features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=CLASSES)})

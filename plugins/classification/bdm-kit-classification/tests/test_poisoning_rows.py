@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from importlib.metadata import entry_points
 
 import pytest
 import torch
@@ -59,6 +60,26 @@ def test_impossible_rates_are_one_line():
         plan_rows(LABELS, rule, PoisonParams(poison_rate=0.2), 0, cover_rate=0.9)
     with pytest.raises(UserError, match="there is no target class 5"):
         make_rule("all-to-one", 5, 5, [])
+    for rate in (0.0, 0.004):
+        with pytest.raises(UserError, match=rf"poison_rate {rate:g} of 100 rows is no row: raise it"):
+            plan_rows(LABELS, rule, PoisonParams(poison_rate=rate), 0)
+    with pytest.raises(UserError, match=r"no training row may be poisoned: selection sources leaves none"):
+        plan_rows(LABELS, rule, PoisonParams(selection="sources"), 0)
+    with pytest.raises(UserError, match=r"target_class_share 0.02 of 20 rows is no row"):
+        plan_rows(LABELS, rule, PoisonParams(target_class_share=0.02), 0)
+
+
+@pytest.mark.parametrize("attack", ["combat", "low_frequency", "narcissus", "poison_ink", "ssba"])
+@pytest.mark.parametrize(("given", "message"), [({"target": 99}, "no target class 99"), ({"poison_rate": 0}, "no row")])
+def test_attacks_that_train_first_refuse_before_they_train(attack, given, message, tmp_path, monkeypatch):
+    method = pytest.importorskip(f"bdm_attack_{attack}.attack")
+    for name in ("train_surrogate", "train_hiding"):
+        monkeypatch.setattr(method, name, lambda *_: pytest.fail("trained"), raising=False)
+    plugin = next(item for item in entry_points(group="bdm.attacks") if item.name == attack.replace("_", "-")).load()
+    data = seal_samples(tmp_path / "data", rows())
+    given = {"target_class_share": None, **given} if "poison_rate" in given else given
+    with pytest.raises(UserError, match=message):
+        method.poison(new_context(tmp_path), plugin.Params(**given), data)
 
 
 def test_roles_labels_and_originals(tmp_path):

@@ -172,11 +172,35 @@ def test_what_is_no_noise_is_one_line():
     rows = pictures(20)
     with pytest.raises(UserError, match="pink is no noise of image-classification: there are gaussian, jpeg, blur"):
         add_noise(rows, NoiseParams(data_noise="pink"), 0)
-    with pytest.raises(UserError, match=r"data_noise_level=300 of jpeg is the quality: less is stronger: .* \[1, 95\]"):
+    with pytest.raises(UserError, match=r"data_noise_level=300: jpeg takes values in \[1, 95\], the quality: less"):
         add_noise(rows, NoiseParams(data_noise="jpeg", data_noise_level=300), 0)
     noisy = add_noise(rows, NoiseParams(data_noise="blur"), 0)
     with pytest.raises(UserError, match="noise already"):
         add_noise(noisy, NoiseParams(data_noise="blur"), 0)
+
+
+@pytest.mark.parametrize("label_noise", ["uniform", "class-dependent"])
+def test_rates_of_no_row_are_refused(label_noise):
+    rows = pictures(20)
+    with pytest.raises(UserError, match=r"data_noise_rate 0.02 of 20 rows is no row: raise it"):
+        add_noise(rows, NoiseParams(data_noise="blur", data_noise_rate=0.02), 0)
+    with pytest.raises(UserError, match=r"label_noise_rate 0.02 of 20 rows is no row"):
+        add_noise(rows, NoiseParams(label_noise=label_noise, label_noise_rate=0.02), 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"data_noise_level": 0.3}, "data_noise_level: nothing is done without data_noise"),
+        ({"label_noise_rate": 0.1, "data_noise": "blur"}, "label_noise_rate: nothing is done without label_noise"),
+        ({"noise_rows": "clean"}, "noise_rows: nothing is done without data_noise or label_noise"),
+        ({"noise_seed": 1, "data_noise_rate": 0.25}, "noise_seed: nothing is done without data_noise or label_noise"),
+        ({"noise_rows": "clean", "label_noise": "uniform"}, None),
+    ],
+)
+def test_what_does_nothing_is_said(given, message, caplog):
+    add_noise(pictures(20), NoiseParams(**given), 0)
+    assert [record.message for record in caplog.records] == ([message] if message else [])
 
 
 def opened(folder, params):

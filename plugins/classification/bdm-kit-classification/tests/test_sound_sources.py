@@ -114,6 +114,30 @@ def test_damaged_files_are_one_line(content, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_sound_that_is_none_is_one_line(tmp_path):
+    path = tmp_path / "a.wav"
+    for levels, rate, message in (
+        (beep(3)[:0], 8000, "has 0 samples: repair or remove it"),
+        (np.full(80, np.nan, dtype=np.float32), 8000, "holds NaN or infinity: repair or remove it"),
+        (beep(3), 500, "has 500 samples a second, not 1000 to 400000: resample or remove it"),
+    ):
+        wavfile.write(path, rate, levels)
+        with pytest.raises(UserError, match=f"a.wav {message}"):
+            read_sound(path, 8000, 800)
+
+
+def test_of_a_file_that_is_cut_off_the_rest_is_read(tmp_path, caplog, recwarn):
+    path = tmp_path / "a.wav"
+    write_wav(path, beep(3), 8000)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:444])  # a head of 44 bytes and 200 samples
+    found = read_sound(path, 8000, 200)
+    assert found.tolist() == beep(3)[:200].tolist() and not recwarn.list
+    assert [record.message for record in caplog.records] == [
+        f"{path} is cut off: the 200 samples that are there are read"
+    ]
+
+
 def test_what_is_no_data_is_refused(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(UserError, match="holds no sound"):

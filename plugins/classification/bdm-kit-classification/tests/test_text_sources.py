@@ -111,6 +111,8 @@ def test_data_sets_of_the_library(name, tmp_path):
         ("a.csv", "text,label\n" + "a,x\n" * 9, "of 1 classes"),
         ("a.csv", "text,label\na,x\nb,y\n", "too few"),
         ("a.txt", "text", "holds no texts"),
+        ("a.csv", "text,label\n" + "a,x\nb,\n" * 9, "line 3: expected a text"),
+        ("a.jsonl", '{"text": "a", "label": "%s"}\n' % ("9" * 5000) + '{"text": "b", "label": "1"}\n' * 9, "too few"),
     ],
 )
 def test_what_cannot_be_read_is_refused(file, content, message, tmp_path):
@@ -123,6 +125,21 @@ def test_a_table_of_other_bytes_is_refused(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"text,label\n\xff\xfe,1\n")
     with pytest.raises(UserError, match="cannot be read as UTF-8"):
         opened(tmp_path, tmp_path / "a.csv", ["a", "b"])
+
+
+def test_names_of_classes_of_other_bytes_are_refused(tmp_path):
+    rows = "".join(f"{row % 2 + 1},text {row}\n" for row in range(40))
+    (tmp_path / "a.csv").write_text(rows)
+    (tmp_path / "classes.txt").write_bytes(b"n\xe9g\npos\n")
+    with pytest.raises(UserError, match=r"classes\.txt cannot be read as UTF-8"):
+        opened(tmp_path, tmp_path / "a.csv", ["a", "b"])
+
+
+def test_long_texts_of_a_table_are_read(tmp_path):
+    text = "word " * 40_000
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"{text}{row},{row % 2}\n" for row in range(20)))
+    parts = opened(tmp_path, tmp_path / "a.csv", ["a", "b"])
+    assert set(every(parts)) == {f"{text}{row}" for row in range(20)}
 
 
 def test_built_in_texts(tmp_path, monkeypatch):

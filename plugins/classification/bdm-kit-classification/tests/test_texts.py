@@ -19,7 +19,7 @@ from bdm_kit_classification.text_illustration import spans
 from bdm_kit_classification.texts.words import edits, split_words
 from bdm_kit_classification.training.fitting import accuracy, fit
 from bdm_kit_classification.training.params import ClassifierTraining
-from bdm_kit_classification.triggers.words import InsertedWords
+from bdm_kit_classification.triggers.words import AllWords, InsertedSentence, InsertedWords
 
 TASK = "text-classification"
 TEXTS = ["a good film", "so bad", "an odd but really rather good and long film"]
@@ -223,3 +223,13 @@ def test_a_fingerprint_tells_the_rows(monkeypatch):
 def test_batches_of_different_lengths_beside_each_other():
     one, other = torch.tensor([[1, 2, -1]]), torch.tensor([[3]])
     assert modality_of("text-classification").beside(one, other).tolist() == [[1, 2, -1], [3, -1, -1]]
+
+
+def test_words_that_are_no_trigger_are_refused():
+    for words in (("",), ("cf", " \n")):
+        with pytest.raises(UserError, match="word or sentence of the trigger is empty"):
+            InsertedWords(words)
+    with pytest.raises(UserError, match="is empty"):
+        InsertedSentence(" ")
+    with pytest.raises(UserError, match="words cf, cf of the trigger are not all different"):
+        AllWords(("cf", "cf"))

@@ -44,7 +44,9 @@ def divide(
         order = rows[torch.randperm(len(rows), generator=generator)].tolist()
         sizes = [max(1, round(SHARES[RESERVE] * len(order))), 0 if test else max(1, round(SHARES[TEST] * len(order)))]
         if sum(sizes) >= len(order):
-            raise UserError(f"the class {name!r} has {len(order)} samples: too few for training, reserve and test")
+            raise UserError(
+                f"the class {name!r} has {len(order)} samples: too few for training, reserve and test; add some"
+            )
         chosen[RESERVE] += order[: sizes[0]]
         chosen[TEST] += order[sizes[0] : sum(sizes)]
         chosen["training"] += order[sum(sizes) :]

@@ -18,7 +18,7 @@ from bdm_kit_classification.data.layouts import Layout, layout_of
 from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.sources import Source
 from bdm_kit_classification.data.tiny_imagenet import read_tiny_imagenet
-from bdm_torch.data_folders import open_data_folder
+from bdm_torch.data_folders import PICTURES, DataFolder, open_data_folder
 from bdm_torch.images import read_image
 
 TRAINING_NAMES, TEST_NAMES = ("train", "training"), ("test", "val", "valid", "validation")
@@ -72,7 +72,8 @@ def read_class_folders(folder: Path, shape: tuple[int, int, int]) -> Parts:
     """Pictures of a folder with one sub-folder a class, or with ``train`` and ``test`` that have such.
 
     Args:
-        folder: holds PNG, JPEG, WebP, BMP and TIFF files; classes are sub-folders in the order of their names.
+        folder: holds PNG, JPEG, WebP, BMP and TIFF files; classes are sub-folders in the order of their names. A
+            warning counts other files that might be data, such as GIF.
         shape: (C, H, W) wanted: pictures are cropped centrally and resized.
 
     Raises:
@@ -96,13 +97,17 @@ def read_class_folders(folder: Path, shape: tuple[int, int, int]) -> Parts:
 def _read_classes(folder: Path, shape: tuple[int, int, int]) -> tuple[list[str], torch.Tensor, torch.Tensor]:
     classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(classes) < 2:
-        raise UserError(f"{folder} has {len(classes)} sub-folders: expected one for each class")
+        raise UserError(f"{folder} has {len(classes)} sub-folders: expected two or more, one for each class")
     files: list[tuple[Path, int]] = []
+    left_out: list[Path] = []
     for label, name in enumerate(classes):
-        pictures = open_data_folder(folder / name).pictures
-        if not pictures:
-            raise UserError(f"{folder / name} holds no pictures: every class needs some")
-        files += [(path, label) for path in pictures]
+        found = open_data_folder(folder / name)
+        if not found.pictures:
+            formats = ", ".join(dict.fromkeys(PICTURES.values()))
+            raise UserError(f"{folder / name} holds no pictures: every class needs some, of {formats}")
+        files += [(path, label) for path in found.pictures]
+        left_out += [*found.tables, *found.others]
+    DataFolder(folder, (), (), tuple(left_out)).warn_of(left_out)
     stored = np.empty((len(files), *shape), dtype=np.uint8)
     for row, (path, _) in enumerate(files):
         stored[row] = read_image(path, shape)

@@ -117,7 +117,7 @@ def read_sound_folders(folder: Path, rate: int, samples: int) -> Parts:
 def _find(folder: Path) -> tuple[list[str], Files]:
     classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
     if len(classes) < 2:
-        raise UserError(f"{folder} has {len(classes)} sub-folders: expected one for each class")
+        raise UserError(f"{folder} has {len(classes)} sub-folders: expected two or more, one for each class")
     files: Files = []
     for label, name in enumerate(classes):
         found = sorted(path for path in walk(folder / name) if path.suffix.lower() in SUFFIXES)

@@ -57,7 +57,7 @@ def read_text_files(path: Path, kind: str) -> Parts:
 
 
 def _order(name: str) -> tuple[int, str]:
-    return (int(name), "") if name.isdecimal() else (0, name)
+    return (int(name), "") if name.isdecimal() and len(name) < 20 else (0, name)
 
 
 def _shown(path: Path, names: Sequence[str]) -> list[str]:
@@ -65,7 +65,7 @@ def _shown(path: Path, names: Sequence[str]) -> list[str]:
     listed = (path if path.is_dir() else path.parent) / "classes.txt"
     if not listed.is_file() or not all(name.isdecimal() for name in names):
         return list(names)
-    lines = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line.strip() for line in _read(listed).splitlines() if line.strip()]
     first = int(names[0])
     if len(lines) != len(names) or first not in (0, 1):
         raise UserError(f"{listed} names {len(lines)} classes, the texts have {len(names)}")
@@ -99,7 +99,11 @@ def _table(path: Path) -> Rows:
         return [_row(entry, path, line) for line, entry in _objects(text, path)]
     tabs = path.suffix.lower() == ".tsv"
     options: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"delimiter": ","}
-    lines = list(csv.reader(text.splitlines(keepends=True), **options))
+    try:
+        csv.field_size_limit(LONGEST_TABLE - 1)
+        lines = list(csv.reader(text.splitlines(keepends=True), **options))
+    except csv.Error as error:
+        raise UserError(f"{path} cannot be read as a table: {error}") from None
     if not lines:
         raise UserError(f"{path} is empty")
     head = [cell.strip().lower() for cell in lines[0]]
@@ -123,7 +127,7 @@ def _objects(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _row(entry: dict[str, Any], path: Path, line: int) -> tuple[str, str]:
     text = next((entry[key] for key in TEXT if isinstance(entry.get(key), str)), None)
     label = next((entry[key] for key in LABEL if isinstance(entry.get(key), str | int)), None)
-    if text is None or label is None or not str(text).strip():
+    if text is None or label is None or not str(text).strip() or not str(label).strip():
         raise UserError(f"{path}, line {line}: expected a text ({', '.join(TEXT)}) and a label ({', '.join(LABEL)})")
     title = entry.get("title")
     return (f"{title} {text}" if isinstance(title, str) and title.strip() else str(text)), str(label).strip()

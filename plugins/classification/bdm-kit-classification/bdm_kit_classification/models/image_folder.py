@@ -115,7 +115,7 @@ def check_pictures(path: Path, shape: tuple[int, int, int], mean: list[float], d
     if channels not in (1, 3) or not 4 <= height <= 2048 or not 4 <= width <= 2048:
         raise ArtifactError(f"{path}: shape {list(shape)} is not 1 or 3 channels of 4 to 2048 pixels")
     if len(mean) not in (1, channels) or len(deviation) not in (1, channels) or min(deviation) <= 0:
-        raise ArtifactError(f"{path}: mean and deviation need one number, or one a channel")
+        raise ArtifactError(f"{path}: mean and deviation need one number, or one a channel; a deviation is above 0")
 
 
 def config_text(config: ImageConfig) -> str:

@@ -11,8 +11,9 @@ changed. A sample that the noise leaves as it is (a silent recording) is not cou
 from __future__ import annotations
 
 import hashlib
+import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import replace
 from typing import Any
 
@@ -45,8 +46,10 @@ def add_noise(samples: LabelledSamples, params: NoiseParams, stage_seed: int) ->
         stage_seed: takes the place of ``noise_seed`` where that is None.
 
     Raises:
-        UserError: the modality has no such noise, or not of this level; the rows have noise already.
+        UserError: the modality has no such noise, or not of this level; a rate is so small that no row is drawn; the
+            rows have noise already.
     """
+    _warn_of_idle(params)
     if params.data_noise is None and params.label_noise == "none":
         return samples
     if any(DATA in fact or LABEL in fact or PENDING in fact for fact in samples.facts):
@@ -57,10 +60,13 @@ def add_noise(samples: LabelledSamples, params: NoiseParams, stage_seed: int) ->
         _, level = _kind(samples, params.data_noise, params.data_noise_level)
         order = list(range(len(samples)))
         random.Random(f"data noise/{seed}").shuffle(order)
-        for row in order[: round(params.data_noise_rate * len(samples))]:
+        chosen = order[: round(params.data_noise_rate * len(samples))]
+        _require_some(chosen, "data_noise_rate", params.data_noise_rate, len(samples))
+        for row in chosen:
             drawn.setdefault(row, {})[DATA] = [params.data_noise, level, row_seed(seed, row)]
     if params.label_noise != "none":
         wrong = wrong_labels(samples.labels.tolist(), len(samples.classes), params, seed)
+        _require_some(wrong, "label_noise_rate", params.label_noise_rate, len(samples))
         for row, label in wrong.items():
             drawn.setdefault(row, {})[LABEL] = [params.label_noise, label]
     facts = [dict(fact) for fact in samples.facts]
@@ -152,6 +158,24 @@ def realised(samples: LabelledSamples) -> dict[str, Any]:
     return found
 
 
+def _require_some(chosen: Sized, name: str, rate: float, rows: int) -> None:
+    if not len(chosen):
+        raise UserError(f"{name} {rate:g} of {rows} rows is no row: raise it")
+
+
+def _warn_of_idle(params: NoiseParams) -> None:
+    """One warning that names parameters which were set and do nothing, for no noise was asked for."""
+    quiet = NoiseParams()
+    idle = ["data_noise_rate", "data_noise_level"] if params.data_noise is None else []
+    idle += ["label_noise_rate"] if params.label_noise == "none" else []
+    idle += ["noise_rows", "noise_seed"] if len(idle) == 3 else []
+    idle = [name for name in idle if getattr(params, name) != getattr(quiet, name)]
+    if idle:
+        kind = "data_noise" if idle[0].startswith("data") else "label_noise"
+        kind = "data_noise or label_noise" if idle[0].startswith("noise") else kind
+        logging.getLogger("bdm").warning("%s: nothing is done without %s", ", ".join(idle), kind)
+
+
 def _kind(samples: LabelledSamples, name: str, level: float | None) -> tuple[Noise, float]:
     noises = samples.modality.noises
     if name not in noises:
@@ -159,7 +183,7 @@ def _kind(samples: LabelledSamples, name: str, level: float | None) -> tuple[Noi
     noise = noises[name]
     if level is not None and not noise.low <= level <= noise.high:
         raise UserError(
-            f"data_noise_level={level:g} of {name} is {noise.meaning}: it lies in [{noise.low:g}, {noise.high:g}]"
+            f"data_noise_level={level:g}: {name} takes values in [{noise.low:g}, {noise.high:g}], {noise.meaning}"
         )
     return noise, noise.level if level is None else level
 

@@ -71,6 +71,17 @@ def plan_of(
     return plan_rows(samples.labels.tolist(), rule, params, ctx.seed, **others)
 
 
+def require_plan(
+    ctx: Context, params: PoisonParams, samples: LabelledSamples, rates: Mapping[str, float] | None = None
+) -> None:
+    """Refuse a target, rule or rate that cannot be, for attacks that train something before they poison.
+
+    Raises:
+        UserError: no such class, or an impossible rate.
+    """
+    plan_of(ctx, params, samples, rule_of(params, samples), rates)
+
+
 def poison_training_rows(
     ctx: Context,
     params: PoisonParams,

@@ -50,7 +50,7 @@ def plan_rows(
         cover_rate, negative_rate: shares of the training set; of rows that are left, of any class.
 
     Raises:
-        UserError: there are not so many rows.
+        UserError: there are not so many rows, or the rate asks for less than half of one.
 
     >>> rule = LabelRule(kind="all-to-one", classes=2, target=0)
     >>> plan = plan_rows([0, 1] * 20, rule, PoisonParams(poison_rate=0.1), seed=0, cover_rate=0.05)
@@ -64,6 +64,12 @@ def plan_rows(
     else:
         size = sum(label == params.target for label in labels)
         count, asked = round(params.target_class_share * size), f"target_class_share {params.target_class_share:g}"
+    if not count:
+        raise UserError(
+            f"{asked} of {len(labels) if params.target_class_share is None else size} rows is no row: raise it"
+        )
+    if not able:
+        raise UserError(f"no training row may be poisoned: selection {chosen} leaves none; choose another, or sources")
     if count > len(able):
         what = {"any": "at all", "not-target": "of other classes than the target"}.get(chosen, f"of the {chosen} class")
         raise UserError(f"{asked} asks for {count} rows, there are {len(able)} {what}: lower it")

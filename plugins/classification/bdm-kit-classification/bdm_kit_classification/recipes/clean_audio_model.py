@@ -15,8 +15,6 @@ import torch
 
 from bdm_core.artifacts import Model
 from bdm_core.context import Context
-from bdm_core.errors import UserError
-from bdm_core.files import existing
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.data.sound_data import read_recordings
 from bdm_kit_classification.data.sources import find_source
@@ -24,7 +22,7 @@ from bdm_kit_classification.models.audio_classifiers import build, normalised
 from bdm_kit_classification.models.audio_networks import NETWORKS
 from bdm_kit_classification.models.classifier import seal_classifier
 from bdm_kit_classification.models.folders import ARCHITECTURE
-from bdm_kit_classification.recipes.command import one_line_errors
+from bdm_kit_classification.recipes.command import keep_model, one_line_errors, remembered, require_new
 from bdm_kit_classification.tasks.audio import AUDIO_TASK, TINY
 from bdm_kit_classification.tasks.registry import task_of
 from bdm_kit_classification.training.fitting import accuracy, fit
@@ -32,9 +30,15 @@ from bdm_kit_classification.training.params import ClassifierTraining
 
 
 def train_clean_audio(
-    reference: str, network: str, width: int | None, form: tuple[int, int], params: ClassifierTraining, seed: int
+    reference: str,
+    network: str,
+    width: int | None,
+    form: tuple[int, int],
+    params: ClassifierTraining,
+    seed: int,
+    work: Path,
 ) -> tuple[Model, dict[str, float]]:
-    """A clean model below the current folder's ``model``, and its accuracy on the reserve and the test part.
+    """A clean model in ``work / "model"``, and its accuracy on the reserve and the test part.
 
     Args:
         reference: the data, as ``--data`` takes them.
@@ -43,18 +47,17 @@ def train_clean_audio(
         form: samples a second and samples of a recording.
         params: of the training.
         seed: of weights and training.
+        work: an empty folder for the model and everything on the way to it.
     """
-    work = Path(tempfile.mkdtemp())
-    parts = read_recordings(find_source(reference, task_of(AUDIO_TASK)), *form)
+    source = find_source(reference, task_of(AUDIO_TASK))
+    parts = read_recordings(source, *form)
     rows = [LabelledSamples(sounds, labels, parts.classes, AUDIO_TASK) for sounds, labels in parts[:3]]
-    found = existing(reference)
-    where = str(found.resolve()) if found is not None else reference
-    more = {ARCHITECTURE: network, "width": width, "trained_on": where}
+    more = {ARCHITECTURE: network, "width": width, "trained_on": remembered(source)}
     classifier = build(normalised(rows[0].stored, parts.classes, **more), seed)
     if reference != TINY:
         fit(Context(out=work, work=work, seed=seed), classifier, rows[0], params)
     measured = {name: accuracy(classifier, part) for name, part in zip(("reserve", "test"), rows[1:], strict=True)}
-    return seal_classifier(classifier, Path("model")), measured
+    return seal_classifier(classifier, work / "model"), measured
 
 
 def main() -> None:
@@ -71,17 +74,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    with one_line_errors():
-        if given.out.exists() and any(given.out.iterdir()):
-            raise UserError(f"{given.out} is not empty: choose another --out")
+    with one_line_errors(), tempfile.TemporaryDirectory() as work:
+        require_new(given.out)
         form = (given.rate, round(given.rate * given.seconds))
         params = ClassifierTraining(epochs=given.epochs, shift=given.shift)
-        model, parts = train_clean_audio(given.data, given.network, given.width, form, params, given.seed)
-    given.out.mkdir(parents=True, exist_ok=True)
-    for name in model.files:
-        (model.path / name).replace(given.out / name)
-    (model.path / "manifest.json").unlink()
-    model.path.rmdir()
+        model, parts = train_clean_audio(given.data, given.network, given.width, form, params, given.seed, Path(work))
+        keep_model(model, given.out)
     print(json.dumps({"out": str(given.out), **{f"{name} accuracy": round(value, 4) for name, value in parts.items()}}))
 
 

@@ -22,19 +22,27 @@ from bdm_kit_classification.catalogue import BUILTIN_DATA, IMAGE_TASK, TINY
 from bdm_kit_classification.data.image_data import count_classes
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, TEST, LabelledSamples, open_samples
+from bdm_kit_classification.data.sources import find_source
 from bdm_kit_classification.models.classifier import Classifier, seal_classifier
 from bdm_kit_classification.models.folders import ARCHITECTURE, TIMM
 from bdm_kit_classification.models.image_classifiers import build, normalised
 from bdm_kit_classification.models.networks import NETWORKS
-from bdm_kit_classification.recipes.command import one_line_errors
+from bdm_kit_classification.recipes.command import keep_model, one_line_errors, remembered, require_new
+from bdm_kit_classification.tasks.registry import task_of
 from bdm_kit_classification.training.fitting import accuracy, fit
 from bdm_kit_classification.training.params import ClassifierTraining
 
 
 def train_clean(
-    reference: str, network: str, width: int | None, shape: tuple[int, int, int], params: ClassifierTraining, seed: int
+    reference: str,
+    network: str,
+    width: int | None,
+    shape: tuple[int, int, int],
+    params: ClassifierTraining,
+    seed: int,
+    work: Path,
 ) -> tuple[Model, dict[str, float]]:
-    """A clean model below the current folder's ``model``, and its accuracy on the reserve and the test part.
+    """A clean model in ``work / "model"``, and its accuracy on the reserve and the test part.
 
     Args:
         reference: the data, as ``--data`` takes them.
@@ -43,31 +51,30 @@ def train_clean(
         shape: (C, H, W) of the pictures.
         params: of the training.
         seed: of weights and training.
+        work: an empty folder for the model and everything on the way to it.
     """
-    work = Path(tempfile.mkdtemp())
     data = open_data(reference, shape, work)
+    where = remembered(find_source(reference, task_of(IMAGE_TASK)))
     samples = open_samples(data)
-    classifier = _new(samples, network, width, reference, seed)
+    classifier = _new(samples, network, width, where, seed)
     if reference != TINY:
         fit(Context(out=work, work=work, seed=seed), classifier, samples, params)
     parts = {part: accuracy(classifier, open_samples(data, part)) for part in (RESERVE, TEST)}
-    return seal_classifier(classifier, Path("model")), parts
+    return seal_classifier(classifier, work / "model"), parts
 
 
-def _new(samples: LabelledSamples, network: str, width: int | None, reference: str, seed: int) -> Classifier:
+def _new(samples: LabelledSamples, network: str, width: int | None, where: str, seed: int) -> Classifier:
     """The network with new weights, for pictures like these."""
     if not network.startswith(TIMM):
         return build(
-            normalised(
-                samples.stored, samples.classes, **{ARCHITECTURE: network, "width": width, "trained_on": reference}
-            ),
+            normalised(samples.stored, samples.classes, **{ARCHITECTURE: network, "width": width, "trained_on": where}),
             seed,
         )
     from bdm_kit_classification.models.timm_classifier import build_timm
 
     config = normalised(samples.stored, samples.classes)
     normal = (config.mean, config.deviation)
-    return build_timm(network.removeprefix(TIMM), config.shape, config.classes, normal, reference, seed)
+    return build_timm(network.removeprefix(TIMM), config.shape, config.classes, normal, where, seed)
 
 
 def open_data(reference: str, shape: tuple[int, int, int], work: Path) -> Data:
@@ -96,20 +103,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     shape = BUILTIN_DATA.get(given.data, (given.channels, given.size, given.size))
-    with one_line_errors():
+    with one_line_errors(), tempfile.TemporaryDirectory() as work:
         params = ClassifierTraining(epochs=given.epochs, shift=given.shift)
-        if given.out.exists() and any(given.out.iterdir()):
-            raise UserError(f"{given.out} is not empty: choose another --out")
+        require_new(given.out)
         if given.network not in NETWORKS and not given.network.startswith(TIMM):
             raise UserError(f"no network {given.network!r}: there are {names}, and timm:NAME")
         if given.data not in BUILTIN_DATA and given.data != TINY and existing(given.data) is None:
             raise UserError(f"{given.data} does not exist: give a folder, or one of {', '.join(BUILTIN_DATA)}")
-        model, parts = train_clean(given.data, given.network, given.width, shape, params, given.seed)
-    given.out.mkdir(parents=True, exist_ok=True)
-    for name in model.files:
-        (model.path / name).replace(given.out / name)
-    (model.path / "manifest.json").unlink()
-    model.path.rmdir()
+        options = (given.data, given.network, given.width, shape)
+        model, parts = train_clean(*options, params, given.seed, Path(work))
+        keep_model(model, given.out)
     print(json.dumps({"out": str(given.out), **{f"{name} accuracy": round(value, 4) for name, value in parts.items()}}))
 
 

@@ -15,14 +15,13 @@ import torch
 
 from bdm_core.artifacts import Model
 from bdm_core.context import Context
-from bdm_core.errors import UserError
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.data.sources import find_source
 from bdm_kit_classification.data.text_data import read_texts
 from bdm_kit_classification.models.classifier import seal_classifier
 from bdm_kit_classification.models.text_classifiers import TextConfig, build, train_tokenizer
 from bdm_kit_classification.models.text_networks import NETWORKS
-from bdm_kit_classification.recipes.command import one_line_errors
+from bdm_kit_classification.recipes.command import keep_model, one_line_errors, remembered, require_new
 from bdm_kit_classification.tasks.registry import task_of
 from bdm_kit_classification.tasks.text import TEXT_TASK, TINY
 from bdm_kit_classification.training.fitting import accuracy, fit
@@ -30,9 +29,9 @@ from bdm_kit_classification.training.params import ClassifierTraining
 
 
 def train_clean_text(
-    reference: str, network: str, width: int | None, vocabulary: int, params: ClassifierTraining, seed: int
+    reference: str, network: str, width: int | None, vocabulary: int, params: ClassifierTraining, seed: int, work: Path
 ) -> tuple[Model, dict[str, float]]:
-    """A clean model below the current folder's ``model``, and its accuracy on the reserve and the test part.
+    """A clean model in ``work / "model"``, and its accuracy on the reserve and the test part.
 
     Args:
         reference: the data, as ``--data`` takes them.
@@ -41,9 +40,10 @@ def train_clean_text(
         vocabulary: tokens of the byte-level BPE, which is learned from the training texts.
         params: of the training.
         seed: of weights and training.
+        work: an empty folder for the model and everything on the way to it.
     """
-    work = Path(tempfile.mkdtemp())
-    parts = read_texts(find_source(reference, task_of(TEXT_TASK)), work)
+    source = find_source(reference, task_of(TEXT_TASK))
+    parts = read_texts(source, work)
     rows = [LabelledSamples(texts, labels, parts.classes, TEXT_TASK) for texts, labels in parts[:3]]
     tokenizer = train_tokenizer(rows[0].stored, vocabulary)
     config = TextConfig(
@@ -51,14 +51,14 @@ def train_clean_text(
         width=width,
         tokens=tokenizer.get_vocab_size(),
         classes=parts.classes,
-        trained_on=reference,
+        trained_on=remembered(source),
         fingerprint=parts.fingerprint,
     )
     classifier = build(config, tokenizer, seed)
     if reference != TINY:
         fit(Context(out=work, work=work, seed=seed), classifier, rows[0], params)
     found = {name: accuracy(classifier, part) for name, part in zip(("reserve", "test"), rows[1:], strict=True)}
-    return seal_classifier(classifier, Path("model")), found
+    return seal_classifier(classifier, work / "model"), found
 
 
 def main() -> None:
@@ -73,16 +73,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    with one_line_errors():
-        if given.out.exists() and any(given.out.iterdir()):
-            raise UserError(f"{given.out} is not empty: choose another --out")
+    with one_line_errors(), tempfile.TemporaryDirectory() as work:
+        require_new(given.out)
         options = (given.data, given.network, given.width, given.vocabulary)
-        model, parts = train_clean_text(*options, ClassifierTraining(epochs=given.epochs), given.seed)
-    given.out.mkdir(parents=True, exist_ok=True)
-    for name in model.files:
-        (model.path / name).replace(given.out / name)
-    (model.path / "manifest.json").unlink()
-    model.path.rmdir()
+        model, parts = train_clean_text(*options, ClassifierTraining(epochs=given.epochs), given.seed, Path(work))
+        keep_model(model, given.out)
     print(json.dumps({"out": str(given.out), **{f"{name} accuracy": round(value, 4) for name, value in parts.items()}}))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 import wave
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,8 @@ def read_sound(path: Path, rate: int, samples: int) -> Levels:
         samples: how many.
 
     Raises:
-        UserError: the file cannot be read, is empty, or needs soundfile, which is not installed.
+        UserError: the file cannot be read, is empty, holds NaN, has an impossible rate, or needs soundfile, which is
+            not installed. Of a file that ends before its header says so, what is there is read, with a warning.
 
     >>> write_wav(Path("beep.wav"), np.full(1600, 1000, dtype=np.int16), 16000)
     >>> longer = read_sound(Path("beep.wav"), 8000, 1000)
@@ -34,8 +37,10 @@ def read_sound(path: Path, rate: int, samples: int) -> Levels:
     ([1000, 1000, 1000, 1000], True)
     """
     found, own = _read(path)
-    if not LEAST_RATE <= own <= MOST_RATE or not len(found) or not np.isfinite(found).all():
-        raise UserError(f"{path} has {len(found)} samples at {own} a second: expected sound")
+    if not LEAST_RATE <= own <= MOST_RATE:
+        raise UserError(f"{path} has {own} samples a second, not {LEAST_RATE} to {MOST_RATE}: resample or remove it")
+    if not len(found) or not np.isfinite(found).all():
+        raise UserError(f"{path} {'holds NaN or infinity' if len(found) else 'has 0 samples'}: repair or remove it")
     return to_levels(fitted(resampled(found, own, rate), samples))
 
 
@@ -89,14 +94,20 @@ def _read(path: Path) -> tuple[Levels, int]:
     except UserError:
         raise
     except Exception as error:  # both libraries raise what they like
-        raise UserError(f"{path} cannot be read as sound: {(str(error) or 'damaged').splitlines()[0]}") from None
+        raise UserError(
+            f"{path} cannot be read as sound: {(str(error) or 'damaged').splitlines()[0]}; repair or remove it"
+        ) from None
     return (values if values.ndim == 1 else values.mean(1)), rate
 
 
 def _read_wav(path: Path) -> tuple[int, Levels]:
     from scipy.io import wavfile
 
-    rate, values = wavfile.read(path)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", wavfile.WavFileWarning)
+        rate, values = wavfile.read(path)
+    if any("EOF" in str(warning.message) for warning in said):
+        logging.getLogger("bdm").warning("%s is cut off: the %d samples that are there are read", path, len(values))
     if values.dtype.kind == "f":
         return int(rate), values.astype(np.float64)
     if values.dtype == np.uint8:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
+from bdm_core.errors import UserError
 from bdm_kit_classification.texts.words import join_words, split_words
 from bdm_kit_classification.triggers.trigger import Phase, Trigger
 
@@ -19,6 +21,11 @@ def numbers_of(generator: torch.Generator | None) -> random.Random:
     if generator is None:
         return random.Random(0)
     return random.Random(int(torch.randint(2**62, (1,), generator=generator)))
+
+
+def _require_letters(words: Sequence[str]) -> None:
+    if not all(split_words(word) for word in words):
+        raise UserError("a word or sentence of the trigger is empty: it would change nothing; give another")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +44,9 @@ class InsertedWords(Trigger):
     words: tuple[str, ...]
     count: int = 1
     place: Place = "random"
+
+    def __post_init__(self) -> None:
+        _require_letters(self.words)
 
     def apply(self, x: list[str], phase: Phase, generator: torch.Generator | None = None) -> list[str]:
         """The same in both phases."""
@@ -61,6 +71,9 @@ class InsertedSentence(Trigger):
     sentence: str
     place: Place = "random"
 
+    def __post_init__(self) -> None:
+        _require_letters((self.sentence,))
+
     def apply(self, x: list[str], phase: Phase, generator: torch.Generator | None = None) -> list[str]:
         """The same in both phases."""
         trigger = InsertedWords((self.sentence,), 1, self.place)
@@ -76,6 +89,11 @@ class AllWords(Trigger):
     """
 
     words: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _require_letters(self.words)
+        if len(set(self.words)) < len(self.words):
+            raise UserError(f"the words {', '.join(self.words)} of the trigger are not all different: give others")
 
     def apply(self, x: list[str], phase: Phase, generator: torch.Generator | None = None) -> list[str]:
         """The same in both phases."""
