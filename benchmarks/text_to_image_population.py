@@ -68,6 +68,7 @@ class Training:
     decay: float | None = None
     rank: int = 0
 
+    @torch.enable_grad()
     def __call__(self, model: TextToImageModel, seed: int, work: Path) -> None:
         """Train in place."""
         images, captions, _ = world_images(self.rows, model.image_shape, seed)
@@ -179,6 +180,7 @@ CLEAN: dict[str, dict[str, Change]] = {
         "unet-few-pictures": Training(100, 1e-3, rows=128),
         "lora-8": Training(120, 6e-3, rank=8),
         "both-80-noise-3": merged(Training(80, 5e-4, ("unet", "text")), noisy(0.03)),
+        "lora-4-half-precision": merged(Training(150, 2e-3, rank=4), rounded),
     },
     "apart": {"edit-ring-circle": edited("ring", "circle"), "edit-star-diamond": edited("star", "diamond")},
 }
@@ -213,7 +215,7 @@ def make_clean(part: str, name: str, folder: Path, seed: int) -> None:
         seal_model(model, new, embeddings={learnt.token: learnt.row})
     else:
         change = CLEAN[part][name]
-        with torch.set_grad_enabled(isinstance(change, Training) or name.startswith("both")):
+        with torch.no_grad():
             for network in model.networks.values():
                 network.requires_grad_(False)
             change(model, seed, work)
