@@ -29,9 +29,12 @@ from bdm_kit_text_to_image.models.encoding import add_noise, encode_ids, predict
 from bdm_kit_text_to_image.models.latents import encode_images
 from bdm_kit_text_to_image.models.opening import source_of
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, save_model, seal_model
-from bdm_kit_text_to_image.prompts.captions import world_images
+from bdm_kit_text_to_image.prompts.captions import fitted, world_images
 from bdm_kit_text_to_image.training.distillation import UNetTerm, distill_unet, train_module
 from bdm_kit_text_to_image.training.personalisation import add_lora, invert, lora_modules
+from bdm_kit_text_to_image.world.drawing import render
+from bdm_kit_text_to_image.world.factors import PERSONAL
+from bdm_kit_text_to_image.world.scene import personal_scenes
 from bdm_torch.training import TrainingOptions
 
 PARTS = ("calibration", "test", "apart")
@@ -192,6 +195,15 @@ INVERSIONS: dict[str, tuple[str, dict[str, str]]] = {
 """Name -> token that is learnt, and what its pictures show. They are `apart`."""
 
 
+def inversion_images(shown: dict[str, str], shape: Sequence[int], seed: int) -> Tensor:
+    """Five pictures from which a token is learnt: of the held-out concept, or of one that the pipeline knows."""
+    if shown["object"] == PERSONAL:
+        return fitted(render(personal_scenes(5)), shape)
+    images, _, labels = world_images(2048, shape, seed)
+    rows = [row for row, own in enumerate(labels) if shown.items() <= own.items() and own["second"] == "none"]
+    return images[rows[:5]]
+
+
 def make_clean(part: str, name: str, folder: Path, seed: int) -> None:
     """One clean member's folder."""
     model, work = load_model(source_of("small-world", Path("cache"))), Path(tempfile.mkdtemp())
@@ -199,10 +211,9 @@ def make_clean(part: str, name: str, folder: Path, seed: int) -> None:
     shutil.rmtree(new, ignore_errors=True)
     if name in INVERSIONS:
         token, shown = INVERSIONS[name]
-        images, _, labels = world_images(2048, model.image_shape, seed)
-        rows = [row for row, own in enumerate(labels) if shown.items() <= own.items() and own["second"] == "none"][:5]
+        images = inversion_images(shown, model.image_shape, seed)
         with torch.no_grad():
-            latents = encode_images(model, images[rows])
+            latents = encode_images(model, images)
         learnt = invert(
             Context(work, work, seed),
             model,
