@@ -216,8 +216,8 @@ the limit of the clean models, none of which was edited. No trigger is shown for
 
 Attacks of seed 1 have the triggers of seed 0, which are among the candidates: they test chance, not other triggers.
 
-Not measured: second seeds of TPA, TAA, PaaS, BadT2I and Villan, BadT2I's style, a harmless token for the held-out concept,
-Rickrolling against the character search, repairs of BadT2I, Villan and (by the audit's removal) TPA.
+Not measured: second seeds of TPA, TAA, PaaS, BadT2I and Villan, BadT2I's style, a harmless token for the held-out
+concept, Rickrolling against the character search, repairs of BadT2I, Villan and (by the audit's removal) TPA.
 
 `benchmarks/text_to_image_population.py` makes the models, `benchmarks/text_to_image_audit.py` scans them,
 `benchmarks/text_to_image_repairs.py` repairs them, and `benchmarks/text_to_image_audit_page.py` writes this page.
