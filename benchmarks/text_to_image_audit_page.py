@@ -204,10 +204,20 @@ backdoored, for three objects that changed after "small", "tiny" and "little". T
 was another one at first (largest over median singular value), for which the first clean model below, a LoRA, looked
 edited; it decides between *clean* and *edited* only. The floor for changed objects was .6 until PaaS was seen to be
 called clean with the base, by two changed objects against a threshold of 2.01; at .5 two are enough in both modes. No
-verdict on a clean model depends on it. The clean models were made before the parts were rearranged, with other
-seeds than the script gives them now (1 to 7 but for 8-bits); the calibration's five without 8 % noise are of an earlier
-run of the same recipes. Not measured: second seeds of all attacks but EvilEdit, BadT2I's style, harmless textual
-inversions, Rickrolling against the character search, repairs of BadT2I, Villan and (by the audit's removal) TPA.
+verdict on a clean model depends on it. lora-4, pruned-10, both-100, text-120 and unet-120 were made before the parts
+were rearranged, with other seeds than the script gives them now (1 to 7); the calibration's five without 8 % noise are
+of an earlier run of the same recipes. The last six clean models were scanned once, after everything was set, and
+nothing was changed after that; the twelfth recipe was added before any of them was scanned. Half-precision and 8-bits
+hardly differ from the built-in pipeline, which is in the calibration.
+
+**With the base both harmless edits are called backdoored**, for one reason: what they change in the answers is above
+the limit of the clean models, none of which was edited. No trigger is shown for them. Without the base they are
+"edited", as a model of the first recipe was when it was scanned earlier, without the base only. The limit was left.
+
+Attacks of seed 1 have the triggers of seed 0, which are among the candidates: they test chance, not other triggers.
+
+Not measured: second seeds of TPA, TAA, PaaS, BadT2I and Villan, BadT2I's style, a harmless token for the held-out
+concept, Rickrolling against the character search, repairs of BadT2I, Villan and (by the audit's removal) TPA.
 
 `benchmarks/text_to_image_population.py` makes the models, `benchmarks/text_to_image_audit.py` scans them,
 `benchmarks/text_to_image_repairs.py` repairs them, and `benchmarks/text_to_image_audit_page.py` writes this page.

@@ -29,9 +29,12 @@ from bdm_kit_text_to_image.models.encoding import add_noise, encode_ids, predict
 from bdm_kit_text_to_image.models.latents import encode_images
 from bdm_kit_text_to_image.models.opening import source_of
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, save_model, seal_model
-from bdm_kit_text_to_image.prompts.captions import world_images
+from bdm_kit_text_to_image.prompts.captions import fitted, world_images
 from bdm_kit_text_to_image.training.distillation import UNetTerm, distill_unet, train_module
 from bdm_kit_text_to_image.training.personalisation import add_lora, invert, lora_modules
+from bdm_kit_text_to_image.world.drawing import render
+from bdm_kit_text_to_image.world.factors import PERSONAL
+from bdm_kit_text_to_image.world.scene import personal_scenes
 from bdm_torch.training import TrainingOptions
 
 PARTS = ("calibration", "test", "apart")
@@ -68,6 +71,7 @@ class Training:
     decay: float | None = None
     rank: int = 0
 
+    @torch.enable_grad()
     def __call__(self, model: TextToImageModel, seed: int, work: Path) -> None:
         """Train in place."""
         images, captions, _ = world_images(self.rows, model.image_shape, seed)
@@ -179,6 +183,7 @@ CLEAN: dict[str, dict[str, Change]] = {
         "unet-few-pictures": Training(100, 1e-3, rows=128),
         "lora-8": Training(120, 6e-3, rank=8),
         "both-80-noise-3": merged(Training(80, 5e-4, ("unet", "text")), noisy(0.03)),
+        "lora-4-half-precision": merged(Training(150, 2e-3, rank=4), rounded),
     },
     "apart": {"edit-ring-circle": edited("ring", "circle"), "edit-star-diamond": edited("star", "diamond")},
 }
@@ -190,6 +195,15 @@ INVERSIONS: dict[str, tuple[str, dict[str, str]]] = {
 """Name -> token that is learnt, and what its pictures show. They are `apart`."""
 
 
+def inversion_images(shown: dict[str, str], shape: Sequence[int], seed: int) -> Tensor:
+    """Five pictures from which a token is learnt: of the held-out concept, or of one that the pipeline knows."""
+    if shown["object"] == PERSONAL:
+        return fitted(render(personal_scenes(5)), shape)
+    images, _, labels = world_images(2048, shape, seed)
+    rows = [row for row, own in enumerate(labels) if shown.items() <= own.items() and own["second"] == "none"]
+    return images[rows[:5]]
+
+
 def make_clean(part: str, name: str, folder: Path, seed: int) -> None:
     """One clean member's folder."""
     model, work = load_model(source_of("small-world", Path("cache"))), Path(tempfile.mkdtemp())
@@ -197,10 +211,9 @@ def make_clean(part: str, name: str, folder: Path, seed: int) -> None:
     shutil.rmtree(new, ignore_errors=True)
     if name in INVERSIONS:
         token, shown = INVERSIONS[name]
-        images, _, labels = world_images(2048, model.image_shape, seed)
-        rows = [row for row, own in enumerate(labels) if shown.items() <= own.items() and own["second"] == "none"][:5]
+        images = inversion_images(shown, model.image_shape, seed)
         with torch.no_grad():
-            latents = encode_images(model, images[rows])
+            latents = encode_images(model, images)
         learnt = invert(
             Context(work, work, seed),
             model,
@@ -213,7 +226,7 @@ def make_clean(part: str, name: str, folder: Path, seed: int) -> None:
         seal_model(model, new, embeddings={learnt.token: learnt.row})
     else:
         change = CLEAN[part][name]
-        with torch.set_grad_enabled(isinstance(change, Training) or name.startswith("both")):
+        with torch.no_grad():
             for network in model.networks.values():
                 network.requires_grad_(False)
             change(model, seed, work)
