@@ -1,4 +1,4 @@
-"""Does a defense keep working where data or labels are noisy? Runs of plans/practical-factors.yaml, compared.
+"""Does a defense keep working where data or labels are noisy? Runs of plans/practical-factors*.yaml, compared.
 
 ``bdm sweep benchmarks/plans/practical-factors.yaml --out runs``, then ``python benchmarks/practical_factors.py runs``
 prints a table: each attack, defense and metric under noise against the same without, by the U test of Mann and Whitney
