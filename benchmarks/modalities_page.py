@@ -49,7 +49,7 @@ def attack_of(line: Line) -> str:
 def defense_of(line: Line) -> str:
     """What a line's defense is called, with the preset that it was given."""
     preset = line["params"].get("preset")
-    return f"{line['defense']}" + (f", preset {preset}" if preset else "")
+    return f"{line['defense']}" + (f" (preset {preset})" if preset else "")
 
 
 def missed(own: Group) -> list[str]:
@@ -147,17 +147,17 @@ def verification(groups: dict[tuple[str, str], Group]) -> str:
     passed, rate = plain(own, "passed"), plain(own, "error_rate")
     return (
         f"`baasv` attacks verification: {passed} of the enrolled speakers are passed for, at an equal error rate of\n"
-        f"{rate} ([its page](../plugins/attack-baasv.md)). Its ASR here is that of identification, no aim of it.\n"
+        f"{rate} ([its page](../plugins/attack-baasv.md)). Its ASR here is that of identification, no aim of it.\n\n"
         if own
         else ""
     )
 
 
 def unmeasured(lines: Sequence[Line], part: str, plan: str, name_of: Callable[[Method], str]) -> list[str]:
-    """What of a plan has no complete line, by model: names with the number of seeds that are missing."""
+    """What of a plan has no complete line: names by data and by the seeds that are missing."""
     whole = read_plan(PLANS / f"{plan}.yaml")
     complete = [line for line in lines if line["part"] == part and line["status"] == "complete"]
-    found = []
+    found: dict[tuple[str, str], list[str]] = {}
     for attack in whole.attacks:
         model = attack.options["model"]
         for method in whole.defenses or [attack]:
@@ -165,8 +165,9 @@ def unmeasured(lines: Sequence[Line], part: str, plan: str, name_of: Callable[[M
             own = {line["seed"] for line in complete if line["model"] == model and _name(line, part) == name}
             left = [str(seed) for seed in whole.seeds if seed not in own]
             if left and not _impossible(method, attack):
-                found.append(f"{DATA[model]}, {name}: seed{'s' * (len(left) > 1)} {', '.join(left)}")
-    return found
+                seeds = f"seed{'s' * (len(left) > 1)} {', '.join(left)}"
+                found.setdefault((DATA[model], seeds), []).append(name)
+    return [f"{part} on {data}, {seeds}: {', '.join(names)}" for (data, seeds), names in found.items()]
 
 
 def _name(line: Line, part: str) -> str:
@@ -219,14 +220,16 @@ def write_page(lines: Sequence[Line]) -> Path:
         "# Text and sound\n\n"
         "Attacks with their defaults (at most 10 % poison) on the built-in data of text and sound, and the defenses\n"
         "on BadNets; the victim is trained from scratch. Means over seeds, ± half of the 95 % t interval where there\n"
-        "is more than one seed. ASR counts triggered test samples of other classes than the target.\n\n"
+        "is more than one seed; what has fewer than three is provisional. ASR counts triggered test samples of other\n"
+        "classes than the target.\n\n"
         f"{bullet(accuracies(attacks))}\n{bullet(must)}\n\n"
         f"## Attacks on texts\n\n{attack_table(attacks, sound=False)}\n\n"
-        f"## Attacks on sound\n\n{attack_table(attacks, sound=True)}\n\n{verification(attacks)}\n"
-        f"## Defenses on BadNets\n\nA defense must bring the ASR to {STOPPED:.2f} at most for at most\n"
-        f"{STOPPED_LOSS:.2f} of the accuracy, or have an AUROC of {TOLD_APART:.2f} at least, of training rows or of\n"
-        "inputs. The pages of the plugins say why one does not. ASR after is that of the repaired model, else with\n"
-        f"flagged inputs turned away.\n\n{defense_table(defenses)}\n\n"
+        f"## Attacks on sound\n\n{attack_table(attacks, sound=True)}\n\n{verification(attacks)}"
+        f"## Defenses on BadNets\n\nA defense must bring the ASR to {STOPPED:.2f} at most for at most "
+        f"{STOPPED_LOSS:.2f} of the accuracy, or\nhave an AUROC of {TOLD_APART:.2f} at least, of training rows or of "
+        "inputs. Why one does not is on its plugin's page. ASR\nafter is that of the repaired model, else with flagged "
+        "inputs turned away.\n\n"
+        f"{defense_table(defenses)}\n\n"
         f"## Not measured\n\nOf the plans:\n\n{gaps(lines)}\n\n"
         f"Machine: {'; '.join(processors)}, one thread. `python benchmarks/modalities.py` measures what is missing\n"
         "and writes this page.\n",
