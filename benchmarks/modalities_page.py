@@ -230,7 +230,7 @@ def write_page(lines: Sequence[Line]) -> Path:
         "inputs. Why one does not is on its plugin's page. ASR\nafter is that of the repaired model, else with flagged "
         "inputs turned away.\n\n"
         f"{defense_table(defenses)}\n\n"
-        f"## Not measured\n\nOf the plans:\n\n{gaps(lines)}\n\n"
+        f"## Not measured\n\nOf the plans (single runs of some stand on the pages of the plugins):\n\n{gaps(lines)}\n\n"
         f"Machine: {'; '.join(processors)}, one thread. `python benchmarks/modalities.py` measures what is missing\n"
         "and writes this page.\n",
         encoding="utf-8",
