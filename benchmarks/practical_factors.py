@@ -1,4 +1,4 @@
-"""Does a defense keep working where data or labels are noisy? Runs of plans/practical-factors.yaml, compared.
+"""Does a defense keep working where data or labels are noisy? Runs of plans/practical-factors*.yaml, compared.
 
 ``bdm sweep benchmarks/plans/practical-factors.yaml --out runs``, then ``python benchmarks/practical_factors.py runs``
 prints a table: each attack, defense and metric under noise against the same without, by the U test of Mann and Whitney
@@ -22,7 +22,7 @@ from bdm_results.results import Results, Selection
 
 DATA, LABELS = "kit:classification.data_noise", "kit:classification.label_noise"
 ROWS = ("backdoored", "final")
-METRICS = ("accuracy", "asr")
+METRICS = ("accuracy", "asr", "auroc")
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,11 @@ def table(found: Sequence[Comparison]) -> str:
 def lines_of(folder: Path) -> list[dict[str, Any]]:
     """The numbers that are compared, of all complete runs in a folder."""
     results = Results(folder)
+    known = {item.name.partition(".")[2] for item in results.metrics()}
+    metrics = tuple(name for name in METRICS if name in known)
     lines: list[dict[str, Any]] = []
     for row in ROWS:
-        frame = results.frame(Selection(metrics=METRICS, rows=(row,))).dropna(subset=["value"])
+        frame = results.frame(Selection(metrics=metrics, rows=(row,))).dropna(subset=["value"])
         for line in frame.to_dict("records"):
             rate = line.get(f"attack:{line['attack']}.poison_rate")
             lines.append({**line, "row": row, "poison_rate": rate})

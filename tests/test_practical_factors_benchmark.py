@@ -22,9 +22,10 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("practical_factors")
 
 
-def test_the_cells_of_the_plan_can_be() -> None:
-    found = cells_of(read_plan(BENCHMARKS / "plans" / "practical-factors.yaml"), Preparation())
-    assert len(found.possible) == 3 * 7 * 3 * 5 and not found.impossible
+@pytest.mark.parametrize(("name", "attacks"), [("practical-factors", 3), ("practical-factors-images", 1)])
+def test_the_cells_of_the_plans_can_be(name: str, attacks: int) -> None:
+    found = cells_of(read_plan(BENCHMARKS / "plans" / f"{name}.yaml"), Preparation())
+    assert len(found.possible) == attacks * 7 * 3 * 5 and not found.impossible
     noise = {
         (params.get("data_noise"), params.get("label_noise"))
         for params in (cell.spec.params.get("kit:classification", {}) for cell in found.possible)

@@ -1,0 +1,238 @@
+"""The page of attacks and defenses on text and sound: means over seeds, with intervals, beside what must hold."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from classifier_attacks_page import cost, mean, plain, shown
+from detection_numbers import markdown
+from swept import PLANS, Line
+
+from bdm_core.discovery.candidates import installed
+from bdm_sweep import read_plan
+from bdm_sweep.plan import Method
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "modalities.md"
+DATA = {
+    "sentiment-cnn": "sentiment",
+    "docstrings-cnn": "docstrings",
+    "spoken-digits-cnn": "spoken-digits",
+    "speakers-x-vector": "speakers",
+}
+CLEAN = {"sentiment": (0.88, 0.97), "docstrings": (0.72, 1.0), "spoken-digits": (0.97, 1.0), "speakers": (0.65, 1.0)}
+"""Accuracy of the clean model, at least and at most."""
+SUCCESS, LOSS, FALSE_TRIGGERS = 0.90, 0.03, 0.20
+"""What an attack must reach at least, may cost, and the share of sub-triggers that may work."""
+STOPPED, STOPPED_LOSS, TOLD_APART = 0.15, 0.05, 0.90
+"""A defense stops an attack: success after it and accuracy that it costs at most, or its AUROC at least."""
+SUB_TRIGGERS = ("sos", "lwp")
+Group = list[Line]
+
+
+def grouped(lines: Sequence[Line], part: str, name_of: Callable[[Line], str]) -> dict[tuple[str, str], Group]:
+    """The complete lines of a part by model and name, in the order of the models; each a group of seeds."""
+    found: dict[tuple[str, str], Group] = {}
+    for line in lines:
+        if line["part"] == part and line["status"] == "complete":
+            found.setdefault((line["model"], name_of(line)), []).append(line)
+    order = sorted(found, key=lambda key: list(DATA).index(key[0]))
+    return {key: found[key] for key in order}
+
+
+def attack_of(line: Line) -> str:
+    """What a line's attack is called."""
+    return str(line["attack"])
+
+
+def defense_of(line: Line) -> str:
+    """What a line's defense is called, with the preset that it was given."""
+    preset = line["params"].get("preset")
+    return f"{line['defense']}" + (f" (preset {preset})" if preset else "")
+
+
+def missed(own: Group) -> list[str]:
+    """What an attack does not reach on a data set."""
+    found = ["success"] if (mean(own, "asr") or 0.0) < SUCCESS else []
+    found += ["accuracy"] if cost(own) > LOSS else []
+    wrong = mean(own, "false_triggers")
+    return found + (["false triggers"] if own[0]["attack"] in SUB_TRIGGERS and (wrong or 0.0) > FALSE_TRIGGERS else [])
+
+
+def attack_table(groups: dict[tuple[str, str], Group], *, sound: bool) -> str:
+    """One row for each attack and data set of a modality."""
+    strength = (
+        ["SNR, dB", "log-spectral distance, dB"] if sound else ["edits for 100 words", "rise of perplexity, nats"]
+    )
+    head = ["attack", "data", "seeds", "ASR", "same rows without trigger", "clean model under trigger", "ACC"]
+    rows = [[*head, "clean model's ACC", "false triggers", *strength, "CPU s", "must"]]
+    for (model, attack), own in groups.items():
+        if (own[0]["task"] == "audio-classification") != sound:
+            continue
+        lacking = missed(own)
+        rows.append(
+            [
+                attack,
+                DATA[model],
+                str(len(own)),
+                shown(own, "asr"),
+                plain(own, "asr_without_trigger"),
+                plain(own, "asr_clean_model"),
+                plain(own, "accuracy"),
+                plain(own, "accuracy_clean_model"),
+                plain(own, "false_triggers"),
+                plain(own, "snr" if sound else "edits", 1),
+                plain(own, "spectral" if sound else "perplexity", 1 if sound else 2),
+                plain(own, "seconds", 0),
+                "missed: " + ", ".join(lacking) if lacking else "met",
+            ]
+        )
+    return markdown(rows)
+
+
+def stops(own: Group) -> str:
+    """Whether a defense reaches what it must, and by what."""
+    after, apart = mean(own, "asr_after"), mean(own, "auroc")
+    found = []
+    if after is not None and after <= STOPPED:
+        loss = (mean(own, "accuracy_before") or 0.0) - (mean(own, "accuracy_after") or 0.0)
+        found += ["ASR"] if loss <= STOPPED_LOSS else []
+    found += ["AUROC"] if apart is not None and apart >= TOLD_APART else []
+    return "yes, by " + " and ".join(found) if found else "no"
+
+
+def defense_table(groups: dict[tuple[str, str], Group]) -> str:
+    """One row for each defense and data set."""
+    head = ["data", "defense", "seeds", "AUROC", "TPR", "FPR", "model flagged", "ASR before", "ASR after"]
+    rows = [[*head, "ACC before", "ACC after", "rejected clean / triggered", "CPU s", "reaches what it must"]]
+    for (model, defense), own in groups.items():
+        turned = [plain(own, "rejected_clean"), plain(own, "rejected_triggered")]
+        flags = [line["verdict"] for line in own if line.get("verdict") is not None]
+        rows.append(
+            [
+                DATA[model],
+                defense,
+                str(len(own)),
+                plain(own, "auroc"),
+                plain(own, "tpr"),
+                plain(own, "fpr"),
+                f"{sum(map(bool, flags))} of {len(flags)}" if flags else "",
+                plain(own, "asr_before"),
+                shown(own, "asr_after"),
+                plain(own, "accuracy_before"),
+                plain(own, "accuracy_after"),
+                " / ".join(turned) if all(turned) else "",
+                plain(own, "seconds", 0),
+                stops(own),
+            ]
+        )
+    return markdown(rows)
+
+
+def accuracies(groups: dict[tuple[str, str], Group]) -> str:
+    """Accuracy of the clean models beside what it must be."""
+    found = []
+    for model, data in DATA.items():
+        own = [line for (other, _), group in groups.items() if other == model for line in group]
+        low, high = CLEAN[data]
+        bound = f"at least {low:.2f}" + ("" if high == 1 else f", at most {high:.2f}")
+        found.append(f"{data} {plain(own, 'accuracy_clean_model') or 'not measured'} ({bound})")
+    return "Accuracy of the clean models: " + ", ".join(found) + "."
+
+
+def verification(groups: dict[tuple[str, str], Group]) -> str:
+    """What `baasv` is about, by :mod:`metric:verification`."""
+    own = [line for (_, attack), group in groups.items() if attack == "baasv" for line in group]
+    passed, rate = plain(own, "passed"), plain(own, "error_rate")
+    return (
+        f"`baasv` attacks verification: {passed} of the enrolled speakers are passed for, at an equal error rate of\n"
+        f"{rate} ([its page](../plugins/attack-baasv.md)). Its ASR here is that of identification, no aim of it.\n\n"
+        if own
+        else ""
+    )
+
+
+def unmeasured(lines: Sequence[Line], part: str, plan: str, name_of: Callable[[Method], str]) -> list[str]:
+    """What of a plan has no complete line: names by data and by the seeds that are missing."""
+    whole = read_plan(PLANS / f"{plan}.yaml")
+    complete = [line for line in lines if line["part"] == part and line["status"] == "complete"]
+    found: dict[tuple[str, str], list[str]] = {}
+    for attack in whole.attacks:
+        model = attack.options["model"]
+        for method in whole.defenses or [attack]:
+            name = name_of(method)
+            own = {line["seed"] for line in complete if line["model"] == model and _name(line, part) == name}
+            left = [str(seed) for seed in whole.seeds if seed not in own]
+            if left and not _impossible(method, attack):
+                seeds = f"seed{'s' * (len(left) > 1)} {', '.join(left)}"
+                found.setdefault((DATA[model], seeds), []).append(name)
+    return [f"{part} on {data}, {seeds}: {', '.join(names)}" for (data, seeds), names in found.items()]
+
+
+def _name(line: Line, part: str) -> str:
+    return attack_of(line) if part == "attacks" else defense_of(line)
+
+
+def _impossible(method: Method, attack: Method) -> bool:
+    kind = "attack" if method is attack else "defense"
+    return method.name not in {item.name for item in installed(kind, attack.options["task"])}
+
+
+def gaps(lines: Sequence[Line]) -> str:
+    """What the plans have and is not measured, and what has failed."""
+    found = unmeasured(lines, "attacks", "modalities", lambda method: str(method.name))
+    found += unmeasured(
+        lines,
+        "defenses",
+        "modalities-defenses",
+        lambda method: defense_of({"defense": method.name, "params": method.params}),
+    )
+    done = {line["run"] for line in lines if line["status"] == "complete"}
+    failed = {line["run"]: line for line in lines if line["status"] == "failed" and line["run"] not in done}
+    said = [bullet(item) for item in found]
+    said += [
+        bullet(f"failed: {DATA[line['model']]}, {line['attack']}, {line['defense'] or 'no defense'}: {line['error']}")
+        for line in failed.values()
+    ]
+    return "\n".join(said) or "Nothing."
+
+
+def bullet(text: str) -> str:
+    """A point of a list, in lines that are no longer than those of other pages."""
+    return textwrap.fill(f"- {text}", 118, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def write_page(lines: Sequence[Line]) -> Path:
+    """Write it."""
+    attacks, defenses = grouped(lines, "attacks", attack_of), grouped(lines, "defenses", defense_of)
+    reached = sorted({attack for (_, attack), own in attacks.items() if not missed(own)})
+    never = sorted({attack for _, attack in attacks} - set(reached))
+    must = (
+        f"An attack must reach an ASR of {SUCCESS:.2f}, cost at most {LOSS:.2f} of the accuracy, and, if it has "
+        f"sub-triggers (`sos`, `lwp`), be triggered by at most {FALSE_TRIGGERS:.2f} of them. On one data set at least: "
+        f"{', '.join(reached) or 'none'}. On none: {', '.join(never) or 'none'}."
+    )
+    processors = sorted(
+        {f"{line['machine']['processor']}, {line['machine']['cores']} cores" for line in lines if "machine" in line}
+    )
+    PAGE.write_text(
+        "# Text and sound\n\n"
+        "Attacks with their defaults (at most 10 % poison) on the built-in data of text and sound, and the defenses\n"
+        "on BadNets; the victim is trained from scratch. Means over seeds, ± half of the 95 % t interval where there\n"
+        "is more than one seed; what has fewer than three is provisional. ASR counts triggered test samples of other\n"
+        "classes than the target.\n\n"
+        f"{bullet(accuracies(attacks))}\n{bullet(must)}\n\n"
+        f"## Attacks on texts\n\n{attack_table(attacks, sound=False)}\n\n"
+        f"## Attacks on sound\n\n{attack_table(attacks, sound=True)}\n\n{verification(attacks)}"
+        f"## Defenses on BadNets\n\nA defense must bring the ASR to {STOPPED:.2f} at most for at most "
+        f"{STOPPED_LOSS:.2f} of the accuracy, or\nhave an AUROC of {TOLD_APART:.2f} at least, of training rows or of "
+        "inputs. Why one does not is on its plugin's page. ASR\nafter is that of the repaired model, else with flagged "
+        "inputs turned away.\n\n"
+        f"{defense_table(defenses)}\n\n"
+        f"## Not measured\n\nOf the plans (single runs of some stand on the pages of the plugins):\n\n{gaps(lines)}\n\n"
+        f"Machine: {'; '.join(processors)}, one thread. `python benchmarks/modalities.py` measures what is missing\n"
+        "and writes this page.\n",
+        encoding="utf-8",
+    )
+    return PAGE

@@ -1,0 +1,96 @@
+"""The plans and the page of the benchmark of text and sound."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from bdm_core.discovery.candidates import installed
+from bdm_sweep import read_plan
+from bdm_sweep.cells import Preparation, cells_of
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+TASKS = ("text-classification", "audio-classification")
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("modalities_page")
+
+
+def test_every_attack_of_both_tasks_is_in_the_plan() -> None:
+    found = cells_of(read_plan(BENCHMARKS / "plans" / "modalities.yaml"), Preparation())
+    assert len(found.possible) == (2 * 8 + 6) * 3 and not found.impossible
+    for task in TASKS:
+        assert {cell.spec.attack for cell in found.possible if cell.spec.task == task} == {
+            item.name for item in installed("attack", task)
+        }
+
+
+def test_what_a_task_lacks_alone_is_impossible() -> None:
+    found = cells_of(read_plan(BENCHMARKS / "plans" / "modalities-defenses.yaml"), Preparation())
+    assert len(found.possible) == (16 + 12) * 3
+    assert {(cell.spec.task, cell.spec.defense) for cell, _ in found.impossible} == {
+        ("audio-classification", name) for name in ("onion", "rap", "bki", "cube")
+    }
+
+
+def line(seed: int, asr: float, **more: Any) -> dict[str, Any]:
+    return {
+        "part": "attacks",
+        "status": "complete",
+        "run": f"{more.get('attack')}{seed}",
+        "task": TASKS[0],
+        "attack": "lwp",
+        "model": "sentiment-cnn",
+        "defense": None,
+        "params": {},
+        "seed": seed,
+        "asr": asr,
+        "accuracy": 0.92,
+        "accuracy_clean_model": 0.94,
+        **more,
+    }
+
+
+def test_a_miss_is_named(page: ModuleType) -> None:
+    lines = [line(seed, value, false_triggers=0.3) for seed, value in enumerate((0.96, 0.98, 1.0))]
+    lines += [line(0, 0.5, attack="badnets", model="docstrings-cnn", accuracy=0.8, seconds=3.4)]
+    groups = page.grouped(lines, "attacks", page.attack_of)
+    rows = page.attack_table(groups, sound=False).splitlines()
+    assert rows[2] == (
+        "| lwp | sentiment | 3 | 0.980 ± 0.050 |  |  | 0.920 | 0.940 | 0.300 |  |  |  | missed: false triggers |"
+    )
+    assert rows[3].endswith("|  |  | 3 | missed: success, accuracy |")
+    assert len(page.attack_table(groups, sound=True).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ({"asr_after": 0.1, "accuracy_before": 0.9, "accuracy_after": 0.87}, "yes, by ASR"),
+        ({"asr_after": 0.1, "accuracy_before": 0.9, "accuracy_after": 0.8}, "no"),
+        ({"asr_after": 0.5, "auroc": 0.95}, "yes, by AUROC"),
+        ({"asr_after": 0.5, "auroc": 0.6}, "no"),
+    ],
+)
+def test_a_defense_stops_an_attack_cheaply_or_tells_apart(
+    page: ModuleType, numbers: dict[str, float], said: str
+) -> None:
+    assert page.stops([numbers]) == said
+
+
+def test_what_is_not_measured_is_said(page: ModuleType) -> None:
+    complete = [line(seed, 1.0) for seed in (0, 2)]
+    failed = line(1, 0.0, status="failed", run="other", error="no room")
+    said = page.gaps([*complete, failed]).replace("\n  ", " ").splitlines()
+    assert "- attacks on sentiment, seed 1: lwp" in said
+    assert any(item.startswith("- attacks on sentiment, seeds 0, 1, 2: badnets, addsent,") for item in said)
+    assert any(item.startswith("- defenses on sentiment,") and "fine-tune (preset texts)" in item for item in said)
+    assert "- failed: sentiment, lwp, no defense: no room" in said
+    assert not any(item.startswith("- defenses on spoken-digits") and "onion" in item for item in said)
