@@ -179,7 +179,7 @@ def clean_p_values() -> dict[str, list[float]]:
         [line["detection"]["p_value"] for line in read_lines(file) if line["group"] == "clean" and line["parent"]]
         for file in (FOURTH, THIRD)
     ]
-    own = next(values for values in parts if len(values) >= FEW)
+    own = next((values for values in parts if len(values) >= FEW), [])
     found = {name: p_values(name) for name in ("diff-cleanse", "elijah", "terd")}
     return found | {"reference-audit": [value for value in own if value is not None]}
 

@@ -13,7 +13,10 @@ from bdm_core.discovery.candidates import installed
 from bdm_sweep import read_plan
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+PLAN = BENCHMARKS / "plans" / "classifier-pairs.yaml"
 TASK = "image-classification"
+FURTHER = {"bad-encoder", "bit-flip", "dynamic-trigger", "imc", "perlin-noise", "trojannet", "ubw"}
+"""Attacks that the published table of pairs does not have."""
 
 
 @pytest.fixture
@@ -23,8 +26,8 @@ def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_the_plan_has_every_attack_and_every_defense_of_the_task() -> None:
-    plan = read_plan(BENCHMARKS / "plans" / "classifier-pairs.yaml")
-    assert {str(attack.name) for attack in plan.attacks} == {item.name for item in installed("attack", TASK)}
+    plan = read_plan(PLAN)
+    assert {str(attack.name) for attack in plan.attacks} == {item.name for item in installed("attack", TASK)} - FURTHER
     alone = {"retrain"}  # repairs what a detector of rows has flagged, and has nothing to do without one
     assert {str(item.name) for item in plan.defenses} == {item.name for item in installed("defense", TASK)} - alone
     assert len(plan.seeds) >= 2 and plan.combinations() >= 1300
@@ -101,7 +104,10 @@ def test_the_page_says_how_many_pairs_are_measured_and_which_failed(
     again = {**line("b"), "status": "failed", "error": "no such layer"}
     lines = [again, line("a", repaired=repaired(0.0, 0.97, 0.98)), line("c", params={"poison_rate": 0.0})]
     text = page.write_page(lines).read_text()
-    assert "| 2016 | 2 | 1 |" in text and "| badnets, mnist-5k | b | 0 | no such layer |" in text
+    assert (
+        f"| {read_plan(PLAN).combinations()} | 2 | 1 |" in text
+        and "| badnets, mnist-5k | b | 0 | no such layer |" in text
+    )
     assert "no attack, mnist-5k" in text and "| a | badnets, mnist-5k (seed 0) |" in text
     later = {**again, "status": "complete", "error": ""}
     later.pop("error")

@@ -175,7 +175,7 @@ def test_image_trigger_without_a_trigger_samples_as_the_kit_does(bench: Bench) -
     shift = open_latent_trigger(made.secret)
     assert shift.shape == load_model(made.model).latent_shape and float(shift.norm()) > 0
     outputs = bench.generate(made.model, triggered, made.secret, VillanImage())
-    folder = bench.root("secret")
+    folder = bench.root / "secret"
     seal_latent_trigger(folder, 0 * shift, torch.zeros(3, 16, 16))
     opened = open_secret(made.secret)
     nothing = seal_secret(folder, opened)

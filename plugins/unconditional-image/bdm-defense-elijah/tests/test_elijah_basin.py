@@ -22,9 +22,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from bdm_defense_elijah import search as search_module
 from bdm_defense_elijah.params import ElijahParams
 from bdm_diffusers.sampling import draw_noise
+from bdm_kit_diffusion.inversion import shift_search as search_module
 from bdm_kit_diffusion.inversion.shift_search import inversion_noise, search
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_kit_diffusion.noise.exact_predictor import ExactPredictor

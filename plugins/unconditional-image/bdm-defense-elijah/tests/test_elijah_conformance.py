@@ -17,9 +17,11 @@ FAST = {
 
 class TestElijah(DefenseConformance):
     plugin = "elijah"
+    task = "unconditional-image-generation"
     params = FAST
 
 
 class TestElijahAsPublished(DefenseConformance):
     plugin = "elijah"
+    task = "unconditional-image-generation"
     params = {**FAST, "anchors": "published", "antithetic": False, "removal_data": "generated"}

@@ -19,6 +19,7 @@ FAST = {
 
 class TestTerd(DefenseConformance):
     plugin = "terd"
+    task = "unconditional-image-generation"
     params = FAST
 
 

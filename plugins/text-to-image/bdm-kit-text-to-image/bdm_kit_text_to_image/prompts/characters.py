@@ -35,7 +35,7 @@ def delete_characters(prompt: str, share: float, draw: random.Random) -> str:
     """One letter less in a share of the words.
 
     >>> delete_characters("a red circle", 1.0, random.Random(0))
-    'a re circl'
+    'a rd ircle'
     """
 
     def without(word: str) -> str:
@@ -49,7 +49,7 @@ def mistype(prompt: str, share: float, draw: random.Random) -> str:
     """A neighbouring key's letter in a share of the words; words without a letter of the keyboard stay.
 
     >>> mistype("a red circle", 1.0, random.Random(1))
-    'a rec fircle'
+    'a rdd ciecle'
     """
 
     def mistyped(word: str) -> str:

@@ -47,7 +47,7 @@ Ask = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
 """(network, noisy (n, C, H, W), timesteps (n,), of which images (n,)) -> the noise (n, C, H, W) that it sees."""
 
 
-def plainly(network: Any, noisy: Tensor, times: Tensor, rows: Tensor) -> Tensor:
+def _plainly(network: Any, noisy: Tensor, times: Tensor, rows: Tensor) -> Tensor:
     """What an unconditional network sees, which does not depend on the image."""
     answer: Tensor = network(noisy, times).sample
     return answer
@@ -153,7 +153,7 @@ def spread_loss(
     frozen: nn.Module,
     params: RemovalParams,
     scale: Tensor | None = None,
-    ask: Ask = plainly,
+    ask: Ask = _plainly,
 ) -> Loss:
     """The second loss above, in one pass through either network.
 
@@ -226,6 +226,16 @@ def conditional_removal_loss(
 
     Raises:
         UserError: the scheduler says that the model predicts something else than epsilon.
+
+    >>> from diffusers import DDPMScheduler
+    >>> def silent(network, noisy, times, rows):  # whatever the condition
+    ...     return torch.zeros_like(noisy)
+    >>> params = RemovalParams(denoising_weight=0.0, trigger_weight=1.0)
+    >>> scheduler, trigger = DDPMScheduler(num_train_timesteps=50), 2 * torch.ones(1, 8, 8)
+    >>> images, network = torch.zeros(10, 1, 8, 8), nn.Module()
+    >>> loss = conditional_removal_loss(images, scheduler, (trigger, None), network, params, silent)
+    >>> float(loss(network, Draw(seed=0, step=0, batch_size=4)))  # it does not answer tau: the mean of tau^2
+    4.0
     """
     trigger, scale = found
     if params.anchors == "spread":

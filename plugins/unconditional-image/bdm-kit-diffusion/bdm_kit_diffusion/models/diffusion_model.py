@@ -146,6 +146,13 @@ def latent_model(network: nn.Module, scheduler: Any, autoencoder: nn.Module) -> 
         network: ``network(x, t).sample`` is the noise; its ``config`` has ``sample_size`` and ``in_channels``.
         scheduler: of its noise.
         autoencoder: diffusers' AutoencoderKL; its gradients are switched off.
+
+    >>> from diffusers import AutoencoderKL, DDPMScheduler
+    >>> coder = AutoencoderKL(block_out_channels=(32,), latent_channels=4)
+    >>> network = UNet2DModel(sample_size=8, in_channels=4, out_channels=4, block_out_channels=(32,),
+    ...     down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",))
+    >>> latent_model(network, DDPMScheduler(), coder).shape
+    (4, 8, 8)
     """
     config: Any = autoencoder.config
     stage = FirstStage(autoencoder, float(config["scaling_factor"]), float(config.get("shift_factor") or 0.0))
