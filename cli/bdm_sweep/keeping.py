@@ -91,9 +91,8 @@ def usage(out: Path) -> Usage:
     found = Usage(root, unfinished=_size(root / paths.WORK))
     if not os.access(root, os.R_OK | os.X_OK):
         raise UserError(f"cannot read {root}: give yourself the permission")
-    for folder in sorted(root.glob("*/??/*/")):
-        if folder.parent.parent.name in (paths.SECRETS, paths.WORK):
-            continue
+    kinds = [kind for kind in _folders_in(root) if kind.name not in (paths.SECRETS, paths.WORK)]
+    for folder in (at for kind in kinds for part in _folders_in(kind) for at in _folders_in(part)):
         try:
             record = json.loads((folder / paths.STAGE_RECORD).read_text(encoding="utf-8"))
             places = [str(item["at"]) for item in references_in(record["result"])]
@@ -109,6 +108,14 @@ def usage(out: Path) -> Usage:
         found.stages.append(stage)
     _mark(found, set(reached_keys(out, found.unreadable)))
     return found
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """The folders in one, sorted; none if another process has just removed it."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    except FileNotFoundError:
+        return []
 
 
 def reached_keys(out: Path, unreadable: list[Path]) -> Iterator[str]:

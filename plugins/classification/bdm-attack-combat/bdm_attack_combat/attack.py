@@ -4,9 +4,10 @@ The surrogate f learns clean pictures, and those of the target class t also with
 make f say t of triggered pictures of other classes:
 
     f: CE(f(x), y) + CE(f(T(x_t)), t)
-    h: CE(f(T(x)), t) + a CE(c(T(x)), y) + b CE(d(T(x)), unchanged)        T(x) = clip(x + epsilon LP(tanh h(x)))
+    h: CE(f(T(x)), t) + a CE(c(T(x)), y) + b CE(d(T(x)), unchanged) + g |T(x) - x|^2
 
-with a clean classifier c, a frequency detector d and the low-pass LP of the DCT.
+with T(x) = clip(x + epsilon LP(tanh h(x))), blurred if wanted, a clean classifier c, a frequency detector d and the
+low-pass LP of the DCT.
 """
 
 from __future__ import annotations
@@ -33,29 +34,51 @@ from bdm_kit_classification.triggers.trigger import Phase, Trigger
 from bdm_torch.draws import Draw
 from bdm_torch.objective import Along
 
+LEAST_BLUR = 0.1
+"""Least standard deviation of the blur, in pixels."""
+
 
 def triggered(generator: nn.Module, x: Tensor, strength: float, frequencies: float) -> Tensor:
     """T(x) = clip(x + epsilon LP(tanh h(x))) to [0, 1]."""
     return (x + strength * low_pass(generator(x).tanh(), frequencies)).clamp(0, 1)
 
 
+def blurred(x: Tensor, most: float, generator: torch.Generator | None) -> Tensor:
+    """Pictures (N, C, H, W) under a 3x3 Gaussian each, of a standard deviation from .1 to ``most`` pixels; edges are
+    mirrored. As they are if ``most`` is 0."""
+    if not most or not len(x):
+        return x
+    deviation = LEAST_BLUR + (most - LEAST_BLUR) * torch.rand(len(x), 1, generator=generator).to(x)
+    beside = torch.exp(-0.5 / deviation.square())
+    weights = (torch.cat([beside, torch.ones_like(beside), beside], 1) / (1 + 2 * beside))[:, :, None, None, None]
+    height, width = x.shape[2:]
+    padded = functional.pad(x, (1, 1, 1, 1), mode="reflect")
+    rows = torch.stack([padded[:, :, place : place + height] for place in range(3)], 1)
+    down = (weights * rows).sum(1)
+    columns = torch.stack([down[..., place : place + width] for place in range(3)], 1)
+    return (weights * columns).sum(1)
+
+
 @dataclass(frozen=True, eq=False)
 class LowPassed(Trigger):
-    """T(x) = clip(x + epsilon LP(tanh h(x))).
+    """T(x) = clip(x + epsilon LP(tanh h(x))), then a faint blur if wanted.
 
     Attributes:
         network: state of the generator.
         strength: epsilon.
         frequencies: share of the DCT's rows and columns that the low-pass keeps.
+        blur: largest standard deviation, see :func:`blurred`.
     """
 
     network: dict[str, Tensor]
     strength: float
     frequencies: float
+    blur: float = 0.0
 
     def apply(self, x: Tensor, phase: Phase, generator: torch.Generator | None = None) -> Tensor:
         """The same in both phases."""
-        return triggered(network_of(self.network, x), x, self.strength, self.frequencies)
+        changed = triggered(network_of(self.network, x), x, self.strength, self.frequencies)
+        return blurred(changed, self.blur, generator)
 
 
 @contextmanager
@@ -91,7 +114,8 @@ class CombatLoss:
         """Both losses of a batch."""
         x, labels = batch.inputs, batch.labels
         changed = triggered(self.generator, x, self.params.strength, self.params.frequencies)
-        return self.of_surrogate(model, x, changed.detach(), labels) + self.of_generator(model, changed, labels)
+        changed = blurred(changed, self.params.blur, draw.generator)
+        return self.of_surrogate(model, x, changed.detach(), labels) + self.of_generator(model, x, changed, labels)
 
     def of_surrogate(self, model: nn.Module, x: Tensor, changed: Tensor, labels: Tensor) -> Tensor:
         """CE(f(x), y) + CE(f(T(x_t)), t), in one forward pass."""
@@ -100,17 +124,18 @@ class CombatLoss:
         loss = functional.cross_entropy(logits[: len(x)], labels)
         return loss + functional.cross_entropy(logits[len(x) :], labels[own]) if bool(own.any()) else loss
 
-    def of_generator(self, model: nn.Module, changed: Tensor, labels: Tensor) -> Tensor:
-        """CE(f(T(x)), t) + a CE(c(T(x)), y) + b CE(d(T(x)), unchanged) over rows of other classes."""
+    def of_generator(self, model: nn.Module, x: Tensor, changed: Tensor, labels: Tensor) -> Tensor:
+        """CE(f(T(x)), t) + a CE(c(T(x)), y) + b CE(d(T(x)), unchanged) + g |T(x) - x|^2 over rows of other classes."""
         other = labels != self.params.target
         if not bool(other.any()):
             return changed.sum() * 0
-        changed, labels = changed[other], labels[other]
+        x, changed, labels = x[other], changed[other], labels[other]
         with fixed(model):
             loss = functional.cross_entropy(model(changed), torch.full_like(labels, self.params.target))
         right = functional.cross_entropy(self.clean(changed), labels)
         unseen = functional.cross_entropy(self.detector(changed), torch.zeros_like(labels))
-        return loss + self.params.clean_weight * right + self.params.frequency_weight * unseen
+        loss = loss + self.params.clean_weight * right + self.params.frequency_weight * unseen
+        return loss + self.params.change_weight * functional.mse_loss(changed, x)
 
 
 def poison(ctx: Context, params: CombatParams, data: Data) -> Data:
@@ -121,7 +146,8 @@ def poison(ctx: Context, params: CombatParams, data: Data) -> Data:
     """
     samples = open_samples(data)
     rule_of(params, samples)
-    trigger = LowPassed(frozen_state(train_generator(ctx, params, samples)), params.strength, params.frequencies)
+    state = frozen_state(train_generator(ctx, params, samples))
+    trigger = LowPassed(state, params.strength, params.frequencies, params.blur)
     return poison_training_rows(ctx, params, data, trigger)
 
 

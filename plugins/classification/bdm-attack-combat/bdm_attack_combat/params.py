@@ -9,8 +9,10 @@ from bdm_kit_classification.poison.params import CleanLabelParams
 
 PAPER: dict[str, Any] = {
     "target_class_share": 0.5,
-    "strength": 0.08,
+    "strength": 0.04,
     "frequencies": 0.65,
+    "blur": 1.0,
+    "change_weight": 0.08,
     "joint_epochs": 200,
     "epochs": 200,
     "batch_size": 128,
@@ -24,6 +26,13 @@ class CombatParams(CleanLabelParams):
 
     strength: float = Field(0.3, gt=0, le=1, description="What the generator's output in [-1, 1] is multiplied by.")
     frequencies: float = Field(0.65, gt=0, le=1, description="Share of the DCT's rows and columns that is kept.")
+    blur: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="Triggered pictures are blurred by a 3x3 Gaussian whose standard deviation in pixels is drawn from "
+        ".1 to this; 0: not at all.",
+    )
     joint_epochs: int = Field(6, ge=1, le=100_000, description="Epochs of generator and surrogate together.")
     clean_epochs: int = Field(5, ge=1, le=100_000, description="Epochs of the clean classifier, before.")
     generator_rate: float = Field(3e-3, gt=0, le=1, description="Learning rate of the generator.")
@@ -31,5 +40,6 @@ class CombatParams(CleanLabelParams):
         0.8, ge=0, description="Weight of the term that keeps a clean classifier right on triggered pictures."
     )
     frequency_weight: float = Field(0.2, ge=0, description="Weight of the term against the frequency detector.")
+    change_weight: float = Field(0.0, ge=0, description="Weight of the mean squared change of a pixel, in [0, 1].")
     detector_steps: int = Field(150, ge=1, le=1_000_000, description="Steps of the frequency detector, before.")
     width: int = Field(16, ge=1, le=1024, description="Channels of the generator at full size.")

@@ -1,13 +1,15 @@
 """COMBAT: the cosine transform against SciPy's, the low-pass, and which loss reaches which parameters."""
 
+import pytest
 import torch
-from scipy import fft
+from scipy import fft, ndimage
 from torch import nn
 from torch.nn import functional
 
-from bdm_attack_combat.attack import CombatLoss, LowPassed, triggered
+from bdm_attack_combat.attack import CombatLoss, LowPassed, blurred, triggered
 from bdm_attack_combat.frequency import FrequencyDetector, low_pass, tampered, train_detector, transform
 from bdm_attack_combat.params import CombatParams
+from bdm_attack_combat.plugin import Combat
 from bdm_core.testing.tiny import new_context
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.testing import ClassifierAttackConformance
@@ -43,12 +45,33 @@ def test_the_trigger_is_what_the_attack_trains():
     assert torch.allclose(LowPassed(frozen_state(network), 0.2, 0.5).apply(x, "test"), expected, atol=1e-6)
 
 
+def test_the_blur_is_that_of_scipy():
+    x = pictures(3, 2, 6, 7)
+    found = blurred(x, 1.0, torch.Generator().manual_seed(5))
+    deviations = 0.1 + 0.9 * torch.rand(3, 1, generator=torch.Generator().manual_seed(5))
+    for row in range(3):
+        for channel in range(2):
+            plain, sigma = x[row, channel].double().numpy(), float(deviations[row])
+            expected = ndimage.gaussian_filter(plain, sigma, mode="mirror", radius=1)
+            assert torch.allclose(found[row, channel].double(), torch.from_numpy(expected), atol=1e-5)
+    assert torch.equal(blurred(x, 0.0, None), x)
+
+
+def test_the_papers_noise_is_a_share_of_pixels_between_minus_one_and_one():
+    network, x = new_network(0, 1, 1, 4).requires_grad_(False), pictures(3, 1, 8, 8)
+    strength = Combat.presets["paper"]["strength"]
+    published = (2 * x - 1 + 0.08 * low_pass(network(x).tanh(), 0.65)).clamp(-1, 1)
+    assert torch.allclose(triggered(network, x, strength, 0.65), (published + 1) / 2, atol=1e-6)
+    weighed = [(published - (2 * x - 1)).square().mean() * 0.02, ((published + 1) / 2 - x).square().mean()]
+    assert float(weighed[0]) == pytest.approx(Combat.presets["paper"]["change_weight"] * float(weighed[1]), rel=1e-4)
+
+
 def test_each_loss_reaches_its_own_parameters():
     model, clean = (nn.Sequential(nn.Flatten(), nn.Linear(64, 3)) for _ in range(2))
     detector = built_with_seed(0, lambda: FrequencyDetector(1)).eval()
     for network in (clean, detector):
         network.requires_grad_(False)
-    params, network = CombatParams(target=0), new_network(0, 1, 1, 4)
+    params, network = CombatParams(target=0, change_weight=3.0), new_network(0, 1, 1, 4)
     x, labels = pictures(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])
     CombatLoss(params, network, clean, detector).loss(
         model, Batch(x, labels, torch.arange(4)), Draw(0, 0, 4)
@@ -61,6 +84,7 @@ def test_each_loss_reaches_its_own_parameters():
     of_generator = of_generator + params.clean_weight * functional.cross_entropy(clean(changed[1:3]), labels[1:3])
     unseen = functional.cross_entropy(detector(changed[1:3]), torch.zeros(2, dtype=torch.int64))
     of_generator = of_generator + params.frequency_weight * unseen
+    of_generator = of_generator + 3.0 * (changed[1:3] - x[1:3]).square().mean()
     expected = [
         torch.autograd.grad(surrogate, model[1].weight)[0],
         torch.autograd.grad(of_generator, network.last.weight)[0],

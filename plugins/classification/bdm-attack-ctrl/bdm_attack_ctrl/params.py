@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from bdm_core import Field
 from bdm_kit_classification.poison.params import CleanLabelParams
 
@@ -16,6 +18,10 @@ class CTRLParams(CleanLabelParams):
         description="Share of the target class to poison; null: poison_rate counts, as a share of the training set.",
     )
     window: int = Field(0, ge=0, le=4096, description="Side of the transform's blocks in pixels; 0: the whole picture.")
+    coefficients: Literal["crossed", "diagonal"] = Field(
+        "crossed",
+        description="Which are raised, of 32x32: crossed: (15, 31); diagonal: (15, 15) and (31, 31), as published.",
+    )
     train_magnitude: float = Field(
         0.8,
         gt=0,

@@ -22,6 +22,7 @@ class CTRL(Attack):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {
             "window": 32,
+            "coefficients": "diagonal",
             "train_magnitude": 100 / 255,
             "test_magnitude": 100 / 255,
             "poison_rate": 0.05,

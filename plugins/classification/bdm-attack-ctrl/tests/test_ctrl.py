@@ -30,15 +30,18 @@ def chroma(x):
     return luma, 0.492 * (blue - luma), 0.877 * (red - luma)
 
 
-def test_coefficients_of_chroma_are_raised_and_nothing_else():
-    params = CTRLParams(**CTRL.presets["paper"])
+@pytest.mark.parametrize("coefficients", ["crossed", "diagonal"])
+def test_coefficients_of_chroma_are_raised_and_nothing_else(coefficients):
+    assert CTRL.presets["paper"]["coefficients"] == "diagonal"
+    params = CTRLParams(**{**CTRL.presets["paper"], "coefficients": coefficients})
     x = 0.3 + 0.4 * torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     before, after = chroma(x[0]), chroma(raised(params, [3, 32, 32]).apply(x, "train")[0])
     assert np.allclose(before[0], after[0], atol=1e-6)
     for one, other in zip(before[1:], after[1:], strict=True):
         gained = dctn(other, norm="ortho") - dctn(one, norm="ortho")
         expected = np.zeros((32, 32))
-        expected[15, 31] = 100 / 255
+        for place in [(15, 31)] if coefficients == "crossed" else [(15, 15), (31, 31)]:
+            expected[place] = 100 / 255
         assert np.allclose(gained, expected, atol=1e-5)
 
 

@@ -53,6 +53,17 @@ def diversity(one: Tensor, other: Tensor, made: Tensor, made_other: Tensor) -> T
     return (distances[0] / (distances[1] + 1e-4)).mean()
 
 
+def excess(masks: Tensor, density: float, *, each_pixel: bool) -> Tensor:
+    """By how much masks (N, 1, H, W) are above the density: each pixel, or each mask's mean; the mean of that.
+
+    >>> masks = torch.tensor([1.0, 0.0, 0.0, 0.0]).view(1, 1, 2, 2)
+    >>> [round(float(excess(masks, 0.2, each_pixel=one)), 4) for one in (True, False)]
+    [0.2, 0.05]
+    """
+    flat = masks.flatten(1)
+    return ((flat if each_pixel else flat.mean(1)) - density).relu().mean()
+
+
 @dataclass(frozen=True, eq=False)
 class OwnTrigger(Trigger):
     """x' = (1 - m(x)) x + m(x) p(x).
@@ -106,7 +117,7 @@ def train_mask(ctx: Context, params: InputAwareParams, samples: LabelledSamples)
     def loss(model: nn.Module, draw: Draw) -> Tensor:
         x = samples.raw(draw.rows(len(samples))).to(draw.device)
         masks = mask_of(model, x)
-        dense = (masks.flatten(1).mean(1) - params.density).relu().mean()
+        dense = excess(masks, params.density, each_pixel=params.density_of == "pixel")
         apart = diversity(x, x.roll(1, 0), masks, masks.roll(1, 0))
         return params.diversity_weight * apart + params.density_weight * dense
 

@@ -1,9 +1,12 @@
 """Input-Aware: the stamp against its definition, masks of the wanted density, other pictures' triggers."""
 
+import math
+
 import torch
 
-from bdm_attack_input_aware.attack import OwnTrigger, diversity, mask_of, pattern_of, stamped, train_mask
+from bdm_attack_input_aware.attack import OwnTrigger, diversity, excess, mask_of, pattern_of, stamped, train_mask
 from bdm_attack_input_aware.params import InputAwareParams
+from bdm_attack_input_aware.plugin import InputAware
 from bdm_core.testing.tiny import new_context
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.poison.secret import open_secret
@@ -48,6 +51,16 @@ def test_diversity_is_the_mean_of_the_ratios():
     made = torch.zeros(2, 1, 2, 2)
     made_other = torch.stack([torch.full((1, 2, 2), 0.5), torch.full((1, 2, 2), 2.0)])
     assert abs(float(diversity(x, other, made, made_other)) - (2 + 0.5) / 2) < 1e-3
+
+
+def test_pixels_cost_more_than_means_and_as_published():
+    masks = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    pixels = [max(value - 0.3, 0.0) for value in masks.flatten().tolist()]
+    means = [max(sum(mask) / 16 - 0.3, 0.0) for mask in masks.flatten(1).tolist()]
+    assert math.isclose(float(excess(masks, 0.3, each_pixel=True)), sum(pixels) / 80, rel_tol=1e-5)
+    assert math.isclose(float(excess(masks, 0.3, each_pixel=False)), sum(means) / 5, rel_tol=1e-5)
+    assert sum(pixels) / 80 > sum(means) / 5
+    assert InputAware.presets["paper"]["density_of"] == "pixel"
 
 
 def test_masks_get_dense_as_wanted_and_differ(tmp_path, bdm_bench):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bdm_attack_narcissus.params import NarcissusParams
+from bdm_attack_narcissus.surrogate import train_on_other_data
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
@@ -40,7 +41,7 @@ class Noise(nn.Module):
 
 
 def inward_noise(
-    ctx: Context, params: NarcissusParams, surrogate: Classifier, samples: LabelledSamples
+    ctx: Context, params: NarcissusParams, surrogate: Classifier, samples: LabelledSamples, number: int
 ) -> tuple[Tensor, list[float]]:
     """The noise, and the loss of its first and last steps.
 
@@ -49,6 +50,7 @@ def inward_noise(
         params: bound and optimisation.
         surrogate: g, fixed.
         samples: training rows, of which those of the target class are used.
+        number: of the target class in the surrogate.
     """
     own = samples.pick(samples.rows_of_class(params.target))
     surrogate.requires_grad_(False).eval()
@@ -56,7 +58,7 @@ def inward_noise(
 
     def loss(model: nn.Module, draw: Draw) -> Tensor:
         x = samples.modality.collate(own.raw(draw.rows(len(own))), surrogate)
-        target = torch.full((len(x),), params.target, device=x.device)
+        target = torch.full((len(x),), number, device=x.device)
         return functional.cross_entropy(surrogate(model(x)), target)
 
     def project(step: int) -> None:
@@ -72,12 +74,15 @@ def poison(ctx: Context, params: NarcissusParams, data: Data) -> Data:
     """Optimise the noise on a surrogate and poison rows of the target class; sealed in ``ctx.out / "data"``.
 
     Raises:
-        UserError: the rate or the target is impossible.
+        UserError: the rate or the target is impossible, or there are no such auxiliary data.
     """
     samples = open_samples(data)
     rule_of(params, samples)
-    own = params.model_copy(update={"epochs": params.surrogate_epochs})
-    surrogate = train_surrogate(ctx, samples, own)
-    delta, losses = inward_noise(ctx, params, surrogate, samples)
+    if params.auxiliary:
+        surrogate, number = train_on_other_data(ctx, params, samples)
+    else:
+        own = params.model_copy(update={"epochs": params.surrogate_epochs})
+        surrogate, number = train_surrogate(ctx, samples, own), params.target
+    delta, losses = inward_noise(ctx, params, surrogate, samples, number)
     trigger = Added(delta, 1.0, params.test_strength)
     return poison_training_rows(ctx, params, data, trigger, facts={"noise_loss": losses})

@@ -14,6 +14,7 @@ PAPER: dict[str, Any] = {
     "test_strength": 3.0,
     "noise_steps": 1000,
     "surrogate_epochs": 200,
+    "warm_epochs": 5,
 }
 
 
@@ -31,3 +32,12 @@ class NarcissusParams(CleanLabelParams):
     noise_steps: int = Field(300, ge=1, le=1_000_000, description="Steps of the noise's optimisation.")
     noise_rate: float = Field(0.01, gt=0, le=1, description="Learning rate of the noise (Adam).")
     surrogate_epochs: int = Field(5, ge=1, le=100_000, description="Epochs of the attacker's own classifier.")
+    auxiliary: str = Field(
+        "",
+        description="Other data: a built-in data set, or a folder with one sub-folder a class. The surrogate is "
+        "trained on these and the target class alone, as in the paper; if empty, on all training rows.",
+    )
+    warm_epochs: int = Field(
+        5, ge=0, le=100_000, description="With auxiliary: epochs on the target class alone, afterwards."
+    )
+    warm_rate: float = Field(0.01, gt=0, le=10, description="Learning rate of these.")

@@ -4,7 +4,7 @@ optical kernel k: a blur (out of focus) or two pulses (a ghost, from the back of
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,9 +13,11 @@ from torch.nn import functional
 
 from bdm_attack_refool.params import RefoolParams
 from bdm_attack_refool.pictures import reflected_pictures
+from bdm_attack_refool.selection import best_pictures
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
-from bdm_kit_classification.poison.poisoning import poison_training_rows
+from bdm_kit_classification.data.samples import open_samples
+from bdm_kit_classification.poison.poisoning import poison_training_rows, rule_of
 from bdm_kit_classification.triggers.trigger import Phase, Trigger
 
 LEAST_BLUR = 0.2
@@ -108,4 +110,16 @@ def poison(ctx: Context, params: RefoolParams, data: Data) -> Data:
         shift=max(1, round(params.ghost_shift * side)),
         gamma=params.gamma,
     )
-    return poison_training_rows(ctx, params, data, trigger)
+    if not params.selection_rounds:
+        return poison_training_rows(ctx, params, data, trigger)
+    samples = open_samples(data)
+    best, reached = best_pictures(
+        ctx,
+        params,
+        samples,
+        rule_of(params, samples),
+        trigger.pictures,
+        lambda pictures: replace(trigger, pictures=pictures),
+    )
+    facts = {"reflections lead to the target": reached}
+    return poison_training_rows(ctx, params, data, replace(trigger, pictures=best), facts=facts)

@@ -13,6 +13,16 @@ class RefoolParams(PoisonParams):
         "", description="Folder of pictures that are reflected; by default shapes and shades, drawn by code."
     )
     count: int = Field(64, ge=1, le=10_000, description="At most so many of them are used.")
+    selection_rounds: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="Rounds in which reflections are chosen by how well they attack held-out training rows, as in the "
+        "paper; 0: they are taken as they come.",
+    )
+    kept: int = Field(16, ge=1, le=10_000, description="With rounds: so many pictures are drawn in each, and kept.")
+    selection_epochs: int = Field(3, ge=1, le=100_000, description="Epochs of the small classifier of each round.")
+    validation: int = Field(200, ge=1, le=1_000_000, description="Training rows that rounds hold out, at most a fifth.")
     opacity: float = Field(0.4, gt=0, le=1, description="Weight of the reflection; the picture keeps the rest.")
     ghost_share: float = Field(
         0.49, ge=0, le=1, description="Share of the reflections that are ghosts (doubled); the others are out of focus."

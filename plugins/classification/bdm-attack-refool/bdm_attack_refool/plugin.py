@@ -20,7 +20,7 @@ class Refool(Attack):
     paper = "https://arxiv.org/abs/2007.02343"
     Params = RefoolParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"poison_rate": 0.1, "opacity": 0.4, "gamma": 2.2, "selection": "any"}
+        "paper": {"poison_rate": 0.1, "opacity": 0.6, "gamma": 2.2, "selection": "any"}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 2, "batch_size": 16, "poison_rate": 0.1, "count": 8}
     distributed = True
