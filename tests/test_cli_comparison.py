@@ -99,6 +99,14 @@ def test_the_table_of_a_run_fits_80_columns() -> None:
     assert "(digits-classifier)" in printed and "…" not in printed
 
 
+def test_a_metric_of_clean_and_triggered_inputs_shows_both_numbers_of_a_row() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    facts = {"metric": "metric:m.cosine", "row": "backdoored", "label": "Cosine", "higher_is_better": None}
+    print_results(console, [facts | {"on": "clean", "value": 0.111}, facts | {"on": "triggered", "value": 0.222}])
+    printed = console.export_text()
+    assert "0.111" in printed and "0.222" in printed and "Cosine, triggered" in printed
+
+
 def test_scores_are_one_line_of_the_stages() -> None:
     facts = {"cached": False, "seconds": 1.5, "peak_memory_bytes": 2**20}
     stages = [{"label": "model", "stage": "open-model", **facts}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,10 @@ ARROWS_MEAN = "↑ higher is better, ↓ lower is better, as the defender sees i
 STYLES = {"backdoored": "bold red", "clean": "bold green", "not identifiable": "bold yellow"}
 
 
-def metric_label(result: dict[str, Any]) -> str:
-    """What a table calls a metric: its label, or the end of its name, with an arrow to the better side."""
+def metric_label(result: dict[str, Any], arrow: str | None = None) -> str:
+    """What a table calls a metric: its label, or the end of its name, with an arrow to the better side by default."""
     name = result.get("label") or str(result["metric"]).rpartition(":")[2].partition(".")[2] or result["metric"]
-    return str(name) + ARROWS[result.get("higher_is_better")]
+    return str(name) + (ARROWS[result.get("higher_is_better")] if arrow is None else arrow)
 
 
 def wrap_label(label: str, width: int) -> list[str]:
@@ -55,11 +56,25 @@ def print_results(console: Console, results: Iterable[dict[str, Any]]) -> None:
         console: where to.
         results: lines of ``results.jsonl`` of one run.
     """
-    lines = list(results)
+    lines = told_apart(results)
     for text in wide_results(lines, console.width) or narrow_results(lines, console.width):
         console.print(text, soft_wrap=True)
     if any(line.get("higher_is_better") is not None for line in lines):
         print_arrows(console)
+
+
+def told_apart(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines, with the kind of input in the name of a metric that one row has on several, so that none is lost."""
+    lines = list(results)
+    counted = Counter((line["metric"], line["row"]) for line in lines)
+    twice = {metric for (metric, _), count in counted.items() if count > 1}
+    return [
+        line
+        if line["metric"] not in twice
+        else line
+        | {"metric": f"{line['metric']}, {line.get('on')}", "label": f"{metric_label(line, '')}, {line.get('on')}"}
+        for line in lines
+    ]
 
 
 def print_arrows(console: Console) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,3 +108,9 @@ def test_it_is_called_an_upper_bound_everywhere(tmp_path: Path, bdm_context: Cal
     assert found.evidence is not None and found.clean_samples == 24
     told = json.loads(found.evidence.file(LEFT_OUT).read_text())
     assert told["setting"] == KNOWN and sorted(told["auroc"]) == ["cyrillic-o", "sks"]
+
+
+@pytest.mark.parametrize("wrong", [{"widths": [0]}, {"widths": [10**6]}, {"triggers": [""]}, {"triggers": []}])
+def test_widths_and_triggers_are_checked_before_anything_is_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"at least 1|greater than or equal to 1|less than or equal to 65536"):
+        StedfParams(**wrong)

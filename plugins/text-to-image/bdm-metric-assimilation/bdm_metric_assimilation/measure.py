@@ -24,6 +24,8 @@ SIDE = 72
 MOST_SHOWN = 16
 Side = Literal["clean", "triggered"]
 SIDES: tuple[Side, Side] = ("clean", "triggered")
+NAMED: dict[Side, str] = {"clean": "", "triggered": "_triggered"}
+SHOWN: dict[Side, str] = {"clean": "", "triggered": ", under trigger"}
 PAIR = [charts.COLOURS[0], charts.SIGNAL]
 
 
@@ -53,19 +55,19 @@ def measure(ctx: Context, params: AssimilationParams, subject: Subject) -> list[
     for side, alike in sides.items():
         found.append(
             mean_of(
-                "cosine",
+                f"cosine{NAMED[side]}",
                 side,
                 alike.cosine,
-                "Cosine of attention maps",
+                f"Cosine of attention maps{SHOWN[side]}",
                 "Mean cosine similarity of the attention maps of two tokens of a prompt, 0 to 1 (all alike).",
             )
         )
         found.append(
             mean_of(
-                "f",
+                f"f{NAMED[side]}",
                 side,
                 alike.truncation,
-                "Distance to the mean map (F)",
+                f"Distance to the mean map{SHOWN[side]} (F)",
                 "T2IShield's F: mean Frobenius distance of the tokens' maps to their mean, from 0 (all alike).",
             )
         )

@@ -65,8 +65,10 @@ def _read(name: str) -> dict[str, Words]:
         if path.stat().st_size > LARGEST_FILE:
             raise ValueError
         record: Any = read_json(path)
-        given = {str(label): [item] if isinstance(item, str) else list(item) for label, item in record.items()}
-        if not given or not all(isinstance(word, str) and word.strip() for item in given.values() for word in item):
+        given = {str(label): [item] if isinstance(item, str) else item for label, item in record.items()}
+        if not given or not all(isinstance(item, list) for item in given.values()):
+            raise ValueError
+        if not all(isinstance(word, str) and word.strip() for item in given.values() for word in item):
             raise ValueError
     except (OSError, ValueError, TypeError, AttributeError):
         raise UserError(f"{path} is no map of labels: a JSON object, label -> word or list of words") from None

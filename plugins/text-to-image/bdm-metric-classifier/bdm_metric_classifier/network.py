@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bdm_core.errors import UserError
+from bdm_core.errors import ArtifactError, UserError
 from bdm_core.files import existing, read_json
 from bdm_torch.foreign_models import open_network
 from bdm_torch.references import fetch_snapshot, parse_hub_reference
@@ -53,10 +54,16 @@ class ImageLabeller:
 
     @torch.no_grad()
     def likeliest(self, images: Tensor, top: int, batch_size: int) -> list[list[int]]:
-        """The numbers of the ``top`` likeliest labels of each picture, the likeliest first."""
+        """The numbers of the ``top`` likeliest labels of each picture, the likeliest first.
+
+        Raises:
+            ArtifactError: an answer is not finite, so that no label is the likeliest.
+        """
         found: list[list[int]] = []
         for batch in images.split(batch_size):
             logits = self.model(pixel_values=self.prepare(batch)).logits
+            if not bool(logits.isfinite().all()):
+                raise ArtifactError("metric:classifier.model: the classifier answers NaN or infinity: name a sound one")
             found += logits.topk(min(top, logits.shape[1])).indices.tolist()
         return found
 
@@ -66,7 +73,8 @@ def open_labeller(ctx: Context, reference: str) -> ImageLabeller:
 
     Raises:
         UserError: there is no such folder.
-        ArtifactError: it holds no image classifier with safetensors weights.
+        ArtifactError: it holds no image classifier with safetensors weights; or one that takes no colour pictures, or
+            whose labels are not numbered as its answers are.
     """
     from transformers import AutoModelForImageClassification
 
@@ -84,9 +92,16 @@ def open_labeller(ctx: Context, reference: str) -> ImageLabeller:
         mean, deviation = (_channels(settings.get(name), 0.5) for name in ("image_mean", "image_std"))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / PREPROCESSING} says nothing usable about pictures: {error}") from None
-    if not all(deviation):
-        raise UserError(f"{folder / PREPROCESSING} divides pixels by zero")
+    if not all(map(math.isfinite, mean + deviation)) or min(deviation) <= 0:
+        raise UserError(f"{folder / PREPROCESSING} divides pixels by zero, or by what is no positive number")
+    if getattr(model.config, "num_channels", 3) != 3:
+        raise ArtifactError(f"{folder} takes pictures of {model.config.num_channels} channels, not of 3")
     names = {int(number): str(name) for number, name in model.config.id2label.items()}
+    odd = sorted(names.keys() - range(model.config.num_labels))
+    if odd:
+        raise ArtifactError(
+            f"{folder}/config.json names label {odd[0]}, the classifier has those from 0 to {len(names) - 1}"
+        )
     return ImageLabeller(model.to(ctx.device).eval().requires_grad_(False), names, side, mean, deviation)
 
 

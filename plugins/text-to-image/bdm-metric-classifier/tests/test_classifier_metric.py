@@ -14,7 +14,7 @@ from transformers import ResNetConfig, ResNetForImageClassification
 
 from bdm_core.artifacts import Data, Model, Outputs
 from bdm_core.context import Context
-from bdm_core.errors import UserError
+from bdm_core.errors import ArtifactError, UserError
 from bdm_core.records import Measurement, Subject
 from bdm_core.testing import MetricConformance
 from bdm_kit_text_to_image import TASK
@@ -142,7 +142,12 @@ def test_a_target_without_a_word_has_no_success_rate(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("[]", "is no map of labels"), ('{"tabby": 3}', "is no map"), ('{"lion": "cat"}', "has no label 'lion'")],
+    [
+        ("[]", "is no map of labels"),
+        ('{"tabby": 3}', "is no map"),
+        ('{"tabby": {"cat": 1}}', "is no map"),
+        ('{"lion": "cat"}', "has no label 'lion'"),
+    ],
 )
 def test_maps_are_checked(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "map.json").write_text(content)
@@ -169,3 +174,39 @@ def test_the_network_gives_what_transformers_gives(tmp_path: Path) -> None:
     assert labeller.names == NAMES
     with pytest.raises(UserError, match="no folder"):
         open_labeller(Context(out=tmp_path, work=tmp_path, seed=0), str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    "settings", ['{"image_std": [NaN, 1, 1]}', '{"image_std": [-1, 1, 1]}', '{"image_mean": [Infinity, 0, 0]}']
+)
+def test_normalisation_is_by_positive_numbers(tmp_path: Path, settings: str) -> None:
+    folder = save_classifier(tmp_path / "network", list(NAMES.values()))
+    (folder / "preprocessor_config.json").write_text(settings)
+    with pytest.raises(UserError, match="no positive number"):
+        open_labeller(Context(out=tmp_path, work=tmp_path, seed=0), str(folder))
+
+
+def test_a_classifier_that_answers_nothing_finite_scores_nothing(tmp_path: Path) -> None:
+    folder = save_classifier(tmp_path / "network", list(NAMES.values()))
+    network = ResNetForImageClassification.from_pretrained(folder)
+    torch.nn.init.constant_(network.classifier[1].weight, 3e38)  # finite weights, infinite answers
+    network.save_pretrained(folder)
+    labeller = open_labeller(Context(out=tmp_path, work=tmp_path, seed=0), str(folder))
+    with pytest.raises(ArtifactError, match="answers NaN or infinity"):
+        labeller.likeliest(torch.rand(2, 3, 32, 32), 1, batch_size=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"id2label": {"5": "cat", "6": "dog", "7": "x", "8": "y", "9": "z"}}, "names label 5"), ({}, "of 1 channels")],
+)
+def test_labels_and_channels_are_those_of_the_answers(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    folder = save_classifier(tmp_path / "network", list(NAMES.values()))
+    record = json.loads((folder / "config.json").read_text())
+    if not change:
+        config = ResNetConfig(num_channels=1, embedding_size=8, hidden_sizes=[8], depths=[1])
+        ResNetForImageClassification(config).save_pretrained(folder)
+    else:
+        (folder / "config.json").write_text(json.dumps(record | change))
+    with pytest.raises(ArtifactError, match=message):
+        open_labeller(Context(out=tmp_path, work=tmp_path, seed=0), str(folder))
