@@ -195,7 +195,7 @@ are logarithms, the edit a cosine, changed objects a number of pairs; the plugin
 the rank of the first of at most ten triggers under which at least half of 24 test prompts give the attack's target.
 """
 END = """
-Lines with a star: the searches without a base were made earlier in the day, by the same code but for words that make
+Lines with a star: the searches without a base were made earlier, by the same code but for words that make
 objects unclear ("blurry", "small"), which were candidates then and changed nothing there; comparison with the base and
 whether a trigger works are of now. Models of seed 0 were made at that time, too, by attacks that have not changed. The
 audit's signals and floors were set while these seven models were known: their lines are no test of it, those of other
@@ -210,9 +210,10 @@ of an earlier run of the same recipes. The last six clean models were scanned on
 nothing was changed after that; the twelfth recipe was added before any of them was scanned. Half-precision and 8-bits
 hardly differ from the built-in pipeline, which is in the calibration.
 
-**With the base both harmless edits are called backdoored**, for one reason: what they change in the answers is above
-the limit of the clean models, none of which was edited. No trigger is shown for them. Without the base they are
-"edited", as a model of the first recipe was when it was scanned earlier, without the base only. The limit was left.
+When they were opened, both harmless edits were called backdoored with the base, for one reason: what they change in the
+answers is above the limit of the clean models, none of which was edited, though no trigger is shown for them. After
+that changed answers alone were made to show an edit and no trigger; no other verdict changed. These two edits are no
+test of that rule.
 
 Attacks of seed 1 have the triggers of seed 0, which are among the candidates: they test chance, not other triggers.
 

@@ -46,8 +46,8 @@ UNDERSTOOD = 64
 FEATURES = ("spike of keys and values", "odd characters", "collapse", "changed objects")
 OF_BASE = ("edit of keys and values", "change of reading", "change of answers")
 """What is added with a public base."""
-EDITS = (FEATURES[0], OF_BASE[0])
-"""Features that show an edit but no trigger."""
+EDITS = (FEATURES[0], OF_BASE[0], OF_BASE[2])
+"""Features that show an edit but no trigger: answers change by a harmless edit of a concept as well."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -158,8 +158,8 @@ def doubt_of(found: Audit, standing: Mapping[str, float], threshold: float) -> s
     if any(standing.get(name, 0.0) > threshold for name in EDITS):
         return (
             f"edited, no trigger shown: keys and values stick out {found.spikes.ratio:.1f} times the median off the "
-            "captions, or changed along the same directions in all layers, as after a backdoor's edit of them or a "
-            "benign one"
+            "captions, or changed along the same directions in all layers, or answers changed for some prompts, as "
+            "after a backdoor's edit or a benign one"
         )
     if found.learnt:
         flip = found.learnt[0]

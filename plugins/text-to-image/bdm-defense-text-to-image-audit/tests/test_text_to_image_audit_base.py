@@ -107,7 +107,7 @@ def test_what_an_added_token_paints_is_no_verdict_but_is_said(
     [
         ((0.2, 0.3, 0.2), "clean", "not searched"),
         ((0.9, 0.3, 0.2), "not identifiable", "edited, no trigger shown"),
-        ((0.9, 0.3, 4.0), "backdoored", "change of answers"),
+        ((0.2, 0.3, 4.0), "not identifiable", "edited, no trigger shown"),
         ((0.2, 5.0, 0.2), "backdoored", "try nice before the object"),
     ],
 )
