@@ -24,6 +24,7 @@ class Combat(Attack):
         "epochs": 2,
         "batch_size": 16,
         "poison_rate": 0.05,
+        "target_class_share": None,
         "target": 3,
         "joint_epochs": 1,
         "clean_epochs": 1,
