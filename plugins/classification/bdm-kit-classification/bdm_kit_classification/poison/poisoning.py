@@ -78,6 +78,16 @@ def require_plan(
 
     Raises:
         UserError: no such class, or an impossible rate.
+
+    >>> from pathlib import Path
+    >>> import torch
+    >>> rows = LabelledSamples(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1] * 5), ["a", "b"],
+    ...                        "image-classification")
+    >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0)
+    >>> require_plan(ctx, PoisonParams(poison_rate=0.2), rows)
+    >>> require_plan(ctx, PoisonParams(poison_rate=0.2, target=2), rows)
+    Traceback (most recent call last):
+    bdm_core.errors.UserError: ...
     """
     plan_of(ctx, params, samples, rule_of(params, samples), rates)
 
