@@ -92,7 +92,8 @@ def usage(out: Path) -> Usage:
     if not os.access(root, os.R_OK | os.X_OK):
         raise UserError(f"cannot read {root}: give yourself the permission")
     kinds = [kind for kind in _folders_in(root) if kind.name not in (paths.SECRETS, paths.WORK)]
-    for folder in (at for kind in kinds for part in _folders_in(kind) for at in _folders_in(part)):
+    parts = (part for kind in kinds for part in _folders_in(kind) if len(part.name) == 2)
+    for folder in (at for part in parts for at in _folders_in(part)):
         try:
             record = json.loads((folder / paths.STAGE_RECORD).read_text(encoding="utf-8"))
             places = [str(item["at"]) for item in references_in(record["result"])]
