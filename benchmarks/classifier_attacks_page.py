@@ -165,7 +165,8 @@ def summary(groups: Sequence[list[Line]]) -> str:
     )
     clutter = next(model.quality for model in MODELS if model.name == "clutter-cnn-wide")
     return (
-        f"- Clean accuracy: {accuracies}, clutter: {clutter} (at least 0.95).\n"
+        f"- Clean accuracy: {accuracies}.\n"
+        f"- Of the built-in model of clutter: {clutter} (at least 0.95).\n"
         f"- ASR of at least .95 on one data set: {sum(name in high for name in twenty)} of {len(twenty)} attacks "
         f"({ENOUGH} must), and {sum(name in high for name in further)} of the {len(best) - len(twenty)} further ones "
         "that are measured.\n"
