@@ -86,9 +86,9 @@ def standardised(logits: Tensor) -> Tensor:
     [[1.225, 0.0, -1.225]]
     """
     if logits.shape[1] > 2:
-        return functional.layer_norm(logits, logits.shape[1:])
+        return functional.layer_norm(logits, list(logits.shape[1:]))
     centred = logits - logits.mean(1, keepdim=True)
-    return functional.layer_norm(centred, centred.shape)
+    return functional.layer_norm(centred, list(centred.shape))
 
 
 def learn(
