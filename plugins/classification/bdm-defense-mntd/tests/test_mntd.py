@@ -116,9 +116,9 @@ def test_words_are_drawn_of_the_texts_and_put_in() -> None:
     with torch.no_grad():
         meta.queries[:] = -1e4
         meta.queries[0, :, 5] = meta.queries[1, :, 6] = 1e4
-    margins = classifier(torch.tensor([[5] * 10, [6] * 10])).diff(dim=1)[:, 0]
-    told = meta.answers(classifier).view(2, 2).diff(dim=1)[:, 0]
-    assert torch.allclose(told, 2 * margins / margins.square().mean().sqrt(), atol=1e-3)
+    margins = classifier(torch.tensor([[5] * 10, [6] * 10])).detach().diff(dim=1)[:, 0]
+    told = meta.answers(classifier).detach().view(2, 2).diff(dim=1)[:, 0]
+    assert torch.allclose(told, 2 * margins / margins.square().mean().sqrt(), rtol=0.01)  # the norm adds an epsilon
     assert abs(float(margins[0] / margins[1])) != pytest.approx(1, abs=0.01)
 
 
