@@ -37,7 +37,7 @@ class NeuralCleanse(Defense):
             "patience": 5,
             "success": 0.99,
         },
-        "texts": {"epochs": 20, "learning_rate": 0.1, "stamped": 0.5},
+        "texts": {"learning_rate": 0.1, "stamped": 0.5},
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3, "inversion_steps": 8}
     distributed = True
