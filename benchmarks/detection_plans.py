@@ -80,9 +80,8 @@ def say_what_is_missing(given: argparse.Namespace) -> None:
     known = {(line["model"], line["defense"]) for line in lines}
     plans, unmade = [], 0
     for member in population(given.second):
-        chosen = not given.only or member.name.startswith(tuple(given.only))
         missing = [name for name in given.defenses if (member.name, name) not in known and judges(member, name)]
-        if not (chosen and missing):
+        if not (is_asked_for(member, given.only) and missing):
             continue
         needed = models / (member.name if member.attack is None else member.base)
         if (member.attack is None or member.base == SMALL) and not (needed / "model_index.json").is_file():
@@ -99,6 +98,13 @@ def judges(member: Member, defense: str) -> bool:
     if defense in INPUTS:
         return member.repaired and member.seed == 0
     return defense in DETECTS or member.repaired
+
+
+def is_asked_for(member: Member, only: Sequence[str] | None) -> bool:
+    """Whether a name of ``--only`` fits: it ends with a digit and is the model's, or the model's begins with it."""
+    if not only:
+        return True
+    return any(member.name == name or (not name[-1:].isdigit() and member.name.startswith(name)) for name in only)
 
 
 def line_of(member: Member, defense: str, preset: str | None) -> dict[str, Any]:
@@ -120,7 +126,7 @@ def measure(given: argparse.Namespace) -> None:
     Args:
         given: the arguments of ``benchmarks/detection.py``.
     """
-    members = [item for item in population(given.second) if not given.only or item.name.startswith(tuple(given.only))]
+    members = [item for item in population(given.second) if is_asked_for(item, given.only)]
     make_base(SMALL, given.work / "models")
     results, preset, work = file_of(given.second, given.preset), given.preset, given.work
     known = {(line["model"], line["defense"]) for line in read_lines(results)}
