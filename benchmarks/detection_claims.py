@@ -71,8 +71,10 @@ def word_for(accuracy: float, count: int, published: tuple[float, int] | None, o
         return "neither confirmed nor refuted"
     if own:
         return "refuted"
-    if published is None or published[1] < LEAST_MODELS:
+    if published is None:
         return "not confirmed with our settings; published settings not run"
+    if published[1] < LEAST_MODELS:
+        return f"not confirmed with our settings; published settings run on {published[1]} models of the class only"
     if published[0] < REFUTED:
         return "refuted, with our settings and with published ones"
     return "confirmed with published settings only" if published[0] >= CONFIRMED else "neither confirmed nor refuted"

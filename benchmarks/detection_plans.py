@@ -29,6 +29,9 @@ from bdm_sweep import Plan, sweep
 from bdm_sweep.cells import Preparation, cells_of
 from bdm_sweep.plan import plan_of
 
+FEW = 16
+"""Samples where only the detection counts: the models are not evaluated then."""
+
 
 def plan_of_member(member: Member, defenses: Sequence[str], preset: str | None, work: Path) -> Plan | None:
     """What is run of a model: it is attacked and defended, or scanned if it is clean. None if no defense judges it.
@@ -47,7 +50,9 @@ def plan_of_member(member: Member, defenses: Sequence[str], preset: str | None, 
     chosen = [name for name in defenses if judges(member, name)]
     if not chosen:
         return None
-    kit = KIT | ({"corrector_steps": 0} if member.base == "digits-ve" else {})  # the corrector leads off the path
+    kit = (
+        KIT | ({"samples": FEW} if preset else {}) | ({"corrector_steps": 0} if member.base == "digits-ve" else {})
+    )  # the corrector leads off the path
     params = {"kit:diffusion": kit} | {f"defense:{name}": given[name] for name in chosen if name in given}
     options: dict[str, Any] = {"task": TASK, "device": "cpu", "params": params}
     if member.attack is None:
