@@ -12,6 +12,8 @@ from workspace import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import detection
+import detection_numbers
 import detection_page
 import text_to_image
 import text_to_image_detectors
@@ -60,6 +62,8 @@ def measured_tables() -> dict[Path, dict[str, str]]:
     for name in INVERSIONS:
         tables = {"population": population_table(judged, name), "speed": speed_table(originals, name)}
         pages[IMAGES / f"bdm-defense-{name}" / "README.md"] = tables
+    for name in detection.PRESETS["paper"]:
+        pages[IMAGES / f"bdm-defense-{name}" / "README.md"]["published"] = published_table(name)
     pages[IMAGES / "bdm-defense-diff-cleanse" / "README.md"]["one-model"] = one_model_table(judged)
     pages[IMAGES / "bdm-defense-ufid" / "README.md"] = {"population": inputs_table(judged, "ufid")}
     return pages
@@ -77,19 +81,30 @@ def text_to_image_lines() -> list[dict[str, Any]]:
 
 def detection_lines() -> list[dict[str, Any]]:
     """The lines of ``detection.jsonl`` that judge or repair a model."""
-    return [line for line in detection_page.read_lines() if line["defense"] != "samplers"]
+    return [line for line in detection.read_lines() if line["defense"] != "samplers"]
 
 
 def population_table(lines: list[dict[str, Any]], name: str) -> str:
     """What the detection page says of a detector over all classes of backdoor."""
     rows = detection_page.detection_table(lines)
-    return detection_page.markdown([row[1:] for row in rows if row[0] in ("detector", name)])
+    return detection_numbers.markdown([row[1:] for row in rows if row[0] in ("detector", name)])
+
+
+def published_table(name: str) -> str:
+    """What a detector with its published settings found, one model a line."""
+    lines = [line for line in detection.read_lines(detection.PAPER) if line["defense"] == name]
+    rows = [["model", "class of backdoor", "score", "threshold as shipped", "verdict"]]
+    for line in sorted(lines, key=lambda line: (line["group"], line["model"])):
+        found = line["detection"]
+        numbers = [f"{found[key]:.2f}" for key in ("score", "threshold")]
+        rows.append([line["model"], line["group"], *numbers, found["verdict"]])
+    return detection_numbers.markdown(rows)
 
 
 def inputs_table(lines: list[dict[str, Any]], name: str) -> str:
     """What the detection page says of a detector of inputs, by class of backdoor."""
     rows = detection_page.input_table(lines)
-    return detection_page.markdown([row[:1] + row[2:] for row in rows if row[1] in ("detector", name)])
+    return detection_numbers.markdown([row[:1] + row[2:] for row in rows if row[1] in ("detector", name)])
 
 
 def one_model_table(lines: list[dict[str, Any]], model: str = "villan-ode-digits-ddpm-1") -> str:
@@ -103,7 +118,7 @@ def one_model_table(lines: list[dict[str, Any]], model: str = "villan-ode-digits
                 f"{found[f'{row}: frechet_digits-classifier']:.1f}" for row in ("clean", "backdoored", "repaired")
             ]
             rows.append([line["defense"], *asr, *distances])
-    return detection_page.markdown(rows)
+    return detection_numbers.markdown(rows)
 
 
 def editor_tables(result: dict[str, Any]) -> dict[str, str]:
@@ -131,7 +146,14 @@ def memory_table(result: dict[str, Any]) -> str:
             f"| {found['linked_gb']:.2f} GB | {found['seconds']:.0f} |"
             for stage, found in folder["stages"].items()
         ]
-    return "\n".join(rows)
+    must = result["must"]
+    said = (
+        f"Asked for: data at most {must['data_gb']} GB, edits at most {must['edit_times_model']} times the model; "
+        f"what is measured {'meets' if result['met'] else 'does not meet'} it."
+    )
+    missing = [f"{weights}: {', '.join(stages)}" for weights, stages in result["not_measured"].items() if stages]
+    said += f" Not measured: {'; '.join(missing)}." if missing else ""
+    return "\n".join([*rows, "", *textwrap.wrap(said, 118)])
 
 
 def speed_table(results: dict[str, Any], name: str) -> str:
