@@ -63,8 +63,8 @@ def noisy(x: Tensor, ratio: float) -> Tensor:
 def amplified(x: Tensor, decibels: float) -> Tensor:
     """Louder by so many dB, clipped.
 
-    >>> amplified(torch.tensor([[0.01, 0.5]]), 20.0).tolist()
-    [[0.10000000149011612, 1.0]]
+    >>> amplified(torch.tensor([[0.05, -0.5]]), 20.0).round(decimals=3).tolist()
+    [[0.5, -1.0]]
     """
     return (x * 10 ** (decibels / 20)).clamp(-1, 1)
 
