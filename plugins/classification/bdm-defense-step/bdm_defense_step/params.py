@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field as Bounded
-
 from bdm_core import Field
 from bdm_kit_classification.defending.params import InputDetectorParams, ReserveParams, between
 
@@ -13,7 +9,13 @@ from bdm_kit_classification.defending.params import InputDetectorParams, Reserve
 class StepParams(InputDetectorParams, ReserveParams):
     """Parameters of ``defense:step``."""
 
-    pieces: list[Annotated[int, Bounded(ge=2, le=1000)]] = Field(
+    held_out: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="Share of the defender's clean rows that the one-class detectors do not see, for the threshold.",
+    )
+    pieces: list[int] = Field(
         [4, 8, 16],
         min_length=1,
         max_length=20,
@@ -40,5 +42,6 @@ class StepParams(InputDetectorParams, ReserveParams):
     pseudo_rows: float = Field(
         4.0, gt=0, le=1000, description="How many rows of a class the rate over all classes counts as."
     )
+    _pieces = between("pieces", 2, 1000, ends=True)
     _breaking = between("breaking_noise", -60, 90, ends=True)
     _preserving = between("preserving_noise", -60, 90, ends=True)
