@@ -10,10 +10,10 @@ class GradientNormParams(TuningParams):
     """Parameters of ``defense:gradient-norm``."""
 
     penalty: float = Field(
-        0.035, ge=0, le=1000, description="Weight of the norm of the gradient in the loss; 0 is plain fine-tuning."
+        0.14, ge=0, le=1000, description="Weight of the norm of the gradient in the loss; 0 is plain fine-tuning."
     )
     radius: float = Field(
-        0.05,
+        0.2,
         gt=0,
         le=10,
         description="How far along the gradient the second gradient is taken, which approximates the penalty's.",
