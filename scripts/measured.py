@@ -12,7 +12,9 @@ from workspace import ROOT
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import text_to_image
-import text_to_image_detectors
+import text_to_image_defenses_page
+import text_to_image_pairs
+from swept import read_lines
 
 RESULTS = ROOT / "benchmarks" / "results"
 T2I = ROOT / "plugins" / "text-to-image"
@@ -29,8 +31,10 @@ DETECTORS = {
     "temporal-noise": "temporal-noise",
     "scaling-offset": "scaling-offset",
     "prompt-audit": "prompt-audit",
+    "blackmirror": "blackmirror",
+    "stedf": "stedf",
 }
-"""How labels of ``text_to_image_detectors.jsonl`` begin -> the distribution's name behind ``bdm-defense-``."""
+"""Detector of prompts of ``text_to_image_defenses.jsonl`` -> the distribution's name behind ``bdm-defense-``."""
 
 
 def measured_tables() -> dict[Path, dict[str, str]]:
@@ -39,9 +43,11 @@ def measured_tables() -> dict[Path, dict[str, str]]:
     pages = {
         folder / "README.md": {"measured": text_to_image.table(lines, name).strip()} for name, folder in FOLDERS.items()
     }
-    found = text_to_image_detectors.lines_of()
+    found = complete_lines()
     pages |= {
-        T2I / f"bdm-defense-{folder}" / "README.md": {"measured": text_to_image_detectors.table(found, name)}
+        T2I / f"bdm-defense-{folder}" / "README.md": {
+            "measured": text_to_image_defenses_page.prompt_matrix(found, name)
+        }
         for name, folder in DETECTORS.items()
     }
     pages[FOLDERS["eviledit"] / "README.md"] |= editor_tables(_json("eviledit.json"))
@@ -57,6 +63,12 @@ def measured_files() -> dict[Path, str]:
 def text_to_image_lines() -> list[dict[str, Any]]:
     """The runs of ``text_to_image.jsonl``."""
     return [json.loads(line) for line in (RESULTS / "text_to_image.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def complete_lines() -> list[dict[str, Any]]:
+    """The pairs of ``text_to_image_defenses.jsonl`` that were measured, the last of each."""
+    lines = text_to_image_pairs.latest(read_lines(text_to_image_pairs.LINES))
+    return [line for line in lines if line["status"] == "complete"]
 
 
 def editor_tables(result: dict[str, Any]) -> dict[str, str]:

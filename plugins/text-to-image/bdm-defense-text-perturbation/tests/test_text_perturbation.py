@@ -156,9 +156,8 @@ def test_an_endpoint_that_fails_stops_in_one_line(
 ) -> None:
     monkeypatch.setenv("MY_KEY", "secret-1")
     inputs = seal_prompts(tmp_path / "inputs", [PromptRow("a red star", 0)])
-    with ScriptedEndpoint(lambda body, number: response) as endpoint:
-        with pytest.raises(UserError, match=words) as caught:
-            perturb(bdm_context(), asking(endpoint, tmp_path / "answers"), inputs)
+    with ScriptedEndpoint(lambda body, number: response) as endpoint, pytest.raises(UserError, match=words) as caught:
+        perturb(bdm_context(), asking(endpoint, tmp_path / "answers"), inputs)
     assert "secret-1" not in str(caught.value) and "\n" not in str(caught.value)
 
 
