@@ -20,6 +20,11 @@ from bdm_core.artifacts import Data, Model, Outputs
 from bdm_core.context import Context
 from bdm_core.plugin import Defense
 from bdm_core.run.specification import build_params
+from bdm_kit_text_to_image.detection.prompts import record_of
+from bdm_kit_text_to_image.models.text_to_image_model import load_model
+from bdm_kit_text_to_image.prompts.captions import load_captions
+from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, seal_prompts
+from bdm_kit_text_to_image.stages import generate
 from bdm_results.view import RunView
 
 CONTROLS = 40
@@ -60,9 +65,6 @@ def scores_of(view: RunView, label: str) -> tuple[list[float], list[float]] | No
     Raises:
         ArtifactError: the evidence is damaged.
     """
-    from bdm_kit_text_to_image.detection.prompts import record_of
-    from bdm_kit_text_to_image.prompts.prompt_rows import load_prompts
-
     record = record_of(view.result_of(label))
     if record is None:
         return None
@@ -84,8 +86,6 @@ def length_matched(defense: Defense, given: dict[str, Any], view: RunView) -> Li
     found = scores_of(view, DETECTION)
     if found is None or not hasattr(defense, "purify_inputs"):
         return None
-    from bdm_kit_text_to_image.prompts.prompt_rows import load_prompts
-
     seed = int(view.record["seed"])
     triggered = [row.prompt for row in load_prompts(view.result_of("triggered inputs"))][:CONTROLS]
     clean = [row.prompt for row in load_prompts(view.result_of("inputs"))][:CONTROLS]
@@ -99,8 +99,6 @@ def length_matched(defense: Defense, given: dict[str, Any], view: RunView) -> Li
 
 def draw_controls(view: RunView, triggered: Sequence[str], seed: int) -> tuple[list[str], dict[str, float]]:
     """Captions as long as the triggered prompts, and the mean numbers of tokens of both."""
-    from bdm_kit_text_to_image.prompts.captions import load_captions
-
     everything, _ = load_captions(view.result_of("data"))
     known, _ = load_captions(view.result_of("defender's data"))
     offered = sorted(set(everything) - set(known) - set(triggered))
@@ -114,8 +112,6 @@ def draw_controls(view: RunView, triggered: Sequence[str], seed: int) -> tuple[l
 
 def token_counter(view: RunView) -> Callable[[Sequence[str]], list[int]]:
     """Texts -> how many tokens the backdoored model reads of each, beginning and end among them."""
-    from bdm_kit_text_to_image.models.text_to_image_model import load_model
-
     tokenizer = load_model(view.result_of("backdoored model").model).tokenizers[0]
     return lambda texts: [len(ids) for ids in tokenizer(list(texts)).input_ids]
 
@@ -128,9 +124,6 @@ def mean_length(view: RunView, texts: Sequence[str]) -> float:
 
 def judge(defense: Defense, given: dict[str, Any], view: RunView, prompts: Sequence[str]) -> list[float]:
     """The scores of prompts by a detector that has judged the run's backdoored model, on the same scale."""
-    from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, seal_prompts
-    from bdm_kit_text_to_image.stages import generate
-
     model: Model = view.result_of("backdoored model").model
     kept: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:

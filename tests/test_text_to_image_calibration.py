@@ -1,4 +1,4 @@
-"""Detectors of text-to-image models that have no calibration: a scan says so and how to make one, which it then uses."""
+"""Detectors of text-to-image models without a calibration: a scan says so and how to make one, and then uses it."""
 
 from __future__ import annotations
 

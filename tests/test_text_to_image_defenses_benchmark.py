@@ -12,7 +12,8 @@ from typing import Any, get_args
 
 import pytest
 
-from bdm_core.discovery.candidates import installed
+from bdm_core.api import run
+from bdm_core.discovery.candidates import find, installed
 from bdm_sweep import read_plan
 from bdm_sweep.cells import Preparation, cells_of
 
@@ -87,6 +88,31 @@ def test_separation_and_controls_by_hand() -> None:
     chosen = controls.nearest_in_length([5, 9, 9], [3, 5, 8, 5, 20], random.Random(0))
     assert chosen[0] in (1, 3) and chosen[1] == 2 and chosen[2] in (1, 3) and len(set(chosen)) == 3
     assert len(controls.nearest_in_length([5, 5], [4], random.Random(0))) == 1
+
+
+def test_controls_are_clean_captions_on_the_scale_of_the_detection(tmp_path: Path) -> None:
+    controls = importlib.import_module("text_to_image_controls")
+    kit = {"most_images": 60, "prompts": 3, "steps": 2}
+    detector = {"clean_prompts": 12}
+    view = run(
+        out=tmp_path,
+        task=TASK,
+        attack="eviledit",
+        detect="daa",
+        model="tiny",
+        device="cpu",
+        metrics=["detection"],
+        data_share=0.5,
+        params={"kit:text-to-image": kit, "defense:daa": detector, "attack:eviledit": {"preserved_captions": 8}},
+    )
+    defense = find("defense", "daa", TASK).load()
+    record = controls.record_of(view.result_of("detection"))
+    assert controls.judge(defense, detector, view, record["prompts"]) == pytest.approx(record["scores"], rel=1e-5)
+    bad, good = controls.scores_of(view, "detection")
+    assert len(bad) == len(good) == 3 and sorted(bad + good) == sorted(record["scores"])
+    found = controls.length_matched(defense, detector, view)
+    assert found["prompts"] == 3 and 0 <= found["auroc"] <= 1 and 0 <= found["flagged"] <= 1
+    assert found["tokens"]["triggered"] == pytest.approx(found["tokens"]["controls"], abs=2)
 
 
 def test_a_line_has_the_rows_of_the_results(benchmark_script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
