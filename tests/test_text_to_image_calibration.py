@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_a_scan_cannot_tell_until_there_is_a_calibration(name: str, tmp_path: Pa
     defense = find("defense", name, TASK).load()
     assert isinstance(defense, Defense)
     params = {f"defense:{name}": dict(defense.tiny_params)}
-    options = {"task": TASK, "device": "cpu", "detectors": [name]}
+    options: dict[str, Any] = {"task": TASK, "device": "cpu", "detectors": [name]}
     suspect = tmp_path / "suspect"
     seal_model(tiny_model(), suspect)
     view = scan(suspect, out=tmp_path / "runs", **options, params=params)

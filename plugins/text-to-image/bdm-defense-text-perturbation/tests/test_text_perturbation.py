@@ -130,7 +130,8 @@ def test_a_language_model_translates_there_and_back(
 ) -> None:
     monkeypatch.setenv("MY_KEY", "secret-1")
     rows = [PromptRow(text, seed) for seed, text in enumerate(("a red star", "refuse", "a red star"))]
-    inputs, kept = seal_prompts(tmp_path / "inputs", rows), {}
+    inputs = seal_prompts(tmp_path / "inputs", rows)
+    kept: dict[str, Any] = {}
     with ScriptedEndpoint(translating) as endpoint:
         params = asking(endpoint, tmp_path / "answers", steps=["translate", "normalise"])
         found = perturb(bdm_context(on_figures=kept.update), params, inputs)
