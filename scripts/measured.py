@@ -16,7 +16,9 @@ import detection
 import detection_numbers
 import detection_page
 import text_to_image
-import text_to_image_detectors
+import text_to_image_defenses_page
+import text_to_image_pairs
+from swept import read_lines
 
 RESULTS = ROOT / "benchmarks" / "results"
 T2I = ROOT / "plugins" / "text-to-image"
@@ -34,8 +36,10 @@ DETECTORS = {
     "temporal-noise": "temporal-noise",
     "scaling-offset": "scaling-offset",
     "prompt-audit": "prompt-audit",
+    "blackmirror": "blackmirror",
+    "stedf": "stedf",
 }
-"""How labels of ``text_to_image_detectors.jsonl`` begin -> the distribution's name behind ``bdm-defense-``."""
+"""Detector of prompts of ``text_to_image_defenses.jsonl`` -> the distribution's name behind ``bdm-defense-``."""
 
 INVERSIONS = {
     "elijah": ("the plugin's default batch: 16, in pairs eps, -eps", "cosine to the true trigger", 1),
@@ -51,9 +55,11 @@ def measured_tables() -> dict[Path, dict[str, str]]:
     pages = {
         folder / "README.md": {"measured": text_to_image.table(lines, name).strip()} for name, folder in FOLDERS.items()
     }
-    found = text_to_image_detectors.lines_of()
+    found = complete_lines()
     pages |= {
-        T2I / f"bdm-defense-{folder}" / "README.md": {"measured": text_to_image_detectors.table(found, name)}
+        T2I / f"bdm-defense-{folder}" / "README.md": {
+            "measured": text_to_image_defenses_page.prompt_matrix(found, name)
+        }
         for name, folder in DETECTORS.items()
     }
     pages[FOLDERS["eviledit"] / "README.md"] |= editor_tables(_json("eviledit.json"))
@@ -79,6 +85,7 @@ def text_to_image_lines() -> list[dict[str, Any]]:
     return [json.loads(line) for line in (RESULTS / "text_to_image.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
+<<<<<<< HEAD
 def detection_lines() -> list[dict[str, Any]]:
     """The lines of ``detection.jsonl`` that judge or repair a model."""
     return [line for line in detection.read_lines() if line["defense"] != "samplers"]
@@ -119,6 +126,12 @@ def one_model_table(lines: list[dict[str, Any]], model: str = "villan-ode-digits
             ]
             rows.append([line["defense"], *asr, *distances])
     return detection_numbers.markdown(rows)
+=======
+def complete_lines() -> list[dict[str, Any]]:
+    """The pairs of ``text_to_image_defenses.jsonl`` that were measured, the last of each."""
+    lines = text_to_image_pairs.latest(read_lines(text_to_image_pairs.LINES))
+    return [line for line in lines if line["status"] == "complete"]
+>>>>>>> h-t2it
 
 
 def editor_tables(result: dict[str, Any]) -> dict[str, str]:
