@@ -85,7 +85,6 @@ def text_to_image_lines() -> list[dict[str, Any]]:
     return [json.loads(line) for line in (RESULTS / "text_to_image.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-<<<<<<< HEAD
 def detection_lines() -> list[dict[str, Any]]:
     """The lines of ``detection.jsonl`` that judge or repair a model."""
     return [line for line in detection.read_lines() if line["defense"] != "samplers"]
@@ -126,12 +125,12 @@ def one_model_table(lines: list[dict[str, Any]], model: str = "villan-ode-digits
             ]
             rows.append([line["defense"], *asr, *distances])
     return detection_numbers.markdown(rows)
-=======
+
+
 def complete_lines() -> list[dict[str, Any]]:
     """The pairs of ``text_to_image_defenses.jsonl`` that were measured, the last of each."""
     lines = text_to_image_pairs.latest(read_lines(text_to_image_pairs.LINES))
     return [line for line in lines if line["status"] == "complete"]
->>>>>>> h-t2it
 
 
 def editor_tables(result: dict[str, Any]) -> dict[str, str]:

@@ -22,11 +22,8 @@ class ActivationClustering(RowDetector):
     Params = ActivationClusteringParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"reduction": "ica", "components": 10},
-<<<<<<< HEAD
         "sound": {"reduction": "pca"},
-=======
         "texts": {"reduction": "pca", "components": 10},
->>>>>>> h-text
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "components": 2}
 
