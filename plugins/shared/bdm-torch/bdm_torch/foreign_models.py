@@ -285,6 +285,8 @@ def _check_kind(folder: Path, tensors: Mapping[str, Entry]) -> None:
         raise ArtifactError(f"{folder} holds an adapter (adapter_config.json): merge it into the weights first")
     try:
         config = read_json(folder / "config.json")
+    except FileNotFoundError:  # a kit's own network may need none; the libraries name it themselves
+        return
     except (OSError, ValueError, RecursionError):
         raise ArtifactError(f"{folder} has no config.json that can be read") from None
     if not isinstance(config, dict):
