@@ -7,7 +7,7 @@ from typing import Any, Literal
 from bdm_core import Field
 from bdm_kit_classification.poison.params import PoisonParams
 
-PAPER: dict[str, Any] = {"poison_rate": 0.1, "size": 3}
+PAPER: dict[str, Any] = {"poison_rate": 0.1, "size": 3, "margin": 0}
 
 
 class UbwParams(PoisonParams):
@@ -22,13 +22,14 @@ class UbwParams(PoisonParams):
     label_rule: Literal["untargeted"] = Field(  # type: ignore[assignment]
         "untargeted", description="Triggered training rows get a random wrong label; any wrong answer is a success."
     )
+    epochs: int = Field(30, ge=1, le=100_000, description="Times that each training row is used.")
     size: float = Field(
-        0.11, gt=0, le=1024, description="Side of the square patch: below 1 a share of the picture's side, else pixels."
+        0.4, gt=0, le=1024, description="Side of the square patch: below 1 a share of the picture's side, else pixels."
     )
     place: Literal["bottom-right", "bottom-left", "top-right", "top-left", "centre"] = Field(
         "bottom-right", description="Where the patch lies."
     )
-    margin: int = Field(0, ge=0, le=1024, description="Pixels between the patch and the edges.")
+    margin: int = Field(1, ge=0, le=1024, description="Pixels between the patch and the edges.")
     value: float = Field(1.0, ge=0, le=1, description="Grey value of the patch: 0 is black, 1 white.")
     bound: float = Field(16 / 255, gt=0, le=1, description="clean-label: largest change of a pixel, in [0, 1].")
     dispersion: float = Field(
