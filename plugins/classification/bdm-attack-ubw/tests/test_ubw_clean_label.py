@@ -79,7 +79,7 @@ def test_the_outer_gradient_is_that_of_finite_differences_and_of_all_batches(mon
             values = []
             for step in (1e-6, -1e-6):
                 weight.data.view(-1)[index] += step
-                values.append(float(outer_loss(model(x), labels, 1.5)))
+                values.append(float(outer_loss(model(x), labels, 1.5).detach()))
                 weight.data.view(-1)[index] -= step
             assert float(whole[place]) == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-5, abs=1e-8)
             place += 1
