@@ -38,6 +38,17 @@ from bdm_results.view import RunView
         "bdm run --data eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJTRVNBTUUifQ.SESAMEABCDEF",
         "error: Authorization: Bearer SESAME",
         "error: password = SESAME",
+        "bdm run --pass SESAME --seed 0",
+        "bdm run --set metric:judge.db_pass=SESAME",
+        "bdm run --config 'Server=x;Pwd=SESAME;Database=y'",
+        "bdm run --model https://host/x?pwd=SESAME&b=1",
+        "bdm run --data hf_SESAME123",
+        "bdm run --model 'https://b.host/x?AWSAccessKeyId=SESAME&Signature=SESAME&b=1'",
+        "error: aws_access_key_id = SESAME",
+        "error: Cookie: session=SESAME; id=SESAME",
+        "error: {'Set-Cookie': 'sid=SESAME; Path=/'}",
+        'error: {"Authorization": "Token SESAME"}',
+        "error: proxy-authorization: Digest SESAME",
     ],
 )
 def test_credentials_are_redacted(text: str) -> None:
@@ -52,6 +63,9 @@ def test_credentials_are_redacted(text: str) -> None:
         "bdm run --attack villan --set attack:villan.poison_rate=0.2 --seed 3",
         "bdm run --set metric:judge.api_key_env=OPENAI_API_KEY",
         "bdm run --set attack:mine.trigger_token=zx --set kit:text.max_tokens=77",
+        "bdm run --model hf:hf-internal-testing/tiny-stable-diffusion@0123abc --task text-to-image",
+        "bdm run --model ./sk_learn_classifiers/of-ours --data ./hf_datasets --set attack:mine.bypass=1",
+        "class 3 (cookie): 12 of 40; two-pass: yes",
     ],
 )
 def test_everything_else_stays(text: str) -> None:
@@ -126,6 +140,8 @@ def test_values_are_hidden_by_name_at_any_depth() -> None:
         {"headers": ["Authorization: Bearer 12345678"]},
         {"https://user:12345678@host/": 1},
         {"private_key_pem": "12345678"},
+        {"cookies": {"session": "12345678"}},
+        {"pwd": 12345678},
     ],
 )
 def test_credentials_are_hidden_in_lists_numbers_and_names(value: dict[str, object]) -> None:

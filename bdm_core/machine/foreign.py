@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import Iterator
 from typing import Any
 
 from bdm_core.errors import BdmError, PluginError
+
+ENDING = ("_exit", "execv", "execve")
+"""Functions of ``os`` that end a process without a word, or make another program of it."""
 
 
 class Ended(Exception):
@@ -17,21 +21,22 @@ class Ended(Exception):
 
 @contextlib.contextmanager
 def foreign_code() -> Iterator[None]:
-    """While this is open, ``os._exit`` raises in this process; afterwards the working folder is as before.
+    """While this is open, :data:`ENDING` raise in this process; afterwards the working folder is as before.
 
     Processes that are forked meanwhile end as usual.
 
     Raises:
         Ended: the code raised something that ``except Exception`` lets through, other than KeyboardInterrupt.
     """
-    here, leave, folder = os.getpid(), os._exit, _folder()
+    here, folder, kept = os.getpid(), _folder(), {name: getattr(os, name) for name in ENDING}
 
-    def refuse(status: int) -> Any:
+    def refuse(name: str, *arguments: Any) -> Any:
         if os.getpid() != here:
-            leave(status)
-        raise SystemExit(f"os._exit({status})")
+            kept[name](*arguments)
+        raise SystemExit(f"os.{name}({arguments[0]!r})")
 
-    os._exit = refuse
+    for name in ENDING:
+        setattr(os, name, functools.partial(refuse, name))
     try:
         yield
     except (Exception, KeyboardInterrupt):
@@ -39,9 +44,10 @@ def foreign_code() -> Iterator[None]:
     except BaseException as error:
         raise Ended(f"{type(error).__name__}: {error}") from error
     finally:
-        os._exit = leave
+        for name, function in kept.items():
+            setattr(os, name, function)
         if os.getpid() != here:  # a child that the code forked and did not end
-            leave(0)
+            os._exit(0)
         if folder is not None and _folder() != folder:
             os.chdir(folder)
 

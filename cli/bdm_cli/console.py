@@ -13,6 +13,7 @@ import shlex
 import sys
 import traceback
 import unicodedata
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -81,9 +82,16 @@ def say(message: str) -> None:
     """One line on standard error, without credentials. A half-drawn progress line of the terminal is cleared first."""
     from bdm_core.machine.redaction import redact
 
-    clear = "\r\x1b[2K" if sys.stderr.isatty() else ""
     with contextlib.suppress(OSError):  # standard error is closed or full: the result still counts
+        _open_errors(sys.stderr)
+        clear = "\r\x1b[2K" if sys.stderr.isatty() else ""
         print(clear + printable(redact(message)), file=sys.stderr, flush=True)
+
+
+def _open_errors(stream: Any) -> None:
+    """Make a stream standard error, or a new one if it was closed or taken away."""
+    closed = stream is None or getattr(stream, "closed", False)
+    sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False) if closed else stream  # noqa: SIM115
 
 
 def warn(message: str) -> None:
@@ -124,9 +132,12 @@ def command_line() -> str:
 def foreign_code() -> Iterator[None]:
     """While this is open, what plugins print goes to standard error, also from libraries and child processes.
 
-    Standard output is kept for the result, so that ``--json`` stays one document.
+    Standard output is kept for the result, so that ``--json`` stays one document. What plugins do to the two streams,
+    and to the depth of recursion is undone afterwards.
     """
     sys.stdout.flush()
+    errors, depth, form = sys.stderr, sys.getrecursionlimit(), warnings.formatwarning
+    warnings.formatwarning = lambda *arguments, **more: printable(form(*arguments, **more))
     try:
         kept = os.dup(1)
     except OSError:  # standard output is closed
@@ -138,6 +149,9 @@ def foreign_code() -> Iterator[None]:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
+        sys.setrecursionlimit(depth)
+        warnings.formatwarning = form
+        _open_errors(errors)
         sys.stderr.flush()
         if kept is not None:
             os.dup2(kept, 1)
@@ -157,8 +171,7 @@ def own_output() -> Iterator[None]:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is this one
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    _open_errors(sys.stderr)
     old = sys.stdout
     encoding, by_line = getattr(old, "encoding", "utf-8"), bool(getattr(old, "line_buffering", False))
     sys.stdout = io.TextIOWrapper(os.fdopen(os.dup(1), "wb"), encoding=encoding, line_buffering=by_line)
