@@ -17,6 +17,16 @@ LONGEST_SCHEDULE = 100_000
 LARGEST_SIDE = 4096
 LARGEST_SCALE = 1e4
 MOST_BLOCKS = 16
+SPACINGS = ("linspace", "leading", "trailing")
+VARIANCES = ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", None)
+SWITCHES = ("clip_sample", "thresholding", "rescale_betas_zero_snr", "set_alpha_to_one")
+"""Entries of a noise schedule that are true, false or null."""
+LIMITS = {
+    "clip_sample_range": ("clip_sample", LARGEST_SCALE),
+    "sample_max_value": ("thresholding", LARGEST_SCALE),
+    "dynamic_thresholding_ratio": ("thresholding", 1),
+}
+"""Entries that are numbers above 0, the switch that makes them count, and the largest value."""
 CONDITIONS = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type", "time_cond_proj_dim")
 """Entries of networks that want a further input; they must be absent or null."""
 
@@ -86,8 +96,9 @@ def check_scheduler(file: Path, config: Mapping[str, Any]) -> None:
     """Refuse a noise schedule that cannot be used, as far as its configuration says so.
 
     Raises:
-        ArtifactError: an unknown ``prediction_type``, a learned variance, no or too many timesteps, or a last step
-            without any image in it for a network that predicts the noise.
+        ArtifactError: an unknown ``prediction_type`` or ``timestep_spacing``, a learned or unknown variance, no or too
+            many timesteps, an offset beyond them, a switch or limit of the samples that is none, or a last step without
+            any image in it for a network that predicts the noise.
     """
     steps = config.get("num_train_timesteps", 1000)
     if not _is_whole(steps) or not 2 <= steps <= LONGEST_SCHEDULE:
@@ -99,6 +110,22 @@ def check_scheduler(file: Path, config: Mapping[str, Any]) -> None:
         _refuse(file, f"prediction_type {prediction!r} is not supported: only {', '.join(PREDICTIONS)}")
     if config.get("variance_type") in ("learned", "learned_range"):
         _refuse(file, f"variance_type {config['variance_type']!r}: a learned variance is not supported")
+    if config.get("variance_type") not in VARIANCES:
+        _refuse(file, f"variance_type {config['variance_type']!r:.40} is not known")
+    if config.get("timestep_spacing", "leading") not in SPACINGS:
+        _refuse(file, f"timestep_spacing {config['timestep_spacing']!r:.40} is not known: only {', '.join(SPACINGS)}")
+    offset = config.get("steps_offset", 0)
+    if not (offset == 0 or _is_whole(offset)) or offset >= steps:
+        _refuse(file, f"steps_offset is {offset!r:.40}: expected a whole number from 0, below the {steps} timesteps")
+    for switch in SWITCHES:
+        if config.get(switch) not in (True, False, None):
+            _refuse(file, f"{switch} is {config[switch]!r:.40}: expected true or false")
+    for key, (switch, largest) in LIMITS.items():
+        value = config.get(key, 1)
+        if config.get(switch) and (isinstance(value, bool) or not isinstance(value, int | float)):
+            _refuse(file, f"{key} is {value!r:.40}: expected a number")
+        if config.get(switch) and not 0 < value <= largest:
+            _refuse(file, f"{key} is {value!r:.40}: expected a number above 0, up to {largest:g}")
     limit = config.get("clip_states")
     if limit is not None and not (isinstance(limit, int | float) and limit > 0):
         _refuse(file, f"clip_states is {limit!r}: expected a number above 0, or none")

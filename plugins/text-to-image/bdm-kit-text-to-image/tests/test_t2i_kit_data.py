@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,6 +118,13 @@ def test_broken_lists_of_captions_are_refused(tmp_path: Path, model: Model, line
     write_folder(tmp_path / "folder", ["a"])
     (tmp_path / "folder" / "metadata.jsonl").write_text(line)
     with pytest.raises(UserError, match="line 1 of"):
+        open_reference(str(tmp_path / "folder"), model, tmp_path / "data", tmp_path)
+
+
+def test_a_list_of_captions_beyond_the_limit_is_refused_unread(tmp_path: Path, model: Model) -> None:
+    write_folder(tmp_path / "folder", ["a"])
+    os.truncate(tmp_path / "folder" / "metadata.jsonl", 2**30 + 1)
+    with pytest.raises(UserError, match=r"metadata\.jsonl has more than 1,024 MiB"):
         open_reference(str(tmp_path / "folder"), model, tmp_path / "data", tmp_path)
 
 

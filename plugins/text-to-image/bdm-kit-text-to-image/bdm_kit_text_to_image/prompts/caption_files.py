@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 METADATA = "metadata.jsonl"
 HUB_PATTERNS = [*PICTURES_AND_TABLES, f"*{METADATA}"]
+LARGEST_LIST = 2**30
+"""Bytes of one ``metadata.jsonl``: some five million captions."""
 CAPTION_COLUMNS = ("text", "caption", "prompt", "captions")
 """The names under which a caption is looked for, in this order."""
 Pictures = Callable[[int], tuple[Path | bytes, str]]
@@ -92,6 +94,8 @@ def caption_sources(folder: Path) -> tuple[DataFolder, list[Path]]:
 def _listed(lists: list[Path]) -> list[tuple[str, Path, str]]:
     rows = []
     for path in lists:
+        if path.stat().st_size > LARGEST_LIST:
+            raise UserError(f"{path} has more than {LARGEST_LIST >> 20:,} MiB: split it, or take a part of it")
         try:
             text = path.read_text(encoding="utf-8")
         except ValueError:
