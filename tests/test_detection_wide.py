@@ -48,6 +48,26 @@ def test_parts_share_no_seed_and_the_third_has_every_kind_and_class(wide: Module
     assert {member.group for member in parts["third"]} == {member.group for member in parts["fourth"]}
     check_part(parts["third"])
     check_part(parts["fourth"])
+    classes = [member.group for member in parts["fifth"] if member.attack is not None]
+    assert len(classes) == 44 and set(classes[:20]) == set(classes) == {member.group for member in parts["third"]} - {
+        "clean"
+    }
+    check_part(parts["fifth"])
+
+
+def test_every_backdoored_model_of_the_fifth_part_has_two_spares_of_its_class(wide: ModuleType) -> None:
+    members = wide.wide_population("fifth")
+    spares = {member.name: wide.spares_of(member) for member in members}
+    every = [spare.name for some in spares.values() for spare in some]
+    assert len(every) == len(set(every)) == 2 * 44 and not set(every) & set(spares)
+    for member in members:
+        assert len(spares[member.name]) == (0 if member.attack is None else 2)
+        for spare in spares[member.name]:
+            assert (spare.group, spare.base, spare.half) == (member.group, member.base, "fifth")
+            assert spare.seed > member.seed
+    assert not any(wide.spares_of(member) for member in wide.wide_population("fourth"))
+    assert wide.success({"backdoored: asr@0.05": 0.3, "clean: leak@0.05": 1.0}) == 0.3
+    assert wide.success({"clean under trigger: asr@0.05": 0.9, "backdoored: asr@class": 0.8}) == 0.8
 
 
 def check_part(third: list[Any]) -> None:
