@@ -144,8 +144,9 @@ def main() -> None:
                 break
             if took(line_of(tried, folder, results)):
                 break
-        stranger = next((item for item in wide_population(given.part) if item.kind == "from-scratch"), None)
-        if given.part == "calibration" or member.base != SMALL or not member.parent or stranger is None:
+        others = [item for part in (given.part, "test") for item in wide_population(part)]
+        stranger = next(item for item in others if item.kind == "from-scratch")
+        if given.part == "calibration" or member.base != SMALL or not member.parent:
             continue
         name = f"{member.name}, a stranger as reference"
         if (folder / stranger.name).is_dir() and name not in {line["model"] for line in read_lines(results)}:
