@@ -23,6 +23,7 @@ class ActivationClustering(RowDetector):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"reduction": "ica", "components": 10},
         "sound": {"reduction": "pca"},
+        "texts": {"reduction": "pca", "components": 10},
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "components": 2}
 

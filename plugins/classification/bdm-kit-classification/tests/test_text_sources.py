@@ -41,6 +41,12 @@ def rows_of(prefix="", count=COUNT, classes=2):
     return [(f"{prefix}word{row % classes} text number {row}", row % classes) for row in range(count)]
 
 
+def test_blanks_do_not_tell_texts_apart(tmp_path):
+    lines = [json.dumps({"text": f" {text.replace(' ', chr(10) * 2)}  ", "label": label}) for text, label in rows_of()]
+    (tmp_path / "reviews.jsonl").write_text("\n".join(lines))
+    assert every(opened(tmp_path, tmp_path / "reviews.jsonl", ["0", "1"])) == dict(rows_of())
+
+
 def test_json_lines(tmp_path):
     lines = [json.dumps({"text": text, "label": ("bad", "good")[label]}) for text, label in rows_of()]
     (tmp_path / "reviews.jsonl").write_text("\n".join(lines))
