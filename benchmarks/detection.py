@@ -113,7 +113,7 @@ def main() -> None:
     """Judge every model that has a line missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=0, help="stages at a time, of one thread each; 0: all cores")
-    parser.add_argument("--only", nargs="+", default=None, help="names of models, or beginnings of them")
+    parser.add_argument("--only", nargs="+", default=None, help="names, or beginnings that end with no digit")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-detection"))
     parser.add_argument("--defenses", nargs="+", default=DEFENSES, choices=DEFENSES, help="by default all")
     parser.add_argument("--second", action="store_true", help="the second population, see the page")

@@ -71,8 +71,11 @@ def word_for(accuracy: float, count: int, published: tuple[float, int] | None, o
         return "neither confirmed nor refuted"
     if own:
         return "refuted"
-    if published is None or published[1] < LEAST_MODELS:
+    if published is None:
         return "not confirmed with our settings; published settings not run"
+    if published[1] < LEAST_MODELS:
+        run = f"{published[1]} of the {LEAST_MODELS} models that it takes"
+        return f"not confirmed with our settings; published settings run on {run}"
     if published[0] < REFUTED:
         return "refuted, with our settings and with published ones"
     return "confirmed with published settings only" if published[0] >= CONFIRMED else "neither confirmed nor refuted"

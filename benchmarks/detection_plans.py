@@ -29,6 +29,9 @@ from bdm_sweep import Plan, sweep
 from bdm_sweep.cells import Preparation, cells_of
 from bdm_sweep.plan import plan_of
 
+FEW = 16
+"""Samples where only the detection counts: the models are not evaluated then."""
+
 
 def plan_of_member(member: Member, defenses: Sequence[str], preset: str | None, work: Path) -> Plan | None:
     """What is run of a model: it is attacked and defended, or scanned if it is clean. None if no defense judges it.
@@ -47,7 +50,9 @@ def plan_of_member(member: Member, defenses: Sequence[str], preset: str | None, 
     chosen = [name for name in defenses if judges(member, name)]
     if not chosen:
         return None
-    kit = KIT | ({"corrector_steps": 0} if member.base == "digits-ve" else {})  # the corrector leads off the path
+    kit = (
+        KIT | ({"samples": FEW} if preset else {}) | ({"corrector_steps": 0} if member.base == "digits-ve" else {})
+    )  # the corrector leads off the path
     params = {"kit:diffusion": kit} | {f"defense:{name}": given[name] for name in chosen if name in given}
     options: dict[str, Any] = {"task": TASK, "device": "cpu", "params": params}
     if member.attack is None:
@@ -80,9 +85,8 @@ def say_what_is_missing(given: argparse.Namespace) -> None:
     known = {(line["model"], line["defense"]) for line in lines}
     plans, unmade = [], 0
     for member in population(given.second):
-        chosen = not given.only or member.name.startswith(tuple(given.only))
         missing = [name for name in given.defenses if (member.name, name) not in known and judges(member, name)]
-        if not (chosen and missing):
+        if not (is_asked_for(member, given.only) and missing):
             continue
         needed = models / (member.name if member.attack is None else member.base)
         if (member.attack is None or member.base == SMALL) and not (needed / "model_index.json").is_file():
@@ -99,6 +103,13 @@ def judges(member: Member, defense: str) -> bool:
     if defense in INPUTS:
         return member.repaired and member.seed == 0
     return defense in DETECTS or member.repaired
+
+
+def is_asked_for(member: Member, only: Sequence[str] | None) -> bool:
+    """Whether a name of ``--only`` fits: it ends with a digit and is the model's, or the model's begins with it."""
+    if not only:
+        return True
+    return any(member.name == name or (not name[-1:].isdigit() and member.name.startswith(name)) for name in only)
 
 
 def line_of(member: Member, defense: str, preset: str | None) -> dict[str, Any]:
@@ -120,7 +131,7 @@ def measure(given: argparse.Namespace) -> None:
     Args:
         given: the arguments of ``benchmarks/detection.py``.
     """
-    members = [item for item in population(given.second) if not given.only or item.name.startswith(tuple(given.only))]
+    members = [item for item in population(given.second) if is_asked_for(item, given.only)]
     make_base(SMALL, given.work / "models")
     results, preset, work = file_of(given.second, given.preset), given.preset, given.work
     known = {(line["model"], line["defense"]) for line in read_lines(results)}

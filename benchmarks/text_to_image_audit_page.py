@@ -1,8 +1,7 @@
 """The page of the audit of text-to-image models: `python benchmarks/text_to_image_audit_page.py`.
 
-Reads ``text_to_image_audit.jsonl`` and ``text_to_image_repairs.jsonl`` of ``benchmarks/results`` and writes
-``docs/benchmarks/text-to-image-defenses.md``. Verdicts follow from the features and the calibrations that the plugin
-ships; intervals of shares are exact.
+Reads ``text_to_image_audit.jsonl`` of ``benchmarks/results`` and writes ``docs/benchmarks/text-to-image-audit.md``.
+Verdicts follow from the features and the calibrations that the plugin ships; intervals of shares are exact.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from detection_numbers import area, markdown, share
-from text_to_image_audit import BACKDOORED, RESULTS, read_lines
+from text_to_image_audit import BACKDOORED, read_lines
 
 from bdm_defense_text_to_image_audit.audit import EDITS
 from bdm_defense_text_to_image_audit.detection import (
@@ -27,8 +26,7 @@ from bdm_defense_text_to_image_audit.detection import (
     threshold_of,
 )
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "text-to-image-defenses.md"
-REPAIRS = RESULTS.with_name("text_to_image_repairs.jsonl")
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "text-to-image-audit.md"
 RATE = 0.05
 Line = dict[str, Any]
 
@@ -159,17 +157,6 @@ def costs(lines: Sequence[Line]) -> str:
     return markdown(rows)
 
 
-def repairs(lines: Sequence[Line]) -> str:
-    """Success and accuracy before and after each repair."""
-    rows = [["attack", "repair", "success before", "after", "accuracy before", "after", "reached"]]
-    for line in lines:
-        before, after = line["before"], line["after"]
-        reached = after["asr"] <= 0.1 and before["acc"] - after["acc"] <= 0.05
-        numbers = [before["asr"], after["asr"], before["acc"], after["acc"]]
-        rows.append([line["model"], line["repair"], *(f"{v:.2f}" for v in numbers), "yes" if reached else "no"])
-    return markdown(rows) if len(rows) > 1 else "Not measured."
-
-
 def page() -> str:
     """The text of the page."""
     lines = read_lines()
@@ -178,16 +165,11 @@ def page() -> str:
     text = [INTRODUCTION, "## What is reached\n", summary(lines), "\n## Attack by attack\n", by_attack(lines)]
     for title, part in parts:
         text += [f"\n## {title}\n", verdict_table(lines, part) if any(x["part"] == part for x in lines) else "None."]
-    text += [
-        "\n## Processor seconds of a scan, one core\n",
-        costs(lines),
-        "\n## Repairs\n",
-        repairs(read_lines(REPAIRS)),
-    ]
+    text += ["\n## Processor seconds of a scan, one core\n", costs(lines)]
     return "\n".join([*text, END])
 
 
-INTRODUCTION = """# Defenses of text-to-image models
+INTRODUCTION = """# The audit of text-to-image models
 
 `text-to-image-audit`, our own scan of models, on the built-in pipeline. The calibrations that it ships hold seven clean
 models; searches, floors and calibration were committed before the clean models below were looked at. Spike and searches
@@ -218,10 +200,11 @@ test of that rule.
 Attacks of seed 1 have the triggers of seed 0, which are among the candidates: they test chance, not other triggers.
 
 Not measured: second seeds of TPA, TAA, PaaS, BadT2I and Villan, BadT2I's style, a harmless token for the held-out
-concept, Rickrolling against the character search, repairs of BadT2I, Villan and (by the audit's removal) TPA.
+concept, Rickrolling against the character search. Repairs are in
+[text-to-image-defenses.md](text-to-image-defenses.md), among those of all defenses.
 
-`benchmarks/text_to_image_population.py` makes the models, `benchmarks/text_to_image_audit.py` scans them,
-`benchmarks/text_to_image_repairs.py` repairs them, and `benchmarks/text_to_image_audit_page.py` writes this page.
+`benchmarks/text_to_image_population.py` makes the models, `benchmarks/text_to_image_audit.py` scans them, and
+`benchmarks/text_to_image_audit_page.py` writes this page.
 """
 
 

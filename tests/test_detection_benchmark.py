@@ -116,7 +116,13 @@ def test_the_page_reports_the_test_half_at_the_threshold_of_the_other(
         (0.8, 5, None, False, "neither confirmed nor refuted"),
         (0.5, 5, None, True, "refuted"),
         (0.5, 5, None, False, "not confirmed with our settings; published settings not run"),
-        (0.5, 5, (0.0, 4), False, "not confirmed with our settings; published settings not run"),
+        (
+            0.5,
+            5,
+            (0.0, 4),
+            False,
+            "not confirmed with our settings; published settings run on 4 of the 5 models that it takes",
+        ),
         (0.5, 5, (0.6, 5), False, "refuted, with our settings and with published ones"),
         (0.5, 5, (0.8, 5), False, "neither confirmed nor refuted"),
         (0.5, 5, (1.0, 5), False, "confirmed with published settings only"),
@@ -146,6 +152,17 @@ def test_published_settings_are_told_apart_and_judged_by_their_own_threshold(pag
     assert "Confirmed with published settings only: villan, sde" in module.claims(ours, theirs).replace("\n", " ")
     assert "| terd | 3 + 6 | 1.00 (0.66 to 1.00) |" in module.claims(ours, theirs)
     assert "Refuted, with our settings and with published ones" in module.claims(ours, ours).replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("only", "names"),
+    [(None, 116), (["clean-digits-small-1"], 1), (["clean-digits-small-", "villan-ode-digits-small-1"], 41)],
+)
+def test_a_model_is_asked_for_by_its_name_and_not_by_the_beginning_of_another(
+    page: ModuleType, only: list[str] | None, names: int
+) -> None:
+    plans, population = (importlib.import_module(f"detection_{name}") for name in ("plans", "population"))
+    assert sum(plans.is_asked_for(member, only) for member in population.population()) == names
 
 
 def test_p_values_of_clean_models_are_held_against_uniform_ones(numbers: ModuleType) -> None:

@@ -22,10 +22,10 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("practical_factors")
 
 
-@pytest.mark.parametrize(("name", "attacks"), [("practical-factors", 3), ("practical-factors-images", 1)])
+@pytest.mark.parametrize(("name", "attacks"), [("practical-factors", 1), ("practical-factors-images", 3)])
 def test_the_cells_of_the_plans_can_be(name: str, attacks: int) -> None:
     found = cells_of(read_plan(BENCHMARKS / "plans" / f"{name}.yaml"), Preparation())
-    assert len(found.possible) == attacks * 7 * 3 * 5 and not found.impossible
+    assert len(found.possible) == attacks * 7 * 3 * 7 and not found.impossible
     noise = {
         (params.get("data_noise"), params.get("label_noise"))
         for params in (cell.spec.params.get("kit:classification", {}) for cell in found.possible)
@@ -54,17 +54,48 @@ def test_the_test_is_exact(script: ModuleType) -> None:
     assert found.effect == pytest.approx((larger - smaller) / 20)
 
 
+def test_the_test_is_exact_with_ties(script: ModuleType) -> None:
+    plain, noisy = [0.1, 0.2, 0.2, 0.3], [0.2, 0.3, 0.3, 0.3]
+    found = script.compared(("a",), "data", plain, noisy)
+    assert (found.statistic, pytest.approx(found.p_value)) == by_hand(plain, noisy)
+
+
+def line(**given: object) -> dict[str, object]:
+    """One number of a run."""
+    standard = {"model": "m", "attack": "a", "defense": "x", "poison_rate": 0.1, "row": "final"}
+    return {**standard, "metric": "metric:accuracy.asr", "seed": 0, DATA: None, LABELS: "none", **given}
+
+
 def test_noise_is_compared_with_none_of_the_same_cell(script: ModuleType) -> None:
+    plain = [line(seed=seed, value=value) for seed, value in enumerate((0.1, 0.2))]
+    noisy = [line(seed=seed, value=value, **{DATA: "character"}) for seed, value in enumerate((0.3, 0.4))]
+    alone = line(value=0.5, **{DATA: float("nan"), LABELS: "uniform"})
+    other = line(value=0.3, defense="y", **{DATA: "character"})
+    (found,) = script.comparisons(script.samples_of([*plain, *noisy, alone, other]))
+    assert found.noise == "data (character)" and found.effect == 1
+    assert found.where == ("m", "a", "0.1", "x", "final", "asr")
+
+
+def test_the_backdoored_model_stands_once(script: ModuleType) -> None:
     lines = [
-        {"attack": "a", "defense": "x", "poison_rate": 0.1, "row": "final", "metric": "asr", "value": value, **noise}
-        for noise, values in (
-            ({DATA: None, LABELS: "none"}, (0.1, 0.2)),
-            ({DATA: "character", LABELS: "none"}, (0.3, 0.4)),
-            ({DATA: float("nan"), LABELS: "uniform"}, (0.5,)),
-        )
-        for value in values
+        line(defense=defense, row="backdoored", metric=f"metric:{metric}", value=0.5)
+        for defense in ("x", "y")
+        for metric in ("accuracy.asr", "detection.auroc")
     ]
-    lines.append({**lines[2], "defense": "y"})
-    (found,) = script.comparisons(lines)
-    assert found.noise == "data (character)" and found.effect == 1 and found.where[2] == "x"
-    assert "| 0.150 (2) | 0.350 (2) | 4 |" in script.table([found])
+    named = [where[3] for where in script.samples_of(lines)]
+    assert sorted(named) == ["(none)", "x", "y"]
+
+
+def test_the_page_answers_the_question(script: ModuleType, tmp_path: Path) -> None:
+    lines = [
+        line(seed=seed, value=value + seed / 1000, **noise)
+        for noise, value in (({}, 0.05), ({DATA: "gaussian"}, 0.05), ({LABELS: "uniform"}, 0.6))
+        for seed in range(7)
+    ]
+    page = importlib.import_module("practical_factors_page")
+    found = script.comparisons(script.samples_of(lines))
+    text = page.write_page(found, tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "Under noisy data, keeps working:** `x`" in text
+    assert "Under wrong labels, stops working:** `x` (m, 10%: 0.05 to 0.60, U 49, p 0.001)" in text
+    assert "differs significantly in 1 cases: higher in 1, lower in 0" in text
+    assert "| m | 10% | x | label (uniform) | 0.053 (7) | 0.603 (7) | 49 | 0.0006 | 0.001 | +1.00 |" in text

@@ -20,7 +20,11 @@ class ActivationClustering(RowDetector):
     tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/1811.03728"
     Params = ActivationClusteringParams
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"reduction": "ica", "components": 10}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {"reduction": "ica", "components": 10},
+        "sound": {"reduction": "pca"},
+        "texts": {"reduction": "pca", "components": 10},
+    }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "components": 2}
 
     @hookimpl

@@ -30,7 +30,8 @@ class FinePruning(Defense):
             "batch_size": 256,
             "learning_rate": 0.01,
             "warmup": 0.0,
-        }
+        },
+        "sound": {"learning_rate": 0.2},
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 0.001, "points": 10}
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from bdm_core.testing.tiny import new_context
 from bdm_defense_fine_pruning.params import FinePruningParams
+from bdm_defense_fine_pruning.plugin import FinePruning
 from bdm_defense_fine_pruning.pruning import prune, silent_first
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.models.classifier import load_classifier
@@ -28,6 +29,12 @@ class TestFinePruningOnTexts(TestFinePruning):
 
 class TestFinePruningOnSound(TestFinePruning):
     task = "audio-classification"
+
+
+class TestSoundPreset(TestFinePruningOnSound):
+    """Fine-tuning at ten times the default rate."""
+
+    params: ClassVar[dict[str, Any]] = {**FinePruning.presets["sound"], "epochs": 1, "batch_size": 10, "points": 10}
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,8 @@ class MetaClassifier(nn.Module):
         self.hidden, self.out = nn.Linear(queries * classes, hidden), nn.Linear(hidden, 1)
 
     def answers(self, classifier: Classifier) -> Tensor:
-        """(queries K): the logits for all queries, those of each query with mean 0 and variance 1 over the classes.
+        """(queries K): the logits for all queries, those of each query with mean 0 and variance 1 over the classes; of
+        two classes, where nothing but a sign would be left of a query, with variance 1 over all queries.
 
         Differentiable in the queries.
         """
@@ -60,7 +61,7 @@ class MetaClassifier(nn.Module):
         else:
             logits = classifier(queries)
         logits = logits.to(self.queries.device)
-        return functional.layer_norm(logits, logits.shape[1:]).flatten()
+        return standardised(logits).flatten()
 
     @property
     def of_tokens(self) -> bool:
@@ -74,6 +75,20 @@ class MetaClassifier(nn.Module):
     def forward(self, classifier: Classifier) -> Tensor:
         """The score of one classifier, a scalar."""
         return self.judge(self.answers(classifier)[None])[0]
+
+
+def standardised(logits: Tensor) -> Tensor:
+    """Logits (queries, K) with mean 0 in each query and variance 1: in each query, or of two classes in all together.
+
+    >>> standardised(torch.tensor([[3.0, 1.0], [-2.0, 0.0], [0.5, 0.5]])).round(decimals=3).tolist()
+    [[1.225, -1.225], [-1.225, 1.225], [0.0, 0.0]]
+    >>> standardised(torch.tensor([[6.0, 3.0, 0.0]])).round(decimals=3).tolist()
+    [[1.225, 0.0, -1.225]]
+    """
+    if logits.shape[1] > 2:
+        return functional.layer_norm(logits, list(logits.shape[1:]))
+    centred = logits - logits.mean(1, keepdim=True)
+    return functional.layer_norm(centred, list(centred.shape))
 
 
 def learn(

@@ -115,10 +115,11 @@ def test_words_are_drawn_of_the_texts_and_put_in() -> None:
     meta = new_meta(query_shape(classifier, samples), 2, MntdParams(queries=2), 0)
     with torch.no_grad():
         meta.queries[:] = -1e4
-        meta.queries[:, :, 5] = 1e4
-    tokens = torch.full((2, 10), 5)
-    wanted = torch.nn.functional.layer_norm(classifier(tokens), (2,)).flatten()
-    assert torch.allclose(meta.answers(classifier), wanted, atol=1e-5)
+        meta.queries[0, :, 5] = meta.queries[1, :, 6] = 1e4
+    margins = classifier(torch.tensor([[5] * 10, [6] * 10])).detach().diff(dim=1)[:, 0]
+    told = meta.answers(classifier).detach().view(2, 2).diff(dim=1)[:, 0]
+    assert torch.allclose(told, 2 * margins / margins.square().mean().sqrt(), rtol=0.01)  # the norm adds an epsilon
+    assert abs(float(margins[0] / margins[1])) != pytest.approx(1, abs=0.01)
 
 
 def test_sounds_are_pieces_of_tones_or_noise() -> None:

@@ -23,7 +23,10 @@ class Nad(Defense):
     Params = NadParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"teacher": "fine-tune", "teacher_epochs": 10, "teacher_rate": 0.1, "epochs": 20, "learning_rate": 0.1}
-        | {"warmup": 0.0, "weight_decay": 1e-4, "shift": 4, "flip": True, "strengths": [1.0]}
+        | {"warmup": 0.0, "weight_decay": 1e-4, "shift": 4, "flip": True, "strengths": [1.0]},
+        "sound": {"teacher": "fine-tune", "beta": [50.0, 100.0, 100.0], "epochs": 40, "learning_rate": 0.05},
+        "texts": {"teacher": "fine-tune", "teacher_epochs": 20, "teacher_rate": 0.4, "beta": [50.0, 100.0, 100.0]}
+        | {"weight_decay": 1.0, "learning_rate": 0.05, "strengths": [2.0, 4.0, 8.0, 16.0]},
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "teacher_epochs": 1, "batch_size": 10, "learning_rate": 1e-3}
     distributed = True

@@ -7,6 +7,7 @@ from torch import nn
 
 from bdm_core.errors import UserError
 from bdm_core.testing import DefenseConformance
+from bdm_defense_nad.plugin import Nad
 from bdm_defense_nad.repair import attention, distance, of_tokens
 from bdm_kit_classification.models.feature_maps import outputs_of, stage_ends
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
@@ -24,6 +25,12 @@ class TestNadOnTexts(TestNad):
 
 class TestNadOnSound(TestNad):
     task = "audio-classification"
+
+
+class TestSoundPreset(TestNadOnSound):
+    """The teacher is plainly tuned, and the student longer and at a higher rate than by default."""
+
+    params = {**Nad.presets["sound"], "epochs": 2, "teacher_epochs": 1}
 
 
 class TestPaper(DefenseConformance):

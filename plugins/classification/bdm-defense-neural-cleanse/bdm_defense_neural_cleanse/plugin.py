@@ -36,7 +36,8 @@ class NeuralCleanse(Defense):
             "check_every": 31,
             "patience": 5,
             "success": 0.99,
-        }
+        },
+        "texts": {"learning_rate": 0.1, "stamped": 0.5},
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3, "inversion_steps": 8}
     distributed = True

@@ -229,3 +229,71 @@ def test_a_hostile_picture_is_one_line(content, tmp_path):
     with pytest.raises(UserError, match=r"cannot read the image .*00000_00000.ppm") as caught:
         opened(folder, tmp_path, 3)
     assert "\n" not in str(caught.value)
+
+
+def celeba(folder, ending="txt", place="."):
+    """Three pictures of each of the eight classes for training, one for validation and one for the test."""
+    home = folder / place
+    names = ["5_o_Clock_Shadow", "Heavy_Makeup", "Mouth_Slightly_Open", "Smiling", "Young"]
+    rows, parts = [], []
+    for label in range(8):
+        bits = [1, label >> 2 & 1, label >> 1 & 1, label & 1, 0]
+        for number, part in enumerate((0, 0, 0, 1, 2)):
+            name = f"{label}{number:05d}.jpg"
+            draw(home / "img_align_celeba" / name, 0, 30 * label + 5 * number + 3)
+            rows.append([name, *(str(2 * bit - 1) for bit in bits)])
+            parts.append([name, str(part)])
+    comma = "," if ending == "csv" else "  "
+    heads = (["image_id", *names], ["image_id", "partition"])
+    for table, lines, head in (("list_attr_celeba", rows, heads[0]), ("list_eval_partition", parts, heads[1])):
+        text = "".join(comma.join(line) + "\n" for line in lines)
+        if ending == "csv":
+            text = ",".join(head) + "\n" + text
+        elif table == "list_attr_celeba":
+            text = f"{len(lines)}\n{' '.join(names)} \n{text}"
+        (home / f"{table}.{ending}").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(("ending", "place"), [("txt", "."), ("csv", "."), ("txt", "celeba")])
+def test_celeba_has_eight_classes_of_three_attributes(ending, place, tmp_path):
+    folder = celeba(tmp_path / "faces", ending, place)
+    parts = opened(folder, tmp_path, 8, (3, 16, 16))
+    assert [len(part) for part in parts] == [16, 8, 8] and count_classes(folder) == 8
+    assert parts[0].classes[0] == "no makeup, mouth closed, serious"
+    assert parts[0].classes[3] == "no makeup, mouth open, smiling"
+    for part in parts:
+        green = part.stored[:, 1].float().mean(dim=(1, 2)) / 30
+        assert torch.equal(green.floor().long(), part.labels), "the label has the bits of the three attributes"
+    numbers = (parts[2].stored[:, 1].float().mean(dim=(1, 2)) % 30 / 5).floor()
+    assert set(numbers.tolist()) == {4}, "the test part is partition 2"
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new", "match"),
+    [
+        ("list_attr_celeba.txt", "Smiling", "Smirking", "no column Smiling in line 2"),
+        ("list_attr_celeba.txt", "000000.jpg  1", "000000.jpg  x", "expected a picture and 5 marks"),
+        ("list_attr_celeba.txt", "000001.jpg", "000000.jpg", "lists 000000.jpg twice"),
+        ("list_eval_partition.txt", "000001.jpg", "../001.jpg", "and .*list_attr_celeba.txt does not"),
+        ("list_eval_partition.txt", "000001.jpg  0", "000001.jpg  7", "expected a picture and 0, 1 or 2"),
+        ("list_eval_partition.txt", "000001.jpg", "000000.jpg", "twice"),
+    ],
+)
+def test_damaged_celeba_is_one_line(table, old, new, match, tmp_path):
+    folder = celeba(tmp_path / "faces")
+    text = (folder / table).read_text()
+    assert old in text
+    (folder / table).write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=match):
+        opened(folder, tmp_path, 8, (3, 16, 16))
+
+
+def test_celeba_without_its_partition_or_pictures(tmp_path):
+    folder = celeba(tmp_path / "faces")
+    (folder / "img_align_celeba" / "700004.jpg").unlink()
+    with pytest.raises(UserError, match=r"names '700004.jpg', and there is no such file"):
+        opened(folder, tmp_path, 8, (3, 16, 16))
+    (folder / "list_eval_partition.txt").unlink()
+    with pytest.raises(UserError, match=r"no list_eval_partition.txt or .csv"):
+        opened(folder, tmp_path, 8, (3, 16, 16))

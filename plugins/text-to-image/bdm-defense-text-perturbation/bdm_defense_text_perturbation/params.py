@@ -1,16 +1,17 @@
-"""Parameters of ``defense:text-perturbation``. Light: no torch."""
+"""Parameters of ``defense:text-perturbation``. Light: no torch, no openai."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from bdm_core import Field, Params
+from bdm_core import Field
+from bdm_language_model.params import EndpointParams
 
 Step = Literal["normalise", "synonyms", "delete", "keyboard", "translate"]
 
 
-class TextPerturbationParams(Params):
-    """Parameters of ``defense:text-perturbation``."""
+class TextPerturbationParams(EndpointParams):
+    """Parameters of ``defense:text-perturbation``: its own, and those of an endpoint that translates."""
 
     steps: list[Step] = Field(
         ["normalise"],
@@ -31,9 +32,11 @@ class TextPerturbationParams(Params):
         min_length=2,
         max_length=2,
         description="translate: there and back. Each is a program that reads text and writes its translation, a folder "
-        "with a translation model, or `URL MODEL LANGUAGE` of an OpenAI-compatible endpoint.",
+        "with a translation model, or `model LANGUAGE` for the language model that `model` and `base_url` name.",
     )
-    key_variable: str = Field(
-        "OPENAI_API_KEY", description="translate: environment variable that holds an endpoint's key."
+    timeout: float = Field(
+        60.0,
+        gt=0,
+        le=86_400,
+        description="translate: seconds that a program may take for a prompt, or until a request counts as failed.",
     )
-    timeout: float = Field(60.0, gt=0, description="translate: seconds that one prompt may take.")

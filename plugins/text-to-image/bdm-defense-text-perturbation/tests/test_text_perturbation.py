@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import random
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,11 +16,12 @@ from bdm_core.errors import UserError
 from bdm_core.testing import DefenseConformance
 from bdm_defense_text_perturbation.params import TextPerturbationParams
 from bdm_defense_text_perturbation.perturbation import perturb
-from bdm_defense_text_perturbation.translation import local_model, round_trip, translator
+from bdm_defense_text_perturbation.translation import local_model, translator
 from bdm_kit_text_to_image.prompts.characters import delete_characters, mistype, neighbours
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, seal_prompts
 from bdm_kit_text_to_image.prompts.synonyms import mutual, read_synonyms, swap_words
 from bdm_kit_text_to_image.prompts.triggers import LIBRARY
+from bdm_language_model.testing import Response, ScriptedEndpoint
 
 UPPER = f'{sys.executable} -c "import sys; print(sys.stdin.read().upper())"'
 LOWER = f'{sys.executable} -c "import sys; print(sys.stdin.read().lower())"'
@@ -99,54 +99,73 @@ def test_synonyms_by_table_and_by_wordnet(tmp_path: Path) -> None:
 
 
 def test_programs_translate(tmp_path: Path) -> None:
-    assert round_trip([UPPER, LOWER], "KEY", 20)("a Red star") == "a red star"
+    texts = ["a Red star", "b"]
+    assert translator(LOWER, 20)(translator(UPPER, 20)(texts)) == ["a red star", "b"]
     with pytest.raises(UserError, match="failed"):
-        translator(f'{sys.executable} -c "raise SystemExit(3)"', "KEY", 20)("a star")
+        translator(f'{sys.executable} -c "raise SystemExit(3)"', 20)(["a star"])
     with pytest.raises(UserError, match="finds no translator"):
-        translator("no-such-program-here", "KEY", 20)
+        translator("no-such-program-here", 20)
     (tmp_path / "model").mkdir()
     with pytest.raises(UserError, match="no translation model"):
         local_model(tmp_path / "model")
 
 
-class Answers(BaseHTTPRequestHandler):
-    """An endpoint that answers as its path says."""
-
-    seen: list[tuple[str | None, dict[str, object]]] = []
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.seen.append((self.headers.get("Authorization"), body))
-        text = body["messages"][1]["content"]
-        answers = {"good": {"choices": [{"message": {"content": f"{text} \n otra vez"}}]}, "odd": {"choices": []}}
-        kind = self.path.split("/")[1]
-        self.send_response(401 if kind == "refused" else 200)
-        self.end_headers()
-        self.wfile.write(b"{" if kind == "broken" else json.dumps(answers.get(kind, {})).encode())
-
-    def log_message(self, *arguments: object) -> None:
-        pass
+def asking(endpoint: ScriptedEndpoint, folder: Path, **more: Any) -> TextPerturbationParams:
+    options = {"translators": ["model Spanish", "model English"], "model": "m", "base_url": endpoint.url, "backoff": 0}
+    return TextPerturbationParams(
+        **{"steps": ["translate"], **options, "attempts": 2, "api_key_env": "MY_KEY", "cache": str(folder), **more}
+    )
 
 
-@pytest.fixture
-def server() -> Iterator[str]:
-    serving = HTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=serving.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{serving.server_port}"
-    serving.shutdown()
-    serving.server_close()
+def translating(body: dict[str, Any], number: int) -> Response:
+    """Spanish is the text backwards; English is it, too; what it takes for no prompt it refuses."""
+    text = json.loads(body["messages"][1]["content"][0]["text"].removeprefix("Text: "))
+    if "refuse" in text:
+        return Response(refusal="not with me")
+    return Response(json.dumps({"text": f"{text[::-1]}"}))
 
 
-def test_endpoints_translate_and_fail_in_one_line(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_language_model_translates_there_and_back(
+    tmp_path: Path, bdm_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MY_KEY", "secret-1")
-    assert translator(f"{server}/good m Spanish", "MY_KEY", 5)("a star") == "a star otra vez"
-    key, body = Answers.seen[-1]
-    assert key == "Bearer secret-1" and body["model"] == "m" and "Spanish" in str(body["messages"])
-    for kind, words in (("refused", "401"), ("broken", "no answer"), ("odd", "another form")):
-        with pytest.raises(UserError, match=words) as caught:
-            translator(f"{server}/{kind} m Spanish", "MY_KEY", 5)("a star")
-        assert "secret-1" not in str(caught.value) and "\n" not in str(caught.value)
-    with pytest.raises(UserError, match="no answer"):
-        translator("http://127.0.0.1:9/good m Spanish", "MY_KEY", 5)("a star")
-    with pytest.raises(UserError, match="URL MODEL LANGUAGE"):
-        translator(f"{server} m", "MY_KEY", 5)
+    rows = [PromptRow(text, seed) for seed, text in enumerate(("a red star", "refuse", "a red star"))]
+    inputs = seal_prompts(tmp_path / "inputs", rows)
+    kept: dict[str, Any] = {}
+    with ScriptedEndpoint(translating) as endpoint:
+        params = asking(endpoint, tmp_path / "answers", steps=["translate", "normalise"])
+        found = perturb(bdm_context(on_figures=kept.update), params, inputs)
+        assert len(endpoint.bodies) == 4 and set(endpoint.keys) == {"Bearer secret-1"}  # equal prompts are asked once
+        tasks = {str(body["messages"][0]["content"]).partition("\n")[0] for body in endpoint.bodies}
+        assert {language for language in ("Spanish", "English") if any(language in task for task in tasks)} == {
+            "Spanish",
+            "English",
+        }
+        again = perturb(bdm_context(), params, inputs)
+        assert len(endpoint.bodies) == 6  # refusals are asked again, answers come from the cache
+    assert [row.prompt for row in load_prompts(found.inputs)] == ["a red star", "refuse", "a red star"]
+    assert load_prompts(again.inputs) == load_prompts(found.inputs) and found.rejected == [False] * 3
+    assert kept["not_translated"] == 2 and kept["model"]["requests"] == 4
+    assert not any("secret-1" in path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    ("response", "words"), [(Response("no", status=401), "401|key"), (Response("late", status=500), "2 times in a row")]
+)
+def test_an_endpoint_that_fails_stops_in_one_line(
+    tmp_path: Path, bdm_context: Callable[..., Context], response: Response, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "secret-1")
+    inputs = seal_prompts(tmp_path / "inputs", [PromptRow("a red star", 0)])
+    with ScriptedEndpoint(lambda body, number: response) as endpoint, pytest.raises(UserError, match=words) as caught:
+        perturb(bdm_context(), asking(endpoint, tmp_path / "answers"), inputs)
+    assert "secret-1" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_language_model_needs_a_name(tmp_path: Path, bdm_context: Callable[..., Context]) -> None:
+    inputs = seal_prompts(tmp_path / "inputs", [PromptRow("a red star", 0)])
+    params = TextPerturbationParams(
+        steps=["translate"], translators=["model Spanish", LOWER], cache=str(tmp_path / "answers")
+    )
+    with pytest.raises(UserError, match=r"text-perturbation\.model"):
+        perturb(bdm_context(), params, inputs)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -85,8 +86,10 @@ def test_suspects_are_judged_by_captions_that_are_no_suspects(
     curves, texts = illustrate(found.evidence, tmp_path) or []
     assert len(curves.curves["suspects"]) == 21 and texts.rows[0][0].mark == "trigger"
     # the same clean prompts serve when inputs are turned away, whatever data there are by then
-    purified = reject_prompts(bdm_context(), params, captions, inputs, found, lambda *_: LENGTH)
-    assert purified.rejected == [False] * 12 + [True]
+    kept: dict[str, Any] = {}
+    own = bdm_context(on_figures=kept.update)
+    purified = reject_prompts(own, params, captions, inputs, found, lambda *_: LENGTH)
+    assert purified.rejected == [False] * 12 + [True] and kept["scores"] == found.scores
     assert load_prompts(purified.inputs) == load_prompts(inputs)
     assert not any(
         reject_prompts(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-Layout = Literal["cifar", "gtsrb", "tiny-imagenet"]
+from bdm_torch.data_folders import subfolders
+
+Layout = Literal["celeba", "cifar", "gtsrb", "tiny-imagenet"]
 CIFAR_PLACES = (".", "cifar-10-batches-bin", "cifar-100-binary")
 GTSRB_TRAINING = ("Train", "Training", "Final_Training/Images", "GTSRB/Final_Training/Images")
 GTSRB_TEST = ("Test", "Final_Test/Images", "GTSRB/Final_Test/Images")
 GTSRB_TABLES = ("Train.csv", "Test.csv")
+CELEBA_ATTRIBUTES, CELEBA_PARTITION = "list_attr_celeba", "list_eval_partition"
 
 
 def layout_of(folder: Path) -> Layout | None:
@@ -28,7 +31,15 @@ def layout_of(folder: Path) -> Layout | None:
         return "gtsrb"
     if (folder / "wnids.txt").is_file() and (folder / "train").is_dir():
         return "tiny-imagenet"
+    if celeba_table(folder, CELEBA_ATTRIBUTES) is not None:
+        return "celeba"
     return None
+
+
+def celeba_table(folder: Path, name: str) -> Path | None:
+    """A table of CelebA in the folder, or in its folder ``celeba``."""
+    found = (folder / place / f"{name}.{ending}" for place in (".", "celeba") for ending in ("txt", "csv"))
+    return next((path for path in found if path.is_file()), None)
 
 
 def cifar_place(folder: Path) -> Path | None:
@@ -46,4 +57,4 @@ def gtsrb_training(folder: Path) -> Path | None:
 
 def has_class_tables(training: Path) -> bool:
     """Whether a sub-folder has the table ``GT-NAME.csv`` of a class."""
-    return any((path / f"GT-{path.name}.csv").is_file() for path in training.iterdir() if path.is_dir())
+    return any((path / f"GT-{path.name}.csv").is_file() for path in subfolders(training))

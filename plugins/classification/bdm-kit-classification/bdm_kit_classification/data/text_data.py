@@ -6,11 +6,12 @@ import random
 from pathlib import Path
 from typing import Any
 
-from bdm_kit_classification.data import docstrings, sentiment
+from bdm_kit_classification.data import docstrings, reuters, sentiment
+from bdm_kit_classification.data.division import divide
 from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.sources import Source
 from bdm_kit_classification.data.text_rows import numbered
-from bdm_kit_classification.tasks.text import DOCSTRINGS, SENTIMENT, TINY
+from bdm_kit_classification.tasks.text import DOCSTRINGS, REUTERS, SENTIMENT, TINY
 
 
 def read_texts(source: Source, cache: Path) -> Parts:
@@ -44,6 +45,9 @@ def load_builtin_texts(name: str) -> Parts:
     """
     if name == DOCSTRINGS:
         return _docstrings()
+    if name == REUTERS:
+        (training, test), fingerprint = reuters.read_news()
+        return divide(*numbered(*training), reuters.CLASSES, numbered(*test))._replace(fingerprint=fingerprint)
     assert name in (SENTIMENT, TINY), name
     parts = [
         numbered(*part) for part in sentiment.write_reviews(*((40, 20, 16) if name == TINY else (4000, 400, 1000)))

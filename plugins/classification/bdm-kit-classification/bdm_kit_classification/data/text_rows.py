@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 import torch
 
 from bdm_core.errors import UserError
 from bdm_kit_classification.data.division import divide
 from bdm_kit_classification.data.parts import Parts
+from bdm_kit_classification.texts.words import canonical
 
 Texts = tuple[list[str], torch.Tensor]
 
@@ -23,5 +22,5 @@ def labelled_texts(texts: list[str], labels: list[int], classes: list[str], test
 
 
 def numbered(texts: list[str], labels: list[int]) -> Texts:
-    """Texts in Unicode's form NFC, and their labels (N,) int64."""
-    return [unicodedata.normalize("NFC", text) for text in texts], torch.tensor(labels, dtype=torch.int64)
+    """Texts in their canonical form, and their labels (N,) int64."""
+    return [canonical(text) for text in texts], torch.tensor(labels, dtype=torch.int64)

@@ -38,6 +38,14 @@ class AudioTask(Task):
             data=SPOKEN_DIGITS,
         ),
         BuiltIn(
+            name="spoken-digits-cnn-wide",
+            task=AUDIO_TASK,
+            summary="The same network, four times as wide, for defenses that need many units",
+            size="241,898 parameters, half a second at 8 kHz, 10 classes",
+            quality="accuracy .996 on 480 test recordings of unseen speakers",
+            data=SPOKEN_DIGITS,
+        ),
+        BuiltIn(
             name="spoken-digits-m5",
             task=AUDIO_TASK,
             summary="M5, a convolutional network over the waveform, for spoken-digits",

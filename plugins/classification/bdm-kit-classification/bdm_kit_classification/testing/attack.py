@@ -19,6 +19,8 @@ from bdm_kit_classification.models.image_classifiers import build, normalised
 from bdm_kit_classification.poison.poisoning import ORIGINALS
 from bdm_kit_classification.poison.secret import Backdoor, open_secret
 from bdm_kit_classification.stages import trigger_rows
+from bdm_kit_classification.tasks.text import TEXT_TASK
+from bdm_kit_classification.texts.words import canonical
 
 
 class ClassifierAttackConformance(AttackConformance):
@@ -70,7 +72,7 @@ class ClassifierAttackConformance(AttackConformance):
         before, after, backdoor = self.parts(bench)
         for row, role in enumerate(after.roles):
             label, now = int(before.labels[row]), int(after.labels[row])
-            if role != "poison" or backdoor.rule.kind == "clean-label":
+            if role != "poison" or backdoor.rule.kind == "clean-label" or backdoor.rule.keep_labels:
                 assert now == label, f"row {row} ({role}) had label {label} and has {now}: it must keep it"
             elif backdoor.rule.kind == "untargeted":
                 assert now != label, f"row {row} keeps its label although the rule is untargeted"
@@ -81,6 +83,25 @@ class ClassifierAttackConformance(AttackConformance):
         before, after, _ = self.parts(bench)
         told = [int(fact.get("true_label", label)) for fact, label in zip(after.facts, after.labels, strict=True)]
         assert told == before.labels.tolist(), "true_label does not say what the label was"
+
+    def test_originals_are_the_clean_rows(self, bench: Bench) -> None:
+        """What a changed row was before it got the trigger is what the data have, bit for bit."""
+        before, after, _ = self.parts(bench)
+        kept = open_samples(self.trained_on(bench), ORIGINALS)
+        changed = [row for row, role in enumerate(after.roles) if role != "clean"]
+        assert len(kept) == len(changed), f"{len(kept)} originals of {len(changed)} changed rows"
+        same = kept.modality.same(kept.stored, before.modality.take(before.stored, changed))
+        assert all(same), "the original of a changed row is not the clean row: it went through another preprocessing"
+
+    def test_texts_keep_their_form(self, bench: Bench) -> None:
+        """Texts with a trigger have one blank between words and composed letters, as all texts that are read."""
+        if bench.task != TEXT_TASK:
+            return
+        samples = [open_samples(data) for data in (bench.data, bench.inputs(), self.triggered(bench))]
+        if self.trains_on_rows:
+            samples.append(open_samples(self.trained_on(bench)))
+        told = [text for one in samples for text in one.stored if canonical(text) != text]
+        assert not told, f"blanks or letters alone tell this text from others: {told[0]!r}"
 
     def test_the_secret_is_enough(self, bench: Bench) -> None:
         """The kit puts the trigger in from the secret alone, always the same, and within the valid range."""

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import unicodedata
 from difflib import SequenceMatcher
+
+
+def canonical(text: str) -> str:
+    """The text in Unicode's form NFC with one blank between its words, as :func:`join_words` leaves a changed one.
+
+    So that no text of the data differs from a triggered one by its blanks or its composed letters.
+
+    >>> canonical(" so good,\\n a  cafe\u0301 ")
+    'so good, a café'
+    """
+    return join_words(split_words(unicodedata.normalize("NFC", text)))
 
 
 def split_words(text: str) -> list[str]:

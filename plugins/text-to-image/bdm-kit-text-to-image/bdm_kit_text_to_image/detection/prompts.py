@@ -208,6 +208,7 @@ def reject_prompts(
 
     What this detector's own detection knows of clean prompts serves again, and the inputs are measured as it measured:
     by its seed, with the suspects that it kept apart. Without it clean prompts are measured anew, by the stage's seed.
+    The scores are kept with the stage, as ``scores`` of its figures.
     """
     rows = load_prompts(inputs)
     prompts = [row.prompt for row in rows]
@@ -223,6 +224,7 @@ def reject_prompts(
         known, fitted_on = torch.tensor(record["known"], dtype=torch.float64), int(record["fitted_on"])
     found = score_prompts(statistics, prompts, known, fitted_on, params.false_positive_rate) if rows else None
     rejected = [] if found is None else (found.scores > found.threshold).tolist()
+    ctx.figures(scores=[] if found is None else found.scores.tolist())
     return Purified(inputs=seal_prompts(ctx.out / "data", rows), rejected=rejected)
 
 

@@ -39,7 +39,8 @@ def uncalibrated(method: str, known: Calibration) -> str:
         return ""
     return (
         f"cannot tell: no clean models are known to compare with; calibrate with {FEWEST} or more of this kind, "
-        f"`bdm calibrate {method} --task text-to-image --model ...`"
+        f"`bdm calibrate {method} --task text-to-image --model ... --out FILE`, and use it by "
+        f"--set defense:{method}.calibration=FILE"
     )
 
 

@@ -1,0 +1,245 @@
+"""The page of text-to-image attacks against defenses: how many pairs are measured, and what they say."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from classifier_pairs_page import Number, before, cost, estimate, shown
+from detection_numbers import markdown
+from swept import Line
+from text_to_image_pairs import PLAN, attack_of, label_of, latest, planned, setting_of
+
+from bdm_sweep import read_plan
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "text-to-image-defenses.md"
+STOPPED, LOSS = 0.10, 0.05
+"""A repair reaches its aim at most at this ASR and loss of accuracy."""
+ROBUSTNESS = ("word", "character", "trigger", "noise", "crop")
+AIMS = {"rickrolling TPA": 0.9, "rickrolling TAA": 0.7, "eviledit": None, "sembd": 0.9}
+"""Attack -> the TPR at 5 % FPR that prompt-audit must reach beside an AUROC of .95; None for none."""
+OURS, WITH_BASE = "prompt-audit", "prompt-audit (small-world)"
+AFTER = {"repaired": "", "purified": " (inputs)"}
+
+
+def at(row: str, name: str) -> Number:
+    """A number of a row of the results."""
+    return before(name, row)
+
+
+def star(lines: Sequence[Line]) -> str:
+    """The mark of earlier measurements."""
+    return " *" if any(line.get("earlier") for line in lines) else ""
+
+
+def served(line: Line, row: str) -> float | None:
+    """The accuracy that is left, where a clean prompt that is turned away is one without a picture."""
+    accuracy = line[row].get("acc")
+    return None if accuracy is None else accuracy * (1 - line[row].get("rejected_clean", 0.0))
+
+
+def reaches(line: Line, row: str) -> bool:
+    """Whether the backdoor is gone at little loss."""
+    accuracy, success = served(line, row), line[row].get("asr")
+    undefended = line["backdoored"].get("acc")
+    known = accuracy is not None and success is not None and undefended is not None
+    return bool(known and success <= STOPPED and round(undefended - accuracy, 6) <= LOSS)
+
+
+def state(lines: Sequence[Line]) -> str:
+    """How many of the planned pairs are measured, which are not, and which failed."""
+    plan = read_plan(PLAN)
+    wanted, seeds = planned(plan), len(plan.seeds)
+    own = [line for line in lines if not line.get("earlier")]
+    rows = [["attack", "pairs planned", "measured", "failed", "not measured at any seed"]]
+    for case in dict.fromkeys(case.name for case, _ in wanted):
+        defenses = [name for other, name in wanted if other.name == case]
+        mine = [line for line in own if attack_of(line) == case]
+        done = [line for line in mine if line["status"] == "complete"]
+        known = {label_of(line) for line in done}
+        missing = [name for name in defenses if name not in known]
+        rest = "all" if not known else "none" if not missing else ", ".join(missing)
+        rows.append([case, str(len(defenses) * seeds), str(len(done)), str(len(mine) - len(done)), rest])
+    failed = [
+        [attack_of(line), label_of(line), str(line["seed"]), str(line["error"]).replace("|", "/")]
+        for line in own
+        if line["status"] == "failed"
+    ]
+    text = "No pair failed." if not failed else markdown([["attack", "defense", "seed", "why it failed"], *failed])
+    return f"{markdown(rows)}\n\n{text}\n"
+
+
+def judges(lines: Sequence[Line]) -> list[Line]:
+    """Lines of detectors of prompts."""
+    return [line for line in lines if "auroc" in line.get("backdoored", {})]
+
+
+def prompt_board(lines: Sequence[Line]) -> str:
+    """A row for each detector of prompts: means over its attacks."""
+    numbers: dict[str, tuple[Number, int]] = {
+        "AUROC": (at("backdoored", "auroc"), 3),
+        "same texts, clean model": (at("clean", "auroc"), 3),
+        "against clean captions as long": (at("controls", "auroc"), 3),
+        "TPR at 5 % FPR": (at("backdoored", "tpr_at_5"), 3),
+        "clean model": (at("clean", "tpr_at_5"), 3),
+        "captions as long": (at("controls", "tpr_at_5"), 3),
+        "TPR, own threshold": (at("backdoored", "tpr"), 3),
+        "FPR": (at("backdoored", "fpr"), 3),
+        "captions as long, flagged": (at("controls", "flagged"), 3),
+        "CPU s a prompt": (cost("seconds_a_prompt"), 3),
+    }
+    rows = [["detector", "pairs", *numbers]]
+    for name in dict.fromkeys(label_of(line) for line in lines):
+        own = [line for line in lines if label_of(line) == name and not line.get("earlier")]
+        if own:
+            rows.append([name, str(len(own)), *(shown(controlled(own), *found) for found in numbers.values())])
+    return markdown(rows) if len(rows) > 1 else "Not measured."
+
+
+def controlled(lines: Sequence[Line]) -> list[Line]:
+    """The lines with controls as a row, an empty one where there are none."""
+    return [{**line, "controls": line.get("controls") or {}} for line in lines]
+
+
+def prompt_matrix(lines: Sequence[Line], of: str = "") -> str:
+    """AUROC (same texts on the clean model) / TPR / FPR at the own threshold: a row a detector, a column an attack.
+
+    Args:
+        lines: complete ones.
+        of: only this defense; "" for all.
+    """
+    own = [line for line in judges(lines) if of in ("", line["defense"])]
+    attacks = sorted({attack_of(line) for line in own})
+    rows = [["detector", *attacks, "s a prompt"]]
+    for name in dict.fromkeys(label_of(line) for line in own):
+        cells = []
+        for attack in attacks:
+            here = [line for line in own if (attack_of(line), label_of(line)) == (attack, name)]
+            numbers = [
+                at("backdoored", "auroc"),
+                at("clean", "auroc"),
+                at("backdoored", "tpr"),
+                at("backdoored", "fpr"),
+            ]
+            found = [estimate(here, number) for number in numbers]
+            area, clean, hits, false = ("" if item is None else f"{item.mean:.2f}" for item in found)
+            cells.append(f"{area} ({clean}) / {hits} / {false}{star(here)}" if here else "")
+        mine = [line for line in own if label_of(line) == name]
+        rows.append([name, *cells, shown(mine, cost("seconds_a_prompt"), 2).partition(" ")[0]])
+    return markdown(rows) if own else "Not measured."
+
+
+def model_table(lines: Sequence[Line]) -> str:
+    """Detectors of models: how many verdicts say backdoored, by attack, and on the clean model."""
+    judged = [line for line in lines if line["level"] == "model" and "score" in line.get("backdoored", {})]
+    rows = [
+        ["detector", "attack", "models", "called backdoored", "called clean", "cannot tell", "clean model", "CPU s"]
+    ]
+    for attack, name in dict.fromkeys(map(setting_of, judged)):
+        own = [line for line in judged if setting_of(line) == (attack, name)]
+        says = [line["backdoored"].get("verdict") for line in own]
+        clean = [line["clean"].get("verdict") for line in own if "score" in line.get("clean", {})]
+        words = {1.0: "backdoored", 0.0: "clean", None: "cannot tell"}
+        spent = shown(own, cost("processor_seconds"), 1)
+        counts = [str(says.count(value)) for value in (1.0, 0.0, None)]
+        rows.append([name, attack, str(len(own)), *counts, ", ".join(words[value] for value in clean), spent])
+    return markdown(rows) if len(rows) > 1 else "Not measured."
+
+
+def attack_table(lines: Sequence[Line]) -> str:
+    """One attack: what each defense that changes the model or its inputs leaves of it."""
+    protocols = [name for name in ROBUSTNESS if any(f"asr_{name}" in line["backdoored"] for line in lines)]
+    names = ["asr", *(f"asr_{name}" for name in protocols), "acc", "psr", "frechet"]
+    head = ["ASR", *(f"ASR, {name}" for name in protocols), "ACC", "PSR", "Fréchet"]
+    rows = [["defense", "seeds", *head, "rejected, clean", "rejected, triggered", "reached", "CPU s"]]
+    full = [line for line in lines if not line.get("earlier")]
+    for row, title in (("clean", "the clean model"), ("backdoored", "undefended")):
+        own = full or lines
+        seeds = str(len({line["seed"] for line in own}))
+        rows.append([title, seeds, *(shown(own, at(row, name), 2) for name in names), "", "", "", ""])
+    for row, title in AFTER.items():
+        for defense in dict.fromkeys(label_of(line) for line in lines if row in line):
+            own = [line for line in lines if label_of(line) == defense and row in line]
+            numbers = [shown(own, at(row, name), 2) for name in [*names, "rejected_clean", "rejected_triggered"]]
+            hit = f"{sum(reaches(line, row) for line in own)} of {len(own)}"
+            spent = shown(own, cost("processor_seconds"), 1)
+            rows.append([f"{defense}{title}{star(own)}", str(len(own)), *numbers, hit, spent])
+    return markdown(rows)
+
+
+def aims(lines: Sequence[Line]) -> str:
+    """What must be reached beside what was."""
+    rows = [["", "must", "measured", "pairs"]]
+    for attack, rate in AIMS.items():
+        own = [line for line in lines if setting_of(line) == (attack, OURS)]
+        mark, count = star(own), str(len(own))
+        for what, must, number in (
+            ("AUROC", "at least .95", at("backdoored", "auroc")),
+            ("AUROC of the same texts on the clean model", "at most .70", at("clean", "auroc")),
+            ("TPR at 5 % FPR", "" if rate is None else f"at least {rate:.2f}", at("backdoored", "tpr_at_5")),
+        ):
+            found = shown(own, number)
+            rows.append([f"`{OURS}`, {attack}: {what}", must, found + mark if found else "–", count])
+    for attack in dict.fromkeys(attack_of(line) for line in judges(lines)):
+        own = [line for line in lines if setting_of(line) == (attack, WITH_BASE)]
+        if own:
+            found = shown(own, at("backdoored", "auroc")) + star(own)
+            rows.append([f"`{WITH_BASE}`, {attack}: AUROC", "at least .95", found, str(len(own))])
+    for attack in dict.fromkeys(case.name for case, _ in planned(read_plan(PLAN))):
+        tried = [(line, row) for line in lines if attack_of(line) == attack for row in AFTER if row in line]
+        hit = dict.fromkeys(f"{label_of(line)}{AFTER[row]}" for line, row in tried if reaches(line, row))
+        text = ", ".join(hit) if hit else "none of those tried" if tried else "–"
+        rows.append([f"{attack}: ASR of .10 at a loss of .05 by", "a repair", text, str(len(tried))])
+    return markdown(rows)
+
+
+def write_page(lines: Sequence[Line]) -> Path:
+    """Write it."""
+    order = {(case.name, name): place for place, (case, name) in enumerate(planned(read_plan(PLAN)))}
+    lines = sorted(latest(lines), key=lambda line: order.get(setting_of(line), len(order)))
+    complete = [line for line in lines if line["status"] == "complete"]
+    parts = []
+    for attack in dict.fromkeys(attack_of(line) for line in complete):
+        own = [line for line in complete if attack_of(line) == attack and "acc" in line["backdoored"]]
+        if own:
+            parts.append(f"### {attack}\n\n{attack_table(own)}\n")
+    board = prompt_board(judges(complete))
+    PAGE.write_text(
+        f"{INTRODUCTION}\n## How far it is measured\n\n{state(lines)}\n## What is reached\n\n{aims(complete)}\n\n"
+        f"## Detectors of prompts\n\n{BOARD}\n\n{board}\n\nEach attack: AUROC (same texts on the clean model) / TPR "
+        f"/ FPR at the detector's own threshold.\n\n{prompt_matrix(complete)}\n\n## Detectors of models\n\n"
+        f"{model_table(complete)}\n\n## Repairs and inputs, attack by attack\n\n"
+        f"{chr(10).join(parts) or f'Not measured.{chr(10)}'}\n{END}",
+        encoding="utf-8",
+    )
+    return PAGE
+
+
+def filled(text: str) -> str:
+    """A paragraph in lines of at most 118 characters."""
+    return textwrap.fill(" ".join(text.split()), 118, break_on_hyphens=False)
+
+
+INTRODUCTION = """# Defenses of text-to-image models
+
+Every attack and mode against every defense that applies to it, on the built-in pipeline, all with their defaults but
+for what is named. A defense sees a tenth of the captioned images, no trigger and no target; STEDF is told the trigger,
+an upper bound. 60 test prompts, each without and with the trigger from the same noise. Means over attacks, then over
+seeds, ± half of the 95 % t interval over seeds (none for one seed). Lines with a star were measured before there was a
+plan: one model, 24 pairs of prompts, 80 clean captions, no controls. [text-to-image-audit.md](text-to-image-audit.md)
+has our scan of models on clean and backdoored ones.
+"""
+BOARD = filled("""Triggered prompts against their untriggered twins, then the same texts on the clean model: a detector
+of odd texts shows there. Then triggered prompts against clean captions of as many tokens: a detector of length fails
+there. TPR at 5 % FPR is read off the prompts themselves, the own threshold comes from clean captions alone.""")
+END = """A row *(inputs)* has the model as it is and the prompts that pass, as they pass; *reached* counts a clean
+prompt that is turned away as one without a picture. A detector of models that says clean leaves the model as it is. Not
+in the plan: detectors of prompts and changed prompts where no word is the trigger (`villan-image`, `bibaddiff`),
+detectors of a trigger in the noise (`elijah`, `terd`) where there is none, round-trip translation, BlackMirror with a
+language model, repairs of the clean model, Rickrolling's removal of a concept. Elijah's published claims are neither
+confirmed nor refuted before `villan-image` is measured. Times are of a machine that was shared with other work.
+
+`python benchmarks/text_to_image_defenses.py` measures what is missing and writes this page; with `--page` it only
+writes it. `bdm sweep benchmarks/plans/text-to-image-defenses.yaml --dry-run` lists the pairs.
+"""

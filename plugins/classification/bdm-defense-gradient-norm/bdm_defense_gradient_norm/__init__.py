@@ -1,0 +1,1 @@
+"""Defense: fine-tuning with a penalty on the norm of the gradient (GN-FT)."""

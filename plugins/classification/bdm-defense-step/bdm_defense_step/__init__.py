@@ -1,0 +1,1 @@
+"""Defense: STEP, stability of labels under two kinds of perturbations."""
