@@ -187,7 +187,7 @@ def counted(collapse: float, novel: float) -> float:
     """What a collapse counts as evidence: half of it where the image is one that the model paints anyway.
 
     An image that a clean model paints has a basin in the space of the noise, and a shift into it makes the images more
-    alike by as much as the basin is wider than the noise: measured up to 23 times. A backdoor on noise of width gamma
+    alike by as much as the basin is wider than the noise: measured up to 24 times. A backdoor on noise of width gamma
     makes those of a deterministic chain alike by the power 1 / gamma - 1 of the ratio of the first to the last noise
     level, far beyond that, be its target new or a class of the model's own data.
 
