@@ -52,7 +52,10 @@ def _columns(name: str, features: Any) -> tuple[str, str]:
 
 
 def _rows(table: Any, text: str, label: str, names: list[Any]) -> tuple[list[str], list[int]]:
-    texts = [str(value) for value in table[text]]
+    missing = next((row for row, value in enumerate(table[text]) if not isinstance(value, str)), None)
+    if missing is not None:
+        raise UserError(f"row {missing} of the column {text} holds no text: repair or remove it")
+    texts = list(table[text])
     if "title" in table.features:
         texts = [f"{title} {value}" for title, value in zip(table["title"], texts, strict=True)]
     plain = [str(name) for name in names]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,8 +39,7 @@ def read_text_files(path: Path, kind: str) -> Parts:
     elif path.is_file():
         parts = {"train": _table(path)}
     else:
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in TABLES)
-        parts = {file.stem.lower(): _table(file) for file in files}
+        parts = {file.stem.lower(): _table(file) for file in _tables(path)}
     training = next((parts[name] for name in TRAINING if name in parts), next(iter(parts.values())))
     test = next((parts[name] for name in TEST if name in parts and parts[name] is not training), None)
     names = sorted({label for _, label in training}, key=_order)
@@ -56,8 +56,20 @@ def read_text_files(path: Path, kind: str) -> Parts:
     return labelled_texts(texts, labels, _shown(path, names), tested)
 
 
+def _tables(folder: Path) -> list[Path]:
+    """The files of a folder; one alone may have any name, of several none may be left out in silence."""
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in TABLES)
+    names = [file.stem.lower() for file in files]
+    if len(files) > 1 and (len(set(names)) < len(names) or not set(names) & set(TRAINING)):
+        raise UserError(
+            f"{folder} holds {', '.join(file.name for file in files[:5])}: expected one file of texts, or one named "
+            f"{TRAINING[0]} and one named {TEST[0]}; name the file that you mean"
+        )
+    return files
+
+
 def _order(name: str) -> tuple[int, str]:
-    return (int(name), "") if name.isdecimal() and len(name) < 20 else (0, name)
+    return (int(name), name) if name.isdecimal() and len(name) < 20 else (0, name)
 
 
 def _shown(path: Path, names: Sequence[str]) -> list[str]:
@@ -101,7 +113,7 @@ def _table(path: Path) -> Rows:
     options: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"delimiter": ","}
     try:
         csv.field_size_limit(LONGEST_TABLE - 1)
-        lines = list(csv.reader(text.splitlines(keepends=True), **options))
+        lines = list(csv.reader(io.StringIO(text), **options))
     except csv.Error as error:
         raise UserError(f"{path} cannot be read as a table: {error}") from None
     if not lines:
@@ -113,11 +125,11 @@ def _table(path: Path) -> Rows:
 
 
 def _objects(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # a text may hold other ends of lines, such as U+2028
         if line.strip():
             try:
                 entry = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number}: no JSON: {error}") from None
             if not isinstance(entry, dict):
                 raise UserError(f"{path}, line {number}: expected an object with a text and a label")
