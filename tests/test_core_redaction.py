@@ -28,6 +28,16 @@ from bdm_results.view import RunView
         "bdm run --token SESAME --seed 0",
         "bdm run --api-key 'open SESAME'",
         "bdm run --password=SESAME",
+        "bdm run --model 'https://host/x?X-Amz-Signature=SESAME&b=1'",
+        "bdm run --model https://host/x?password[]=SESAME",
+        "bdm run --model https://host/x#access_token=SESAME",
+        """bdm run --set 'metric:judge={"api_key": "open SESAME"}'""",
+        "bdm run --data ghp_SESAMEABCDEFGHIJKLMNOPQRSTUVWXYZ123456",
+        "bdm run --data glpat-SESAMEABCDEFGHIJ",
+        "bdm run --data AKIASESAMEABCDEF1234",
+        "bdm run --data eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJTRVNBTUUifQ.SESAMEABCDEF",
+        "error: Authorization: Bearer SESAME",
+        "error: password = SESAME",
     ],
 )
 def test_credentials_are_redacted(text: str) -> None:
@@ -56,6 +66,9 @@ def test_everything_else_stays(text: str) -> None:
         "https://user:SES@AME@host/x",
         "s3://KEY:SESAME@bucket/x",
         "ftp://SESAME@host",
+        "HTTPS://user:SESAME@host/x",
+        "https%3A//user:SESAME@host/x",
+        "//user:SESAME@host/share",
         "git+ssh://user:SESAME@host/x",
     ],
 )
@@ -102,6 +115,28 @@ def test_values_are_hidden_by_name_at_any_depth() -> None:
         "a": {"api_key": HIDDEN, "token": None, "password": "", "n": 1},
         "list": [{"secret": HIDDEN}, "plain"],
     }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"password": 12345678},
+        {"api_keys": ["12345678", "12345678"]},
+        {"clientSecret": {"value": "12345678"}},
+        {"headers": ["Authorization: Bearer 12345678"]},
+        {"https://user:12345678@host/": 1},
+        {"private_key_pem": "12345678"},
+    ],
+)
+def test_credentials_are_hidden_in_lists_numbers_and_names(value: dict[str, object]) -> None:
+    assert "12345678" not in str(without_credentials(value))
+
+
+def test_what_only_sounds_like_a_credential_stays() -> None:
+    """Names of artifacts and of parameters: hiding them would make two stages one."""
+    given = {"secret": ["sha256:1"], "token": ["zx", "cf"], "key": 7, 3: "c", "attack:sig": {"strength": 0.1}}
+    assert without_credentials(given) == given
+    assert redact("unknown key: alpha; the token: zx") == "unknown key: alpha; the token: zx"
 
 
 def test_addresses_lose_their_credentials_wherever_they_stand() -> None:

@@ -7,17 +7,24 @@ from typing import Any
 
 HIDDEN = "[redacted]"
 
-_NAME = re.compile(
-    r"(?:^|[_-]|api|access|auth)(?:key|token|password|passwd|passphrase|secret|authorization|credentials?)\d*$"
-)
-_TEXT_TOKEN = re.compile(
-    r"(?:trigger|target|placeholder|special|mask|pad|eos|bos|start|end|initiali[sz]er|rare|new|old|source)[_-]token$"
-)
-_VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s&]+)"""
-_QUOTED_PAIR = re.compile(r"""(['"])([^'"=\s]*?)=((?:(?!\1).)*)\1""")
-_PAIR = re.compile(rf"(?<![\w.:-])([\w.:-]++)=(?!\[redacted)({_VALUE})")
-_ADDRESS = re.compile(r"(?<![a-z0-9+.-])([a-z0-9+.-]++:/{1,2})(?:[^/\s@:]*+:(?!\d*/)\S{0,1000}|[^/\s]{0,1000})@")
-_OPTION = re.compile(rf"(?<![\w-])(--?[\w-]++)(\s++)(?!-)({_VALUE})")
+_KIND = "api|access|auth|client|private|refresh"
+_WORDS = "key|token|passw(?:or)?d|passphrase|secret|authorization|credentials?"
+_NAME = re.compile(rf"(?:^|[_-]|{_KIND})(?:{_WORDS})\d*(?:_pem|\[\])?$")
+_SURE = rf"(?i:passw(?:or)?d|passphrase|authorization|(?:{_KIND})[_-]?(?:key|token|secret))s?"
+"""Names that stand for nothing else: whatever lies under them is hidden, also lists, numbers and ``name: value``."""
+_TEXT = "trigger|target|placeholder|special|mask|pad|eos|bos|start|end|initiali[sz]er|rare|new|old|source"
+_TEXT_TOKEN = re.compile(rf"(?:{_TEXT})[_-]token$")
+_LOOSE = r"""\\?"[^"\\]*\\?"|'[^']*'|(?:Bearer |Basic )?[^\s"',}&]++"""
+_SCHEME = r"(?<![a-z0-9+.-])[a-z0-9+.-]++(?::|%3a)/{1,2}|(?<![\w:/])//(?=[^\s/:@]{1,200}:)"
+_KNOWN = r"(?:hf|sk|gh[oprsu]|glpat|github_pat|xox[abprs])[-_][\w-]{16,}+|A[KS]IA[0-9A-Z]{12,}+|AIza[\w-]{30,}+"
+# groups: what stands before a name, the name, what is between, what follows the value
+_QUOTED_PAIR = re.compile(r"""(['"])([^'"=\s]*?)(=)(?:(?!\1).)*(\1)""")
+_PAIR = re.compile(r"""(?<![\w.:-])()([\w.:-]++)(=)(?!\[redacted)(?:"[^"]*"|'[^']*'|[^\s&]+)()""")
+_OPTION = re.compile(r"""(?<![\w-])()(--?[\w-]++)(\s++)(?!-)(?:"[^"]*"|'[^']*'|[^\s&]+)()""")
+_NAMED = re.compile(rf"""(?<![\w.-])()([\w.-]*?{_SURE})(\\?["']?\s{{0,9}}[:=]\s{{0,9}})(?!\[redacted)(?:{_LOOSE})()""")
+_QUERY = re.compile(r"([?&;#])([\w.\[\]-]+)(=)[^&#;\s'\"]+()")
+_ADDRESS = re.compile(rf"(?i)({_SCHEME})(?:[^/\s@:]*+:(?!\d*/)\S{{0,1000}}|[^/\s]{{0,1000}})@")
+_TOKEN = re.compile(rf"\b(?:{_KNOWN}|eyJ[\w-]{{10,}}+\.[\w-]{{10,}}+\.[\w-]++)|(?<=\bBearer )[\w.~+/=-]{{8,}}+")
 
 
 def names_credential(name: str) -> bool:
@@ -31,40 +38,36 @@ def names_credential(name: str) -> bool:
 
 def redact(text: str) -> str:
     """Hide what looks like a credential: values of options named key, token, password or secret, and URL passwords."""
-
-    def quoted(match: re.Match[str]) -> str:
-        quote, name, _ = match.groups()
-        return f"{quote}{name}={HIDDEN}{quote}" if names_credential(name) else match.group(0)
-
-    def pair(match: re.Match[str]) -> str:
-        return f"{match.group(1)}={HIDDEN}" if names_credential(match.group(1)) else match.group(0)
-
-    def option(match: re.Match[str]) -> str:
-        return f"{match.group(1)}{match.group(2)}{HIDDEN}" if names_credential(match.group(1)) else match.group(0)
-
-    return redact_addresses(_OPTION.sub(option, _PAIR.sub(pair, _QUOTED_PAIR.sub(quoted, text))))
+    for pattern in (_QUOTED_PAIR, _PAIR, _OPTION):
+        text = _hide(pattern, text, names_credential)
+    return redact_addresses(text)
 
 
 def redact_addresses(text: str) -> str:
     """Hide credentials that tell themselves: tokens of known form, and names, passwords and keys in addresses."""
-
-    def query(match: re.Match[str]) -> str:
-        return f"{match[1]}{HIDDEN}" if names_credential(match[1].rstrip("=")) else match[0]
-
-    text = re.sub(r"\b(hf|sk)[-_][A-Za-z0-9_-]{16,}+", HIDDEN, text)
-    text = re.sub(_ADDRESS, rf"\1{HIDDEN}@", text)
-    return re.sub(r"([?&][\w.-]+=)([^&#\s]+)", query, text) if ":/" in text else text
+    text = _ADDRESS.sub(rf"\1{HIDDEN}@", _TOKEN.sub(HIDDEN, text))
+    text = _hide(_QUERY, text, lambda name: names_credential(name) or name.lower().endswith(("sig", "signature")))
+    return _hide(_NAMED, text, bool)
 
 
-def without_credentials(value: Any) -> Any:
-    """A copy of JSON-like data without credentials: texts under a credential's name, and those that tell themselves."""
-    if isinstance(value, str):
-        return redact_addresses(value)
+def _hide(pattern: re.Pattern[str], text: str, holds: Any) -> str:
+    """The text without the values of names for which ``holds(name)`` is true."""
+    return pattern.sub(lambda one: f"{one[1]}{one[2]}{one[3]}{HIDDEN}{one[4]}" if holds(one[2]) else one[0], text)
+
+
+def without_credentials(value: Any, sure: bool = False) -> Any:
+    """A copy of JSON-like data without credentials: texts under a credential's name, and those that tell themselves.
+
+    Args:
+        value: the data.
+        sure: whether it lies under a name that stands for nothing but a credential.
+    """
     if isinstance(value, dict):
-        return {
-            key: HIDDEN if isinstance(item, str) and item and names_credential(str(key)) else without_credentials(item)
-            for key, item in value.items()
-        }
+        hid = {key for key in value if re.search(f"{_SURE}$", str(key))}
+        hid |= {key for key, item in value.items() if isinstance(item, str) and names_credential(str(key))}
+        return {without_credentials(key): without_credentials(item, sure or key in hid) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [without_credentials(item) for item in value]
-    return value
+        return [without_credentials(item, sure) for item in value]
+    if sure and not isinstance(value, bool) and value not in ("", None):
+        return HIDDEN
+    return redact_addresses(value) if isinstance(value, str) else value

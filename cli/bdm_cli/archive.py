@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -16,6 +17,8 @@ from bdm_core.errors import UserError
 
 MAX_BYTES = 64 * 2**30
 MAX_FILES = 20_000
+LEAST_LIMIT, MOST_TIMES = 2**30, 100
+"""What unpacks to more than 1 GiB may have so many times the size of its archive."""
 _BLOCK = 2**20
 _LONGEST_END = 64 * 2**20
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
@@ -40,10 +43,10 @@ def extract(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES, max_file
     Raises:
         UserError: the archive is damaged or too large, or holds a link, a device, or a name that leaves the folder.
     """
-    left = max_bytes
+    left = room = min(max_bytes, shutil.disk_usage(folder).free, LEAST_LIMIT + MOST_TIMES * archive.stat().st_size)
     count = 0
     try:
-        for name, stream in _members(archive, max_files):
+        for name, stream in _members(archive, max_files, room):
             count += 1
             if count > max_files:
                 raise _too_many(archive, max_files)
@@ -53,7 +56,7 @@ def extract(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES, max_file
                 while block := stream.read(_BLOCK):
                     left -= len(block)
                     if left < 0:
-                        raise UserError(f"{archive} unpacks to more than {max_bytes / 2**30:.3g} GiB: refused")
+                        raise UserError(f"{archive} unpacks to more than {room / 2**30:.3g} GiB: refused")
                     out.write(block)
     except DAMAGED as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
@@ -68,11 +71,18 @@ def _too_many(archive: Path, max_files: int) -> UserError:
     return UserError(f"{archive} holds more than {max_files} files: unpack what is needed yourself")
 
 
-def _members(archive: Path, max_files: int) -> Iterator[tuple[str, IO[bytes]]]:
+def _check_size(archive: Path, size: int, room: int) -> None:
+    """Refuse what the headers say is too large before anything is written: a sparse file has its size there, too."""
+    if size > room:
+        raise UserError(f"{archive} unpacks to {size / 2**30:.3g} GiB, more than {room / 2**30:.3g} GiB: refused")
+
+
+def _members(archive: Path, max_files: int, room: int) -> Iterator[tuple[str, IO[bytes]]]:
     with _zip_or_tar(archive) as opened:
         if isinstance(opened, zipfile.ZipFile):
             if sum(not info.is_dir() for info in opened.infolist()) > max_files:
                 raise _too_many(archive, max_files)
+            _check_size(archive, sum(info.file_size for info in opened.infolist()), room)
             for info in opened.infolist():
                 if stat.S_ISLNK(info.external_attr >> 16):
                     raise UserError(f"{archive} holds a link, {info.filename}: refused")
@@ -83,6 +93,7 @@ def _members(archive: Path, max_files: int) -> Iterator[tuple[str, IO[bytes]]]:
                 if member.isdir():
                     continue
                 stream = opened.extractfile(member) if member.isreg() else None
+                _check_size(archive, member.size, room)
                 if stream is None:
                     raise UserError(f"{archive} holds {member.name}, which is no plain file: refused")
                 yield member.name, stream

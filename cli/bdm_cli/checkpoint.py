@@ -17,6 +17,8 @@ PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt"})
 WRAPPERS = ("ema_state_dict", "model_ema", "ema", "state_dict", "model_state_dict", "model", "module", "unet", "params")
 """Keys under which training scripts keep weights; averaged weights are preferred, because they are what is sampled."""
 DEEPEST = 8
+MOST_COPIES = 16
+"""So many times the size of a file its tensors may have together; some share their memory."""
 PREFIXES = ("module.", "model.", "_orig_mod.", "unet.", "ema_model.", "online_model.")
 
 Shapes = dict[str, tuple[int, ...]]
@@ -63,7 +65,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if value.layout is not torch.strided or value.is_quantized or value.device.type != "cpu":
             kind = "quantised" if value.is_quantized else value.device.type if value.device.type != "cpu" else "sparse"
             raise UserError(f"{path}: tensor {name!r} is {kind}: save it as an ordinary tensor with its values")
+    _refuse_repeated(path, weights)
     return weights
+
+
+def _refuse_repeated(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that stand for much more than the file holds: a pickle may say one number 10^12 times."""
+    sizes = {name: value.numel() * value.element_size() for name, value in weights.items()}
+    total, held = sum(sizes.values()), path.stat().st_size
+    if total > MOST_COPIES * held + 2**20:
+        name = max(sizes, key=sizes.__getitem__)
+        raise UserError(
+            f"{path} has {held} bytes and tensors of {total}, {name!r} of {sizes[name]}: it repeats its values, save "
+            "them as ordinary tensors"
+        )
 
 
 def find_weights(loaded: Any, depth: int = 0) -> dict[str, Tensor]:

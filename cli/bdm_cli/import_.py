@@ -25,9 +25,7 @@ class ImportOptions(Common):
 
     checkpoint: Annotated[
         Path,
-        typer.Argument(
-            help="Diffusers folder, archive of one, or state dict (.bin .pt .pth .ckpt).", metavar="CHECKPOINT"
-        ),
+        typer.Argument(help="Model folder, archive of one, or state dict (.bin .pt .pth .ckpt).", metavar="CHECKPOINT"),
     ]
     out: Annotated[Path, typer.Option("--out", help="New folder for the sealed model.", metavar="DIR")]
     like: Annotated[
@@ -150,8 +148,9 @@ def _task_of(folder: Path, checkpoint: Path) -> str:
 
 
 def _content(folder: Path, archive: Path) -> Path:
-    """The pipeline folder, or else the only checkpoint, in an unpacked archive."""
+    """The pipeline folder or other model folder, or else the only checkpoint, in an unpacked archive."""
     from bdm_cli.checkpoint import PICKLED
+    from bdm_core.discovery.tasks import tasks_of_model
     from bdm_core.errors import UserError
     from bdm_core.files import walk
 
@@ -159,10 +158,13 @@ def _content(folder: Path, archive: Path) -> Path:
     pipelines = [path for path in every if path.name == "model_index.json"]
     if pipelines:
         return min(pipelines, key=lambda path: len(path.parts)).parent
+    models = [path.parent for path in every if path.name == "config.json" and tasks_of_model(str(path.parent))]
+    if models:
+        return min(models, key=lambda path: len(path.parts))
     files = [path for path in every if path.suffix in PICKLED | {".safetensors"}]
     if len(files) == 1:
         return files[0]
-    raise UserError(f"{archive} holds neither a diffusers folder (model_index.json) nor a single checkpoint file")
+    raise UserError(f"{archive} holds no model folder (model_index.json, config.json) and no single checkpoint file")
 
 
 def _convert_file(source: Path, target: Path, given: Source) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bdm_cli.checkpoint import PICKLED, read_weights, shapes_of, write_weights
+from bdm_core.discovery.tasks import tasks_of_model
 from bdm_core.errors import UserError
 from bdm_core.files import MANIFEST, read_json, walk
 
@@ -17,6 +18,8 @@ SAFETENSORS_NAME = {"pytorch_model": "model"}
 """Stems that the libraries name differently for safetensors."""
 VARIANTS = ("fp16", "bf16", "non_ema", "ema")
 """Which of several variants of the same weights is taken where there is no plain file."""
+OF_TRAINERS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state", "random_states")
+"""How the names of pickled files begin that hold the state of a training."""
 WRAPPERS = ("module.", "_orig_mod.")
 """What wrappers of a network put before the names of all its tensors."""
 DIFFUSERS_WRAPPERS = (*WRAPPERS, "ema_model.", "online_model.", "model.")
@@ -24,7 +27,9 @@ DIFFUSERS_WRAPPERS = (*WRAPPERS, "ema_model.", "online_model.", "model.")
 
 
 def convert_folder(source: Path, target: Path) -> None:
-    """Copy a diffusers folder: text files and safetensors as they are, pickled weights converted.
+    """Copy a folder of diffusers, or one that a kit knows as a model: text files and safetensors as they are.
+
+    Pickled weights are converted.
 
     Weights that exist only as a variant, e.g. in half precision, get the plain name; variants beside plain weights are
     left out; what a wrapper put before all names of a network is taken off.
@@ -33,12 +38,12 @@ def convert_folder(source: Path, target: Path) -> None:
         UserError: it is no such folder, a file is damaged, a pickle that needs code or a link that leaves the folder;
             or there are no weights.
     """
-    if not (source / "model_index.json").is_file():
+    if not (source / "model_index.json").is_file() and not tasks_of_model(str(source)):
         from bdm_cli.recognition import what_is
 
         raise UserError(
-            f"{source} is no diffusers folder: it has no model_index.json ({what_is(source)}); "
-            "for bare weights give the file and --like"
+            f"{source} is no diffusers folder: it has no model_index.json, and no installed kit knows it "
+            f"({what_is(source)}); for bare weights give the file and --like"
         )
     copy_folder(source, target)
 
@@ -83,8 +88,8 @@ def safe_name(name: str) -> str:
 
 
 def _is_weights(path: Path) -> bool:
-    """Whether a pickled file is a component's weights; optimiser and scheduler states are left out."""
-    return (path.parent / "config.json").is_file()
+    """Whether a pickled file is a component's weights; what trainers leave beside them is left out."""
+    return (path.parent / "config.json").is_file() and not path.name.startswith(OF_TRAINERS)
 
 
 def _convert_index(path: Path, target: Path) -> None:

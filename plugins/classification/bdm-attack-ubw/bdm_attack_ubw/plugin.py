@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bdm_attack_ubw.params import PAPER, UbwParams
 from bdm_core import Attack, hookimpl
 
+SHORT: dict[str, Any] = {"craft_steps": 4, "periods": 2, "surrogate_epochs": 1, "outer_rows": 16}
+
 if TYPE_CHECKING:
     from bdm_core import Backdoored, Context, Data, Model
 
@@ -20,7 +22,7 @@ class Ubw(Attack):
     paper = "https://arxiv.org/abs/2210.00875"
     Params = UbwParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
-    tiny_params: ClassVar[dict[str, Any]] = {"epochs": 2, "batch_size": 16, "poison_rate": 0.1}
+    tiny_params: ClassVar[dict[str, Any]] = {"epochs": 2, "batch_size": 16, "poison_rate": 0.1, **SHORT}
     distributed = True
 
     @hookimpl

@@ -27,7 +27,7 @@ def test_labels_are_scattered_evenly_over_the_wrong_classes(tmp_path):
         torch.zeros(3000, 1, 8, 8, dtype=torch.uint8), labels, ["a", "b", "c"], "image-classification"
     )
     data = seal_samples(tmp_path / "clean", rows)
-    found = open_samples(poison(new_context(tmp_path / "ctx"), UbwParams(poison_rate=0.9, size=3), data))
+    found = open_samples(poison(new_context(tmp_path / "ctx"), UbwParams(poison_rate=0.9, size=3, margin=0), data))
     chosen = torch.tensor([role == "poison" for role in found.roles])
     assert int(chosen.sum()) == 2700
     for label in range(3):

@@ -13,7 +13,7 @@ from bdm_core.errors import ArtifactError, UserError
 from bdm_core.files import existing
 from bdm_defense_onion.params import OnionParams
 from bdm_kit_classification.texts.words import join_words
-from bdm_torch.foreign_models import open_network
+from bdm_torch.foreign_models import first_line, open_network
 
 LONGEST = 512
 NONE = -100
@@ -38,7 +38,7 @@ def open_judge(params: OnionParams, device: str) -> Callable[[list[str]], list[f
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # whatever the library makes of an odd folder
-        raise ArtifactError(f"{folder} has no tokenizer that can be opened: {str(error).splitlines()[0]}") from None
+        raise ArtifactError(f"{folder} has no tokenizer that can be opened: {first_line(error)}") from None
 
     def judge(words: list[str]) -> list[float]:
         texts = [join_words(words)] + [join_words(words[:at] + words[at + 1 :]) for at in range(len(words))]

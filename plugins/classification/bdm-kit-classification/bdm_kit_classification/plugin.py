@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import BuiltIn, Kit, hookimpl
+from bdm_kit_classification.built_in import BUILTIN
 from bdm_kit_classification.params import ClassificationKitParams
 from bdm_kit_classification.tasks.registry import TASKS
 
@@ -36,7 +37,12 @@ class ClassificationKit(Kit):
         from bdm_kit_classification.modalities.registry import modality_of
         from bdm_kit_classification.models.classifier import seal_classifier
 
-        return seal_classifier(modality_of(task.tag).open_classifier(folder), ctx.out / "model")
+        classifier = modality_of(task.tag).open_classifier(folder)
+        if not folder.is_relative_to(BUILTIN):
+            from bdm_kit_classification.models.trial import try_out
+
+            try_out(classifier, folder)
+        return seal_classifier(classifier, ctx.out / "model")
 
     @hookimpl
     def open_data(self, ctx: Context, params: ClassificationKitParams, model: Model, reference: str | None) -> Data:

@@ -75,7 +75,7 @@ class Words(Modality):
 
     def open_classifier(self, folder):
         classifier = Speller()
-        load_weights(classifier, folder / "model.safetensors")
+        load_weights(classifier, folder, "model")
         return classifier.eval()
 
     def small_classifier(self, stored, classes, seed):

@@ -15,6 +15,7 @@ PREDICTIONS = ("epsilon", "v_prediction", "sample")
 """What a network may predict; everything but epsilon is converted where it is opened."""
 LONGEST_SCHEDULE = 100_000
 LARGEST_SIDE = 4096
+LARGEST_SCALE = 1e4
 MOST_BLOCKS = 16
 CONDITIONS = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type", "time_cond_proj_dim")
 """Entries of networks that want a further input; they must be absent or null."""
@@ -92,6 +93,8 @@ def check_scheduler(file: Path, config: Mapping[str, Any]) -> None:
     if not _is_whole(steps) or not 2 <= steps <= LONGEST_SCHEDULE:
         _refuse(file, f"num_train_timesteps is {steps!r}: expected a whole number from 2 to {LONGEST_SCHEDULE}")
     prediction = config.get("prediction_type", "epsilon")
+    if config.get("_class_name") == "ScoreSdeVeScheduler" and prediction != "epsilon":
+        _refuse(file, f"prediction_type {prediction!r:.40}: a variance-exploding network has none")
     if prediction not in PREDICTIONS:
         _refuse(file, f"prediction_type {prediction!r} is not supported: only {', '.join(PREDICTIONS)}")
     if config.get("variance_type") in ("learned", "learned_range"):
@@ -101,6 +104,19 @@ def check_scheduler(file: Path, config: Mapping[str, Any]) -> None:
         _refuse(file, f"clip_states is {limit!r}: expected a number above 0, or none")
     if config.get("rescale_betas_zero_snr") and prediction == "epsilon":
         _refuse(file, "rescale_betas_zero_snr needs the prediction_type v_prediction: the last step holds no image")
+
+
+def check_first_stage(file: Path, config: Mapping[str, Any]) -> None:
+    """Refuse an autoencoder whose latents are scaled or shifted by no number, or by one that turns them round.
+
+    Raises:
+        ArtifactError: so it is.
+    """
+    scale, shift = config.get("scaling_factor", 1), config.get("shift_factor")
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale <= LARGEST_SCALE:
+        _refuse(file, f"scaling_factor is {scale!r:.40}: expected a number above 0, up to {LARGEST_SCALE:g}")
+    if shift is not None and (isinstance(shift, bool) or not isinstance(shift, int | float)):
+        _refuse(file, f"shift_factor is {shift!r:.40}: expected a number, or none")
 
 
 def _check_blocks(file: Path, config: Mapping[str, Any], tensors: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bdm_core import files
 from bdm_core.errors import ArtifactError
-from bdm_core.files import all_finite
+from bdm_torch.configurations import check_numbers
 
 INDEX = "model_index.json"
 SCHEDULERS = frozenset(
@@ -26,15 +26,11 @@ SCHEDULERS = frozenset(
     }
 )
 LARGEST_JSON = 2**20
-LARGEST = {"layer": 256, "timesteps": 100_000, "channels": 32_768, "size": 1_000_000}
-"""What an entry whose name has such a word in it may be at most: nothing is built that takes all time or memory."""
-CLASS, INDEX = "_class_name", "model_index.json"
-LONGEST = 256
-"""Entries of a list of layers, channels or blocks."""
+CLASS = "_class_name"
 
 
 def read_json(path: Path, missing: str) -> dict[str, Any]:
-    """A JSON object of at most 1 MiB whose numbers are finite, without sizes beyond :data:`LARGEST`.
+    """A JSON object of at most 1 MiB whose numbers are finite, see :func:`check_numbers`.
 
     Raises:
         ArtifactError: it is none; the message starts with ``missing`` if there is no such file.
@@ -53,19 +49,5 @@ def read_json(path: Path, missing: str) -> dict[str, Any]:
         raise ArtifactError(f"{path} is no JSON object")
     if path.name != INDEX and not isinstance(value.get(CLASS, ""), str):  # of the index the kit names what it opens
         raise ArtifactError(f"{path}: {CLASS} is no text")
-    for key, item in value.items():
-        if not all_finite(item):
-            raise ArtifactError(f"{path}: {key} is NaN or infinite")
-        _check_size(path, key, item)
+    check_numbers(path, value)
     return value
-
-
-def _check_size(path: Path, name: str, entry: Any) -> None:
-    limit = next((most for word, most in LARGEST.items() if word in name), None)
-    if isinstance(entry, list):
-        if len(entry) > LONGEST and (limit is not None or "block" in name):
-            raise ArtifactError(f"{path}: {name} has {len(entry)} entries, more than {LONGEST}")
-        for item in entry:
-            _check_size(path, name, item)
-    elif limit is not None and isinstance(entry, int | float) and entry > limit:
-        raise ArtifactError(f"{path}: {name} is {entry:.6g}, more than {limit}")

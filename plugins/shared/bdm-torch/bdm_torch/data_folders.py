@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bdm_core.errors import UserError
-from bdm_core.files import walk
+from bdm_core.files import counts, walk
 
 PICTURES = {
     ".png": "PNG",
@@ -79,6 +79,32 @@ def open_data_folder(path: Path) -> DataFolder:
         suffix = file.suffix.lower()
         parts["pictures" if suffix in PICTURES else "tables" if suffix == TABLE else "others"].append(file)
     return DataFolder(path, *map(tuple, parts.values()))
+
+
+def entries(folder: Path) -> list[Path]:
+    """The plain files and the folders that lie directly in a folder, sorted, by the rule of :func:`walk`.
+
+    Raises:
+        UserError: it cannot be read, or a link in it leads nowhere.
+
+    >>> for name in ("cat", ".cache", "__MACOSX"):
+    ...     Path("pets", name).mkdir(parents=True)
+    >>> [path.name for path in entries(Path("pets"))]
+    ['cat']
+    """
+    try:
+        found = sorted(path for path in folder.iterdir() if counts(path.name))
+        lost = next((path for path in found if path.is_symlink() and not path.exists()), None)
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename or folder}: {error.strerror or error}") from None
+    if lost is not None:
+        raise UserError(f"{lost} is a link that leads nowhere: repair or remove it")
+    return [path for path in found if path.is_file() or path.is_dir()]
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Those of :func:`entries` that are folders: the classes or parts of a data set."""
+    return [path for path in entries(folder) if path.is_dir()]
 
 
 def training_tables(tables: Sequence[Path]) -> list[Path]:

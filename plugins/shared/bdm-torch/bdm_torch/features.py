@@ -113,5 +113,5 @@ def load_classifier(folder: Path, device: str | torch.device = "cpu") -> ImageCl
         classifier = ImageClassifier(**read_json(folder / CONFIG))
     except Exception as error:  # an odd configuration leads to errors of all kinds
         raise UserError(f"{folder} holds no feature network ({WEIGHTS}, {CONFIG}): {first_line(error)}") from None
-    load_weights(classifier, folder / WEIGHTS)
+    load_weights(classifier, folder, "model")
     return classifier.to(device).eval().requires_grad_(False)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bdm_core.errors import ArtifactError
 from bdm_core.files import read_json
+from bdm_torch.configurations import check_numbers
 from bdm_torch.weights import Entry, is_pointer, read_header
 
 if TYPE_CHECKING:
@@ -41,10 +42,12 @@ class Weights:
     """The weight files of a network.
 
     Attributes:
+        files: one, or those of an index.
         variant: e.g. ``fp16``, if only such files are there; else None.
         tensors: name -> type and shape, of all files.
     """
 
+    files: tuple[Path, ...]
     variant: str | None
     tensors: dict[str, Entry]
 
@@ -64,21 +67,21 @@ def find_weights(folder: Path, stem: str) -> Weights:
     Raises:
         ArtifactError: there are none, or only pickles; one is cut off, a Git LFS pointer, or no safetensors; an index
             names other files than safetensors in the folder, or other tensors than they hold; weights are quantised;
-            or the configuration asks for an adapter or a quantisation on top.
+            or the configuration asks for an adapter or a quantisation on top, or for impossible sizes.
     """
     for variant in VARIANTS:
         name = f"{stem}.{variant}.safetensors" if variant else f"{stem}.safetensors"
         index = folder / (f"{stem}.safetensors.index.{variant}.json" if variant else f"{stem}.safetensors.index.json")
         if index.is_file():
-            tensors = _by_index(folder, index)
+            tensors, files = _by_index(folder, index)
         elif (folder / name).is_file():
-            tensors = read_header(folder / name)
+            tensors, files = read_header(folder / name), (folder / name,)
         else:
             continue
         if not tensors:
             raise ArtifactError(f"{folder / name} holds no tensors")
-        _refuse_quantised(folder, tensors)
-        return Weights(variant, tensors)
+        _check_kind(folder, tensors)
+        return Weights(files, variant, tensors)
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
     if pickles and is_pointer(folder / pickles[0]):
         raise ArtifactError(f"{folder / pickles[0]} is a Git LFS pointer, not the weights: run git lfs pull")
@@ -118,21 +121,28 @@ def open_network(build: Any, folder: Path, stem: str, **options: Any) -> Any:
     return network
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Put the tensors of a safetensors file into a network, in place.
+def load_weights(network: nn.Module, folder: Path, stem: str) -> None:
+    """Put the tensors of a network's files into it, in place.
+
+    Args:
+        network: made from the folder's configuration.
+        folder, stem: see :func:`find_weights`.
 
     Raises:
-        ArtifactError: the file is damaged; or a tensor is missing, unknown, of another shape or not finite.
+        ArtifactError: see :func:`find_weights`; or a tensor is missing, unknown, of another shape or not finite.
     """
     from bdm_torch.tensors import read_tensors
 
-    read_header(path)
-    tensors, expected = read_tensors(path), network.state_dict()
-    require_same_names(path, tensors, expected.keys() - tensors.keys(), tensors.keys() - expected.keys())
+    tensors, expected = {}, network.state_dict()
+    for path in find_weights(folder, stem).files:
+        tensors |= read_tensors(path)
+    require_same_names(folder, tensors, expected.keys() - tensors.keys(), tensors.keys() - expected.keys())
     for name, value in tensors.items():
         if value.shape != expected[name].shape:
-            raise ArtifactError(f"{path}: {name} has shape {list(value.shape)}, expected {list(expected[name].shape)}")
-    require_finite(path, tensors)
+            raise ArtifactError(
+                f"{folder}: {name} has shape {list(value.shape)}, expected {list(expected[name].shape)}: {NO_FIT}"
+            )
+    require_finite(folder, tensors)
     network.load_state_dict(tensors)
 
 
@@ -211,9 +221,34 @@ def _only_errors(library: str) -> Iterator[None]:
             bars.enable_progress_bar()
 
 
+def require_ids(folder: Path, vocabulary: Mapping[str, int], rows: int) -> None:
+    """Refuse a tokenizer with a token that the model has no embedding for.
+
+    Args:
+        folder: for the message.
+        vocabulary: token -> its number.
+        rows: how many embeddings there are.
+
+    Raises:
+        ArtifactError: there is one, or no token at all.
+    """
+    if not vocabulary:
+        raise ArtifactError(f"{folder} has a tokenizer without tokens")
+    token = max(vocabulary, key=vocabulary.__getitem__)
+    if vocabulary[token] >= rows or min(vocabulary.values()) < 0:
+        raise ArtifactError(
+            f"{folder}: its tokenizer has {len(vocabulary)} tokens, up to number {vocabulary[token]} ({token!r:.40}), "
+            f"and the model embeddings for {rows}: they do not fit"
+        )
+
+
 def first_line(error: Exception) -> str:
     """The beginning of an error's message, or what it is; a line that ends in a colon goes on with the next."""
-    lines = (str(error).strip() or type(error).__name__).splitlines()
+    text = str(error).strip()
+    if "ignore_mismatched_sizes" in text and "report" in text:  # transformers' report of them went to its log
+        return "its weights have other shapes than its configuration asks for"
+    bare = not text or isinstance(error, KeyError)  # whose message is the key alone
+    lines = (f"{type(error).__name__} {text}".strip() if bare else text).splitlines()
     return " ".join(" ".join(lines[:2] if lines[0].rstrip().endswith(":") else lines[:1]).split())[:200]
 
 
@@ -221,7 +256,7 @@ def _others(names: list[str]) -> str:
     return f" and {len(names) - 1} more" if len(names) > 1 else ""
 
 
-def _by_index(folder: Path, index: Path) -> dict[str, Entry]:
+def _by_index(folder: Path, index: Path) -> tuple[dict[str, Entry], tuple[Path, ...]]:
     try:
         if index.stat().st_size > LARGEST_INDEX:
             raise ValueError
@@ -239,10 +274,10 @@ def _by_index(folder: Path, index: Path) -> dict[str, Entry]:
             raise ArtifactError(f"{index} does not say that {odd[0]} is in {name}, which has it")
     if odd := sorted(named.keys() - tensors.keys()):
         raise ArtifactError(f"{index} and its files do not agree about {odd[0]}")
-    return tensors
+    return tensors, tuple(folder / name for name in files)
 
 
-def _refuse_quantised(folder: Path, tensors: Mapping[str, Entry]) -> None:
+def _check_kind(folder: Path, tensors: Mapping[str, Entry]) -> None:
     for name, entry in tensors.items():
         if entry.dtype not in FLOATS and not (entry.dtype == "I64" and name.endswith(COUNTERS)):
             raise ArtifactError(f"{folder}: {name} has the type {entry.dtype}: quantised weights are not supported")
@@ -250,7 +285,12 @@ def _refuse_quantised(folder: Path, tensors: Mapping[str, Entry]) -> None:
         raise ArtifactError(f"{folder} holds an adapter (adapter_config.json): merge it into the weights first")
     try:
         config = read_json(folder / "config.json")
+    except FileNotFoundError:  # a kit's own network may need none; the libraries name it themselves
+        return
     except (OSError, ValueError, RecursionError):
         raise ArtifactError(f"{folder} has no config.json that can be read") from None
-    if isinstance(config, dict) and config.get("quantization_config") is not None:
+    if not isinstance(config, dict):
+        raise ArtifactError(f"{folder}/config.json is no JSON object")
+    check_numbers(folder / "config.json", config)
+    if config.get("quantization_config") is not None:
         raise ArtifactError(f"{folder}/config.json has a quantization_config: quantised weights are not supported")

@@ -17,6 +17,7 @@ from bdm_kit_classification.data.listed import (
     require_once,
 )
 from bdm_kit_classification.data.parts import Parts
+from bdm_torch.data_folders import entries, subfolders
 
 TEST_TABLE = "GT-final_test.csv"
 PICTURES = (".ppm", ".png", ".jpg", ".jpeg")
@@ -53,7 +54,7 @@ def _rows(folder: Path) -> tuple[Rows, Rows]:
     """Training and test pictures with their labels; neither is empty."""
     place = gtsrb_training(folder)
     if place is not None and has_class_tables(place):
-        training = [row for path in sorted(place.iterdir()) if path.is_dir() for row in _class_rows(path)]
+        training = [row for path in subfolders(place) for row in _class_rows(path)]
         test = _test_rows(folder)
     else:
         training, test = (_listed(folder / name, folder, "Path", ",") for name in GTSRB_TABLES)
@@ -65,8 +66,6 @@ def _rows(folder: Path) -> tuple[Rows, Rows]:
 
 def _class_rows(folder: Path) -> Rows:
     table = folder / f"GT-{folder.name}.csv"
-    if folder.name.startswith("."):
-        return []
     if not re.fullmatch("[0-9]{1,5}", folder.name):
         raise UserError(f"{folder} is no folder of a class: its name is no number")
     rows = _listed(table, folder, "Filename", ";")
@@ -93,6 +92,6 @@ def _listed(table: Path, folder: Path, column: str, delimiter: str) -> Rows:
 
 
 def _require_all(rows: Rows, folder: Path, table: Path) -> None:
-    held = sum(path.suffix.lower() in PICTURES for path in folder.iterdir())
+    held = sum(path.suffix.lower() in PICTURES for path in entries(folder))
     if held != len(rows):
         raise UserError(f"{table} lists {len(rows)} pictures, {folder} holds {held}: one of them is incomplete")

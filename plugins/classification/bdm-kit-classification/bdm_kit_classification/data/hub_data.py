@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from bdm_kit_classification.data.division import divide
 from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.sources import Source
 from bdm_torch.data_folders import HUB_PATTERNS
+from bdm_torch.foreign_models import first_line
 from bdm_torch.images import read_image
 from bdm_torch.references import fetch_snapshot
 
@@ -30,8 +30,8 @@ def read_datasets(source: Source, shape: tuple[int, int, int], cache: Path) -> P
     training = next((splits[name] for name in TRAINING if name in splits), None) or next(iter(splits.values()))
     test = next((splits[name] for name in TEST if name in splits and splits[name] is not training), None)
     image, label, classes = _columns(source.name, training.features)
-    pictures, labels = _rows(training, image, label, shape)
-    tested = None if test is None else _rows(test, image, label, shape)
+    pictures, labels = _rows(source.name, training, (image, label, len(classes)), shape)
+    tested = None if test is None else _rows(source.name, test, (image, label, len(classes)), shape)
     return divide(pictures, labels, classes, tested)
 
 
@@ -62,7 +62,7 @@ def open_splits(source: Source, cache: Path) -> dict[str, Any]:
     except UserError:
         raise
     except Exception as error:  # whatever the library makes of a damaged folder
-        raise UserError(f"{source.name} cannot be opened by datasets: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{source.name} cannot be opened by datasets: {first_line(error)}") from None
     return dict(found) if isinstance(found, dict) else {"train": found}
 
 
@@ -78,15 +78,24 @@ def _columns(name: str, features: Any) -> tuple[str, str, list[str]]:
     return images[0], label, list(features[label].names)
 
 
-def _rows(table: Any, image: str, label: str, shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+def _rows(
+    name: str, table: Any, columns: tuple[str, str, int], shape: tuple[int, int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures and labels of the two columns, of so many classes."""
     import datasets
 
+    image, label, classes = columns
+    if image not in table.features or label not in table.features:
+        raise UserError(f"{name}: its test part has not the columns {image} and {label}")
     plain = table.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
     stored = np.empty((len(plain), *shape), dtype=np.uint8)
     labels = []
     for row, entry in enumerate(plain):
-        content = entry[image]["bytes"]
-        source = content if content is not None else Path(entry[image]["path"])
-        stored[row] = read_image(source if isinstance(source, Path) else io.BytesIO(source).getvalue(), shape, f"{row}")
-        labels.append(int(entry[label]))
+        content = (entry[image] or {}).get("bytes")
+        if content is None:
+            raise UserError(f"row {row} of {name} points to a file instead of holding a picture: refused")
+        stored[row] = read_image(content, shape, f"in row {row} of {name}")
+        if not isinstance(entry[label], int) or not 0 <= entry[label] < classes:
+            raise UserError(f"row {row} of {name} has the class {entry[label]!r:.40}: expected 0 to {classes - 1}")
+        labels.append(entry[label])
     return torch.from_numpy(stored), torch.tensor(labels, dtype=torch.int64)

@@ -19,7 +19,7 @@ from bdm_kit_classification.data.layouts import Layout, layout_of
 from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.sources import Source
 from bdm_kit_classification.data.tiny_imagenet import read_tiny_imagenet
-from bdm_torch.data_folders import PICTURES, DataFolder, open_data_folder
+from bdm_torch.data_folders import PICTURES, DataFolder, open_data_folder, subfolders
 from bdm_torch.images import read_image
 
 TRAINING_NAMES, TEST_NAMES = ("train", "training"), ("test", "val", "valid", "validation")
@@ -64,9 +64,9 @@ def count_classes(folder: Path) -> int:
     """
     layout = layout_of(folder)
     if layout is None:
-        names = {path.name.lower(): path for path in folder.iterdir() if path.is_dir()}
+        names = {path.name.lower(): path for path in subfolders(folder)}
         root = next((names[name] for name in TRAINING_NAMES if name in names), folder)
-        return sum(path.is_dir() and not path.name.startswith(".") for path in root.iterdir())
+        return len(subfolders(root))
     module = {"celeba": celeba, "cifar": cifar, "gtsrb": gtsrb, "tiny-imagenet": tiny_imagenet}[layout]
     return len(module.class_names(folder))
 
@@ -82,7 +82,7 @@ def read_class_folders(folder: Path, shape: tuple[int, int, int]) -> Parts:
     Raises:
         UserError: fewer than two classes, a class without pictures, a broken picture, or a test class of another name.
     """
-    names = {path.name.lower(): path for path in folder.iterdir() if path.is_dir()}
+    names = {path.name.lower(): path for path in subfolders(folder)}
     training = next((names[name] for name in TRAINING_NAMES if name in names), None)
     test = next((names[name] for name in TEST_NAMES if name in names), None)
     if training is None:
@@ -98,7 +98,7 @@ def read_class_folders(folder: Path, shape: tuple[int, int, int]) -> Parts:
 
 
 def _read_classes(folder: Path, shape: tuple[int, int, int]) -> tuple[list[str], torch.Tensor, torch.Tensor]:
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    classes = [path.name for path in subfolders(folder)]
     if len(classes) < 2:
         raise UserError(f"{folder} has {len(classes)} sub-folders: expected two or more, one for each class")
     files: list[tuple[Path, int]] = []

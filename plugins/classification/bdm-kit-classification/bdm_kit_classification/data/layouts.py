@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from bdm_torch.data_folders import subfolders
+
 Layout = Literal["celeba", "cifar", "gtsrb", "tiny-imagenet"]
 CIFAR_PLACES = (".", "cifar-10-batches-bin", "cifar-100-binary")
 GTSRB_TRAINING = ("Train", "Training", "Final_Training/Images", "GTSRB/Final_Training/Images")
@@ -55,4 +57,4 @@ def gtsrb_training(folder: Path) -> Path | None:
 
 def has_class_tables(training: Path) -> bool:
     """Whether a sub-folder has the table ``GT-NAME.csv`` of a class."""
-    return any((path / f"GT-{path.name}.csv").is_file() for path in training.iterdir() if path.is_dir())
+    return any((path / f"GT-{path.name}.csv").is_file() for path in subfolders(training))

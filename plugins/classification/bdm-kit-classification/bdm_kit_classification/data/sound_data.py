@@ -18,6 +18,7 @@ from bdm_kit_classification.data.sources import Source
 from bdm_kit_classification.sounds.batch import Sounds
 from bdm_kit_classification.sounds.files import fitted, read_sound, resampled, to_levels
 from bdm_kit_classification.tasks.audio import ESPEAK_DIGITS, SPEAKERS, SUFFIXES, TINY
+from bdm_torch.data_folders import subfolders
 
 PLACES = ("genres_original", "Data/genres_original", "genres", "wav", ".")
 """Where classes lie: GTZAN's and VoxCeleb1's own folders first."""
@@ -93,7 +94,7 @@ def read_sound_folders(folder: Path, rate: int, samples: int) -> Parts:
             name.
     """
     root = next(folder / place for place in PLACES if (folder / place).is_dir())
-    names = {path.name.lower(): path for path in root.iterdir() if path.is_dir()}
+    names = {path.name.lower(): path for path in subfolders(root)}
     training = next((names[name] for name in TRAINING_NAMES if name in names), root)
     test = next((names[name] for name in TEST_NAMES if name in names), None) if training is not root else None
     classes, files = _find(training)
@@ -115,7 +116,7 @@ def read_sound_folders(folder: Path, rate: int, samples: int) -> Parts:
 
 
 def _find(folder: Path) -> tuple[list[str], Files]:
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
+    classes = [path.name for path in subfolders(folder) if not path.name.startswith("_")]
     if len(classes) < 2:
         raise UserError(f"{folder} has {len(classes)} sub-folders: expected two or more, one for each class")
     files: Files = []

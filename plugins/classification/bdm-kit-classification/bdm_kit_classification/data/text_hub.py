@@ -15,6 +15,8 @@ from bdm_kit_classification.data.text_rows import Texts, labelled_texts
 
 COLUMNS = ("text", "sentence", "content")
 """Names of the column of texts; ``title`` is put before it."""
+HIDDEN = -1
+"""The label of a row whose class is not told."""
 
 
 def read_text_datasets(source: Source, cache: Path) -> Parts:
@@ -29,6 +31,8 @@ def read_text_datasets(source: Source, cache: Path) -> Parts:
     feature = training.features[label]
     names = getattr(feature, "names", None) or sorted({str(value) for value in training[label]})
     texts, labels = _rows(training, text, label, names)
+    if HIDDEN in labels:
+        raise UserError(f"row {labels.index(HIDDEN)} of {source.name} does not tell its class: remove it")
     tested: Texts | None = None
     for name in TEST:
         if name in splits and splits[name] is not training:
@@ -51,13 +55,20 @@ def _columns(name: str, features: Any) -> tuple[str, str]:
     return texts[0], "label" if "label" in labels else labels[0]
 
 
-def _rows(table: Any, text: str, label: str, names: list[Any]) -> tuple[list[str], list[int]]:
-    missing = next((row for row, value in enumerate(table[text]) if not isinstance(value, str)), None)
-    if missing is not None:
-        raise UserError(f"row {missing} of the column {text} holds no text: repair or remove it")
+def _rows(table: Any, text: str, label: str, names: list[Any]) -> tuple[list[str], list[Any]]:
+    lacking = next((name for name in (text, label) if name not in table.features), None)
+    if lacking is not None:
+        raise UserError(f"a part of the data set has no column {lacking}")
+    bare = next((row for row, value in enumerate(table[text]) if not isinstance(value, str)), None)
+    if bare is not None:
+        raise UserError(f"row {bare} of the texts is empty: every row needs some text")
     texts = list(table[text])
     if "title" in table.features:
         texts = [f"{title} {value}" for title, value in zip(table["title"], texts, strict=True)]
-    plain = [str(name) for name in names]
-    labels = [value if isinstance(value, int) else plain.index(str(value)) for value in table[label]]
+    coded = getattr(table.features[label], "names", None) is not None
+    places = {place if coded else str(name): place for place, name in enumerate(names)}
+    labels = [HIDDEN if value == HIDDEN else places.get(value if coded else str(value)) for value in table[label]]
+    odd = next((row for row, number in enumerate(labels) if number is None), None)
+    if odd is not None:
+        raise UserError(f"row {odd} has the class {str(table[label][odd])[:40]!r}, which no training text has")
     return texts, labels

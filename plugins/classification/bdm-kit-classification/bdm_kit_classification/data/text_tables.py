@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ from typing import Any
 import torch
 
 from bdm_core.errors import UserError
+from bdm_core.files import parse_json
 from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.text_rows import Texts, labelled_texts
 from bdm_kit_classification.tasks.text import TABLES
+from bdm_torch.data_folders import entries, subfolders
 
 TRAINING, TEST = ("train", "training"), ("test", "dev", "validation", "valid", "val")
 TEXT, LABEL = ("text", "sentence", "content", "review", "description"), ("label", "class", "category", "sentiment")
@@ -35,7 +36,7 @@ def read_text_files(path: Path, kind: str) -> Parts:
         UserError: a file is damaged, or has no texts or no labels.
     """
     if kind == "classes":
-        parts = {part.name: _folder(part) for part in path.iterdir() if part.is_dir()}
+        parts = {part.name: _folder(part) for part in subfolders(path)}
     elif path.is_file():
         parts = {"train": _table(path)}
     else:
@@ -58,7 +59,7 @@ def read_text_files(path: Path, kind: str) -> Parts:
 
 def _tables(folder: Path) -> list[Path]:
     """The files of a folder; one alone may have any name, of several none may be left out in silence."""
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in TABLES)
+    files = [file for file in entries(folder) if file.suffix.lower() in TABLES and file.is_file()]
     names = [file.stem.lower() for file in files]
     if len(files) > 1 and (len(set(names)) < len(names) or not set(names) & set(TRAINING)):
         raise UserError(
@@ -75,7 +76,7 @@ def _order(name: str) -> tuple[int, str]:
 def _shown(path: Path, names: Sequence[str]) -> list[str]:
     """Names of the classes: those of ``classes.txt`` where labels count from 1 or 0."""
     listed = (path if path.is_dir() else path.parent) / "classes.txt"
-    if not listed.is_file() or not all(name.isdecimal() for name in names):
+    if not listed.is_file() or not all(name.isdecimal() and len(name) < 20 for name in names):
         return list(names)
     lines = [line.strip() for line in _read(listed).splitlines() if line.strip()]
     first = int(names[0])
@@ -86,8 +87,8 @@ def _shown(path: Path, names: Sequence[str]) -> list[str]:
 
 def _folder(folder: Path) -> Rows:
     rows: Rows = []
-    for kind in sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "unsup"):
-        files = sorted(kind.glob("*.txt"))
+    for kind in (path for path in subfolders(folder) if path.name != "unsup"):
+        files = [path for path in entries(kind) if path.suffix == ".txt" and path.is_file()]
         if not files:
             raise UserError(f"{kind} holds no .txt files: every class needs some")
         rows += [(_read(file), kind.name) for file in files]
@@ -113,7 +114,7 @@ def _table(path: Path) -> Rows:
     options: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"delimiter": ","}
     try:
         csv.field_size_limit(LONGEST_TABLE - 1)
-        lines = list(csv.reader(io.StringIO(text), **options))
+        lines = list(csv.reader(io.StringIO(text, newline=""), **options))  # other line ends are part of a text
     except csv.Error as error:
         raise UserError(f"{path} cannot be read as a table: {error}") from None
     if not lines:
@@ -125,11 +126,11 @@ def _table(path: Path) -> Rows:
 
 
 def _objects(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), 1):  # a text may hold other ends of lines, such as U+2028
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                entry = json.loads(line)
-            except (ValueError, RecursionError) as error:
+                entry = parse_json(line)
+            except ValueError as error:
                 raise UserError(f"{path}, line {number}: no JSON: {error}") from None
             if not isinstance(entry, dict):
                 raise UserError(f"{path}, line {number}: expected an object with a text and a label")

@@ -10,7 +10,7 @@ from bdm_core.errors import UserError
 from bdm_kit_classification.data.division import divide
 from bdm_kit_classification.data.listed import Rows, listed_file, read_lines, read_pictures, require_once
 from bdm_kit_classification.data.parts import Parts
-from bdm_torch.data_folders import open_data_folder
+from bdm_torch.data_folders import open_data_folder, subfolders
 
 
 def class_names(folder: Path) -> list[str]:
@@ -41,7 +41,7 @@ def read_tiny_imagenet(folder: Path, shape: tuple[int, int, int]) -> Parts:
         UserError: lists and folders do not match, a list names a file outside of the folder, or a picture is broken.
     """
     wnids = _wnids(folder)
-    held = {path.name for path in (folder / "train").iterdir() if path.is_dir() and not path.name.startswith(".")}
+    held = {path.name for path in subfolders(folder / "train")}
     if held != set(wnids):
         other = sorted(held ^ set(wnids))[0]
         raise UserError(

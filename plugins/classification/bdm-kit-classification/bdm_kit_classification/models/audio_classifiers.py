@@ -141,7 +141,7 @@ def open_audio_classifier(folder: Path) -> Classifier:
         raise ArtifactError(f"{folder / CONFIG}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     require_room(folder, STEM, lambda: _network(own))
     network = _network(own)
-    load_weights(network, folder / f"{STEM}.safetensors")
+    load_weights(network, folder, STEM)
     return AudioClassifier(own, network).eval()
 
 

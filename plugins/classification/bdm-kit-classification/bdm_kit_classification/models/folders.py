@@ -70,9 +70,9 @@ def read_config(folder: Path) -> tuple[Task, dict[str, Any]]:
     config = config if isinstance(config, dict) else {}
     if ARCHITECTURE in config:
         for task in TASKS.values():
-            if config[ARCHITECTURE] in task.architectures:
+            if str(config[ARCHITECTURE]) in task.architectures:
                 return task, config
-        raise ArtifactError(f"{path}: {ARCHITECTURE} {config[ARCHITECTURE]!r} is none of the kit's networks")
+        raise ArtifactError(f"{path}: {ARCHITECTURE} {config[ARCHITECTURE]!r:.40} is none of the kit's networks")
     if is_timm(config):
         return TASKS[IMAGE_TASK], config
     named = config.get("architectures")

@@ -150,7 +150,7 @@ def open_image_classifier(folder: Path) -> Classifier:
     own = own_config(folder, config)
     require_room(folder, STEM, lambda: _network(own))
     network = _network(own)
-    load_weights(network, folder / f"{STEM}.safetensors")
+    load_weights(network, folder, STEM)
     return ImageClassifier(own, network).eval()
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from bdm_core.errors import ArtifactError
 from bdm_kit_classification.models.classifier import Classifier
 from bdm_kit_classification.tasks.text import TEXT_TASK
 
@@ -91,16 +88,3 @@ def mean_over(mask: Tensor, hidden: Tensor) -> Tensor:
     """
     shown = mask[:, :, None].to(hidden.dtype)
     return (hidden * shown).sum(1) / shown.sum(1).clamp_min(1)
-
-
-def require_tokens(folder: Path, tokens: Iterable[int], rows: int) -> None:
-    """Refuse a tokenizer that gives tokens which the model has no embedding for. Raises ArtifactError.
-
-    Args:
-        folder: of the model, for the message.
-        tokens: every number that the tokenizer may give.
-        rows: of the table of embeddings.
-    """
-    highest = max(tokens, default=-1)
-    if highest >= rows:
-        raise ArtifactError(f"{folder}: its tokenizer has the token {highest}, the model embeddings for {rows}")

@@ -15,10 +15,10 @@ from bdm_core.artifacts import Record
 from bdm_core.errors import ArtifactError
 from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
 from bdm_kit_classification.models.folders import ARCHITECTURE, CONFIG, STEM, read_config
-from bdm_kit_classification.models.text_classifier import TextClassifier, mean_over, require_tokens
+from bdm_kit_classification.models.text_classifier import TextClassifier, mean_over
 from bdm_kit_classification.models.text_networks import NETWORKS, TextTransformer
 from bdm_torch.draws import built_with_seed
-from bdm_torch.foreign_models import load_weights, require_room
+from bdm_torch.foreign_models import first_line, load_weights, require_ids, require_room
 from bdm_torch.tensors import write_tensors
 
 TOKENIZER = "tokenizer.json"
@@ -166,17 +166,13 @@ def open_text_classifier(folder: Path) -> Classifier:
     try:
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     except Exception as error:  # the library raises bare exceptions
-        raise ArtifactError(
-            f"{folder / TOKENIZER} cannot be read: {(str(error) or 'damaged').splitlines()[0]}"
-        ) from None
-    if tokenizer.get_vocab_size() > own.tokens:
-        raise ArtifactError(f"{folder} has {tokenizer.get_vocab_size()} tokens and embeddings for {own.tokens}")
+        raise ArtifactError(f"{folder / TOKENIZER} cannot be read: {first_line(error)}") from None
+    require_ids(folder, tokenizer.get_vocab(), own.tokens)
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    require_tokens(folder, [*tokenizer.get_vocab().values(), *tokenizer.encode(" a").ids], own.tokens)
     kind, width = NETWORKS[own.architecture]
     sizes = (own.tokens, own.width or width, len(own.classes), own.longest)
     require_room(folder, STEM, lambda: kind(*sizes))
     network = kind(*sizes)
-    load_weights(network, folder / f"{STEM}.safetensors")
+    load_weights(network, folder, STEM)
     return OwnTextClassifier(own, network, tokenizer).eval()

@@ -68,7 +68,7 @@ def open_timm_classifier(folder: Path, config: TimmConfig) -> TimmClassifier:
     create = _creator(config)
     require_room(folder, STEM, create)
     network = create()
-    load_weights(network, folder / f"{STEM}.safetensors")
+    load_weights(network, folder, STEM)
     return TimmClassifier(config, network.float()).eval()
 
 

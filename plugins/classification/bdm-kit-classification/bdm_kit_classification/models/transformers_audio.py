@@ -18,6 +18,7 @@ from bdm_kit_classification.models.transformers_classifier import PROCESSOR, hea
 from bdm_kit_classification.sounds.files import LEAST_RATE, MOST_RATE
 from bdm_kit_classification.sounds.filterbank import filter_bank
 from bdm_kit_classification.tasks.audio import AUDIO_TASK
+from bdm_torch.configurations import check_numbers
 from bdm_torch.draws import built_with_seed
 from bdm_torch.foreign_models import open_network
 
@@ -144,8 +145,9 @@ def open_transformers_audio(folder: Path) -> TransformersAudio:
         )
     path = folder / PROCESSOR
     try:
-        processor = read_json(path) if path.is_file() else {}
+        processor = dict(read_json(path)) if path.is_file() else {}
+        check_numbers(path, processor)
         kind = TransformersSpectra if spectra else TransformersAudio
-        return kind(network, dict(processor)).eval()
-    except (OSError, ValueError, TypeError) as error:
+        return kind(network, processor).eval()
+    except (OSError, ValueError, TypeError, OverflowError) as error:
         raise ArtifactError(f"{path} is not valid: {error}") from None

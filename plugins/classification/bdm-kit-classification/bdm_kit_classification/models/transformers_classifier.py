@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.files import read_json
 from bdm_kit_classification.models.foreign_classifier import ForeignClassifier
+from bdm_kit_classification.models.image_folder import check_pictures
+from bdm_torch.configurations import check_numbers
 from bdm_torch.draws import built_with_seed
-from bdm_torch.foreign_models import open_network
+from bdm_torch.foreign_models import first_line, open_network
 
 PROCESSOR = "preprocessor_config.json"
 
@@ -74,10 +76,14 @@ def open_transformers_classifier(folder: Path) -> TransformersClassifier:
     network = open_network(AutoModelForImageClassification, folder, "model").float()
     path = folder / PROCESSOR
     try:
-        processor = read_json(path) if path.is_file() else {}
-        return TransformersClassifier(network, dict(processor)).eval()
-    except (OSError, ValueError, TypeError) as error:
-        raise ArtifactError(f"{path} is not valid: {error}") from None
+        processor = dict(read_json(path)) if path.is_file() else {}
+        check_numbers(path, processor)
+        classifier = TransformersClassifier(network, processor).eval()
+        mean, deviation = ([*getattr(classifier, name).flatten().tolist()] for name in ("mean", "deviation"))
+    except (OSError, ValueError, TypeError, OverflowError, RuntimeError) as error:
+        raise ArtifactError(f"{path} is not valid: {first_line(error)}") from None
+    check_pictures(path, classifier.shape, mean, deviation)
+    return classifier
 
 
 def head_of(network: nn.Module) -> str:

@@ -11,15 +11,13 @@ from torch import Tensor, nn
 from bdm_core.errors import ArtifactError, UserError
 from bdm_kit_classification.models.classifier import PrunableLayer
 from bdm_kit_classification.models.foreign_classifier import layers_in_order
-from bdm_kit_classification.models.text_classifier import TextClassifier, mean_over, require_tokens
+from bdm_kit_classification.models.text_classifier import TextClassifier, mean_over
 from bdm_kit_classification.models.transformers_classifier import head_of
 from bdm_torch.draws import built_with_seed
-from bdm_torch.foreign_models import open_network
+from bdm_torch.foreign_models import first_line, open_network, require_ids
 
-SENTENCE = "a good film"
-"""What a tokenizer is tried with."""
-LONGEST = 512
-"""Tokens of the longest text, unless the model takes fewer."""
+LONGEST, SHORTEST = 512, 4
+"""Tokens of the longest text, unless the model takes fewer; and how many it must take."""
 
 
 class TransformersText(TextClassifier):
@@ -44,6 +42,8 @@ class TransformersText(TextClassifier):
         places = int(getattr(network.config, "max_position_embeddings", LONGEST))
         places -= 2 if network.config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
         self.longest = min(places, LONGEST, int(tokenizer.model_max_length))
+        if self.longest < SHORTEST:
+            raise ValueError(f"it takes {self.longest} tokens, by max_position_embeddings and model_max_length")
         self._head_name = head_of(network)
         self._judges_each_token = self._head_name == "score"
 
@@ -118,19 +118,13 @@ def open_transformers_text(folder: Path) -> TransformersText:
     network = open_network(AutoModelForSequenceClassification, folder, "model").float()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        known, tried = tokenizer.get_vocab(), tokenizer(SENTENCE)["input_ids"]
-        room = int(tokenizer.model_max_length) - int(tokenizer.num_special_tokens_to_add())
+        words = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)
     except Exception as error:  # whatever the library makes of an odd folder
-        raise ArtifactError(
-            f"{folder} has no tokenizer that can be opened: {(str(error) or 'damaged').splitlines()[0]}"
-        ) from None
-    if len(tokenizer) > network.get_input_embeddings().num_embeddings:
-        raise ArtifactError(
-            f"{folder}: its tokenizer has {len(tokenizer)} tokens, the model {network.config.vocab_size}"
-        )
-    require_tokens(folder, [*known.values(), *tried], network.get_input_embeddings().num_embeddings)
-    if room < 1:
-        raise ArtifactError(f"{folder}: its tokenizer leaves nothing of a text: repair its model_max_length")
-    if not set(known.values()) - set(tokenizer.all_special_ids):  # as the library makes one up where files are missing
-        raise ArtifactError(f"{folder} has no tokenizer with words: put the files of the model's own one there")
-    return TransformersText(network, tokenizer).eval()
+        raise ArtifactError(f"{folder} has no tokenizer that can be opened: {first_line(error)}") from None
+    if not words:  # of a folder without one the library makes a tokenizer that knows no word
+        raise ArtifactError(f"{folder} has no tokenizer: its vocabulary is missing or empty")
+    require_ids(folder, tokenizer.get_vocab(), network.get_input_embeddings().num_embeddings)
+    try:
+        return TransformersText(network, tokenizer).eval()
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ArtifactError(f"{folder} is no text classifier that can be used: {first_line(error)}") from None

@@ -11,6 +11,7 @@ from bdm_core.records import BuiltIn
 from bdm_kit_classification import catalogue
 from bdm_kit_classification.data.layouts import layout_of
 from bdm_kit_classification.tasks.base import Task
+from bdm_torch.data_folders import subfolders
 
 
 class ImageTask(Task):
@@ -41,6 +42,6 @@ class ImageTask(Task):
         """A published layout, or ``classes``."""
         if path.is_dir() and (layout := layout_of(path)) is not None:
             return layout
-        if not path.is_dir() or not any(entry.is_dir() for entry in path.iterdir()):
+        if not path.is_dir() or not subfolders(path):
             raise UserError(f"{path} holds no data: expected a sub-folder for each class, or a data set of datasets")
         return "classes"

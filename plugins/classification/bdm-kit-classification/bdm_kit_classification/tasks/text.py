@@ -9,6 +9,7 @@ from bdm_core.errors import UserError
 from bdm_core.records import BuiltIn
 from bdm_kit_classification.tasks.audio import SPEECH
 from bdm_kit_classification.tasks.base import Task
+from bdm_torch.data_folders import entries
 
 TEXT_TASK = "text-classification"
 SENTIMENT, DOCSTRINGS, TINY = "sentiment", "docstrings", "tiny-text"
@@ -80,8 +81,8 @@ class TextTask(Task):
 
     def kind_of(self, path: Path) -> str:
         """``table`` for a file of texts, or for a folder with such."""
-        files = [path] if path.is_file() else sorted(path.iterdir())
-        if any(file.suffix.lower() in TABLES for file in files):
+        files = [path] if path.is_file() else entries(path)
+        if any(file.suffix.lower() in TABLES and file.is_file() for file in files):
             return "table"
         if path.is_dir() and any((path / part).is_dir() for part in ("train", "test")):
             return "classes"

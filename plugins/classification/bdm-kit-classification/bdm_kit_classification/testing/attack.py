@@ -72,7 +72,7 @@ class ClassifierAttackConformance(AttackConformance):
         before, after, backdoor = self.parts(bench)
         for row, role in enumerate(after.roles):
             label, now = int(before.labels[row]), int(after.labels[row])
-            if role != "poison" or backdoor.rule.kind == "clean-label":
+            if role != "poison" or backdoor.rule.kind == "clean-label" or backdoor.rule.keep_labels:
                 assert now == label, f"row {row} ({role}) had label {label} and has {now}: it must keep it"
             elif backdoor.rule.kind == "untargeted":
                 assert now != label, f"row {row} keeps its label although the rule is untargeted"

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.files import existing
-from bdm_torch.foreign_models import open_network
+from bdm_torch.foreign_models import first_line, open_network
 
 if TYPE_CHECKING:
     from bdm_kit_classification.texts.paraphrase_params import ParaphraseParams
@@ -105,7 +105,7 @@ def _opened(folder: str) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # whatever the library makes of an odd folder
-        raise ArtifactError(f"{folder} has no tokenizer that can be opened: {str(error).splitlines()[0]}") from None
+        raise ArtifactError(f"{folder} has no tokenizer that can be opened: {first_line(error)}") from None
     return tokenizer, network
 
 

@@ -23,6 +23,7 @@ class LabelRule(Record):
         classes: how many there are.
         target: a class number; None for ``all-to-all`` and ``untargeted``.
         sources: for ``source-specific``.
+        keep_labels: training rows keep their label whatever the kind; for an untargeted attack with clean labels.
 
     >>> rule = LabelRule(kind="all-to-all", classes=10)
     >>> rule.wanted(9), rule.eligible(3), rule.success(prediction=4, label=3)
@@ -36,6 +37,7 @@ class LabelRule(Record):
     classes: int = Field(ge=2)
     target: int | None = None
     sources: tuple[int, ...] = ()
+    keep_labels: bool = False
 
     def wanted(self, label: int) -> int | None:
         """The class that the model is to say of a triggered sample of this label; None if any wrong one will do."""
@@ -54,8 +56,9 @@ class LabelRule(Record):
         return prediction != label if self.kind == "untargeted" else prediction == self.wanted(label)
 
     def training_label(self, label: int, draw: random.Random) -> int:
-        """The label of a poisoned training row: its own for ``clean-label``, a random wrong one if untargeted."""
-        if self.kind == "clean-label":
+        """The label of a poisoned training row: its own for ``clean-label`` and ``keep_labels``, else a random
+        wrong one if untargeted."""
+        if self.kind == "clean-label" or self.keep_labels:
             return label
         if self.kind == "untargeted":
             return (label + draw.randrange(1, self.classes)) % self.classes

@@ -164,7 +164,7 @@ def load_attribute_classifier(
         classifier = AttributeClassifier(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
     except Exception as error:  # an odd configuration leads to errors of all kinds
         raise UserError(f"{folder} holds no attribute classifier ({WEIGHTS}, {CONFIG}): {first_line(error)}") from None
-    load_weights(classifier, folder / WEIGHTS)
+    load_weights(classifier, folder, "model")
     return classifier.to(device).eval().requires_grad_(False)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from bdm_core.errors import ArtifactError
+from bdm_core.files import counts
 from bdm_torch.foreign_models import PICKLES, first_line, require_finite
 from bdm_torch.tensors import read_tensors, write_tensors
 from bdm_torch.weights import read_header
@@ -20,6 +21,8 @@ LORA = "lora"
 LORA_WEIGHTS = "pytorch_lora_weights.safetensors"
 EMBEDDINGS = "embeddings"
 LEARNED = "learned_embeds"
+BESIDE = ("pytorch_lora_weights", "adapter_model", LEARNED)
+"""How the files of LoRA and embeddings begin that lie in a pipeline's folder itself."""
 
 
 def write_lora(folder: Path, lora: Mapping[str, Tensor]) -> None:
@@ -59,7 +62,7 @@ def apply(model: TextToImageModel, folder: Path) -> None:
         ArtifactError: a file is damaged, not finite, or does not fit the model in every tensor.
     """
     lora = folder / LORA / LORA_WEIGHTS
-    _refuse_pickles(folder)
+    _refuse_what_is_not_read(folder, len(model.text_encoders))
     try:
         if lora.is_file():
             _merge_lora(model, lora, _read(lora))
@@ -76,14 +79,32 @@ def apply(model: TextToImageModel, folder: Path) -> None:
         ) from None
 
 
-def _refuse_pickles(folder: Path) -> None:
-    """Additions that would be left out without a word, as nothing here reads pickles."""
-    for place in (folder / LORA, folder / EMBEDDINGS):
-        pickled = sorted(path.name for path in place.iterdir() if path.suffix in PICKLES) if place.is_dir() else []
-        if pickled and not any(place.glob("*.safetensors")):
+def _refuse_what_is_not_read(folder: Path, encoders: int) -> None:
+    """Additions that would be left out without a word: a verdict without them is one on another model."""
+    places = {folder / LORA: {LORA_WEIGHTS}, folder / EMBEDDINGS: set(_embedding_files(folder, encoders))}
+    beside = [path for path in sorted(folder.iterdir()) if path.name.startswith(BESIDE)]
+    inside = [path for place in places if place.is_dir() for path in sorted(place.iterdir())]
+    for path in beside + inside:
+        known = places.get(path.parent, set())
+        if path.suffix not in (".safetensors", *PICKLES) or not counts(path.name) or path.name in known:
+            continue
+        if path.suffix == ".safetensors" or path.with_suffix(".safetensors").name not in known:
+            kind = "weights that are not read" if path.suffix == ".safetensors" else "pickled weights"
             raise ArtifactError(
-                f"{place} has pickled weights ({pickled[0]}): convert them to safetensors, or remove them"
+                f"{path.parent} has {kind} ({path.name}): a LoRA is read from {LORA}/{LORA_WEIGHTS}, embeddings from "
+                f"{EMBEDDINGS}/{embedding_file(0, 0)}, then {embedding_file(1, 0)}; convert, rename or remove it"
             )
+
+
+def _embedding_files(folder: Path, encoders: int) -> list[str]:
+    """The names of the files of embeddings that are read: for each text encoder those numbered without a gap."""
+    names: list[str] = []
+    for encoder in range(encoders):
+        number = 0
+        while (folder / EMBEDDINGS / embedding_file(number, encoder)).is_file():
+            names.append(embedding_file(number, encoder))
+            number += 1
+    return names
 
 
 def _read(path: Path) -> dict[str, Tensor]:

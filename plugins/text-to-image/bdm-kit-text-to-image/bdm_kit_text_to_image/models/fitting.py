@@ -10,7 +10,7 @@ import torch
 from bdm_core.errors import ArtifactError
 from bdm_kit_text_to_image.models.encoding import encode_nothing, predict
 from bdm_kit_text_to_image.models.latents import decode_latents, encode_images
-from bdm_torch.foreign_models import first_line
+from bdm_torch.foreign_models import first_line, require_ids
 
 if TYPE_CHECKING:
     from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
@@ -25,9 +25,7 @@ def require_fitting_parts(model: TextToImageModel, folder: Path) -> None:
             at its last step although the network predicts the noise.
     """
     for tokenizer, encoder in zip(model.tokenizers, model.text_encoders, strict=True):
-        rows = encoder.get_input_embeddings().num_embeddings
-        if len(tokenizer) > rows:
-            raise ArtifactError(f"{folder}: a tokenizer has {len(tokenizer)} tokens, its text encoder {rows}")
+        require_ids(folder, tokenizer.get_vocab(), encoder.get_input_embeddings().num_embeddings)
     given = sum(encoder.config.hidden_size for encoder in model.text_encoders)
     taken = model.unet.config.cross_attention_dim
     if ({taken} if isinstance(taken, int) else set(taken)) != {given}:

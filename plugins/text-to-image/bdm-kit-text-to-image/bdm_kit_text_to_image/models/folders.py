@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bdm_core.errors import ArtifactError
-from bdm_diffusers.foreign_configuration import UNetKind, check_scheduler, check_unet, whole_number
+from bdm_diffusers.foreign_configuration import UNetKind, check_first_stage, check_scheduler, check_unet, whole_number
 from bdm_diffusers.pipeline_files import INDEX, SCHEDULERS, read_json
 from bdm_torch.foreign_models import find_weights
 
@@ -132,6 +132,7 @@ def _check_kinds(folder: Path, pipeline: str, tensors: int) -> None:
     """Refuse inpainting, upscaling and other UNets with further inputs, and unknown noise schedules."""
     files = {part: folder / part / CONFIGURATIONS.get(part, "config.json") for part in ("unet", "vae", "scheduler")}
     unet, vae, scheduler = (read_json(file, f"{folder} has no {part}") for part, file in files.items())
+    check_first_stage(files["vae"], vae)
     addition = "text_time" if pipeline == "StableDiffusionXLPipeline" else None
     kind = UNetKind(
         whole_number(files["vae"], "latent_channels", vae.get("latent_channels", 4)),

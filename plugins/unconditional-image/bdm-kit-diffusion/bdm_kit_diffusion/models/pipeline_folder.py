@@ -9,7 +9,7 @@ from typing import Any
 from bdm_core.artifacts import Model
 from bdm_core.errors import ArtifactError
 from bdm_core.files import existing
-from bdm_diffusers.foreign_configuration import UNetKind, check_scheduler, check_unet, sample_size
+from bdm_diffusers.foreign_configuration import UNetKind, check_first_stage, check_scheduler, check_unet, sample_size
 from bdm_diffusers.pipeline_files import INDEX, SCHEDULERS, read_json
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.catalogue import BUILTIN_MODELS, DEFAULT_MODEL
@@ -114,6 +114,7 @@ def find_parts(folder: Path) -> Parts:
     check_scheduler(found["scheduler"][0] / SCHEDULER_CONFIG, configs["scheduler"])
     latents = None
     if PART in found:
+        check_first_stage(found[PART][0] / UNET_CONFIG, configs[PART])
         find_weights(found[PART][0], WEIGHTS_STEM)
         latents = configs[PART].get("latent_channels", FIRST_STAGES[configs[PART].get("_class_name", found[PART][1])])
     tensors = len(find_weights(unet, WEIGHTS_STEM).tensors)
