@@ -114,14 +114,15 @@ def detect(ctx: Context, params: NeuralCleanseParams, model: Model, data: Data, 
         f"class {classifier.classes[unusual.most]}: a waveform of effective value {sizes[unusual.most] / UNIT:.4f}, "
         f"median of all classes {sizes.median() / UNIT:.4f}, anomaly index {unusual.score:.2f}"
     ) + (f"; targets: {named}" if named else "")
+    outside = "" if known is None else calibrated.other_settings(params, known)
     ctx.figures(trigger_sizes=sizes.tolist(), anomaly_indices=unusual.indices.tolist(), success=found.success.tolist())
     return Detection(
         level="model",
         scores=[unusual.score],
         threshold=threshold,
-        p_value=None if verdict is None else verdict.p_value,
-        conclusive=verdict is None or not verdict.doubt,
-        note=note if verdict is None else (verdict.doubt or note + verdict.resolution),
+        p_value=None if verdict is None or outside else verdict.p_value,
+        conclusive=verdict is None or not (outside or verdict.doubt),
+        note=note if verdict is None else (outside or verdict.doubt or note + verdict.resolution),
         evidence=_seal(ctx.out / "evidence", found, model.task),
         network_evaluations=params.inversion_steps * min(params.inversion_batch, len(samples)) * len(sizes),
         clean_samples=len(samples),
