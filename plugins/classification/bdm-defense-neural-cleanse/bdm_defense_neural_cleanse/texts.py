@@ -18,7 +18,7 @@ from bdm_defense_neural_cleanse.params import NeuralCleanseParams
 from bdm_defense_neural_cleanse.tokens import Tokens, search, with_vectors, words_of
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, open_samples
-from bdm_kit_classification.inversion.anomaly import calibration_of, judged
+from bdm_kit_classification.inversion.anomaly import calibration_of, judged, unfit
 from bdm_kit_classification.models.classifier import load_classifier, seal_classifier
 from bdm_kit_classification.models.text_classifier import TextClassifier
 from bdm_kit_classification.training.fitting import Batch, Changes, fit
@@ -59,7 +59,7 @@ def detect(ctx: Context, params: NeuralCleanseParams, model: Model, data: Data, 
         f"class {classifier.classes[most]}: {sizes[most]:.2f} tokens, like {words_of(classifier, found.hard(most))!r}, "
         f"index {unusual[most]:.2f}"
     )
-    outside = "" if known is None else calibrated.other_settings(params, known)
+    outside = unfit(calibrated, params, known)
     ctx.figures(trigger_sizes=sizes.tolist(), anomaly_indices=unusual.tolist(), success=found.success.tolist())
     return Detection(
         level="model",

@@ -169,8 +169,20 @@ def test_a_calibration_made_with_other_settings_says_nothing(searched, tmp_path,
         path = tmp_path / f"{steps}.json"
         path.write_text(known.model_dump_json())
         params = InversionParams(calibration=str(path), inversion_steps=200, threshold=1.0)
-        model = SimpleNamespace(task="image-classification")
+        model = SimpleNamespace(task="image-classification", meta={"shape": [1, 8, 8]})
         found = verdicts.detect(new_context(tmp_path / str(steps)), params, model, None, method)
         assert found.scores[0] > found.threshold and words in found.note
         assert found.verdict == ("backdoored" if steps == 200 else "not identifiable")
         assert (found.p_value is None) == (steps == 7)
+    larger = SimpleNamespace(task="image-classification", meta={"shape": [1, 9, 9]})
+    found = verdicts.detect(new_context(tmp_path / "larger"), params, larger, None, method)
+    assert found.verdict == "not identifiable" and "covers models of 1x8x8" in found.note
+
+
+def test_calibrations_of_texts_and_sound_can_be_written_and_cover_their_own(tmp_path):
+    for shape in ((), (1, 4000)):
+        record = ModelRecord(name="clean", shape=shape, features=[0.1])
+        known = Calibration(recipe="", configuration={}, records=[record])
+        (tmp_path / "known.json").write_text(known.model_dump_json())
+        assert Calibrated("mine", "bdm_kit_classification").read(tmp_path / "known.json") == known
+        assert known.outside(shape, {}) == "" and known.outside((1, 8), {})

@@ -29,14 +29,14 @@ class ModelRecord(Record):
 
     Attributes:
         name: free text.
-        shape: (C, H, W) of what its network works on.
+        shape: of what its network works on, (C, H, W) of images; () of texts.
         features: the detector's, in its order.
         backdoored: False for a clean model.
         traits: what else tells kinds of models apart, in words, as the kit names them.
     """
 
     name: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     features: list[float]
     backdoored: bool = False
     traits: dict[str, str] = {}
@@ -99,7 +99,7 @@ class Known:
 
     Attributes:
         name: for the record, the reference by which it was named.
-        model: as a kit opens it; it has ``shape``, (C, H, W).
+        model: as a kit opens it; it has ``shape``, see :class:`ModelRecord`.
         backdoored: False for a clean model.
         traits: see :class:`ModelRecord`.
     """

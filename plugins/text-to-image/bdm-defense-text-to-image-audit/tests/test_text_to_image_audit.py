@@ -131,10 +131,11 @@ def test_what_was_not_looked_at_is_said(
     model = seal_model(tiny_model(), tmp_path / "model")
     unseen = dataclasses.replace(fake([0.47, 0.36, 0.08, 0.0]), searched=False)
     monkeypatch.setattr(detection, "audit", lambda *_: unseen)
-    found = detection.detect(bdm_context(seed=1), FAST, model, captions)
+    params = TextToImageAuditParams(steps=3)
+    found = detection.detect(bdm_context(seed=1), params, model, captions)
     assert found.verdict == "clean" and found.note.endswith("changed objects: nothing tells what pictures show")
     monkeypatch.setattr(detection, "audit", lambda *_: dataclasses.replace(unseen, unseen="it paints nothing"))
-    found = detection.detect(bdm_context(seed=2), FAST, model, captions)
+    found = detection.detect(bdm_context(seed=2), params, model, captions)
     assert found.verdict == "not identifiable" and found.note == "cannot tell: it paints nothing"
 
 

@@ -74,7 +74,11 @@ def test_a_model_equal_to_its_reference_scores_zero_and_is_clean(tmp_path: Path)
     context = Context(tmp_path / "out", tmp_path / "work", 0)
     (tmp_path / "out").mkdir()
     (tmp_path / "work").mkdir()
-    found = detect(context, ReferenceAuditParams(**QUICK), seal_model(tiny(), tmp_path / "model"))
+    made_with = {"configuration": CALIBRATED.configuration(ReferenceAuditParams(**QUICK))}
+    path = tmp_path / "quick.json"
+    path.write_text(CALIBRATED.read().model_copy(update=made_with).model_dump_json(), encoding="utf-8")
+    params = ReferenceAuditParams(calibration=str(path), **QUICK)
+    found = detect(context, params, seal_model(tiny(), tmp_path / "model"))
     assert found.scores == [0.0] and found.verdict == "clean" and "digits-tiny" in found.note
     assert found.clean_samples == 0 and found.network_evaluations is not None
     assert found.evidence is not None and found.evidence.format == "inverted-trigger"

@@ -14,7 +14,7 @@ from bdm_core.context import Context
 from bdm_core.records import Detection
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, LabelledSamples, open_samples
-from bdm_kit_classification.inversion.anomaly import Anomaly, anomaly, calibration_of, judged
+from bdm_kit_classification.inversion.anomaly import Anomaly, anomaly, calibration_of, judged, unfit
 from bdm_kit_classification.inversion.evidence import inverted_of, seal_inverted
 from bdm_kit_classification.inversion.params import InversionParams
 from bdm_kit_classification.inversion.search import Inverted, Size, invert, require_classes
@@ -68,7 +68,8 @@ def detect(ctx: Context, params: InversionParams, model: Model, data: Data, meth
     classifier, samples = load_classifier(model, ctx.device), open_samples(data)
     found, unusual = examined = examine(ctx, params, classifier, samples, method)
     verdict = judged(unusual.score, params.threshold, known, params.false_positive_rate)
-    outside = "" if known is None else method.calibrated.other_settings(params, known)
+    shape: Any = model.meta["shape"]
+    outside = unfit(method.calibrated, params, known, shape)
     threshold = params.threshold if verdict is None else verdict.threshold
     name, flagged = classifier.classes[unusual.most], unusual.above(threshold)
     named = ", ".join(classifier.classes[place] for place in flagged)
