@@ -52,9 +52,8 @@ def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detectio
         return Detection(level="model", scores=[0.0], threshold=threshold, conclusive=False, note=refused)
     found = audit(Pair(suspect, reference, ctx.seed, ctx.device), params, ctx.progress)
     verdict, doubt = decide(found.features, known, params)
-    doubt = out_of_reach("reference-audit", suspect, known, ctx.device) or doubt
-    for line in CALIBRATED.warnings(params, known):
-        ctx.log.warning(line)
+    outside = out_of_reach("reference-audit", suspect, known, ctx.device)
+    doubt = outside or CALIBRATED.other_settings(params, known) or doubt
     ctx.figures(collapse=round(found.score, 4), network_evaluations=found.network_evaluations)
     tensors = {"trigger": found.chosen.shift.tensor, MOST_DIVERGENT: found.strangest.shift.tensor}
     record = facts(found, known, verdict, name, distance, params, ctx.seed)

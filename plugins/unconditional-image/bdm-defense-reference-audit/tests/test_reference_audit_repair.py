@@ -74,7 +74,11 @@ def test_a_model_equal_to_its_reference_scores_zero_and_is_clean(tmp_path: Path)
     context = Context(tmp_path / "out", tmp_path / "work", 0)
     (tmp_path / "out").mkdir()
     (tmp_path / "work").mkdir()
-    found = detect(context, ReferenceAuditParams(**QUICK), seal_model(tiny(), tmp_path / "model"))
+    made_with = {"configuration": CALIBRATED.configuration(ReferenceAuditParams(**QUICK))}
+    path = tmp_path / "quick.json"
+    path.write_text(CALIBRATED.read().model_copy(update=made_with).model_dump_json(), encoding="utf-8")
+    params = ReferenceAuditParams(calibration=str(path), **QUICK)
+    found = detect(context, params, seal_model(tiny(), tmp_path / "model"))
     assert found.scores == [0.0] and found.verdict == "clean" and "digits-tiny" in found.note
     assert found.clean_samples == 0 and found.network_evaluations is not None
     assert found.evidence is not None and found.evidence.format == "inverted-trigger"
@@ -254,9 +258,9 @@ def test_calibration_of_given_models(tmp_path: Path) -> None:
     known = CALIBRATED.read(calibrated(tmp_path))
     assert [record.name for record in known.records] == ["0", "1", "2"] and known.column()[0] == 0
     assert 0 <= known.column()[2] < 1 and all(len(record.features) == 3 for record in known.records)
-    assert "noise_images" in CALIBRATED.warnings(ReferenceAuditParams(), known)[0]
+    assert "noise_images" in CALIBRATED.other_settings(ReferenceAuditParams(), known)
     shipped = CALIBRATED.read()
-    assert CALIBRATED.warnings(ReferenceAuditParams(), shipped) == [] and len(shipped.records) >= 3
+    assert CALIBRATED.other_settings(ReferenceAuditParams(), shipped) == "" and len(shipped.records) >= 3
 
 
 def test_calibration_with_a_reference_that_does_not_fit_is_refused(tmp_path: Path) -> None:
