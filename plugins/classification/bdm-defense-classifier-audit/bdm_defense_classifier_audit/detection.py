@@ -66,12 +66,12 @@ def detect(ctx: Context, params: ClassifierAuditParams, model: Model, data: Data
         ArtifactError: the model's answers are not finite; the reference is no classifier.
     """
     known, mode = CALIBRATED.read(params.calibration), params.mode
-    for warning in CALIBRATED.warnings(params, known):
-        ctx.log.warning(warning)
     classifier, samples = load_classifier(model, ctx.device), open_samples(data)
     names, shape = classifier.classes, _shape_of(model)
     doubt = "" if mode == "weights" else unfit_pictures(classifier, samples, params)
-    outside = out_of_reach(classifier, known.outside(shape, _traits(classifier))) or doubt
+    outside = out_of_reach(classifier, known.outside(shape, _traits(classifier)))
+    outside = outside or doubt
+    other = CALIBRATED.other_settings(params, known, ignored=params.idle)
     expected: dict[str, list[float]] | None = None
     if mode == "weights":
         found = audit_weights(classifier, tuple(shape), ctx.seed)
@@ -80,7 +80,7 @@ def detect(ctx: Context, params: ClassifierAuditParams, model: Model, data: Data
         expected = expectation(ctx, params, classifier, samples) if not outside else found.values
     lead = leads(found.values, mode, expected)
     verdict = decide(lead, mode, known, params.false_positive_rate)
-    doubt = outside or verdict.doubt
+    doubt = outside or other or verdict.doubt
     if not verdict.backdoored:
         doubt = doubt or doubt_of(lead, mode, known, params.doubt_rate)
     if mode == "weights" and not verdict.backdoored:
@@ -94,7 +94,7 @@ def detect(ctx: Context, params: ClassifierAuditParams, model: Model, data: Data
         level="model",
         scores=[verdict.score],
         threshold=verdict.threshold,
-        p_value=None if outside else verdict.p_value,
+        p_value=None if outside or other else verdict.p_value,
         conclusive=not doubt,
         note=doubt or described(lead, clean, names, verdict.backdoored) + verdict.resolution,
         evidence=seal_evidence(ctx.out / "evidence", model.task, found, names),

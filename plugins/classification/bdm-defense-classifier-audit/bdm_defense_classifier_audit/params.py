@@ -69,6 +69,17 @@ class ClassifierAuditParams(Params):
             return "weights"
         return "reference" if self.reference else "pictures"
 
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """The settings of a calibration that the mode makes no use of.
+
+        >>> ClassifierAuditParams(reference="public").idle
+        ('baseline_epochs',)
+        """
+        if self.mode == "weights":
+            return self.calibrated_fields()
+        return () if self.mode == "pictures" else ("baseline_epochs",)
+
     def evaluations(self, classes: int) -> int:
         """Forward passes of one measurement, counted per sample, if there are pictures of every class."""
         margins = classes * MARGIN_STEPS * MARGIN_STARTS

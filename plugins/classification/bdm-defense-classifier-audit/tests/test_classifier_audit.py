@@ -11,6 +11,7 @@ from torch import nn
 from bdm_core.errors import UserError
 from bdm_defense_classifier_audit.baseline import opened
 from bdm_defense_classifier_audit.decision import (
+    CALIBRATED,
     FEATURES,
     Lead,
     decide,
@@ -271,6 +272,23 @@ def test_it_cannot_tell_of_few_classes_nor_on_foreign_or_few_pictures():
     assert unfit_pictures(small(), right, ClassifierAuditParams(reference="public")) == ""
     two = SimpleNamespace(classes=["a", "b"])
     assert "needs at least 4, this model has 2" in out_of_reach(two, "")
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"false_positive_rate": 0.1, "doubt_rate": 0.2}, ""),
+        ({"steps": 7}, "steps=7"),
+        ({"baseline_epochs": 7}, "baseline_epochs=7"),
+        ({"baseline_epochs": 7, "reference": "public"}, ""),
+        ({"steps": 7, "reference": "public"}, "steps=7"),
+        ({"steps": 7, "weights_only": True}, ""),
+    ],
+)
+def test_settings_count_where_the_score_depends_on_them(given, named):
+    params = ClassifierAuditParams(**given)
+    reason = CALIBRATED.other_settings(params, CALIBRATED.read(), ignored=params.idle)
+    assert bool(reason) == bool(named) and f"{named} --model" in (reason or " --model")
 
 
 def test_a_reference_of_other_classes_is_refused(tmp_path):

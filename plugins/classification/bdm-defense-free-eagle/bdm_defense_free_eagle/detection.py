@@ -78,9 +78,8 @@ def detect(ctx: Context, params: FreeEagleParams, model: Model) -> Detection:
             level="model", scores=[score], threshold=params.threshold, note=note, network_evaluations=spent
         )
     known = CALIBRATED.read(params.calibration)
-    for warning in CALIBRATED.warnings(params, known):
-        ctx.log.warning(warning)
     outside = known.outside(judged.shape, traits(judged))
+    outside = f"cannot tell: {outside}" if outside else CALIBRATED.other_settings(params, known)
     verdict = conformal(score, known.column(), params.false_positive_rate)
     return Detection(
         level="model",
@@ -88,7 +87,7 @@ def detect(ctx: Context, params: FreeEagleParams, model: Model) -> Detection:
         threshold=verdict.threshold,
         p_value=None if outside else verdict.p_value,
         conclusive=not outside,
-        note=f"cannot tell: {outside}" if outside else note + verdict.resolution,
+        note=outside or note + verdict.resolution,
         network_evaluations=spent,
     )
 

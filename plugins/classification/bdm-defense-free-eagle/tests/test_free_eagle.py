@@ -94,8 +94,11 @@ def judged(tmp_path, shape, classes=10, **params):
     return detect(ctx, FreeEagleParams(steps=2, **params), seal_classifier(model, tmp_path / "model"))
 
 
-def test_by_default_it_compares_with_clean_models_and_cannot_tell_of_other_kinds(tmp_path) -> None:
-    inside = judged(tmp_path / "a", (1, 28, 28))
+def test_it_compares_with_clean_models_and_cannot_tell_of_other_kinds_and_settings(tmp_path) -> None:
+    path = tmp_path / "calibration.json"
+    made_with = {"configuration": CALIBRATED.configuration(FreeEagleParams(steps=2))}
+    path.write_text(CALIBRATED.read().model_copy(update=made_with).model_dump_json())
+    inside = judged(tmp_path / "a", (1, 28, 28), calibration=str(path))
     clean = CALIBRATED.read().column()
     assert inside.conclusive and inside.p_value == (1 + sum(score >= inside.scores[0] for score in clean)) / (
         1 + len(clean)
@@ -103,6 +106,8 @@ def test_by_default_it_compares_with_clean_models_and_cannot_tell_of_other_kinds
     for name, shape, classes in (("b", (1, 8, 8), 10), ("c", (1, 28, 28), 6)):
         outside = judged(tmp_path / name, shape, classes)
         assert not outside.conclusive and outside.p_value is None and "cannot tell" in outside.note
+    other = judged(tmp_path / "d", (1, 28, 28))
+    assert other.verdict == "not identifiable" and other.p_value is None and "free-eagle.steps=2" in other.note
 
 
 def test_a_fixed_threshold_takes_the_place_of_the_calibration(tmp_path) -> None:

@@ -1,5 +1,7 @@
 """Trigger inversion on a classifier whose backdoor is one known pixel, and the anomaly index beside SciPy's."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from bdm_core.errors import ArtifactError, UserError
 from bdm_core.records import Detection
 from bdm_core.testing.tiny import new_context
 from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.inversion import detection as verdicts
 from bdm_kit_classification.inversion.anomaly import anomaly
 from bdm_kit_classification.inversion.evidence import inverted_of, seal_inverted
 from bdm_kit_classification.inversion.params import InversionParams
@@ -17,6 +20,7 @@ from bdm_kit_classification.inversion.removal import prune, unlearn
 from bdm_kit_classification.inversion.search import Inverted, invert, require_classes, stamped
 from bdm_kit_classification.models.classifier import Classifier
 from bdm_kit_classification.training.fitting import accuracy, predict
+from bdm_torch.calibration_file import Calibrated, Calibration, ModelRecord
 
 TARGET, PIXEL = 2, (0, 7)
 
@@ -149,3 +153,36 @@ def test_two_classes_are_too_few():
     model.classes = ["a", "b"]
     with pytest.raises(UserError, match="at least 3"):
         require_classes(model, "mine")
+
+
+def test_a_calibration_made_with_other_settings_says_nothing(searched, tmp_path, monkeypatch):
+    """The trigger of one pixel is found in either case; clean models with another search are none to compare with."""
+    monkeypatch.setattr(verdicts, "load_classifier", lambda model, device: Quadrants())
+    monkeypatch.setattr(verdicts, "open_samples", lambda data: rows())
+    monkeypatch.setattr(verdicts, "invert", lambda *_: searched[25.0])
+    calibrated = Calibrated("mine", "bdm_kit_classification")
+    method = verdicts.Method(calibrated, lambda params: None, lambda classifier, samples, found: found.norms)
+    clean = [ModelRecord(name=str(n), shape=(1, 8, 8), features=[n / 10]) for n in range(5)]
+    for steps, words in ((200, "class c: mask of"), (7, "--set defense:mine.inversion_steps=200 --model")):
+        made_with = InversionParams(inversion_steps=steps)
+        known = Calibration(recipe="", configuration=calibrated.configuration(made_with), records=clean)
+        path = tmp_path / f"{steps}.json"
+        path.write_text(known.model_dump_json())
+        params = InversionParams(calibration=str(path), inversion_steps=200, threshold=1.0)
+        model = SimpleNamespace(task="image-classification", meta={"shape": [1, 8, 8]})
+        found = verdicts.detect(new_context(tmp_path / str(steps)), params, model, None, method)
+        assert found.scores[0] > found.threshold and words in found.note
+        assert found.verdict == ("backdoored" if steps == 200 else "not identifiable")
+        assert (found.p_value is None) == (steps == 7)
+    larger = SimpleNamespace(task="image-classification", meta={"shape": [1, 9, 9]})
+    found = verdicts.detect(new_context(tmp_path / "larger"), params, larger, None, method)
+    assert found.verdict == "not identifiable" and "covers models of 1x8x8" in found.note
+
+
+def test_calibrations_of_texts_and_sound_can_be_written_and_cover_their_own(tmp_path):
+    for shape in ((), (1, 4000)):
+        record = ModelRecord(name="clean", shape=shape, features=[0.1])
+        known = Calibration(recipe="", configuration={}, records=[record])
+        (tmp_path / "known.json").write_text(known.model_dump_json())
+        assert Calibrated("mine", "bdm_kit_classification").read(tmp_path / "known.json") == known
+        assert known.outside(shape, {}) == "" and known.outside((1, 8), {})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,14 +29,14 @@ class ModelRecord(Record):
 
     Attributes:
         name: free text.
-        shape: (C, H, W) of what its network works on.
+        shape: of what its network works on, (C, H, W) of images; () of texts.
         features: the detector's, in its order.
         backdoored: False for a clean model.
         traits: what else tells kinds of models apart, in words, as the kit names them.
     """
 
     name: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     features: list[float]
     backdoored: bool = False
     traits: dict[str, str] = {}
@@ -98,7 +99,7 @@ class Known:
 
     Attributes:
         name: for the record, the reference by which it was named.
-        model: as a kit opens it; it has ``shape``, (C, H, W).
+        model: as a kit opens it; it has ``shape``, see :class:`ModelRecord`.
         backdoored: False for a clean model.
         traits: see :class:`ModelRecord`.
     """
@@ -162,16 +163,40 @@ class Calibrated:
             raise UserError(f"{place} is no calibration of {self.name}: it takes clean models only")
         return known
 
-    def warnings(self, params: Params, known: Calibration) -> list[str]:
-        """One line if the features were found with another configuration."""
+    def other_settings(
+        self, params: Params, known: Calibration, also: Sequence[str] = (), ignored: Sequence[str] = ()
+    ) -> str:
+        """Why a calibration says nothing of what is found with these parameters; "" if it was made with them.
+
+        Only those count that the features depend on. The sentence names them, and how a fitting file is made; ``also``
+        names parameters that making it needs beside those, ``ignored`` those that this detection makes no use of.
+
+        >>> from bdm_core.plugin import Field
+        >>> class MineParams(Params):
+        ...     steps: int = Field(50, description="Of the search.", calibrated=True)
+        ...     rate: float = Field(0.01, description="Of the decision.")
+        >>> detector = Calibrated(name="mine", package="bdm_torch")
+        >>> known = Calibration(recipe="by hand", configuration={"steps": 50}, records=[])
+        >>> detector.other_settings(MineParams(rate=0.05), known)
+        ''
+        >>> print(detector.other_settings(MineParams(steps=7), known).replace("; ", ";\\n"))
+        cannot tell: its calibration was made with other settings (steps);
+        calibrate with these, `bdm calibrate mine --set defense:mine.steps=7 --model ... --out FILE`, and use it by
+        --set defense:mine.calibration=FILE
+        """
         mine = self.configuration(params)
-        other = [key for key in mine if known.configuration.get(key) != mine[key]]
+        made_with = known.configuration
+        other = [key for key in mine if key not in ignored and (key not in made_with or made_with[key] != mine[key])]
         if not other:
-            return []
-        return [
-            f"{self.name}'s calibration was made with other values of {', '.join(other)}: its threshold may not "
-            f"hold; calibrate again with `bdm calibrate {self.name}`"
-        ]
+            return ""
+        values = params.model_dump(mode="json")
+        named = [*other, *(key for key in also if values[key])]
+        given = [f"--set {shlex.quote(f'defense:{self.name}.{key}={json.dumps(values[key])}')}" for key in named]
+        return (
+            f"cannot tell: its calibration was made with other settings ({', '.join(other)}); calibrate with these, "
+            f"`bdm calibrate {self.name} {' '.join(given)} --model ... --out FILE`, and use it by "
+            f"--set defense:{self.name}.calibration=FILE"
+        )
 
     def write(
         self,

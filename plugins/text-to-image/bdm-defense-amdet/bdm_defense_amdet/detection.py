@@ -60,8 +60,6 @@ def detect(ctx: Context, params: AmdetParams, model: Model, data: Data) -> Detec
     if not params.reference:
         return Detection(level="model", scores=[0.0], threshold=0.0, conclusive=False, note=WITHOUT, clean_samples=0)
     known = CALIBRATED.read(params.calibration)
-    for line in CALIBRATED.warnings(params, known):
-        ctx.log.warning(line)
     opened = load_model(model, ctx.device)
     captions = draw_captions(data, params.prompts, [], ctx.seed)
     if len(captions) < LEAST:
@@ -73,7 +71,8 @@ def detect(ctx: Context, params: AmdetParams, model: Model, data: Data) -> Detec
     which = max(range(len(found)), key=lambda index: scored[index][0])
     score, others = scored[which]
     verdict = conformal(score, others, params.false_positive_rate, params.least_score)
-    doubt = known.outside(encoder_shape(opened, which), {}) or verdict.doubt
+    outside = known.outside(encoder_shape(opened, which), {})
+    doubt = outside or CALIBRATED.other_settings(params, known, ("reference",)) or verdict.doubt
     doubt = f"cannot tell: {doubt}" if doubt and not doubt.startswith("cannot tell") else doubt
     values = dict(zip(NAMES, found[which].values, strict=True))
     ctx.figures(features=values, encoder=which, final_loss=found[which].losses[-1])

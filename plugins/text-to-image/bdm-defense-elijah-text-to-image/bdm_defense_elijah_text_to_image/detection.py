@@ -39,14 +39,13 @@ def detect(ctx: Context, params: ElijahTextToImageParams, model: Model) -> Detec
     """Judge a model; the evidence is sealed in ``ctx.out / "evidence"``."""
     known = known_or_none(CALIBRATED, params.calibration)
     unknown = uncalibrated("elijah", known)
-    for line in [] if unknown else CALIBRATED.warnings(params, known):
-        ctx.log.warning(line)
     opened = under_prompt(load_model(model, ctx.device), params.prompt)
     result = examine(ctx, params, opened)
     ctx.curve("inversion objective", result.search.curve)
     clean = known.column() if not unknown else [0.0] * FEWEST
     verdict = conformal(result.features[0], clean, params.false_positive_rate, params.least_score)
     outside = unknown or out_of_reach("elijah", opened, known, ctx.device)
+    outside = outside or CALIBRATED.other_settings(params, known)
     doubt = outside or not_identifiable(result, verdict, limit_of(clean, SURE * params.false_positive_rate))
     shown = opened.decode(result.images.images.to(ctx.device)).cpu()
     record = facts("threshold", known, result, verdict)

@@ -40,8 +40,6 @@ def detect(ctx: Context, params: TerdTextToImageParams, model: Model) -> Detecti
     """Judge a model by (M_r, V_r); the evidence is sealed in ``ctx.out / "evidence"``."""
     known = known_or_none(CALIBRATED, params.calibration)
     unknown = uncalibrated("terd", known)
-    for line in [] if unknown else CALIBRATED.warnings(params, known):
-        ctx.log.warning(line)
     opened = under_prompt(load_model(model, ctx.device), params.prompt)
     result = search(opened, params, ctx.seed, ctx.progress)
     for label, curve in result.curves.items():
@@ -62,6 +60,7 @@ def detect(ctx: Context, params: TerdTextToImageParams, model: Model) -> Detecti
     mean, variance = result.chosen.features
     ctx.figures(M_r=mean, V_r=variance, start=result.chosen.name, start_only=max(item.score for item in baseline))
     outside = unknown or out_of_reach("terd", opened, known, ctx.device)
+    outside = outside or CALIBRATED.other_settings(params, known)
     doubt = outside or not_identifiable(result.chosen) or verdict.doubt
     return Detection(
         level="model",

@@ -104,8 +104,6 @@ def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Dat
     """
     calibrated = AGAINST_BASE if params.reference else CALIBRATED
     known = calibrated.read(params.calibration)
-    for warning in calibrated.warnings(params, known):
-        ctx.log.warning(warning)
     opened = load_model(model, ctx.device)
     given = what_is_given(ctx, params, opened, data)
     found = audit(opened, params, given, ctx.seed, ctx.progress)
@@ -116,7 +114,8 @@ def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Dat
     standing = dict(zip(found.names, stands, strict=True))
     ctx.figures(features=dict(zip(found.names, found.features, strict=True)), standardised=stands)
     facts = {"standardised": standing, "threshold": threshold}
-    doubt = known.outside(shape_of(model), {}) or doubt_of(found, standing, threshold)
+    outside = known.outside(shape_of(model), {}) or calibrated.other_settings(params, known, ("reference",))
+    doubt = outside or doubt_of(found, standing, threshold)
     if not doubt and score <= threshold and p_value <= params.false_positive_rate:
         doubt = "cannot tell: more was found than in clean models, but not as much as a backdoor needs"
     return Detection(

@@ -131,10 +131,11 @@ def test_what_was_not_looked_at_is_said(
     model = seal_model(tiny_model(), tmp_path / "model")
     unseen = dataclasses.replace(fake([0.47, 0.36, 0.08, 0.0]), searched=False)
     monkeypatch.setattr(detection, "audit", lambda *_: unseen)
-    found = detection.detect(bdm_context(seed=1), FAST, model, captions)
+    params = TextToImageAuditParams(steps=3)
+    found = detection.detect(bdm_context(seed=1), params, model, captions)
     assert found.verdict == "clean" and found.note.endswith("changed objects: nothing tells what pictures show")
     monkeypatch.setattr(detection, "audit", lambda *_: dataclasses.replace(unseen, unseen="it paints nothing"))
-    found = detection.detect(bdm_context(seed=2), FAST, model, captions)
+    found = detection.detect(bdm_context(seed=2), params, model, captions)
     assert found.verdict == "not identifiable" and found.note == "cannot tell: it paints nothing"
 
 
@@ -178,7 +179,8 @@ def test_verdicts(
     model = seal_model(tiny_model(), tmp_path / "model")
     path = tmp_path / "calibration.json"
     known = detection.CALIBRATED.read()
-    path.write_text(known.model_dump_json())
+    made_with = {"configuration": detection.CALIBRATED.configuration(FAST)}
+    path.write_text(known.model_copy(update=made_with).model_dump_json())
     params = FAST.model_copy(update={"calibration": str(path)})
     found = detection.detect(bdm_context(seed=1), params, model, captions)
     assert found.verdict == verdict and note in found.note
@@ -193,6 +195,17 @@ def test_verdicts(
         assert figures and len(figures[0].files) == 2 and figures[1].rows[0][0].text == "nice before the object"  # type: ignore[attr-defined]
     else:
         assert figures == []
+
+
+def test_a_calibration_made_with_other_settings_says_nothing(
+    captions: Data, tmp_path: Path, bdm_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its features are those of a backdoor, and the shipped calibration was made with more candidates."""
+    monkeypatch.setattr(detection, "audit", lambda *_: fake([4.0, 0.36, 0.08, 9.0]))
+    params = TextToImageAuditParams(seeds=2, false_positive_rate=0.02, steps=3)
+    found = detection.detect(bdm_context(), params, seal_model(tiny_model(), tmp_path / "model"), captions)
+    assert found.verdict == "not identifiable" and "(seeds)" in found.note and found.p_value is None
+    assert "bdm calibrate text-to-image-audit --set defense:text-to-image-audit.seeds=2 --model" in found.note
 
 
 def test_a_model_of_another_shape_is_no_case_for_the_calibration(

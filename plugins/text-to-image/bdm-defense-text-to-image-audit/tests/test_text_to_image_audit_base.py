@@ -48,7 +48,11 @@ def test_an_untrained_model_is_no_case(
     captions: Data, tmp_path: Path, bdm_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = seal_model(tiny_model(3), tmp_path / "model")
-    found = detection.detect(bdm_context(seed=1), FAST, model, captions)
+    made_with = {"configuration": detection.CALIBRATED.configuration(FAST)}
+    path = tmp_path / "calibration.json"
+    path.write_text(detection.CALIBRATED.read().model_copy(update=made_with).model_dump_json())
+    fitting = FAST.model_copy(update={"calibration": str(path)})
+    found = detection.detect(bdm_context(seed=1), fitting, model, captions)
     assert found.verdict == "not identifiable" and "does not help the model" in found.note
     unseen = dataclasses.replace(ordinary(), flips=Found(9.0), unseen="it is not trained")
     monkeypatch.setattr(detection, "audit", lambda *_: unseen)
@@ -98,7 +102,8 @@ def test_what_an_added_token_paints_is_no_verdict_but_is_said(
 ) -> None:
     learnt = dataclasses.replace(ordinary(), learnt=(Flip(Candidate("<v>", "before-noun"), "ring", "star"),))
     monkeypatch.setattr(detection, "audit", lambda *_: learnt)
-    found = detection.detect(bdm_context(seed=1), FAST, seal_model(tiny_model(), tmp_path / "model"), captions)
+    params = TextToImageAuditParams()
+    found = detection.detect(bdm_context(seed=1), params, seal_model(tiny_model(), tmp_path / "model"), captions)
     assert found.verdict == "not identifiable" and "added token <v>" in found.note
 
 
@@ -124,9 +129,17 @@ def test_verdicts_with_a_base(
     comparison = Comparison(more[0], Found(more[1], nice), Found(more[2], nice))
     found = dataclasses.replace(ordinary(), comparison=comparison)
     monkeypatch.setattr(detection, "audit", lambda *_: found)
-    params = FAST.model_copy(update={"reference": "tiny"})
-    judged = detection.detect(bdm_context(seed=1), params, seal_model(tiny_model(), tmp_path / "model"), captions)
+    made_with = {"configuration": detection.AGAINST_BASE.configuration(FAST)}
+    path = tmp_path / "calibration.json"
+    path.write_text(detection.AGAINST_BASE.read().model_copy(update=made_with).model_dump_json())
+    params = FAST.model_copy(update={"reference": "tiny", "calibration": str(path)})
+    model = seal_model(tiny_model(), tmp_path / "model")
+    judged = detection.detect(bdm_context(seed=1), params, model, captions)
     assert judged.verdict == verdict and note in judged.note
+    other = detection.detect(bdm_context(seed=2), params.model_copy(update={"calibration": ""}), model, captions)
+    assert other.verdict == "not identifiable" and other.p_value is None
+    if verdict in ("clean", "backdoored"):
+        assert '-audit.reference="tiny"' in other.note
 
 
 def test_added_tokens_are_forgotten() -> None:

@@ -33,9 +33,8 @@ def detect(ctx: Context, params: DiffCleanseParams, model: Model) -> Detection:
     ctx.curve("inversion loss", result.best.found.losses)
     verdict = conformal(result.best.score, calibration.column(), params.false_positive_rate, params.least_score)
     outside = out_of_reach("diff-cleanse", opened, calibration, ctx.device)
+    outside = outside or CALIBRATED.other_settings(params, calibration)
     doubt = outside or verdict.doubt
-    for line in CALIBRATED.warnings(params, calibration):
-        ctx.log.warning(line)
     shown = opened.decode(torch.nan_to_num(result.best.images).to(ctx.device)).cpu()
     record = facts(calibration, result, verdict)
     return Detection(

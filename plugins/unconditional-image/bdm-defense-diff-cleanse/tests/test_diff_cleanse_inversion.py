@@ -146,11 +146,11 @@ def test_counts_every_forward_pass() -> None:
 
 def test_calibration_files(tmp_path: Path) -> None:
     shipped = CALIBRATED.read()
-    assert CALIBRATED.warnings(DiffCleanseParams(), shipped) == [] and len(shipped.records) >= 13
+    assert CALIBRATED.other_settings(DiffCleanseParams(), shipped) == "" and len(shipped.records) >= 13
     verdicts = [conformal(score, shipped.column(), 0.01, 0.5) for score in shipped.column()]
     assert all(not verdict.unusual and verdict.threshold < 1 for verdict in verdicts)
-    assert "samples" in CALIBRATED.warnings(DiffCleanseParams(samples=20), shipped)[0]
-    assert "inverting_share" in CALIBRATED.warnings(DiffCleanseParams(inverting_share=0.5), shipped)[0]
+    assert "samples=20" in CALIBRATED.other_settings(DiffCleanseParams(samples=20), shipped)
+    assert "inverting_share=0.5" in CALIBRATED.other_settings(DiffCleanseParams(inverting_share=0.5), shipped)
     file = tmp_path / "calibration.json"
     file.write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match="no calibration"):

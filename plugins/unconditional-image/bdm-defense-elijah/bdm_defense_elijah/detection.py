@@ -28,9 +28,8 @@ def detect(ctx: Context, params: ElijahParams, model: Model) -> Detection:
     ctx.curve("inversion objective", result.search.curve)
     verdict = decide(params, calibration, result, ctx.seed)
     outside = out_of_reach("elijah", opened, calibration, ctx.device)
+    outside = outside or CALIBRATED.other_settings(params, calibration)
     doubt = outside or not_identifiable(result, verdict, certain(params, calibration))
-    for line in CALIBRATED.warnings(params, calibration):
-        ctx.log.warning(line)
     shown = opened.decode(result.images.images.to(ctx.device)).cpu()
     record = facts(params.decision, calibration, result, verdict)
     return Detection(

@@ -83,14 +83,14 @@ def test_calibrate_labels_what_the_forest_learns_from(tmp_path):
 
 def test_shipped_calibration_fits_the_defaults():
     shipped = CALIBRATED.read()
-    assert CALIBRATED.warnings(ElijahParams(), shipped) == []
+    assert CALIBRATED.other_settings(ElijahParams(), shipped) == ""
     assert len(shipped.records) >= 13 and "bdm_defense_elijah.calibrate" in shipped.recipe
     verdicts = [conformal(score, shipped.column(), 0.01, 1.0) for score in shipped.column()]
     assert not any(verdict.backdoored or verdict.doubt for verdict in verdicts)
 
 
 def test_other_search_parameters_are_warned_of():
-    assert "samples" in CALIBRATED.warnings(ElijahParams(samples=20), calibration())[0]
+    assert "samples=20" in CALIBRATED.other_settings(ElijahParams(samples=20), calibration())
 
 
 def verdict_of(score, threshold=1.0):

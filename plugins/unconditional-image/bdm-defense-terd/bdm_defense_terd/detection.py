@@ -25,8 +25,6 @@ def detect(ctx: Context, params: TerdParams, model: Model) -> Detection:
     for label, curve in result.curves.items():
         ctx.curve(f"{label} objective", curve)
     verdict = decide(result.chosen.features, known, params.false_positive_rate)
-    for line in CALIBRATED.warnings(params, known):
-        ctx.log.warning(line)
     baseline, spent = start_features(
         opened,
         chosen_starts(params, opened, ctx.seed),
@@ -55,7 +53,7 @@ def detect(ctx: Context, params: TerdParams, model: Model) -> Detection:
         network_evaluations=evaluations,
         clean_samples=0,
     )
-    outside = out_of_reach("terd", opened, known, ctx.device)
+    outside = out_of_reach("terd", opened, known, ctx.device) or CALIBRATED.other_settings(params, known)
     doubt = outside or not_identifiable(result.chosen) or verdict.doubt
     return Detection(
         level="model",

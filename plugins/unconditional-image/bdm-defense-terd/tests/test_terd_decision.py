@@ -1,6 +1,7 @@
 """TERD's verdict on models, and its removal."""
 
 import json
+import shlex
 from types import SimpleNamespace
 
 import diffusers
@@ -10,6 +11,7 @@ from scipy.stats import kstest
 
 from bdm_core.context import Context
 from bdm_core.errors import UserError
+from bdm_defense_terd import detection
 from bdm_defense_terd.decision import CALIBRATED, decide
 from bdm_defense_terd.params import TerdParams
 from bdm_defense_terd.plugin import Terd
@@ -51,13 +53,13 @@ def test_normal_features_keep_the_stated_rate():
 def test_shipped_calibration_finds_its_own_models_clean():
     known = CALIBRATED.read()
     assert len(known.records) >= 13 and "bdm_defense_terd.calibrate" in known.recipe
-    assert CALIBRATED.warnings(TerdParams(), known) == []
+    assert CALIBRATED.other_settings(TerdParams(), known) == ""
     verdicts = [decide((mean, variance), known, 0.01) for mean, variance in known.clean()]
     assert not any(verdict.backdoored or verdict.doubt for verdict in verdicts)
 
 
 def test_other_parameters_and_bad_files_are_told(tmp_path):
-    assert "pairs" in CALIBRATED.warnings(TerdParams(pairs=7), calibration())[0]
+    assert "pairs=7" in CALIBRATED.other_settings(TerdParams(pairs=7), calibration())
     bad = tmp_path / "bad.json"
     bad.write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match="no calibration of terd"):
@@ -86,6 +88,29 @@ def test_calibrate_writes_what_detect_reads(tmp_path):
     assert known.configuration["estimation_steps"] == 2 and "learning_rate" not in known.configuration
     model = load_model(tmp_path / "model-1")
     assert known.clean()[1] == pytest.approx(search(model, params, 1001).chosen.features)
+
+
+def test_a_planted_backdoor_is_none_by_clean_models_examined_with_other_settings(tmp_path, monkeypatch, bdm_context):
+    """Its features are far above those of all clean models, which says nothing if these had another search."""
+    monkeypatch.setattr(detection, "not_identifiable", lambda chosen: "")
+    model = seal_model(load_model(BUILTIN / "digits-tiny"), tmp_path / "model")
+    path = tmp_path / "mine.json"
+    few = {"estimation_steps": 1, "refinement_steps": 1, "chain": 2, "evaluation_pairs": 8, "samples": 8}
+    params = TerdParams(starts=("-U(0,1)",), calibration=str(path), **few)
+    low = [ModelRecord(name=str(n), shape=(1, 8, 8), features=[-9 - n / 10, -9 - n / 10]) for n in range(5)]
+    for made_with in (params, TerdParams()):
+        known = Calibration(recipe="a test", configuration=CALIBRATED.configuration(made_with), records=low)
+        path.write_text(known.model_dump_json(), encoding="utf-8")
+        found = detection.detect(bdm_context(seed=made_with is params), params, model)
+        assert found.scores[0] > found.threshold
+        assert found.verdict == ("backdoored" if made_with is params else "not identifiable")
+    assert "(starts, estimation_steps, refinement_steps, chain, evaluation_pairs)" in found.note
+    assert found.p_value is None and "--set 'defense:terd.starts=[" in found.note and "terd.chain=2 " in found.note
+    given = found.note.split("`")[1].split(" --model")[0].split(" --set ")[1:]
+    values = [shlex.split(item)[0].removeprefix("defense:terd.").partition("=") for item in given]
+    assert (
+        TerdParams(**{name: json.loads(value) for name, _, value in values}, samples=8, calibration=str(path)) == params
+    )
 
 
 @pytest.mark.parametrize(("gain", "end", "informative"), [(9.0, 1.6, True), (9.0, 0.8, False), (1.0, 3.0, False)])

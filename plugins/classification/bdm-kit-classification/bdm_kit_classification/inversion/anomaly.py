@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
+from bdm_kit_classification.inversion.params import InversionParams
 from bdm_torch.calibration import Verdict, conformal
 from bdm_torch.calibration_file import Calibrated, Calibration
 
@@ -65,6 +67,14 @@ def judged(score: float, threshold: float, known: Calibration | None, false_posi
     if known is None:
         return None
     return conformal(score, known.column(), false_positive_rate, least=threshold)
+
+
+def unfit(calibrated: Calibrated, params: InversionParams, known: Calibration | None, shape: Sequence[int] = ()) -> str:
+    """Why a calibration says nothing of a model whose samples have this shape, or of this search; "" if it does."""
+    if known is None:
+        return ""
+    outside = known.outside(shape, {})
+    return f"cannot tell: {outside}" if outside else calibrated.other_settings(params, known)
 
 
 def calibration_of(calibrated: Calibrated, path: str) -> Calibration | None:

@@ -14,7 +14,7 @@ from bdm_core.context import Context
 from bdm_core.records import Detection
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, LabelledSamples, open_samples
-from bdm_kit_classification.inversion.anomaly import Anomaly, anomaly, calibration_of, judged
+from bdm_kit_classification.inversion.anomaly import Anomaly, anomaly, calibration_of, judged, unfit
 from bdm_kit_classification.inversion.evidence import inverted_of, seal_inverted
 from bdm_kit_classification.inversion.params import InversionParams
 from bdm_kit_classification.inversion.search import Inverted, Size, invert, require_classes
@@ -68,9 +68,8 @@ def detect(ctx: Context, params: InversionParams, model: Model, data: Data, meth
     classifier, samples = load_classifier(model, ctx.device), open_samples(data)
     found, unusual = examined = examine(ctx, params, classifier, samples, method)
     verdict = judged(unusual.score, params.threshold, known, params.false_positive_rate)
-    if known is not None:
-        for warning in method.calibrated.warnings(params, known):
-            ctx.log.warning(warning)
+    shape: Any = model.meta["shape"]
+    outside = unfit(method.calibrated, params, known, shape)
     threshold = params.threshold if verdict is None else verdict.threshold
     name, flagged = classifier.classes[unusual.most], unusual.above(threshold)
     named = ", ".join(classifier.classes[place] for place in flagged)
@@ -84,9 +83,9 @@ def detect(ctx: Context, params: InversionParams, model: Model, data: Data, meth
         level="model",
         scores=[unusual.score],
         threshold=threshold,
-        p_value=None if verdict is None else verdict.p_value,
-        conclusive=verdict is None or not verdict.doubt,
-        note=note if verdict is None else (verdict.doubt or note + verdict.resolution),
+        p_value=None if verdict is None or outside else verdict.p_value,
+        conclusive=verdict is None or not (outside or verdict.doubt),
+        note=note if verdict is None else (outside or verdict.doubt or note + verdict.resolution),
         evidence=seal_inverted(ctx.out / "evidence", found, examined.order, classifier.classes, model.task),
         network_evaluations=params.inversion_steps * min(params.inversion_batch, len(samples)) * len(norms),
         clean_samples=len(samples),
