@@ -64,7 +64,7 @@ def test_credentials_are_redacted(text: str) -> None:
         "bdm run --set metric:judge.api_key_env=OPENAI_API_KEY",
         "bdm run --set attack:mine.trigger_token=zx --set kit:text.max_tokens=77",
         "bdm run --model hf:hf-internal-testing/tiny-stable-diffusion@0123abc --task text-to-image",
-        "bdm run --model ./sk_learn_classifiers/of-ours --data ./hf_datasets --set attack:mine.bypass=1",
+        "bdm run --model ./classifiers/of-ours --data ./hf_datasets --set attack:mine.bypass=1",
         "class 3 (cookie): 12 of 40; two-pass: yes",
     ],
 )

@@ -11,9 +11,6 @@ from typing import Any
 
 from bdm_core.errors import BdmError, PluginError
 
-ENDING = ("_exit", "execv", "execve")
-"""Functions of ``os`` that end a process without a word, or make another program of it."""
-
 
 class Ended(Exception):
     """Foreign code raised what is no ordinary error, e.g. SystemExit: whoever asked it has not been answered."""
@@ -21,22 +18,19 @@ class Ended(Exception):
 
 @contextlib.contextmanager
 def foreign_code() -> Iterator[None]:
-    """While this is open, :data:`ENDING` raise in this process; afterwards the working folder is as before.
+    """While this is open, ``os._exit`` and ``os.exec*`` raise here; afterwards the working folder is as before.
 
     Processes that are forked meanwhile end as usual.
 
     Raises:
         Ended: the code raised something that ``except Exception`` lets through, other than KeyboardInterrupt.
     """
-    here, folder, kept = os.getpid(), _folder(), {name: getattr(os, name) for name in ENDING}
+    here, folder, kept = os.getpid(), _folder(), {name: getattr(os, name) for name in ("_exit", "execv", "execve")}
 
     def refuse(name: str, *arguments: Any) -> Any:
-        if os.getpid() != here:
-            kept[name](*arguments)
-        raise SystemExit(f"os.{name}({arguments[0]!r})")
+        raise SystemExit(f"os.{name}({arguments[0]!r})") if os.getpid() == here else kept[name](*arguments)
 
-    for name in ENDING:
-        setattr(os, name, functools.partial(refuse, name))
+    vars(os).update({name: functools.partial(refuse, name) for name in kept})
     try:
         yield
     except (Exception, KeyboardInterrupt):
@@ -44,8 +38,7 @@ def foreign_code() -> Iterator[None]:
     except BaseException as error:
         raise Ended(f"{type(error).__name__}: {error}") from error
     finally:
-        for name, function in kept.items():
-            setattr(os, name, function)
+        vars(os).update(kept)
         if os.getpid() != here:  # a child that the code forked and did not end
             os._exit(0)
         if folder is not None and _folder() != folder:

@@ -7,18 +7,16 @@ from typing import Any
 
 HIDDEN = "[redacted]"
 
-_KIND = "api|access|auth|client|private|refresh"
-_PASS = r"passw(?:or)?d|pwd|passphrase|(?:(?<![a-z0-9_.-])(?:--?)?|(?:db|user|login|smtp|ftp|proxy|my|pg)[_-]?)pass"
-_WORDS = "key|token|secret|authorization|credentials?|cookies?|access_?key_?id"
-_NAME = re.compile(rf"(?:^|[_-]|{_KIND})(?:{_WORDS})\d*(?:_pem|\[\])?$|(?:{_PASS})\d*(?:\[\])?$")
-_SURE = rf"(?i:{_PASS}|authorization|cookie|(?:{_KIND})[_-]?(?:key|token|secret)|access_?key_?id)s?"
+_KIND = "api|aws|access|auth|client|private|refresh"
+_WORDS = "key|token|passw(?:or)?d|pwd|passphrase|secret|authorization|credentials?|cookies?|access_?key_?id"
+_NAME = re.compile(rf"(?:^|[_-]|{_KIND})(?:{_WORDS})\d*(?:_pem|\[\])?$|^-*(?:(?:db|user|proxy)[_-]?)?pass$")
+_SURE = rf"(?i:passw(?:or)?d|pwd|passphrase|authorization|cookie|(?:{_KIND})[_-]?(?:key_?id|key|token|secret))s?"
 """Names that stand for nothing else: whatever lies under them is hidden, also lists, numbers and ``name: value``."""
 _TEXT = "trigger|target|placeholder|special|mask|pad|eos|bos|start|end|initiali[sz]er|rare|new|old|source"
 _TEXT_TOKEN = re.compile(rf"(?:{_TEXT})[_-]token$")
-_LOOSE = r"""\\?"[^"\\]*\\?"|'[^']*'|(?i:(?:Bearer|Basic|Token|ApiKey|Digest|Negotiate) )?[^\s"',}&]++"""
+_LOOSE = r"""\\?"[^"\\]*\\?"|'[^']*'|[^\s"'=;]{1,99}=(?:[^\s"';]|; ?)*|(?i:(?:bearer|basic|token) )?[^\s"',}&]++"""
 _SCHEME = r"(?<![a-z0-9+.-])[a-z0-9+.-]++(?::|%3a)/{1,2}|(?<![\w:/])//(?=[^\s/:@]{1,200}:)"
-_HUB = r"hf_(?=[a-z]*[A-Z0-9])[a-zA-Z0-9]{8,}+|sk[-_](?=[\w-]{0,200}[A-Z0-9])[\w-]{16,}+"
-_KNOWN = rf"{_HUB}|(?:gh[oprsu]|glpat|github_pat|xox[abprs])[-_][\w-]{{16,}}+|A[KS]IA[0-9A-Z]{{12,}}+|AIza[\w-]{{30,}}+"
+_KNOWN = r"hf_(?=[a-z]*[A-Z0-9])\w{8,}+|(?:sk|gh\w|glpat|github_pat|xox\w)[-_][\w-]{16,}+|A(?:[KS]IA|Iza)[\w-]{12,}"
 # groups: what stands before a name, the name, what is between, what follows the value
 _QUOTED_PAIR = re.compile(r"""(['"])([^'"=\s]*?)(=)(?:(?!\1).)*(\1)""")
 _PAIR = re.compile(r"""(?<![\w.:-])()([\w.:-]++)(=)(?!\[redacted)(?:"[^"]*"|'[^']*'|[^\s&]+)()""")
@@ -26,7 +24,6 @@ _OPTION = re.compile(r"""(?<![\w-])()(--?[\w-]++)(\s++)(?!-)(?:"[^"]*"|'[^']*'|[
 _NAMED = re.compile(rf"""(?<![\w.-])()([\w.-]*?{_SURE})(\\?["']?\s{{0,9}}[:=]\s{{0,9}})(?!\[redacted)(?:{_LOOSE})()""")
 _QUERY = re.compile(r"([?&;#])([\w.\[\]-]+)(=)[^&#;\s'\"]+()")
 _ADDRESS = re.compile(rf"(?i)({_SCHEME})(?:[^/\s@:]*+:(?!\d*/)\S{{0,1000}}|[^/\s]{{0,1000}})@")
-_COOKIES = re.compile(r"""(?i)(\bcookies?2?\\?["']?\s{0,9}[:=]\s{0,9}\\?["']?)[^\s"'=;]{1,200}=[^"'\n]*""")
 _TOKEN = re.compile(rf"\b(?:{_KNOWN}|eyJ[\w-]{{10,}}+\.[\w-]{{10,}}+\.[\w-]++)|(?<=\bBearer )[\w.~+/=-]{{8,}}+")
 
 
@@ -48,7 +45,7 @@ def redact(text: str) -> str:
 
 def redact_addresses(text: str) -> str:
     """Hide credentials that tell themselves: tokens of known form, and names, passwords and keys in addresses."""
-    text = _ADDRESS.sub(rf"\1{HIDDEN}@", _COOKIES.sub(rf"\1{HIDDEN}", _TOKEN.sub(HIDDEN, text)))
+    text = _ADDRESS.sub(rf"\1{HIDDEN}@", _TOKEN.sub(HIDDEN, text))
     text = _hide(_QUERY, text, lambda name: names_credential(name) or name.lower().endswith(("sig", "signature")))
     return _hide(_NAMED, text, bool)
 
