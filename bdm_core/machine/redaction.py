@@ -14,7 +14,9 @@ _SURE = rf"(?i:passw(?:or)?d|pwd|passphrase|authorization|cookie|(?:{_KIND})[_-]
 """Names that stand for nothing else: whatever lies under them is hidden, also lists, numbers and ``name: value``."""
 _TEXT = "trigger|target|placeholder|special|mask|pad|eos|bos|start|end|initiali[sz]er|rare|new|old|source"
 _TEXT_TOKEN = re.compile(rf"(?:{_TEXT})[_-]token$")
-_LOOSE = r"""\\?"[^"\\]*\\?"|'[^']*'|[^\s"'=;]{1,99}=(?:[^\s"';]|; ?)*|(?i:(?:bearer|basic|token) )?[^\s"',}&]++"""
+_LOOSE = (
+    r"""\\?"[^"\\]*\\?"|'[^']*'|[^\s"'=;]{1,99}=(?:[^\s"';]|; ?)*|(?i:(?:bearer|basic|token|digest) )?[^\s"',}&]++"""
+)
 _SCHEME = r"(?<![a-z0-9+.-])[a-z0-9+.-]++(?::|%3a)/{1,2}|(?<![\w:/])//(?=[^\s/:@]{1,200}:)"
 _KNOWN = r"hf_(?=[a-z]*[A-Z0-9])\w{8,}+|(?:sk|gh\w|glpat|github_pat|xox\w)[-_][\w-]{16,}+|A(?:[KS]IA|Iza)[\w-]{12,}"
 # groups: what stands before a name, the name, what is between, what follows the value
