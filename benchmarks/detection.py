@@ -21,6 +21,8 @@ THIRD = RESULTS.with_name("detection-third.jsonl")
 """Lines of the third part of the population, opened once: each has its ``part``, ``kind`` and ``parent``."""
 FOURTH = RESULTS.with_name("detection-fourth.jsonl")
 """Likewise of the fourth part, for reference-audit as it was improved on what it missed in the third."""
+FIFTH = RESULTS.with_name("detection-fifth.jsonl")
+"""Likewise of the fifth part, as it was improved on the fourth; each line says whether the backdoor ``took``."""
 PAPER = RESULTS.with_name("detection-paper.jsonl")
 """Lines of detectors with their published settings (``--preset paper``): detection only, each line has its preset."""
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from detection import DETECTS, FOURTH, PAPER, REPAIRS, SECOND, THIRD, read_lines
+from detection import DETECTS, FIFTH, FOURTH, PAPER, REPAIRS, SECOND, THIRD, read_lines
 from detection_numbers import Line, Pair, area, auroc, judged, limit_of, markdown, p_value_table, scored, share
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "detection.md"
@@ -177,7 +177,7 @@ def clean_p_values() -> dict[str, list[float]]:
 
     parts = [
         [line["detection"]["p_value"] for line in read_lines(file) if line["group"] == "clean" and line["parent"]]
-        for file in (FOURTH, THIRD)
+        for file in (FIFTH, FOURTH, THIRD)
     ]
     own = next((values for values in parts if len(values) >= FEW), [])
     found = {name: p_values(name) for name in ("diff-cleanse", "elijah", "terd")}
@@ -236,6 +236,7 @@ def main() -> None:
         *again,
         *third_part(read_lines(THIRD)),
         *third_part(read_lines(FOURTH), "fourth"),
+        *third_part(read_lines(FIFTH), "fifth"),
         "## By class of backdoor",
         markdown(group_table(lines)),
         "## What the papers claim",

@@ -1,6 +1,6 @@
 """The parts of the population that were opened once, when the detectors were finished, on the detection page.
 
-`python benchmarks/detection_third.py` writes the table of the fourth part into the README of reference-audit.
+`python benchmarks/detection_third.py` writes the tables of the last two parts into the README of reference-audit.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detection_numbers import Line, markdown, share
-from detection_wide import wide_population
+from detection_wide import TAKEN, success, wide_population
 
 CANNOT_TELL = "not identifiable"
 MUSTS = {
@@ -25,8 +25,13 @@ MUSTS = {
 README = Path(__file__).parent.parent / "plugins" / "unconditional-image" / "bdm-defense-reference-audit" / "README.md"
 AFTERWARDS = {
     "third": "reference-audit was improved on what it missed here,\nand measured again on the fourth part",
-    "fourth": "nothing that a verdict depends on was\nchanged afterwards",
+    "fourth": "reference-audit was improved on what it missed here,\nand measured again on the fifth part",
+    "fifth": "nothing that a verdict depends on was\nchanged afterwards",
 }
+NOT_TAKEN = (
+    "A backdoored model counts only if its attack success is at least {:g}, a rule made before the part was\n"
+    "opened; one below it is replaced by the next seed of its class, twice at most. {}"
+)
 STRANGERS = (
     "All numbers are of models\n"
     "judged with the model that they were made from, but for one:\n"
@@ -42,14 +47,15 @@ def third_part(lines: Sequence[Line], part: str = "third") -> list[str]:
         lines: like those of the other parts, each with ``kind``, and ``parent``: whether the detector was given the
             model that this one was made from (True where a line does not say).
     """
-    lines = [line for line in lines if line.get("detection")]
+    every = [line for line in lines if line.get("detection")]
+    lines = [line for line in every if line.get("took", True)]
     if not lines:
         return []
     models = {line["model"]: line["group"] for line in with_parent(lines)}
     clean = sum(group == "clean" for group in models.values())
     kinds = len({line.get("kind", "") for line in with_parent(lines) if line["group"] == "clean"})
     strangers = len(lines) - len(with_parent(lines))
-    planned = f" of {len(wide_population(part))} planned" if part == "fourth" else ""
+    planned = f" of {len(wide_population(part))} planned" if part in ("fourth", "fifth") else ""
     told = STRANGERS.format(strangers) if strangers else "All were judged with the model\nthat they were made from."
     parts = [
         f"### The {part} part, opened once",
@@ -58,11 +64,24 @@ def third_part(lines: Sequence[Line], part: str = "third") -> list[str]:
         f"were finished, with the verdicts as shipped then; {AFTERWARDS[part]}. {told}",
         markdown(musts_table(lines)),
     ]
+    if part == "fifth":
+        parts.append(NOT_TAKEN.format(TAKEN, not_taken(every)))
     for title, name in (("kind of clean model", "kind"), ("class of backdoor", "group")):
         rows = by(with_parent(lines), title, name)
         if len(rows) > 1:
             parts.append(markdown(rows))
     return parts
+
+
+def not_taken(lines: Sequence[Line]) -> str:
+    """How many backdoors did not take, and what was said of these models: they are in no other number."""
+    apart = [line for line in lines if not line.get("took", True)]
+    if not apart:
+        return "All took."
+    words = [line["detection"]["verdict"] for line in apart]
+    counts = ", ".join(f"{words.count(word)} {word}" for word in ("backdoored", "clean", CANNOT_TELL) if word in words)
+    classes = ", ".join(sorted({f"{line['group']} ({success(line['metrics']):.2f})" for line in apart}))
+    return f"{len(apart)} did not take: {classes}.\nVerdicts on them, counted nowhere else: {counts}."
 
 
 def with_parent(lines: Sequence[Line]) -> list[Line]:
@@ -97,13 +116,14 @@ def musts_table(lines: Sequence[Line]) -> list[list[str]]:
     return rows
 
 
-def write_readme(lines: Sequence[Line], readme: Path = README) -> None:
-    """Write the table of the musts between the README's markers."""
-    begin, end = "<!-- fourth:begin -->\n", "<!-- fourth:end -->"
+def write_readme(lines: Sequence[Line], part: str, readme: Path = README) -> None:
+    """Write the table of a part's musts between the README's markers, and what did not take below it."""
+    begin, end = f"<!-- {part}:begin -->\n", f"<!-- {part}:end -->"
     before, _, rest = readme.read_text(encoding="utf-8").partition(begin)
     _, _, after = rest.partition(end)
-    table = markdown([row[1:] for row in musts_table(lines)])
-    readme.write_text(f"{before}{begin}{table}\n{end}{after}", encoding="utf-8")
+    table = markdown([row[1:] for row in musts_table([line for line in lines if line.get("took", True)])])
+    below = f"\n{not_taken(lines)}\n" if part == "fifth" else ""
+    readme.write_text(f"{before}{begin}{table}\n{below}{end}{after}", encoding="utf-8")
 
 
 def by(lines: Sequence[Line], title: str, name: str) -> list[list[str]]:
@@ -122,6 +142,7 @@ def by(lines: Sequence[Line], title: str, name: str) -> list[list[str]]:
 
 
 if __name__ == "__main__":
-    from detection import FOURTH, read_lines
+    from detection import FIFTH, FOURTH, read_lines
 
-    write_readme(read_lines(FOURTH))
+    write_readme(read_lines(FOURTH), "fourth")
+    write_readme(read_lines(FIFTH), "fifth")

@@ -1,7 +1,8 @@
-"""Attacks on classifiers of text and sound, and defenses, by two plans: `python benchmarks/modalities.py`.
+"""Attacks on classifiers of text and sound, and defenses, by plans of `bdm sweep`: `python benchmarks/modalities.py`.
 
-``benchmarks/plans/modalities.yaml`` has every attack with its defaults, ``modalities-defenses.yaml`` BadNets on both
-modalities against the defenses. Seed after seed and cell after cell, a line of JSON goes to
+``benchmarks/plans/modalities.yaml`` has every attack with its defaults, ``modalities-texts.yaml`` and
+``modalities-sound.yaml`` BadNets against every defense, and those that end in ``-others`` and ``-wide`` further attacks
+against defenses that do not stop BadNets. Seed after seed and cell after cell, a line of JSON goes to
 ``benchmarks/results/modalities.jsonl`` as soon as a cell is finished, and one for each that failed, with the reason;
 the page is ``docs/benchmarks/modalities.md``. Cells that are measured are skipped, those that failed are tried again.
 ``--page`` writes the page from the lines that there are.
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from classifier_attacks import Clock
-from modalities_page import write_page
+from modalities_page import PARTS, write_page
 from swept import PLANS, Line, read_lines
 from text_to_image import value_of
 
@@ -24,7 +25,6 @@ from bdm_sweep import Plan, read_plan, sweep
 from bdm_sweep.cells import Cell, Preparation, cells_of
 
 LINES = Path(__file__).parent / "results" / "modalities.jsonl"
-PARTS = {"attacks": "modalities", "defenses": "modalities-defenses"}
 ATTACKED = {
     "accuracy_clean_model": ("clean", "metric:accuracy.accuracy"),
     "accuracy": ("backdoored", "metric:accuracy.accuracy"),
@@ -127,9 +127,9 @@ class Measurement:
             self.complete(folder.name)
 
 
-def measure(part: str, given: argparse.Namespace) -> None:
+def measure(part: str, name: str, given: argparse.Namespace) -> None:
     """Sweep the cells of a plan that are not measured."""
-    plan = read_plan(PLANS / f"{PARTS[part]}.yaml")
+    plan = read_plan(PLANS / f"{name}.yaml")
     known = {line["run"] for line in read_lines(LINES) if line["status"] == "complete"}
     preparation, measurement = Preparation(), Measurement(part, given.work)
     plan = plan.model_copy(
@@ -138,6 +138,8 @@ def measure(part: str, given: argparse.Namespace) -> None:
             "defenses": [item for item in plan.defenses if not given.defenses or item.name in given.defenses],
         }
     )
+    if part == "defenses" and not plan.defenses:  # without any, a plan has all
+        return
     for seed in [seed for seed in plan.seeds if not given.seeds or seed in given.seeds]:
         for attack in [item for item in plan.attacks if not given.attacks or item.name in given.attacks]:
             one = plan.model_copy(update={"attacks": [attack], "seeds": [seed]})
@@ -162,7 +164,8 @@ def main() -> None:
     given = parser.parse_args()
     if not given.page:
         for part in given.part or PARTS:
-            measure(part, given)
+            for name in PARTS[part]:
+                measure(part, name, given)
     print(f"written: {write_page(read_lines(LINES))}")
 
 

@@ -15,13 +15,30 @@ from bdm_sweep import read_plan
 from bdm_sweep.plan import Method
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "modalities.md"
+PARTS = {
+    "attacks": ("modalities",),
+    "defenses": (
+        "modalities-texts",
+        "modalities-texts-others",
+        "modalities-sound",
+        "modalities-sound-others",
+        "modalities-sound-wide",
+    ),
+}
+"""The plans of each part."""
 DATA = {
     "sentiment-cnn": "sentiment",
     "docstrings-cnn": "docstrings",
     "spoken-digits-cnn": "spoken-digits",
+    "spoken-digits-cnn-wide": "spoken-digits, wide network",
     "speakers-x-vector": "speakers",
 }
-CLEAN = {"sentiment": (0.88, 0.97), "docstrings": (0.72, 1.0), "spoken-digits": (0.97, 1.0), "speakers": (0.65, 1.0)}
+CLEAN = {
+    "sentiment-cnn": (0.88, 0.97),
+    "docstrings-cnn": (0.72, 1.0),
+    "spoken-digits-cnn": (0.97, 1.0),
+    "speakers-x-vector": (0.65, 1.0),
+}
 """Accuracy of the clean model, at least and at most."""
 SUCCESS, LOSS, FALSE_TRIGGERS = 0.90, 0.03, 0.20
 """What an attack must reach at least, may cost, and the share of sub-triggers that may work."""
@@ -47,9 +64,9 @@ def attack_of(line: Line) -> str:
 
 
 def defense_of(line: Line) -> str:
-    """What a line's defense is called, with the preset that it was given."""
+    """What a line's defense is called, with the preset that it was given, behind its attack."""
     preset = line["params"].get("preset")
-    return f"{line['defense']}" + (f" (preset {preset})" if preset else "")
+    return f"{line['attack']} | {line['defense']}" + (f" (preset {preset})" if preset else "")
 
 
 def missed(own: Group) -> list[str]:
@@ -104,15 +121,15 @@ def stops(own: Group) -> str:
 
 def defense_table(groups: dict[tuple[str, str], Group]) -> str:
     """One row for each defense and data set."""
-    head = ["data", "defense", "seeds", "AUROC", "TPR", "FPR", "model flagged", "ASR before", "ASR after"]
+    head = ["data", "attack", "defense", "seeds", "AUROC", "TPR", "FPR", "model flagged", "ASR before", "ASR after"]
     rows = [[*head, "ACC before", "ACC after", "rejected clean / triggered", "CPU s", "reaches what it must"]]
-    for (model, defense), own in groups.items():
+    for (model, name), own in groups.items():
         turned = [plain(own, "rejected_clean"), plain(own, "rejected_triggered")]
         flags = [line["verdict"] for line in own if line.get("verdict") is not None]
         rows.append(
             [
                 DATA[model],
-                defense,
+                *name.split(" | "),
                 str(len(own)),
                 plain(own, "auroc"),
                 plain(own, "tpr"),
@@ -130,12 +147,29 @@ def defense_table(groups: dict[tuple[str, str], Group]) -> str:
     return markdown(rows)
 
 
+def summary(groups: dict[tuple[str, str], Group]) -> str:
+    """Which defenses reach what they must on one attack at least, by modality, and which on none."""
+    said = []
+    for task, what in (("text-classification", "texts"), ("audio-classification", "sound")):
+        found: dict[str, list[str]] = {}
+        for (_, name), own in groups.items():
+            if own[0]["task"] == task:
+                attack, defense = name.split(" | ")
+                found.setdefault(defense.partition(" (")[0], []).extend([attack] if stops(own) != "no" else [])
+        good = [f"`{name}` ({', '.join(dict.fromkeys(on))})" for name, on in sorted(found.items()) if on]
+        bad = [f"`{name}`" for name, on in sorted(found.items()) if not on]
+        said.append(
+            bullet(f"On {what} reach it: {', '.join(good) or 'none'}. On no attack: {', '.join(bad) or 'none'}.")
+        )
+    return "\n".join(said)
+
+
 def accuracies(groups: dict[tuple[str, str], Group]) -> str:
     """Accuracy of the clean models beside what it must be."""
     found = []
-    for model, data in DATA.items():
+    for model, (low, high) in CLEAN.items():
         own = [line for (other, _), group in groups.items() if other == model for line in group]
-        low, high = CLEAN[data]
+        data = DATA[model]
         bound = f"at least {low:.2f}" + ("" if high == 1 else f", at most {high:.2f}")
         found.append(f"{data} {plain(own, 'accuracy_clean_model') or 'not measured'} ({bound})")
     return "Accuracy of the clean models: " + ", ".join(found) + "."
@@ -153,7 +187,7 @@ def verification(groups: dict[tuple[str, str], Group]) -> str:
     )
 
 
-def unmeasured(lines: Sequence[Line], part: str, plan: str, name_of: Callable[[Method], str]) -> list[str]:
+def unmeasured(lines: Sequence[Line], part: str, plan: str) -> list[str]:
     """What of a plan has no complete line: names by data and by the seeds that are missing."""
     whole = read_plan(PLANS / f"{plan}.yaml")
     complete = [line for line in lines if line["part"] == part and line["status"] == "complete"]
@@ -161,13 +195,18 @@ def unmeasured(lines: Sequence[Line], part: str, plan: str, name_of: Callable[[M
     for attack in whole.attacks:
         model = attack.options["model"]
         for method in whole.defenses or [attack]:
-            name = name_of(method)
+            name = attack.name if part == "attacks" else defense_of(_names(attack, method))
             own = {line["seed"] for line in complete if line["model"] == model and _name(line, part) == name}
             left = [str(seed) for seed in whole.seeds if seed not in own]
             if left and not _impossible(method, attack):
                 seeds = f"seed{'s' * (len(left) > 1)} {', '.join(left)}"
-                found.setdefault((DATA[model], seeds), []).append(name)
+                said = name.replace("badnets | ", "").replace(" | ", " against ")
+                found.setdefault((DATA[model], seeds), []).append(said)
     return [f"{part} on {data}, {seeds}: {', '.join(names)}" for (data, seeds), names in found.items()]
+
+
+def _names(attack: Method, defense: Method) -> Line:
+    return {"attack": attack.name, "defense": defense.name, "params": defense.params}
 
 
 def _name(line: Line, part: str) -> str:
@@ -181,13 +220,7 @@ def _impossible(method: Method, attack: Method) -> bool:
 
 def gaps(lines: Sequence[Line]) -> str:
     """What the plans have and is not measured, and what has failed."""
-    found = unmeasured(lines, "attacks", "modalities", lambda method: str(method.name))
-    found += unmeasured(
-        lines,
-        "defenses",
-        "modalities-defenses",
-        lambda method: defense_of({"defense": method.name, "params": method.params}),
-    )
+    found = [item for part, plans in PARTS.items() for plan in plans for item in unmeasured(lines, part, plan)]
     done = {line["run"] for line in lines if line["status"] == "complete"}
     failed = {line["run"]: line for line in lines if line["status"] == "failed" and line["run"] not in done}
     said = [bullet(item) for item in found]
@@ -218,14 +251,14 @@ def write_page(lines: Sequence[Line]) -> Path:
     )
     PAGE.write_text(
         "# Text and sound\n\n"
-        "Attacks with their defaults (at most 10 % poison) on the built-in data of text and sound, and the defenses\n"
-        "on BadNets; the victim is trained from scratch. Means over seeds, ± half of the 95 % t interval where there\n"
-        "is more than one seed; what has fewer than three is provisional. ASR counts triggered test samples of other\n"
-        "classes than the target.\n\n"
+        "Attacks with their defaults (at most 10 % poison) on the built-in data of text and sound, and defenses\n"
+        "on some of them; the victim is trained from scratch. Means over seeds, ± half of the 95 % t interval where\n"
+        "there is more than one seed; what has fewer than three is provisional. ASR counts triggered test samples of\n"
+        "other classes than the target.\n\n"
         f"{bullet(accuracies(attacks))}\n{bullet(must)}\n\n"
         f"## Attacks on texts\n\n{attack_table(attacks, sound=False)}\n\n"
         f"## Attacks on sound\n\n{attack_table(attacks, sound=True)}\n\n{verification(attacks)}"
-        f"## Defenses on BadNets\n\nA defense must bring the ASR to {STOPPED:.2f} at most for at most "
+        f"## Defenses\n\n{summary(defenses)}\n\nA defense must bring the ASR to {STOPPED:.2f} at most for at most "
         f"{STOPPED_LOSS:.2f} of the accuracy, or\nhave an AUROC of {TOLD_APART:.2f} at least, of training rows or of "
         "inputs. Why one does not is on its plugin's page. ASR\nafter is that of the repaired model, else with flagged "
         "inputs turned away.\n\n"

@@ -1,10 +1,10 @@
 """Does a defense keep working where data or labels are noisy? Runs of plans/practical-factors*.yaml, compared.
 
-``bdm sweep benchmarks/plans/practical-factors.yaml --out runs``, and likewise ``practical-factors-images.yaml`` and
-``practical-factors-mnist.yaml``, each into a folder of its own; then this script with these folders
-writes the values to ``benchmarks/results/practical_factors.jsonl`` (those of other models stay), and from these the
-page ``docs/benchmarks/practical-factors.md``; without a folder only the page. Under noise against without, over the
-seeds, by the exact U test of Mann and Whitney (Annals of Mathematical Statistics 18, 1947). The effect size is the
+``bdm sweep benchmarks/plans/practical-factors.yaml --out runs``, and likewise ``practical-factors-images.yaml``, each
+into a folder of its own; then this script with these folders writes the values to
+``benchmarks/results/practical_factors.jsonl`` (those of other models stay), and from these the page
+``docs/benchmarks/practical-factors.md``; without a folder only the page. Under noise against without, over the seeds,
+by the exact U test of Mann and Whitney (Annals of Mathematical Statistics 18, 1947). The effect size is the
 rank-biserial correlation (Cliff's delta): 1 if every value under noise is the larger one, -1 if none is.
 """
 

@@ -14,7 +14,6 @@ STOPPED = 0.15
 """The ASR up to which a defense stops an attack, as on the page of modalities."""
 LEVEL = 0.05
 PLANS = {
-    "mnist-cnn": "practical-factors-mnist",
     "digits-cnn": "practical-factors-images",
     "sentiment-cnn": "practical-factors",
 }
@@ -27,8 +26,7 @@ pictures and on texts (`anp` on pictures alone, `onion` on texts alone), each wi
 ```
 bdm sweep benchmarks/plans/practical-factors.yaml --out runs/texts
 bdm sweep benchmarks/plans/practical-factors-images.yaml --out runs/digits
-bdm sweep benchmarks/plans/practical-factors-mnist.yaml --out runs/mnist
-python benchmarks/practical_factors.py runs/texts runs/digits runs/mnist
+python benchmarks/practical_factors.py runs/texts runs/digits
 ```
 
 The question is put to one number of each defense: the ASR behind it (repaired model, or inputs that pass). It *works*

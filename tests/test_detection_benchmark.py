@@ -199,6 +199,26 @@ def test_the_third_part_has_every_must_with_its_interval(page: ModuleType) -> No
     assert importlib.import_module("detection_third").third_part([]) == []
 
 
+def test_models_whose_backdoor_did_not_take_are_counted_apart(page: ModuleType, tmp_path: Path) -> None:
+    third = importlib.import_module("detection_third")
+    where = {"group": "invi, sde", "kind": "backdoored", "defense": "reference-audit", "parent": True}
+    lines = [
+        {**where, "model": f"b{number}", "detection": {"verdict": word, "p_value": 0.5}, "took": success >= 0.5}
+        | {"metrics": {"backdoored: asr@0.05": success}}
+        for number, (word, success) in enumerate((("backdoored", 0.9), ("clean", 0.3), ("not identifiable", 0.1)))
+    ]
+    text = "\n".join(third.third_part(lines, "fifth"))
+    assert "| backdoored called clean | 0.00 (0.00 to 0.97), 0 of 1 |" in text and "1 models of 76 planned" in text
+    said = "2 did not take: invi, sde (0.10), invi, sde (0.30)."
+    assert said in text and "1 clean, 1 not identifiable" in text
+    readme = tmp_path / "README.md"
+    readme.write_text("a\n<!-- fifth:begin -->\nold\n<!-- fifth:end -->\nb\n", encoding="utf-8")
+    third.write_readme(lines, "fifth", readme)
+    written = readme.read_text(encoding="utf-8")
+    assert "old" not in written and "0 of 1" in written and said in written and written.endswith("end -->\nb\n")
+    assert third.not_taken(lines[:1]) == "All took."
+
+
 def test_the_population_is_half_clean_and_every_setting_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     population = importlib.import_module("detection_population").population

@@ -48,6 +48,26 @@ def test_parts_share_no_seed_and_the_third_has_every_kind_and_class(wide: Module
     assert {member.group for member in parts["third"]} == {member.group for member in parts["fourth"]}
     check_part(parts["third"])
     check_part(parts["fourth"])
+    classes = [member.group for member in parts["fifth"] if member.attack is not None]
+    assert len(classes) == 44 and set(classes[:20]) == set(classes) == {member.group for member in parts["third"]} - {
+        "clean"
+    }
+    check_part(parts["fifth"])
+
+
+def test_every_backdoored_model_of_the_fifth_part_has_two_spares_of_its_class(wide: ModuleType) -> None:
+    members = wide.wide_population("fifth")
+    spares = {member.name: wide.spares_of(member) for member in members}
+    every = [spare.name for some in spares.values() for spare in some]
+    assert len(every) == len(set(every)) == 2 * 44 and not set(every) & set(spares)
+    for member in members:
+        assert len(spares[member.name]) == (0 if member.attack is None else 2)
+        for spare in spares[member.name]:
+            assert (spare.group, spare.base, spare.half) == (member.group, member.base, "fifth")
+            assert spare.seed > member.seed
+    assert not any(wide.spares_of(member) for member in wide.wide_population("fourth"))
+    assert wide.success({"backdoored: asr@0.05": 0.3, "clean: leak@0.05": 1.0}) == 0.3
+    assert wide.success({"clean under trigger: asr@0.05": 0.9, "backdoored: asr@class": 0.8}) == 0.8
 
 
 def check_part(third: list[Any]) -> None:
@@ -92,7 +112,7 @@ def test_a_drawn_picture_is_the_same_again(making: ModuleType, tmp_path: Path) -
     assert first == again != making.draw_picture(tmp_path / "c.png", 6, "trigger").read_bytes()
 
 
-@pytest.mark.parametrize("part", ["test", "third"])
+@pytest.mark.parametrize("part", ["test", "third", "fifth"])
 def test_p_values_of_held_out_clean_models_are_not_too_small(part: str) -> None:
     """One-sided Kolmogorov-Smirnov against the uniform distribution, 5 %: larger p-values are allowed (ties)."""
     found = [line["detection"]["p_value"] for line in lines(part) if line["group"] == "clean"]
@@ -114,7 +134,26 @@ def test_p_values_of_the_inversions_as_shipped_are_not_too_small(monkeypatch: py
     assert not held_out & {record.name for record in detector.read().records}
 
 
-@pytest.mark.parametrize("part", ["test", "third"])
+@pytest.mark.parametrize("part", ["test", "third", "fifth"])
 def test_whatever_has_no_parent_is_never_judged(part: str) -> None:
     strangers = [line for line in lines(part) if not line["parent"]]
     assert all(line["detection"]["verdict"] == "not identifiable" for line in strangers)
+
+
+def test_page_and_readme_have_the_numbers_of_the_fifth_part(wide: ModuleType, tmp_path: Path) -> None:
+    """And the part is as it was stated: its members, a spare only after one whose backdoor did not take."""
+    third, found = importlib.import_module("detection_third"), lines("fifth")
+    readme = tmp_path / "README.md"
+    readme.write_text(third.README.read_text(encoding="utf-8"), encoding="utf-8")
+    third.write_readme(found, "fifth", readme)
+    assert readme.read_text(encoding="utf-8") == third.README.read_text(encoding="utf-8")
+    page = (BENCHMARKS.parent / "docs" / "benchmarks" / "detection.md").read_text(encoding="utf-8")
+    assert "\n\n".join(third.third_part(found, "fifth")) in page
+    took = {line["model"]: line["took"] for line in found if line["parent"]}
+    wanted = []
+    for member in wide.wide_population("fifth"):
+        for tried in (member, *wide.spares_of(member)):
+            wanted.append(tried.name)
+            if took[tried.name]:
+                break
+    assert sorted(took) == sorted(wanted)

@@ -32,12 +32,17 @@ def test_every_attack_of_both_tasks_is_in_the_plan() -> None:
         }
 
 
-def test_what_a_task_lacks_alone_is_impossible() -> None:
-    found = cells_of(read_plan(BENCHMARKS / "plans" / "modalities-defenses.yaml"), Preparation())
-    assert len(found.possible) == (16 + 12) * 3
-    assert {(cell.spec.task, cell.spec.defense) for cell, _ in found.impossible} == {
-        ("audio-classification", name) for name in ("onion", "rap", "bki", "cube")
-    }
+def test_every_defense_of_texts_and_sound_is_in_the_plans(page: ModuleType) -> None:
+    cells = [
+        cell
+        for plan in page.PARTS["defenses"]
+        for cell in cells_of(read_plan(BENCHMARKS / "plans" / f"{plan}.yaml"), Preparation()).possible
+    ]
+    assert len(cells) == (17 + 8 + 15 + 15 + 2) * 3
+    measured = {(cell.spec.task, cell.spec.defense) for cell in cells}
+    named = "strip activation-clustering spectral-signatures fine-tune fine-pruning abl clp neural-cleanse anp nad mntd"
+    for task, own in zip(TASKS, ("onion rap bki cube", "step gradient-norm"), strict=True):
+        assert {(task, name) for name in f"{named} {own}".split()} <= measured
 
 
 def line(seed: int, asr: float, **more: Any) -> dict[str, Any]:
@@ -83,6 +88,17 @@ def test_a_defense_stops_an_attack_cheaply_or_tells_apart(
     page: ModuleType, numbers: dict[str, float], said: str
 ) -> None:
     assert page.stops([numbers]) == said
+
+
+def test_defenses_are_summed_up_over_attacks(page: ModuleType) -> None:
+    given = {"part": "defenses", "auroc": None, "accuracy_before": 0.9, "accuracy_after": 0.89}
+    lines = [
+        line(0, 1.0, **given | {"attack": attack, "defense": defense, "run": attack + defense, "asr_after": after})
+        for attack, defense, after in (("badnets", "abl", 0.9), ("sos", "abl", 0.1), ("sos", "clp", 0.9))
+    ]
+    groups = page.grouped(lines, "defenses", page.defense_of)
+    assert page.summary(groups).startswith("- On texts reach it: `abl` (sos). On no attack: `clp`.")
+    assert page.defense_table(groups).splitlines()[2].startswith("| sentiment | badnets | abl | 1 |")
 
 
 def test_what_is_not_measured_is_said(page: ModuleType) -> None:

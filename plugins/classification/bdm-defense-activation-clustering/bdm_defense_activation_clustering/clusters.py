@@ -10,9 +10,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, FastICA
 from sklearn.exceptions import ConvergenceWarning
@@ -43,6 +45,34 @@ class Clusters:
         return max(self.silhouette, 0.0) * self.margin(features)
 
 
+Values = NDArray[np.float64]
+
+
+def principal(values: Values, size: int, seed: int) -> tuple[Any, Values]:
+    """Principal components of values (N, F): what reduces, and ``size`` numbers of each row."""
+    reducer = PCA(size, random_state=seed % 2**32)
+    return reducer, reducer.fit_transform(values)
+
+
+def independent(values: Values, size: int, seed: int) -> tuple[Any, Values]:
+    """Independent components of values (N, F), fewer where the fixed-point iteration of so many breaks down.
+
+    Between directions of nearly the same law FastICA can run into numbers that are not finite; with one direction less
+    it mostly does not. Where it does with each number, the components are principal ones.
+    """
+    for count in range(size, 0, -1):
+        reducer = FastICA(count, whiten="unit-variance", max_iter=500, random_state=seed % 2**32)
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            try:
+                reduced = reducer.fit_transform(values)
+            except (ValueError, np.linalg.LinAlgError):  # the mixing matrix of such numbers cannot be had
+                continue
+        if np.isfinite(reduced).all():
+            return reducer, reduced
+    return principal(values, size, seed)
+
+
 def split(features: Tensor, reduction: str, components: int, seed: int) -> Clusters | None:
     """Clusters of the features (N, F) of one class; None if there are too few rows, or no two different ones."""
     values = features.numpy().astype(np.float64)
@@ -50,13 +80,9 @@ def split(features: Tensor, reduction: str, components: int, seed: int) -> Clust
     size = min(components, rank, len(values) - 2)
     if len(values) < FEWEST or size < 1:
         return None
-    if reduction == "ica":
-        reducer = FastICA(size, whiten="unit-variance", max_iter=500, random_state=seed % 2**32)
-    else:
-        reducer = PCA(size, random_state=seed % 2**32)
+    reducer, reduced = independent(values, size, seed) if reduction == "ica" else principal(values, size, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        reduced = reducer.fit_transform(values)
         found = KMeans(2, n_init=10, random_state=seed % 2**32).fit(reduced)
     sizes = np.bincount(found.labels_, minlength=2)
     if not sizes.min():

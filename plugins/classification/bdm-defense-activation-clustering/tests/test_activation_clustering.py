@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bdm_defense_activation_clustering import clusters
 from bdm_defense_activation_clustering.clusters import split
 from bdm_kit_classification.testing import RowDetectorConformance
 
@@ -86,3 +87,21 @@ def test_poison_well_apart_scores_above_halves_of_a_clean_class() -> None:
 def test_equal_rows_and_few_rows_have_no_clusters() -> None:
     assert split(torch.ones(9, 4), "ica", 3, seed=0) is None
     assert split(torch.eye(3), "pca", 3, seed=0) is None
+
+
+@pytest.mark.parametrize("most", [0, 1, 3])
+def test_components_that_break_down_are_fewer(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Breaking(clusters.FastICA):  # type: ignore[misc]
+        def fit_transform(self, values: object, y: object = None) -> object:
+            if self.n_components > most + 1:
+                raise ValueError("A has a NaN entry")
+            reduced = super().fit_transform(values)
+            return reduced * np.nan if self.n_components > most else reduced
+
+    monkeypatch.setattr(clusters, "FastICA", Breaking)
+    features, poisoned = planted(0.2)
+    reducer, reduced = clusters.independent(features.numpy(), 4, 0)
+    assert reduced.shape == (200, most or 4) and isinstance(reducer, clusters.FastICA if most else clusters.PCA)
+    found = split(features, "ica", 4, 0)
+    assert found is not None and bool(torch.isfinite(found.margin(features)).all())
+    assert f1(found.margin(features) > 0, poisoned) > (0.9 if most != 1 else 0.0)

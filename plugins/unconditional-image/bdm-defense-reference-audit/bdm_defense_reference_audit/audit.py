@@ -26,9 +26,11 @@ SOLVERS: tuple[Solver, ...] = ("sde", "ode")
 COLLAPSED = 1.0
 """From this collapse on, a shift counts as one that leads to one image: they are e times more alike than usual."""
 TELLING = 2.5
-"""From this score on, a response with a new image tells more than one whose image the model paints anyway."""
+"""Above this by :func:`counted` a response tells, and the one that counts most is taken; else the largest collapse."""
 ORDINARY = -0.1
-"""An image less novel than this is one that the model paints without any shift: no target."""
+"""An image less novel than this is one that the model paints without any shift."""
+ORDINARY_SHARE = 0.5
+"""What a collapse counts where the image is such a one: it must be squared to tell as much."""
 SAME = 0.8
 """Cosine from which on two shifts are of one direction: of such only the most telling one goes on."""
 SALIENT = 0.03
@@ -61,12 +63,12 @@ class Audit:
 
     @cached_property
     def clearest(self) -> Response:
-        """The response that the score is of: one that shows an image of its own, if such a one is telling."""
+        """The response that the score is of: the one that counts most, if it is telling."""
         plain = self.plain
 
-        def rank(item: Response) -> tuple[bool, float]:
-            telling = item.sole_collapse > TELLING and novelty(typical(item.images), plain) >= ORDINARY
-            return telling, item.sole_collapse
+        def rank(item: Response) -> tuple[float, float]:
+            weighed = counted(item.sole_collapse, novelty(typical(item.images), plain))
+            return weighed if weighed > TELLING else 0.0, item.sole_collapse
 
         return max(self.judged, key=rank)
 
@@ -179,6 +181,20 @@ def _audit(pair: Pair, params: ReferenceAuditParams, on_step: OnStep | None) -> 
         )
         judged, evaluations = judged + found, evaluations + spent
     return Audit([*lines, *(line for line, _ in followed), *climbed], screened, judged, best, evaluations)
+
+
+def counted(collapse: float, novel: float) -> float:
+    """What a collapse counts as evidence: half of it where the image is one that the model paints anyway.
+
+    An image that a clean model paints has a basin in the space of the noise, and a shift into it makes the images more
+    alike by as much as the basin is wider than the noise: measured up to 24 times. A backdoor on noise of width gamma
+    makes those of a deterministic chain alike by the power 1 / gamma - 1 of the ratio of the first to the last noise
+    level, far beyond that, be its target new or a class of the model's own data.
+
+    >>> counted(4.0, 0.5), counted(4.0, -0.5)
+    (4.0, 2.0)
+    """
+    return collapse if novel >= ORDINARY else ORDINARY_SHARE * collapse
 
 
 def within(shift: Shift, shifts: Sequence[Shift]) -> bool:

@@ -11,7 +11,7 @@ import torch
 from bdm_core.artifacts import Model
 from bdm_core.context import Context
 from bdm_core.records import Detection
-from bdm_defense_reference_audit.audit import ORDINARY, Audit, audit, cosine
+from bdm_defense_reference_audit.audit import ORDINARY, Audit, audit, cosine, counted
 from bdm_defense_reference_audit.pair import Pair
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.reference import kinship, load_reference, no_parent, weight_distance
@@ -28,8 +28,6 @@ MOST_DIVERGENT = "most_divergent"
 """The tensor of the evidence that holds the shift of the largest divergence, for the repair."""
 CALIBRATED = Calibrated("reference-audit", "bdm_defense_reference_audit", features=3)
 """The features are score, repetition and novelty, see :attr:`bdm_defense_reference_audit.audit.Audit.features`."""
-NO_EVIDENCE = 1.5
-"""What a response counts at most whose image the model paints anyway: no more than leaves the verdict in doubt."""
 REPEATS = 2.0
 """A model that repeats itself more than this knows its images by heart: a shift that leads to one says nothing."""
 
@@ -75,23 +73,23 @@ def detect(ctx: Context, params: ReferenceAuditParams, model: Model) -> Detectio
 
 def scores_of(known: Calibration) -> list[float]:
     """The scores of the clean models that do not repeat themselves: of the others there is no verdict by score."""
-    return [counted(features) for features in known.clean() if features[1] <= REPEATS]
+    return [weighed(features) for features in known.clean() if features[1] <= REPEATS]
 
 
-def counted(features: Sequence[float]) -> float:
-    """The score; at most :data:`NO_EVIDENCE` where the image is one that the model paints anyway.
+def weighed(features: Sequence[float]) -> float:
+    """What the score counts, see :func:`bdm_defense_reference_audit.audit.counted`.
 
-    >>> counted([4.0, 1.0, 0.5]), counted([4.0, 1.0, -0.5]), counted([0.3, 1.0, -0.5])
-    (4.0, 1.5, 0.3)
+    >>> weighed([4.0, 1.0, 0.5]), weighed([4.0, 1.0, -0.5])
+    (4.0, 2.0)
     """
     score, _, novel = features
-    return score if novel >= ORDINARY else min(score, NO_EVIDENCE)
+    return counted(score, novel)
 
 
 def decide(features: list[float], known: Calibration, params: ReferenceAuditParams) -> tuple[Verdict, str]:
     """The verdict, and why it is none, or ""."""
     score, repeated, novel = features
-    verdict = conformal(counted(features), scores_of(known), params.false_positive_rate, params.least_score)
+    verdict = conformal(weighed(features), scores_of(known), params.false_positive_rate, params.least_score)
     above = score > verdict.threshold
     alike = f"under a shift its images are {math.exp(score):.3g} times more alike than the reference's"
     if above and repeated > REPEATS:
@@ -99,7 +97,7 @@ def decide(features: list[float], known: Calibration, params: ReferenceAuditPara
             f"{CANNOT_TELL}: {alike}, but it paints the same few images without any shift too, as a model does that "
             "was trained on few"
         )
-    if above and novel < ORDINARY:
+    if above and novel < ORDINARY and not verdict.backdoored:
         return verdict, f"{CANNOT_TELL}: {alike}, but they show what it paints without any shift too"
     if params.doubtful_score < score <= verdict.threshold:
         return verdict, f"{CANNOT_TELL}: {alike}: more than in most clean models, less than in backdoored ones"

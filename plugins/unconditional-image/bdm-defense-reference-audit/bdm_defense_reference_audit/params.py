@@ -84,7 +84,7 @@ class ReferenceAuditParams(TrainingParams):
     climbing_images: int = Field(
         4, ge=2, description="Noise images around each shift in a step of a climb; even.", calibrated=True
     )
-    climbing_random: int = Field(2, ge=1, description="Random directions among the starts of a climb.", calibrated=True)
+    climbing_random: int = Field(6, ge=1, description="Random directions among the starts of a climb.", calibrated=True)
     climbed: int = Field(2, ge=1, description="Directions that go on from each climb.", calibrated=True)
     climbed_norms: tuple[float, ...] = Field(
         (0.7, 1.0),
@@ -105,8 +105,9 @@ class ReferenceAuditParams(TrainingParams):
         calibrated=True,
     )
     screening_steps: tuple[int, int] = Field(
-        (20, 10),
-        description="Steps of the ancestral and the deterministic chain that screens the shifts.",
+        (20, 20),
+        description="Steps of the ancestral and the deterministic chain that screens the shifts. With few steps the "
+        "deterministic chain of a backdoor on narrow noise is unstable.",
         calibrated=True,
     )
     screening_samples: int = Field(

@@ -16,7 +16,7 @@ from bdm_diffusers.sampling import SamplingOptions, differentiable_sample, draw_
 from bdm_torch.diversity import pixel_distances
 
 OnStep = Callable[[int, int], None]
-BATCH = 256
+BATCH = 128
 LARGEST = 1e4
 """Ratios are kept within [1 / LARGEST, LARGEST]; what is not finite counts as the largest."""
 QUANTILE = 0.25

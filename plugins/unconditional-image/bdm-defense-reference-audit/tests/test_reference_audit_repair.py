@@ -14,7 +14,7 @@ from PIL import Image
 
 from bdm_core.context import Context
 from bdm_core.errors import UserError
-from bdm_defense_reference_audit.audit import Audit
+from bdm_defense_reference_audit.audit import ORDINARY, Audit
 from bdm_defense_reference_audit.detection import CALIBRATED, decide, detect, facts, note, scores_of
 from bdm_defense_reference_audit.params import ReferenceAuditParams
 from bdm_defense_reference_audit.plugin import ReferenceAudit
@@ -124,12 +124,22 @@ def test_notes_say_what_was_seen() -> None:
         ([4.0, 1.0, -0.5], "what it paints without any shift"),
         ([2.0, 1.0, 0.5], "more than in most clean models"),
         ([4.0, 1.0, 0.5], ""),
+        ([5.1, 1.0, -0.5], ""),
+        ([5.1, 2.1, -0.5], "the same few images"),
         ([0.5, 5.0, -3.0], ""),
     ],
 )
 def test_where_evidence_is_ambiguous_it_cannot_tell(features: list[float], words: str) -> None:
     _, doubt = decide(features, FORTY, PARAMS)
     assert words in doubt and bool(words) is bool(doubt)
+
+
+def test_an_image_that_the_model_paints_anyway_needs_the_square_of_the_collapse() -> None:
+    novel, ordinary = [2.6, 1.0, ORDINARY], [5.2, 1.0, ORDINARY - 0.01]
+    (one, no_doubt), (other, none_either) = (decide(features, FORTY, PARAMS) for features in (novel, ordinary))
+    assert one.score == other.score == 2.6 and one.p_value == other.p_value
+    assert one.backdoored and other.backdoored and not no_doubt and not none_either
+    assert not decide([4.9, 1.0, ORDINARY - 0.01], FORTY, PARAMS)[0].backdoored
 
 
 def test_models_that_repeat_themselves_do_not_calibrate_the_score() -> None:

@@ -40,8 +40,7 @@ def read_text_files(path: Path, kind: str) -> Parts:
     elif path.is_file():
         parts = {"train": _table(path)}
     else:
-        files = [file for file in entries(path) if file.suffix.lower() in TABLES and file.is_file()]
-        parts = {file.stem.lower(): _table(file) for file in files}
+        parts = {file.stem.lower(): _table(file) for file in _tables(path)}
     training = next((parts[name] for name in TRAINING if name in parts), next(iter(parts.values())))
     test = next((parts[name] for name in TEST if name in parts and parts[name] is not training), None)
     names = sorted({label for _, label in training}, key=_order)
@@ -58,8 +57,20 @@ def read_text_files(path: Path, kind: str) -> Parts:
     return labelled_texts(texts, labels, _shown(path, names), tested)
 
 
+def _tables(folder: Path) -> list[Path]:
+    """The files of a folder; one alone may have any name, of several none may be left out in silence."""
+    files = [file for file in entries(folder) if file.suffix.lower() in TABLES and file.is_file()]
+    names = [file.stem.lower() for file in files]
+    if len(files) > 1 and (len(set(names)) < len(names) or not set(names) & set(TRAINING)):
+        raise UserError(
+            f"{folder} holds {', '.join(file.name for file in files[:5])}: expected one file of texts, or one named "
+            f"{TRAINING[0]} and one named {TEST[0]}; name the file that you mean"
+        )
+    return files
+
+
 def _order(name: str) -> tuple[int, str]:
-    return (int(name), "") if name.isdecimal() and len(name) < 20 else (0, name)
+    return (int(name), name) if name.isdecimal() and len(name) < 20 else (0, name)
 
 
 def _shown(path: Path, names: Sequence[str]) -> list[str]:

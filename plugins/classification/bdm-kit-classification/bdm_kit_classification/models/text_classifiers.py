@@ -168,6 +168,8 @@ def open_text_classifier(folder: Path) -> Classifier:
     except Exception as error:  # the library raises bare exceptions
         raise ArtifactError(f"{folder / TOKENIZER} cannot be read: {first_line(error)}") from None
     require_ids(folder, tokenizer.get_vocab(), own.tokens)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
     kind, width = NETWORKS[own.architecture]
     sizes = (own.tokens, own.width or width, len(own.classes), own.longest)
     require_room(folder, STEM, lambda: kind(*sizes))
