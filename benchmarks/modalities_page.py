@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from classifier_attacks_page import cost, mean, plain, shown
 from detection_numbers import markdown
-from swept import PLANS, Line
+from swept import PLANS, Line, bullet
 
 from bdm_core.discovery.candidates import installed
 from bdm_sweep import read_plan
@@ -229,11 +228,6 @@ def gaps(lines: Sequence[Line]) -> str:
         for line in failed.values()
     ]
     return "\n".join(said) or "Nothing."
-
-
-def bullet(text: str) -> str:
-    """A point of a list, in lines that are no longer than those of other pages."""
-    return textwrap.fill(f"- {text}", 118, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def write_page(lines: Sequence[Line]) -> Path:

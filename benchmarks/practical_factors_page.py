@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Protocol
 
+from swept import bullet
+
 from bdm_results.paired import holm
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "practical-factors.md"
@@ -101,9 +103,9 @@ def in_words(found: Sequence[Compared]) -> list[str]:
                 if item.noise.startswith(kind) and answer(item, p_value).startswith(words)
             ]
             if cases and words != "does not work in either":
-                lines.append(f"- **Under {said}, {words}:** {', '.join(cases)}.")
+                lines.append(bullet(f"**Under {said}, {words}:** {', '.join(cases)}."))
             elif cases:
-                lines.append(f"- **Under {said}, {words}:** {len(cases)} of the cases below.")
+                lines.append(bullet(f"**Under {said}, {words}:** {len(cases)} of the cases below."))
         moved = [
             (item, p_value)
             for item, p_value in zip(found, corrected, strict=True)
@@ -111,8 +113,10 @@ def in_words(found: Sequence[Compared]) -> list[str]:
         ]
         higher = sum(item.effect > 0 for item, _ in moved)
         lines.append(
-            f"- Under {said} the ASR behind a defense differs significantly in {len(moved)} cases: higher in {higher}, "
-            f"lower in {len(moved) - higher}."
+            bullet(
+                f"Under {said} the ASR behind a defense differs significantly in {len(moved)} cases: higher in "
+                f"{higher}, lower in {len(moved) - higher}."
+            )
         )
     return lines
 

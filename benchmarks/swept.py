@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,3 +104,8 @@ def _part(plan: Plan, attacks: list[Method], seed: int) -> Plan:
 def _say(event: dict[str, Any]) -> None:
     if event["event"] == "cell_finished":
         print(f"{event['run']}: {event['tasks_done']} of {event['tasks']} tasks done", flush=True)
+
+
+def bullet(text: str) -> str:
+    """A point of a list, in lines that are no longer than those of other pages."""
+    return textwrap.fill(f"- {text}", 118, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
