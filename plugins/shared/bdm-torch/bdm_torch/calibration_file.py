@@ -179,10 +179,10 @@ class Calibrated:
         >>> known = Calibration(recipe="by hand", configuration={"steps": 50}, records=[])
         >>> detector.other_settings(MineParams(rate=0.05), known)
         ''
-        >>> print(detector.other_settings(MineParams(steps=7), known).replace("; ", ";\\n"))
-        cannot tell: its calibration was made with other settings (steps);
-        calibrate with these, `bdm calibrate mine --set defense:mine.steps=7 --model ... --out FILE`, and use it by
-        --set defense:mine.calibration=FILE
+        >>> print(*detector.other_settings(MineParams(steps=7), known).split(", "), sep="\\n")
+        cannot tell: its calibration was made with other settings (steps); calibrate with these
+        `bdm calibrate mine --set defense:mine.steps=7 --model ... --out FILE`
+        and use it by --set defense:mine.calibration=FILE
         """
         mine = self.configuration(params)
         made_with = known.configuration
