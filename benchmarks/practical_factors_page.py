@@ -7,9 +7,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Protocol
 
+from swept import PLANS as PLAN_FILES
 from swept import bullet
 
 from bdm_results.paired import holm
+from bdm_sweep import read_plan
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "practical-factors.md"
 STOPPED = 0.15
@@ -121,6 +123,17 @@ def in_words(found: Sequence[Compared]) -> list[str]:
     return lines
 
 
+def unmeasured(asked: Sequence[Compared]) -> dict[str, list[str]]:
+    """Defenses of each plan without a comparison."""
+    left = {}
+    for model, plan in PLANS.items():
+        measured = {item.where[3] for item in asked if item.where[0] == model}
+        names = [str(item.name) for item in read_plan(PLAN_FILES / f"{plan}.yaml").defenses]
+        if missing := [f"`{name}`" for name in names if name not in measured]:
+            left[plan] = missing
+    return left
+
+
 def write_page(found: Sequence[Compared], page: Path = PAGE) -> Path:
     """Write the page.
 
@@ -130,8 +143,7 @@ def write_page(found: Sequence[Compared], page: Path = PAGE) -> Path:
     """
     asked = [item for item in found if main_question(item)]
     rest = [item for item in found if not main_question(item)]
-    measured = {item.where[0] for item in found}
-    missing = [f"`plans/{plan}.yaml`" for model, plan in PLANS.items() if model not in measured]
+    missing = [f"`plans/{plan}.yaml`: {', '.join(left)}" for plan, left in unmeasured(asked).items()]
     parts = [INTRODUCTION.format(stopped=STOPPED)]
     if asked:
         parts += ["## The answer", "\n".join(in_words(asked)), "\n".join(rows_of(asked, answered=True))]
@@ -142,6 +154,6 @@ def write_page(found: Sequence[Compared], page: Path = PAGE) -> Path:
         )
         parts += ["## The other numbers", note, "\n".join(rows_of(rest, answered=False))]
     if missing:
-        parts.append("## Not measured\n\n" + ", ".join(missing) + ".")
+        parts.append("## Not measured\n\n" + "\n".join(bullet(item) for item in missing))
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return page
