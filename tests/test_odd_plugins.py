@@ -9,6 +9,9 @@ import pytest
 from fake_site import FakeSite
 from test_odd_surroundings import TOY, bdm, detector
 
+from bdm_core.discovery.candidates import find
+from bdm_core.plugin import Defense
+
 
 @pytest.fixture(autouse=True)
 def _toy_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,3 +59,22 @@ def test_a_warning_of_a_library_gives_the_terminal_no_command(tmp_path: Path, fa
     detector(fake_site, "import warnings; warnings.warn('\\\\x1b[31m')")
     found = bdm("scan", "tiny", "--task", "toy", "--detect", "odd", "--device", "cpu", "--out", str(tmp_path / "runs"))
     assert "\x1b" not in found.stderr and "\\x1b[31m" in found.stderr
+
+
+def test_a_bare_plugin_gets_the_base_of_its_kind(fake_site: FakeSite) -> None:
+    source = """
+        from bdm_core.plugin import Plugin, hookimpl
+
+        class Bare(Plugin):
+            kind, name = "defense", "bare"
+
+            @hookimpl
+            def repair(self, model):
+                print("not for standard output")
+                return model
+    """
+    fake_site.install("bdm-bare", {"bdm.defenses": {"bare": "bare_defense:Bare"}}, {"bare_defense": source})
+    plugin = find("defense", "bdm-bare:bare").load()
+    assert isinstance(plugin, Defense) and plugin.access == Defense.access
+    assert (type(plugin).__name__, type(plugin).__module__) == ("Bare", "bare_defense")
+    assert plugin.repair("the model") == "the model"

@@ -116,8 +116,8 @@ class Candidate:
             )
         if (loaded.kind, loaded.name) != (self.kind, self.name):
             raise PluginError(f"{where}: its class says {loaded.kind}:{loaded.name}; the entry point must say the same")
-        if not issubclass(loaded, BASES[self.kind]):
-            raise PluginError(f"{where}: {self.target} does not derive from bdm_core.{BASES[self.kind].__name__}")
+        if not issubclass(loaded, BASES[self.kind]):  # a bare Plugin gets what its kind has by default
+            loaded = type(loaded.__name__, (loaded, BASES[self.kind]), {"__module__": loaded.__module__})
         if loaded.tasks != self.tasks:
             said, listed = (", ".join(sorted(tasks)) or "every task" for tasks in (loaded.tasks, self.tasks))
             raise PluginError(f"{where}: its class works for {said}, its entry points in bdm.tasks say {listed}")
