@@ -122,7 +122,7 @@ class Candidate:
             said, listed = (", ".join(sorted(tasks)) or "every task" for tasks in (loaded.tasks, self.tasks))
             raise PluginError(f"{where}: its class works for {said}, its entry points in bdm.tasks say {listed}")
         with asked(f"{where}: {self.target} cannot be instantiated without arguments"):
-            plugin = loaded()
+            plugin: Plugin = loaded()
         if not (isinstance(plugin.Params, type) and issubclass(plugin.Params, Params)):
             raise PluginError(f"{where}: its Params is no subclass of bdm_core.Params")
         scoped(plugin)
