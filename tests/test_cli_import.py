@@ -198,7 +198,7 @@ def test_an_archive_may_not_unpack_to_more_than_the_limit(tmp_path: Path) -> Non
         archive.writestr("zeros", bytes(5 * 2**20))
     assert (tmp_path / "bomb.zip").stat().st_size < 20_000
     (tmp_path / "target").mkdir()
-    with pytest.raises(UserError, match="unpacks to more"):
+    with pytest.raises(UserError, match=r"unpacks to .* GiB, more than .* GiB: refused"):
         extract(tmp_path / "bomb.zip", tmp_path / "target", max_bytes=2**20)
     assert sum(path.stat().st_size for path in (tmp_path / "target").rglob("*")) <= 2**20
     with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:

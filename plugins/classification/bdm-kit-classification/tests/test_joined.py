@@ -72,7 +72,7 @@ def test_models_without_one_are_written_as_before(tmp_path):
         ({"top": 13}, "square does not lie within pictures of 16x16"),
         ({"kept": 5}, "keeps more than it has"),
         ({"hidden": [0]}, "not 1 to 4096 units"),
-        ({"side": 3}, "model.safetensors"),
+        ({"side": 3}, r"joined.hidden.0.weight has shape \[6, 16\], expected \[6, 9\]"),
     ],
 )
 def test_folders_that_do_not_fit_are_refused(change, message, tmp_path):
