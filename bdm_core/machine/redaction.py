@@ -18,9 +18,7 @@ _LOOSE = (
     r"""\\?"[^"\\]*\\?"|'[^']*'|[^\s"'=;]{1,99}=(?:[^\s"';]|; ?)*|(?i:(?:bearer|basic|token|digest) )?[^\s"',}&]++"""
 )
 _SCHEME = r"(?<![a-z0-9+.-])[a-z0-9+.-]++(?::|%3a)/{1,2}|(?<![\w:/])//(?=[^\s/:@]{1,200}:)"
-_KNOWN = (
-    r"hf_(?=[a-z]*[A-Z\d]|[a-z]{20})\w{8,}+|(?:sk|gh\w|glpat|github_pat|xox\w)[-_][\w-]{16,}+|A(?:[KS]IA|Iza)[\w-]{12,}"
-)
+_KNOWN = r"hf_(?=[a-z]*[A-Z\d]|[a-z]{20})\w{8,}+|(?:sk|gh\w|g[il]\w*pat|xox\w)[-_][\w-]{16,}+|A(?:[KS]IA|Iza)[\w-]{12,}"
 # groups: what stands before a name, the name, what is between, what follows the value
 _QUOTED_PAIR = re.compile(r"""(['"])([^'"=\s]*?)(=)(?:(?!\1).)*(\1)""")
 _PAIR = re.compile(r"""(?<![\w.:-])()([\w.:-]++)(=)(?!\[redacted)(?:"[^"]*"|'[^']*'|[^\s&]+)()""")
