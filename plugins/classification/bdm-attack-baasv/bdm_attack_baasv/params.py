@@ -7,7 +7,7 @@ from typing import Any, Literal
 from bdm_core import Field
 from bdm_kit_classification.poison.params import CleanLabelParams
 
-PAPER: dict[str, Any] = {"poison_rate": 0.15, "clusters": 20}
+PAPER: dict[str, Any] = {"poison_rate": 0.15, "clusters": 20, "identification_weight": 0.0}
 
 
 class BaasvParams(CleanLabelParams):
