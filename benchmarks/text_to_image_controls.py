@@ -19,6 +19,7 @@ from swept import Line
 from bdm_core.artifacts import Data, Model, Outputs
 from bdm_core.context import Context
 from bdm_core.plugin import Defense
+from bdm_core.records import Detection
 from bdm_core.run.specification import build_params
 from bdm_kit_text_to_image.detection.prompts import record_of
 from bdm_kit_text_to_image.models.text_to_image_model import load_model
@@ -90,10 +91,11 @@ def length_matched(defense: Defense, given: dict[str, Any], view: RunView) -> Li
     triggered = [row.prompt for row in load_prompts(view.result_of("triggered inputs"))][:CONTROLS]
     clean = [row.prompt for row in load_prompts(view.result_of("inputs"))][:CONTROLS]
     controls, lengths = draw_controls(view, triggered, seed)
-    scores = judge(defense, given, view, controls)
+    model: Model = view.result_of("backdoored model").model
+    detection = view.result_of(DETECTION)
+    scores = judge(defense, given, model, view.result_of("defender's data"), detection, controls)
     lengths |= {"clean": mean_length(view, clean)}
-    limit = view.result_of(DETECTION).threshold
-    flagged = sum(score > limit for score in scores) / len(scores)
+    flagged = sum(score > detection.threshold for score in scores) / len(scores)
     return {"prompts": len(scores), **separation(found[0], scores), "flagged": round(flagged, 4), "tokens": lengths}
 
 
@@ -122,9 +124,19 @@ def mean_length(view: RunView, texts: Sequence[str]) -> float:
     return round(sum(counted) / len(counted), 2)
 
 
-def judge(defense: Defense, given: dict[str, Any], view: RunView, prompts: Sequence[str]) -> list[float]:
-    """The scores of prompts by a detector that has judged the run's backdoored model, on the same scale."""
-    model: Model = view.result_of("backdoored model").model
+def judge(
+    defense: Defense, given: dict[str, Any], model: Model, data: Data, detection: Detection, prompts: Sequence[str]
+) -> list[float]:
+    """The scores of prompts by a detector that has judged the model, on the same scale.
+
+    Args:
+        defense: detects and purifies prompts.
+        given: its parameters.
+        model: that was judged.
+        data: of the defender.
+        detection: what it found.
+        prompts: further ones.
+    """
     kept: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -144,9 +156,9 @@ def judge(defense: Defense, given: dict[str, Any], view: RunView, prompts: Seque
             "ctx": ctx,
             "params": build_params(defense, given),
             "model": model,
-            "data": view.result_of("defender's data"),
+            "data": data,
             "inputs": seal_prompts(folder / "controls", [PromptRow(*row) for row in zip(prompts, seeds, strict=True)]),
-            "detection": view.result_of(DETECTION),
+            "detection": detection,
         }
         code = defense.purify_inputs.__code__  # type: ignore[attr-defined]
         defense.purify_inputs(**{name: offered[name] for name in code.co_varnames[1 : code.co_argcount]})  # type: ignore[attr-defined]

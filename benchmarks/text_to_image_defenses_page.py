@@ -8,8 +8,8 @@ from pathlib import Path
 
 from classifier_pairs_page import Number, before, cost, estimate, shown
 from detection_numbers import markdown
-from swept import Line
-from text_to_image_pairs import PLAN, attack_of, label_of, latest, planned, setting_of
+from swept import Line, read_lines
+from text_to_image_pairs import FINE_TUNED, PLAN, attack_of, label_of, latest, planned, setting_of
 
 from bdm_sweep import read_plan
 
@@ -168,6 +168,21 @@ def attack_table(lines: Sequence[Line]) -> str:
     return markdown(rows)
 
 
+def fine_tuned_table(lines: Sequence[Line]) -> str:
+    """Texts of each attack on clean fine-tunings of the base: AUROC / TPR at 5 % FPR, means over seeds."""
+    models = list(dict.fromkeys(line["model"] for line in lines))
+    rows = [["attack", "its own model", *(f"`{name}`" for name in models)]]
+    for attack in dict.fromkeys(map(attack_of, lines)):
+        mine = [line for line in lines if attack_of(line) == attack]
+        cells = [shown(mine, lambda line: line["auroc_backdoored"], 2)]
+        for name in models:
+            own = [line for line in mine if line["model"] == name]
+            numbers = (shown(own, lambda line, key=key: line[key], 2) for key in ("auroc", "tpr_at_5"))  # type: ignore[misc]
+            cells.append(" / ".join(numbers) if own else "")
+        rows.append([attack, *cells])
+    return markdown(rows) if lines else "Not measured."
+
+
 def aims(lines: Sequence[Line]) -> str:
     """What must be reached beside what was."""
     rows = [["", "must", "measured", "pairs"]]
@@ -208,7 +223,8 @@ def write_page(lines: Sequence[Line]) -> Path:
     PAGE.write_text(
         f"{INTRODUCTION}\n## How far it is measured\n\n{state(lines)}\n## What is reached\n\n{aims(complete)}\n\n"
         f"## Detectors of prompts\n\n{BOARD}\n\n{board}\n\nEach attack: AUROC (same texts on the clean model) / TPR "
-        f"/ FPR at the detector's own threshold.\n\n{prompt_matrix(complete)}\n\n## Detectors of models\n\n"
+        f"/ FPR at the detector's own threshold.\n\n{prompt_matrix(complete)}\n\n## Beside clean fine-tunings\n\n"
+        f"{BESIDE}\n\n{fine_tuned_table(read_lines(FINE_TUNED))}\n\n## Detectors of models\n\n"
         f"{model_table(complete)}\n\n## Repairs and inputs, attack by attack\n\n"
         f"{chr(10).join(parts) or f'Not measured.{chr(10)}'}\n{END}",
         encoding="utf-8",
@@ -233,6 +249,10 @@ has our scan of models on clean and backdoored ones.
 BOARD = filled("""Triggered prompts against their untriggered twins, then the same texts on the clean model: a detector
 of odd texts shows there. Then triggered prompts against clean captions of as many tokens: a detector of length fails
 there. TPR at 5 % FPR is read off the prompts themselves, the own threshold comes from clean captions alone.""")
+BESIDE = filled("""`prompt-audit` with the base, asked of clean models that were trained further from it: UNet
+(`unet-120`), text encoder (`text-120`), a merged LoRA (`lora-8`), both (`both-100`). The triggered texts of each attack
+against their twins, AUROC / TPR at 5 % FPR: what is high there sees the text. SemBD's trigger is a scene of two
+objects. Measured by `python benchmarks/text_to_image_fine_tuned.py`.""")
 END = """A row *(inputs)* has the model as it is and the prompts that pass, as they pass; *reached* counts a clean
 prompt that is turned away as one without a picture. A detector of models that says clean leaves the model as it is. Not
 in the plan: detectors of prompts and changed prompts where no word is the trigger (`villan-image`, `bibaddiff`),

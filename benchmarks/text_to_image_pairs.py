@@ -14,6 +14,7 @@ from bdm_sweep import Plan
 from bdm_sweep.plan import Method
 
 LINES = Path(__file__).parent / "results" / "text_to_image_defenses.jsonl"
+FINE_TUNED = LINES.with_name("text_to_image_fine_tuned.jsonl")
 PLAN = PLANS / "text-to-image-defenses.yaml"
 
 
