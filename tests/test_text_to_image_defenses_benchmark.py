@@ -107,7 +107,9 @@ def test_controls_are_clean_captions_on_the_scale_of_the_detection(tmp_path: Pat
     )
     defense = find("defense", "daa", TASK).load()
     record = controls.record_of(view.result_of("detection"))
-    assert controls.judge(defense, detector, view, record["prompts"]) == pytest.approx(record["scores"], rel=1e-5)
+    judged = [view.result_of("backdoored model").model, view.result_of("defender's data"), view.result_of("detection")]
+    scores = controls.judge(defense, detector, *judged, record["prompts"])
+    assert scores == pytest.approx(record["scores"], rel=1e-5)
     bad, good = controls.scores_of(view, "detection")
     assert len(bad) == len(good) == 3 and sorted(bad + good) == sorted(record["scores"])
     found = controls.length_matched(defense, detector, view)
@@ -207,5 +209,13 @@ def test_the_page_says_what_is_measured_what_is_not_and_what_failed(
     assert "| daa (inputs) | 1 | 0.05 |  | 1.00 |  |  | 0.02 | 0.90 | 1 of 1 | 1.0 |" in text
     assert "| eviledit: ASR of .10 at a loss of .05 by | a repair | daa (inputs) | 2 |" in text
     assert "| undefended | 1 | 0.95 | 0.50 | 1.00 |" in text and "daa (reversed)" in text
+    monkeypatch.setattr(page, "FINE_TUNED", tmp_path / "none.jsonl")
     empty = page.write_page([]).read_text()
-    assert "No pair failed." in empty and empty.count("Not measured.") == 4
+    assert "No pair failed." in empty and empty.count("Not measured.") == 5
+
+
+def test_texts_on_clean_fine_tunings_stand_beside_the_backdoored_model(page: ModuleType) -> None:
+    one = {"attack": "paas", "params": {}, "auroc_backdoored": 1.0, "auroc": 0.5, "tpr_at_5": 0.0}
+    lines = [{**one, "model": "unet-120"}, {**one, "model": "lora-8", "auroc": 0.75, "tpr_at_5": 0.25}]
+    assert "| paas | 1.00 | 0.50 / 0.00 | 0.75 / 0.25 |" in page.fine_tuned_table(lines)
+    assert page.fine_tuned_table([]) == "Not measured."
