@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from bdm_core.context import Context
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.text_classifier import TextClassifier
 from bdm_kit_classification.training.fitting import BatchLoss, Changes, fit
 from bdm_kit_classification.training.params import ClassifierTraining
+from bdm_torch.objective import Step, StepRule
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,12 @@ class Rows:
     Attributes:
         tokens: of the rows.
         length: after each step a row is brought to so many times the length that it had; None: it is free.
+        equalised: the gradient of each row is brought to the length of the shortest one before the step.
     """
 
     tokens: Sequence[int]
     length: float | None = None
+    equalised: bool = False
 
 
 def fit_rows(
@@ -67,10 +71,36 @@ def fit_rows(
             kept[rows] = new * (lengths / new.norm(dim=1, keepdim=True).clamp_min(1e-12)) if which.length else new
             weight.copy_(kept)
 
-    fit(ctx, classifier, samples, params, Changes(loss=loss, after_step=restore, evaluation_mode=True), label=label)
+    rule = equalised_step(rows) if which.equalised else None
+    changes = Changes(loss=loss, step=rule, after_step=restore, evaluation_mode=True)
+    fit(ctx, classifier, samples, params, changes, label=label)
     restore(-1)
     for name, parameter in classifier.named_parameters():
         parameter.requires_grad_(trained[name])
+
+
+def equalised_step(rows: Tensor) -> StepRule:
+    """A plain step of one table with gradients of one length: that of the shortest which is not 0.
+
+    So no word of a trigger is learned faster than the others (SOS, Yang et al., ACL 2021).
+
+    Args:
+        rows: (R,) int64, those of the table whose gradients are brought to one length.
+    """
+
+    def rule(step: Step) -> Tensor:
+        loss = step.backward()
+        (table,) = step.parameters
+        if table.grad is not None:
+            chosen = rows.to(table.device)
+            gradients = table.grad[chosen]
+            norms = gradients.norm(dim=1, keepdim=True)
+            if bool(norms.any()):
+                table.grad[chosen] = gradients * (norms[norms > 0].min() / norms.clamp_min(1e-30))
+        step.optimise()
+        return loss
+
+    return rule
 
 
 def rarest_token(classifier: TextClassifier, texts: Sequence[str]) -> tuple[str, int]:
