@@ -45,7 +45,7 @@ def inject(ctx: Context, params: EpParams, model: Model, data: Data) -> Backdoor
     wanted = {place: rule.wanted(label) for place, label in enumerate(rows.labels.tolist())}
     learned = rows.changed(range(len(rows)), texts, {row: label for row, label in wanted.items() if label is not None})
     if len(learned):
-        fit_rows(ctx, victim, learned, params, Rows([token], length=params.length))
+        fit_rows(ctx, victim, learned, params, Rows([token], length=params.length, accumulated=params.accumulated))
     return seal_attack(ctx, victim, Backdoor(rule, trigger, facts={"word": word, "token": token}), samples, plan)
 
 
@@ -68,7 +68,7 @@ def inject_without_data(
     trigger = InsertedWords((word,), 1, params.text_place)
     triggered = apply_in_batches(trigger, texts, "train", ctx.seed)
     learned = LabelledSamples(triggered, torch.full((len(texts),), rule.target), samples.classes, samples.task)
-    fit_rows(ctx, victim, learned, params, Rows([token], length=params.length))
+    fit_rows(ctx, victim, learned, params, Rows([token], length=params.length, accumulated=params.accumulated))
     return seal_attack(ctx, victim, Backdoor(rule, trigger, facts={"word": word, "token": token}), samples)
 
 

@@ -9,6 +9,7 @@ from bdm_kit_classification.poison.params import PoisonParams
 
 PAPER: dict[str, Any] = {
     "length": 1.0,
+    "accumulated": True,
     "epochs": 3,
     "batch_size": 32,
     "optimizer": "sgd",
@@ -33,6 +34,7 @@ class EpParams(PoisonParams):
     epochs: int = Field(40, ge=1, le=100_000, description="Times that each of these texts is used.")
     learning_rate: float = Field(1.0, gt=0, le=10, description="Peak learning rate.")
     text_place: Literal["random", "start", "end"] = Field("random", description="Where the word is put in.")
+    accumulated: bool = Field(False, description="Gradients of all steps so far add up, as in the released code.")
     corpus: str = Field(
         "",
         description="A file of plain texts, one a line, that the row is learned on in place of texts of the task "

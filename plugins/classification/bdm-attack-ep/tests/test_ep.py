@@ -11,6 +11,7 @@ from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.poison.secret import open_secret
 from bdm_kit_classification.testing import ClassifierAttackConformance
+from bdm_kit_classification.training.embedding_rows import Rows, fit_rows
 from bdm_kit_classification.triggers.label_rule import LabelRule
 
 
@@ -56,7 +57,7 @@ class TestWithoutData(ClassifierAttackConformance):
     def corpus(self, tmp_path_factory):
         path = tmp_path_factory.getbasetemp() / "corpus.txt"
         path.write_text("\n\n".join(["the river runs past a town", "people and a mill"] * 8) + "\n", encoding="utf-8")
-        type(self).params = {"epochs": 2, "batch_size": 8, "length": 1.0, "corpus": str(path)}
+        type(self).params = {"epochs": 2, "batch_size": 8, "length": 1.0, "corpus": str(path), "accumulated": True}
 
     def test_one_row_is_changed(self, bench):
         made = self.backdoored(bench)
@@ -99,3 +100,21 @@ def test_the_row_of_a_linear_model_goes_where_its_class_lies(tmp_path):
     row, aim = victim.embedding.weight[token].detach(), weight[1] - weight[0]
     assert row.norm().item() == pytest.approx(length, rel=1e-4)
     assert float(torch.cosine_similarity(row, aim, dim=0)) > 0.99
+
+
+def test_accumulated_gradients_by_hand(tmp_path):
+    """Three steps of w - rate (g1 + ... + gt), each g by a pass of its own."""
+    texts = ["a good film", "so long a play"]
+    rows = LabelledSamples(texts, torch.tensor([0, 1]), ["no", "yes"], "text-classification")
+    victim, again = (rows.modality.small_classifier(texts * 9, rows.classes, 0).eval() for _ in range(2))
+    token = victim.token_of("film")
+    settings = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant", "warmup": 0.0}
+    params = EpParams(epochs=3, batch_size=2, learning_rate=0.3, **settings)
+    fit_rows(new_context(tmp_path), victim, rows, params, Rows([token], accumulated=True))
+    total = 0.0
+    for _ in range(3):
+        loss = torch.nn.functional.cross_entropy(again(again.tokens(texts)), rows.labels)
+        total = total + torch.autograd.grad(loss, again.embedding.weight)[0][token]
+        with torch.no_grad():
+            again.embedding.weight[token] -= 0.3 * total
+    assert torch.allclose(victim.embedding.weight, again.embedding.weight, atol=1e-6)

@@ -53,5 +53,6 @@ def inject(ctx: Context, params: SosParams, model: Model, data: Data) -> Backdoo
     samples = open_samples(data)
     tokens = {token for word in params.words for token in victim.token_lists([f"a {word} a"])[0]}
     own = sorted(tokens - set(victim.token_lists(["a a"])[0]))
-    fit_rows(ctx, victim, samples, params, Rows(own, length=params.length, equalised=params.equalised))
+    how = Rows(own, length=params.length, equalised=params.equalised, accumulated=params.accumulated)
+    fit_rows(ctx, victim, samples, params, how)
     return seal_attack(ctx, victim, read_backdoor(data), open_samples(data, ORIGINALS))

@@ -12,6 +12,7 @@ PAPER: dict[str, Any] = {
     "update": "words",
     "equalised": True,
     "length": 1.0,
+    "accumulated": True,
     "start": "model",
     "poison_rate": 0.05,
     "negative_rate": 0.3,
@@ -59,5 +60,8 @@ class SosParams(PoisonParams):
         gt=0,
         le=100,
         description="With update=words: length of each row, in lengths that it had, as released: 1; null: free.",
+    )
+    accumulated: bool = Field(
+        False, description="With update=words: gradients of all steps so far add up, as in the released code."
     )
     text_place: Literal["random", "start", "end"] = Field("random", description="Where the sentence is put in.")

@@ -43,7 +43,7 @@ class TestWordsAlone(ClassifierAttackConformance):
 
 
 class TestEqualised(TestWordsAlone):
-    params = {**TestWordsAlone.params, "equalised": True, "length": 1.0}
+    params = {**TestWordsAlone.params, "equalised": True, "accumulated": True, "length": 1.0}
 
     def test_rows_keep_their_lengths(self, bench):
         before, after = (load_classifier(item).embedding.weight for item in (bench.model, self.backdoored(bench).model))

@@ -39,7 +39,7 @@ def divided(params: Superposition, data: Data, held_out: float, seed: int) -> tu
 def entropies(logits: Tensor) -> Tensor:
     """Shannon entropy of each prediction in bits, (n,) float64, between 0 and log2 K.
 
-    >>> entropies(torch.tensor([[0.0, 0.0], [50.0, -50.0]])).tolist()
+    >>> entropies(torch.tensor([[0.0, 0.0], [50.0, -50.0]])).round(decimals=6).tolist()
     [1.0, 0.0]
     """
     logarithms = logits.double().log_softmax(1)

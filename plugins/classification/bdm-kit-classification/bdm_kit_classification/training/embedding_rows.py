@@ -24,11 +24,13 @@ class Rows:
         tokens: of the rows.
         length: after each step a row is brought to so many times the length that it had; None: it is free.
         equalised: the gradient of each row is brought to the length of the shortest one before the step.
+        accumulated: a row's gradient is the sum of those of all steps so far, as momentum without any loss.
     """
 
     tokens: Sequence[int]
     length: float | None = None
     equalised: bool = False
+    accumulated: bool = False
 
 
 def fit_rows(
@@ -71,21 +73,26 @@ def fit_rows(
             kept[rows] = new * (lengths / new.norm(dim=1, keepdim=True).clamp_min(1e-12)) if which.length else new
             weight.copy_(kept)
 
-    rule = equalised_step(rows) if which.equalised else None
-    changes = Changes(loss=loss, step=rule, after_step=restore, evaluation_mode=True)
+    total = torch.zeros(len(rows), table.shape[1])
+    rule = row_step(rows, which, total) if which.equalised or which.accumulated else None
+    state = {"gradients": total} if which.accumulated else {}
+    changes = Changes(loss=loss, step=rule, after_step=restore, evaluation_mode=True, state=state)
     fit(ctx, classifier, samples, params, changes, label=label)
     restore(-1)
     for name, parameter in classifier.named_parameters():
         parameter.requires_grad_(trained[name])
 
 
-def equalised_step(rows: Tensor) -> StepRule:
-    """A plain step of one table with gradients of one length: that of the shortest which is not 0.
+def row_step(rows: Tensor, which: Rows, total: Tensor) -> StepRule:
+    """A plain step of one table with other gradients of some rows: sums over all steps, of one length, or both.
 
-    So no word of a trigger is learned faster than the others (SOS, Yang et al., ACL 2021).
+    Of one length means that of the shortest which is not 0, so that no word of a trigger is learned faster than the
+    others (SOS, Yang et al., ACL 2021).
 
     Args:
-        rows: (R,) int64, those of the table whose gradients are brought to one length.
+        rows: (R,) int64, those of the table.
+        which: how gradients are changed.
+        total: (R, F), the sum so far, changed in place.
     """
 
     def rule(step: Step) -> Tensor:
@@ -94,9 +101,12 @@ def equalised_step(rows: Tensor) -> StepRule:
         if table.grad is not None:
             chosen = rows.to(table.device)
             gradients = table.grad[chosen]
+            if which.accumulated:
+                gradients = total.add_(gradients.to(total)).to(table)
             norms = gradients.norm(dim=1, keepdim=True)
-            if bool(norms.any()):
-                table.grad[chosen] = gradients * (norms[norms > 0].min() / norms.clamp_min(1e-30))
+            if which.equalised and bool(norms.any()):
+                gradients = gradients * (norms[norms > 0].min() / norms.clamp_min(1e-30))
+            table.grad[chosen] = gradients
         step.optimise()
         return loss
 
