@@ -86,6 +86,17 @@ def test_two_classes_of_one_name(tmp_path):
     assert "classes.txt names the class 'World' twice" in refused(read_text_files, tmp_path, "table")
 
 
+def test_labels_are_of_one_line_and_can_be_shown(tmp_path):
+    path = tmp_path / "train.jsonl"
+    for name, wanted in (("not\n so", ["not so", "yes"]), ("not\u202eso", None), ("no\0", None)):
+        rows = [{"text": text, "label": [name, "yes"][row % 2]} for row, text in enumerate(TEXTS)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        if wanted:
+            assert read_text_files(path, "table").classes == wanted
+        else:
+            assert "line 1: the label" in refused(read_text_files, path, "table")
+
+
 def wav(rate=8000, channels=1, bits=16, data=b"\0\1" * 400):
     facts = struct.pack("<HHIIHH", 1, channels, rate, rate * channels * bits // 8, channels * bits // 8, bits)
     return (

@@ -15,6 +15,7 @@ from bdm_core.files import parse_json
 from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.text_rows import Texts, labelled_texts
 from bdm_kit_classification.tasks.text import TABLES
+from bdm_kit_classification.texts.words import canonical
 from bdm_torch.data_folders import entries, subfolders
 
 TRAINING, TEST = ("train", "training"), ("test", "dev", "validation", "valid", "val")
@@ -170,8 +171,10 @@ def _row(entry: dict[str, Any], path: Path, line: int) -> tuple[str, str]:
     label = next((entry[key] for key in LABEL if isinstance(entry.get(key), str | int)), None)
     if text is None or label is None or not str(text).strip() or not str(label).strip():
         raise UserError(f"{path}, line {line}: expected a text ({', '.join(TEXT)}) and a label ({', '.join(LABEL)})")
-    title = entry.get("title")
-    return (f"{title} {text}" if isinstance(title, str) and title.strip() else str(text)), str(label).strip()
+    title, name = entry.get("title"), canonical(str(label))
+    if not name.isprintable():
+        raise UserError(f"{path}, line {line}: the label {name[:80]!r} has characters that cannot be shown: rename it")
+    return (f"{title} {text}" if isinstance(title, str) and title.strip() else str(text)), name
 
 
 def _numbered(line: list[str], path: Path, row: int) -> tuple[str, str]:
