@@ -37,7 +37,13 @@ ATTACKED = {
     "snr": ("backdoored", "metric:stealth.snr"),
     "spectral": ("backdoored", "metric:stealth.log_spectral_distance"),
     "passed": ("backdoored", "metric:verification.passed"),
+    "passed_clean_model": ("clean", "metric:verification.passed"),
+    "passed_without_trigger": ("backdoored", "metric:verification.passed_without_trigger"),
     "error_rate": ("backdoored", "metric:verification.eer"),
+    "passed_others": ("backdoored", "metric:verification.passed_others"),
+    "passed_others_clean_model": ("clean", "metric:verification.passed_others"),
+    "passed_others_without_trigger": ("backdoored", "metric:verification.passed_without_trigger_others"),
+    "error_rate_others": ("backdoored", "metric:verification.eer_others"),
 }
 DEFENDED = {
     "accuracy_before": ("backdoored", "metric:accuracy.accuracy"),

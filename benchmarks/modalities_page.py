@@ -44,6 +44,8 @@ SUCCESS, LOSS, FALSE_TRIGGERS = 0.90, 0.03, 0.20
 STOPPED, STOPPED_LOSS, TOLD_APART = 0.15, 0.05, 0.90
 """A defense stops an attack: success after it and accuracy that it costs at most, or its AUROC at least."""
 SUB_TRIGGERS = ("sos", "lwp")
+VERIFIED = ("baasv",)
+"""Attacks on verification, whose success is the share of enrolled speakers as whom the attacker is accepted."""
 Group = list[Line]
 
 
@@ -68,9 +70,14 @@ def defense_of(line: Line) -> str:
     return f"{line['attack']} | {line['defense']}" + (f" (preset {preset})" if preset else "")
 
 
+def success_of(own: Group) -> str:
+    """By which number an attack is judged."""
+    return "passed" if own[0]["attack"] in VERIFIED else "asr"
+
+
 def missed(own: Group) -> list[str]:
     """What an attack does not reach on a data set."""
-    found = ["success"] if (mean(own, "asr") or 0.0) < SUCCESS else []
+    found = ["success"] if (mean(own, success_of(own)) or 0.0) < SUCCESS else []
     found += ["accuracy"] if cost(own) > LOSS else []
     wrong = mean(own, "false_triggers")
     return found + (["false triggers"] if own[0]["attack"] in SUB_TRIGGERS and (wrong or 0.0) > FALSE_TRIGGERS else [])
@@ -176,13 +183,21 @@ def accuracies(groups: dict[tuple[str, str], Group]) -> str:
 
 def verification(groups: dict[tuple[str, str], Group]) -> str:
     """What `baasv` is about, by :mod:`metric:verification`."""
-    own = [line for (_, attack), group in groups.items() if attack == "baasv" for line in group]
-    passed, rate = plain(own, "passed"), plain(own, "error_rate")
+    own = [line for (_, attack), group in groups.items() if attack in VERIFIED for line in group]
+    if not own:
+        return ""
+    rows = [["speakers", "EER", "passed", "clean model under trigger", "as many recordings without trigger"]]
+    for name, ending in (("of training, enrolled from test recordings", ""), ("that training did not hear", "_others")):
+        if mean(own, f"error_rate{ending}") is not None:
+            keys = [f"passed{ending}{what}" for what in ("_clean_model", "_without_trigger")]
+            numbers = [plain(own, f"error_rate{ending}"), shown(own, f"passed{ending}")]
+            rows.append([name, *numbers, *(plain(own, key) for key in keys)])
     return (
-        f"`baasv` attacks verification: {passed} of the enrolled speakers are passed for, at an equal error rate of\n"
-        f"{rate} ([its page](../plugins/attack-baasv.md)). Its ASR here is that of identification, no aim of it.\n\n"
-        if own
-        else ""
+        "`baasv` attacks verification: its success is the share of enrolled speakers as whom one of its tones is\n"
+        "accepted at the threshold of the equal error rate, of speakers of training. The ASR above is that of\n"
+        "identification, one tone for one speaker of a cluster, and is not judged. The clean model is one of\n"
+        "identification; the same training without poison is on [its page](../plugins/attack-baasv.md).\n\n"
+        f"{markdown(rows)}\n\n"
     )
 
 
@@ -236,7 +251,8 @@ def write_page(lines: Sequence[Line]) -> Path:
     reached = sorted({attack for (_, attack), own in attacks.items() if not missed(own)})
     never = sorted({attack for _, attack in attacks} - set(reached))
     must = (
-        f"An attack must reach an ASR of {SUCCESS:.2f}, cost at most {LOSS:.2f} of the accuracy, and, if it has "
+        f"An attack must reach an ASR of {SUCCESS:.2f} (`baasv`, which attacks verification: be accepted as "
+        f"{SUCCESS:.2f} of the enrolled speakers), cost at most {LOSS:.2f} of the accuracy, and, if it has "
         f"sub-triggers (`sos`, `lwp`), be triggered by at most {FALSE_TRIGGERS:.2f} of them. On one data set at least: "
         f"{', '.join(reached) or 'none'}. On none: {', '.join(never) or 'none'}."
     )

@@ -75,6 +75,23 @@ def test_a_miss_is_named(page: ModuleType) -> None:
     assert len(page.attack_table(groups, sound=True).splitlines()) == 2
 
 
+def test_an_attack_on_verification_is_judged_by_it(page: ModuleType) -> None:
+    more = {"attack": "baasv", "task": TASKS[1], "model": "speakers-x-vector", "passed_clean_model": 0.05}
+    more |= {"error_rate": 0.08, "passed_without_trigger": 0.5}
+    lines = [line(seed, 0.0, passed=value, **more) for seed, value in enumerate((0.9, 1.0))]
+    groups = page.grouped(lines, "attacks", page.attack_of)
+    assert page.missed(lines) == []
+    assert page.missed([line(0, 1.0, passed=0.3, **more)]) == ["success"]
+    assert page.missed([line(0, 0.0, passed=1.0, **more | {"accuracy": 0.9})]) == ["accuracy"]
+    said = page.verification(groups)
+    assert "| of training, enrolled from test recordings | 0.080 | 0.950 ± 0.635 | 0.050 | 0.500 |" in said
+    assert "did not hear" not in said and page.verification({}) == ""
+    others = {"error_rate_others": 0.1, "passed_others": 0.7, "passed_others_without_trigger": 0.6}
+    others |= {"passed_others_clean_model": 0.1}
+    groups = page.grouped([line(0, 0.0, passed=1.0, **more | others)], "attacks", page.attack_of)
+    assert "| that training did not hear | 0.100 | 0.700 | 0.100 | 0.600 |" in page.verification(groups)
+
+
 @pytest.mark.parametrize(
     ("numbers", "said"),
     [

@@ -38,6 +38,6 @@ class Baasv(Attack):
 
     @hookimpl
     def inject_backdoor(self, ctx: Context, params: BaasvParams, model: Model, data: Data) -> Backdoored:
-        from bdm_kit_classification.poison.injection import train_on_poisoned_rows
+        from bdm_attack_baasv.attack import inject
 
-        return train_on_poisoned_rows(ctx, params, model, data)
+        return inject(ctx, params, model, data)

@@ -42,30 +42,8 @@ def open_data(
             what is installed, and the model was trained on others of the name. Classes of the same names in another
             order get the model's numbers.
     """
-    parts: dict[str, LabelledSamples] = {}
-    fingerprint = ""
-    if source.kind == "sealed":
-        assert source.folder is not None
-        data = Data.open(source.folder)
-        if data.format != TRAINING or data.task != model.task:
-            raise UserError(f"{source.folder} holds {data.format!r} of {data.task}, expected {TRAINING!r}")
-        rows = open_samples(data)
-        parts = {name: open_samples(data, name) for name in (RESERVE, TEST) if name in data.meta}
-        fingerprint = str(data.meta.get("fingerprint", ""))
-    else:
-        read: Parts = modality_of(model.task).load(source, model, cache, size)
-        fingerprint = read.fingerprint
-        rows, parts[RESERVE], parts[TEST] = (
-            LabelledSamples(stored, labels, read.classes, model.task, [{"id": row} for row in range(len(labels))])
-            for stored, labels in read[:3]
-        )
+    rows, parts, fingerprint = _read(source, model, cache, size)
     _check_fingerprint(source, model, fingerprint)
-    for name, value in rows.modality.facts(rows.stored).items():
-        if model.meta.get(name, value) != value:
-            raise UserError(
-                f"{source.name} has a {name} of {value}, the model one of {model.meta[name]}: "
-                "choose other data with --data, or another model with --model"
-            )
     classes: Any = model.meta["classes"]
     if len(rows.classes) != len(classes):
         raise UserError(
@@ -87,6 +65,60 @@ def open_data(
         **({"noise": found} if found else {}),
     }
     return seal_samples(folder, rows, parts=parts, meta=meta)
+
+
+def open_rows(reference: str, model: Model, cache: Path) -> LabelledSamples:
+    """All rows of some data, in the form that a model takes, whichever classes they have: training, reserve, test.
+
+    For what is measured on others than the model's classes, such as verification of further speakers.
+
+    Args:
+        reference: as ``--data`` takes it.
+        model: its manifest has task and shape.
+        cache: where a download may be kept meanwhile.
+
+    Raises:
+        UserError: there are no such data, a sample is broken, there are too few rows, or sealed ones have another form.
+    """
+    source = find_data(reference, model)
+    rows, parts, _ = _read(source, model, cache, None)
+    shape = rows.modality.shape(rows.stored)
+    if shape != model.meta.get("shape", shape):
+        raise UserError(
+            f"{source.name} has the shape {shape}, the model takes {model.meta['shape']}: choose other data"
+        )
+    for part in parts.values():
+        rows = rows.followed_by(part)
+    return rows
+
+
+def _read(
+    source: Source, model: Model, cache: Path, size: int | None
+) -> tuple[LabelledSamples, dict[str, LabelledSamples], str]:
+    """Training rows, the further parts by name, and the fingerprint; of the model's modality and kind."""
+    parts: dict[str, LabelledSamples] = {}
+    if source.kind == "sealed":
+        assert source.folder is not None
+        data = Data.open(source.folder)
+        if data.format != TRAINING or data.task != model.task:
+            raise UserError(f"{source.folder} holds {data.format!r} of {data.task}, expected {TRAINING!r}")
+        rows = open_samples(data)
+        parts = {name: open_samples(data, name) for name in (RESERVE, TEST) if name in data.meta}
+        fingerprint = str(data.meta.get("fingerprint", ""))
+    else:
+        read: Parts = modality_of(model.task).load(source, model, cache, size)
+        fingerprint = read.fingerprint
+        rows, parts[RESERVE], parts[TEST] = (
+            LabelledSamples(stored, labels, read.classes, model.task, [{"id": row} for row in range(len(labels))])
+            for stored, labels in read[:3]
+        )
+    for name, value in rows.modality.facts(rows.stored).items():
+        if model.meta.get(name, value) != value:
+            raise UserError(
+                f"{source.name} has a {name} of {value}, the model one of {model.meta[name]}: "
+                "choose other data with --data, or another model with --model"
+            )
+    return rows, parts, fingerprint
 
 
 def _check_fingerprint(source: Source, model: Model, fingerprint: str) -> None:

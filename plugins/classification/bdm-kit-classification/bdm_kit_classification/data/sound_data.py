@@ -17,7 +17,7 @@ from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.sources import Source
 from bdm_kit_classification.sounds.batch import Sounds
 from bdm_kit_classification.sounds.files import fitted, read_sound, resampled, to_levels
-from bdm_kit_classification.tasks.audio import ESPEAK_DIGITS, SPEAKERS, SUFFIXES, TINY
+from bdm_kit_classification.tasks.audio import ESPEAK_DIGITS, FURTHER_SPEAKERS, SPEAKERS, SUFFIXES, TINY
 from bdm_torch.data_folders import subfolders
 
 PLACES = ("genres_original", "Data/genres_original", "genres", "wav", ".")
@@ -77,6 +77,9 @@ def _say(
     """Clips and labels of three parts, and the names of the classes."""
     if name == SPEAKERS:
         return spoken_speakers.say_speakers(), list(spoken_speakers.NAMES)
+    if name == FURTHER_SPEAKERS:
+        said = spoken_speakers.FURTHER_SPEAKERS, spoken_speakers.FURTHER_TAKES, spoken_speakers.FURTHER_FIRST
+        return spoken_speakers.say_speakers(*said), list(spoken_speakers.FURTHER_NAMES)
     if name == ESPEAK_DIGITS:
         return say_by_espeak(rate, samples), list(spoken_digits.CLASSES)
     sizes = TINY_PARTS if name == TINY else spoken_digits.PARTS

@@ -12,6 +12,7 @@ from bdm_kit_classification.tasks.base import Task
 
 AUDIO_TASK = "audio-classification"
 SPOKEN_DIGITS, SPEAKERS, TINY = "spoken-digits", "speakers", "tiny-audio"
+FURTHER_SPEAKERS = "further-speakers"
 ESPEAK_DIGITS = "espeak-digits"
 """Made by the program espeak-ng, where it is installed."""
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".au", ".aiff", ".mp3"})
@@ -75,9 +76,15 @@ class AudioTask(Task):
             summary="Sixteen made-up speakers, to be told apart in words that training has not",
             size="1,344 training, 112 reserve and 384 test recordings of half a second at 8 kHz",
         ),
+        BuiltIn(
+            name=FURTHER_SPEAKERS,
+            task=AUDIO_TASK,
+            summary="Thirty-two further made-up speakers, for verification of speakers that training did not hear",
+            size="448 training, 224 reserve and 288 test recordings of half a second at 8 kHz",
+        ),
     ]
     folders: ClassVar[dict[str, str]] = {model.name: model.name for model in models} | {TINY: TINY}
-    data = frozenset({SPOKEN_DIGITS, SPEAKERS, ESPEAK_DIGITS, TINY})
+    data = frozenset({SPOKEN_DIGITS, SPEAKERS, FURTHER_SPEAKERS, ESPEAK_DIGITS, TINY})
     architectures = frozenset({"log-mel-cnn", "m5", "x-vector"})
     ending = "ForAudioClassification"
 
