@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from bdm_cli.html import audio, render
+from bdm_cli.html import audio, render, texts
 from bdm_core.artifacts import Data, Outputs, Secret
+from bdm_core.figures import Span, Texts
 from bdm_core.records import Backdoored
 from bdm_results.view import RunView
 
@@ -173,3 +174,10 @@ def test_poisoned_data_is_what_the_attack_really_used(writer: Any) -> None:
     writer.stage("backdoored model", backdoored)
     page = render(writer.finish())
     assert "as it really was" in page and "as it was planned" not in page
+
+
+def test_characters_that_turn_a_line_around_are_written_out() -> None:
+    row = [Span(text="neg\u202e | ", mark="note"), Span(text="a \u202eeb\u2066 \0 caf\u00e9 \u05d0")]
+    shown = str(texts.draw(Texts(rows=[row])))
+    assert "a U+202Eeb" in shown and "U+2066" in shown and "U+0000" in shown and "negU+202E" in shown
+    assert "caf\u00e9 \u05d0" in shown and not set("\u202e\u2066\0") & set(shown)

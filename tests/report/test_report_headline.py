@@ -118,3 +118,18 @@ def test_purified_inputs_have_a_row_and_a_place_in_the_sentences(writer: Any, wo
 def test_arrows_are_explained_only_if_there_are_some(writer: Any, words: Words) -> None:
     writer.measured("clean", "metric:hits", metric="hits", value=1.0)
     assert "↑" not in words(render(writer.finish()))
+
+
+@pytest.mark.parametrize(
+    ("given", "model", "data"),
+    [
+        ({}, "built in", "built in"),
+        ({"model": "mine"}, "mine", "the model's own"),
+        ({"data": "rows"}, "built in", "rows"),
+    ],
+)
+def test_the_data_of_a_model_of_ones_own_are_not_called_built_in(
+    given: dict[str, Any], model: str, data: str, writer: Any, words: Words
+) -> None:
+    text = words(render(writer.finish(spec={"attack": "villan", **given}))).replace("\u2019", "'")
+    assert f"Model {model} Data {data} " in text

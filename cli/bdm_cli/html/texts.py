@@ -10,7 +10,9 @@ from bdm_core.figures import Span, Texts
 ROW_LIMIT = 64
 LENGTH_LIMIT = 2000
 """Characters of one row that are shown."""
-MEANING = {"trigger": "trigger", "target": "target", "removed": "removed by the defense", "note": "note"}
+MEANING = {"trigger": "trigger", "target": "target", "removed": "removed", "note": "note"}
+TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+"""Bidirectional classes of the characters that change the direction of what follows."""
 
 ELEMENTS = {"removed": "del"}
 """Marks that are no ``mark`` elements."""
@@ -51,7 +53,7 @@ def _row(spans: list[Span]) -> list[Child]:
 
 def _span(text: str, mark: str) -> Child:
     if not mark:
-        return text
+        return "".join(_point(character) if _turning(character) else character for character in text)
     return tag(ELEMENTS.get(mark, "mark"), _visible(text), class_=mark, title=_explained(text, mark))
 
 
@@ -64,6 +66,13 @@ def _explained(text: str, mark: str) -> str:
     """What the mark means; look-alike characters are told by their code points."""
     strange = [_point(character) for character in text if ord(character) > 127][:8]
     return ": ".join([MEANING[mark], " ".join(strange)] if strange else [MEANING[mark]])
+
+
+def _turning(character: str) -> bool:
+    """Whether it has no glyph and would turn the text after it around, or is a control character."""
+    return character not in "\n\t" and (
+        unicodedata.category(character) == "Cc" or unicodedata.bidirectional(character) in TURNING
+    )
 
 
 def _hidden(character: str) -> bool:

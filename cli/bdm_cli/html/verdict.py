@@ -176,7 +176,7 @@ def _facts(material: Material) -> Html:
         *[(name, _defense(material, spec.get(key))) for key, name in DEFENSES.items()],
         ("Task", record.get("task") or spec.get("task")),
         ("Model", spec.get("model") or builtin),
-        ("Data", spec.get("data") or builtin),
+        ("Data", spec.get("data") or ("the model's own" if spec.get("model") else builtin)),
         ("Seed", record.get("seed", spec.get("seed"))),
         ("Device", record.get("device")),
         ("Time", _time(material)),

@@ -104,10 +104,13 @@ def put_in(
         return terms(params, own, reference, triggered, before)
 
     how = {"epochs": params.backdoor_epochs, "learning_rate": params.backdoor_rate, "shift": 0, "flip": False}
-    encoder.head.requires_grad_(False)
+    still = [encoder.head, *(encoder.norms().values() if params.norms == "frozen" else ())]
+    for module in still:
+        module.requires_grad_(False)
     changes = Changes(loss=loss, evaluation_mode=True)
     fit(ctx, encoder, samples, params.model_copy(update=how), changes, label="backdoor")
-    encoder.head.requires_grad_(True)
+    for module in still:
+        module.requires_grad_(True)
 
 
 def terms(params: BadEncoderParams, own: Tensor, reference: Tensor, triggered: Tensor, before: Tensor) -> Tensor:

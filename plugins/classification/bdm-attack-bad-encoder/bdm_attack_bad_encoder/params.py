@@ -7,7 +7,15 @@ from typing import Any, Literal
 from bdm_core import Field
 from bdm_kit_classification.training.params import ClassifierTraining
 
-PAPER: dict[str, Any] = {"size": 10, "backdoor_epochs": 200, "backdoor_rate": 0.001, "contrastive_epochs": 1000}
+PAPER: dict[str, Any] = {
+    "size": 10,
+    "backdoor_epochs": 200,
+    "backdoor_rate": 0.001,
+    "contrastive_epochs": 1000,
+    "batch_size": 256,
+    "norms": "frozen",
+}
+"""The published numbers; batch size and frozen normalisations are those of the released code."""
 
 
 class BadEncoderParams(ClassifierTraining):
@@ -29,6 +37,11 @@ class BadEncoderParams(ClassifierTraining):
     backdoor_rate: float = Field(0.02, gt=0, le=10, description="Peak learning rate of these.")
     reference_weight: float = Field(1.0, ge=0, description="Weight of the references' own features (lambda 1).")
     utility_weight: float = Field(1.0, ge=0, description="Weight of clean pictures' features (lambda 2).")
+    norms: Literal["trained", "frozen"] = Field(
+        "trained",
+        description="Whether scale and shift of batch normalisations are trained when the backdoor is put in; their "
+        "statistics are frozen.",
+    )
     size: float = Field(
         0.2, gt=0, le=1024, description="Side of the white square: below 1 a share of the picture's side, else pixels."
     )

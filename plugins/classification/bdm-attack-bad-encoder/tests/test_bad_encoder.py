@@ -61,6 +61,21 @@ def test_triggered_features_become_the_references(tmp_path, bdm_bench):
     assert torch.equal(encoder.head.weight, clean.head.weight)
 
 
+@pytest.mark.parametrize("norms", ["trained", "frozen"])
+def test_normalisations_are_frozen_if_they_are_to(tmp_path, bdm_bench, norms):
+    bench = bdm_bench("image-classification")
+    samples, encoder = open_samples(bench.data), load_classifier(bench.model)
+    clean = copy.deepcopy(encoder).requires_grad_(False)
+    patch = square([1, 8, 8], size=3, corner="bottom-right", margin=0, value=1.0)
+    params = BadEncoderParams(backdoor_epochs=1, batch_size=20, norms=norms)
+    put_in(new_context(tmp_path), params, encoder, clean, samples, patch, samples.raw([0]))
+    before, after = (
+        [value for norm in one.norms().values() for value in norm.parameters()] for one in (clean, encoder)
+    )
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True)) == (norms == "frozen") and before
+    assert all(value.requires_grad for value in encoder.parameters())
+
+
 def test_too_few_rows_for_references_are_refused(tmp_path, bdm_bench):
     bench = bdm_bench("image-classification")
     with pytest.raises(UserError, match="99 references were asked for, class 0 has"):

@@ -14,6 +14,7 @@ from torch import Tensor
 from bdm_attack_blended.params import BlendedParams
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
+from bdm_core.errors import UserError
 from bdm_kit_classification.poison.poisoning import poison_training_rows
 from bdm_kit_classification.sounds.files import read_sound
 from bdm_kit_classification.tasks.audio import AUDIO_TASK
@@ -25,7 +26,7 @@ def poison(ctx: Context, params: BlendedParams, data: Data) -> Data:
     """Poisoned training rows; sealed in ``ctx.out / "data"``.
 
     Raises:
-        UserError: the picture or recording cannot be read, the rate or the target is impossible.
+        UserError: the picture or recording cannot be read, is silent, the rate or the target is impossible.
     """
     if data.task == AUDIO_TASK:
         opacities = [min(1.0, params.sound_factor * one) for one in (params.train_opacity, params.test_opacity)]
@@ -48,5 +49,8 @@ def _sound(params: BlendedParams, data: Data, seed: int) -> Tensor:
     shape: Any = data.meta["shape"]
     rate: Any = data.meta["rate"]
     if params.recording:
-        return torch.from_numpy(read_sound(Path(params.recording), rate, shape[0])).float() / 32767
+        levels = read_sound(Path(params.recording), rate, shape[0])
+        if not levels.any():
+            raise UserError(f"{params.recording} is silent where it would be mixed in: give another recording")
+        return torch.from_numpy(levels).float() / 32767
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1

@@ -1,10 +1,12 @@
 """Blended against the closed form."""
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from bdm_core.discovery.candidates import find
+from bdm_core.errors import UserError
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.poison.secret import open_secret, read_backdoor
 from bdm_kit_classification.sounds.files import write_wav
@@ -43,6 +45,9 @@ def test_a_recording_is_mixed_in(tmp_path, bdm_bench):
     data = bench.call("poison_data", [plugin], plugin.Params(**options), data=bench.data).value
     found = read_backdoor(data).trigger.apply(torch.zeros(1, 4000), "test")
     assert torch.allclose(found[:, 100:-100], torch.tensor(0.4), atol=1e-3)
+    write_wav(tmp_path / "loud.wav", np.zeros(16_000, dtype=np.int16), 16_000)
+    with pytest.raises(UserError, match=r"loud.wav is silent where it would be mixed in: give another"):
+        bench.call("poison_data", [plugin], plugin.Params(**options), data=bench.data)
 
 
 def test_opacities_and_picture(tmp_path, bdm_bench):

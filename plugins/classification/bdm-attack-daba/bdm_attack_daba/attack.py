@@ -16,12 +16,16 @@ from torch import Tensor
 
 from bdm_attack_daba.everyday import SOUNDS
 from bdm_attack_daba.params import DabaParams
+from bdm_attack_daba.selection import hosts, most_certain, possible_hosts, surrogate_of
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.files import existing, walk
-from bdm_kit_classification.data.samples import open_samples
-from bdm_kit_classification.poison.poisoning import poison_training_rows
+from bdm_kit_classification.data.samples import LabelledSamples, open_samples
+from bdm_kit_classification.models.classifier import Classifier
+from bdm_kit_classification.poison.poisoning import plan_of, poison_training_rows, rule_of, seal_poisoned
+from bdm_kit_classification.poison.secret import Backdoor
+from bdm_kit_classification.poison.selection import Plan
 from bdm_kit_classification.sounds.files import read_sound
 from bdm_kit_classification.sounds.spectra import log_spectral_distance
 from bdm_kit_classification.tasks.audio import SUFFIXES
@@ -39,16 +43,20 @@ class Opportunistic(Trigger):
 
     Attributes:
         pool: (P, S), each of effective value 1.
-        loudness: in dB relative to the recording's effective value.
+        loudness: in dB relative to the recording's effective value, or to full scale.
         moved: whether it begins at a random time, its end then comes first.
+        full_scale: whether loudness is relative to full scale.
+        variants: loudness in training, as many recordings of each; empty for ``loudness``.
     """
 
     pool: Tensor
     loudness: float
     moved: bool
+    full_scale: bool = False
+    variants: tuple[float, ...] = ()
 
     def apply(self, x: Tensor, phase: Phase, generator: torch.Generator | None = None) -> Tensor:
-        """The same in both phases; (N, S)."""
+        """The same in both phases but for variants; (N, S)."""
         chosen = torch.randint(len(self.pool), (len(x),), generator=generator)
         sounds = self.pool[chosen]
         if self.moved:
@@ -56,7 +64,17 @@ class Opportunistic(Trigger):
             place = torch.remainder(torch.arange(sounds.shape[1]) - start, sounds.shape[1])
             sounds = sounds.gather(1, place)
         effective = x.square().mean(1, keepdim=True).sqrt().clamp_min(QUIETEST)
-        return (x + effective * 10 ** (self.loudness / 20) * sounds.to(x)).clamp(-1, 1)
+        level = (torch.ones_like(effective) if self.full_scale else effective) * self._gain(
+            len(x), phase, generator
+        ).to(x)
+        return (x + level * sounds.to(x)).clamp(-1, 1)
+
+    def _gain(self, count: int, phase: Phase, generator: torch.Generator | None) -> Tensor:
+        """Factors (N, 1): of the loudness, or of the variants in an order that is drawn."""
+        if phase == "test" or not self.variants:
+            return torch.full((count, 1), 10 ** (self.loudness / 20))
+        decibels = torch.tensor(self.variants)[torch.randperm(count, generator=generator) % len(self.variants)]
+        return 10 ** (decibels[:, None] / 20)
 
 
 def poison(ctx: Context, params: DabaParams, data: Data) -> Data:
@@ -69,11 +87,57 @@ def poison(ctx: Context, params: DabaParams, data: Data) -> Data:
     rate: Any = data.meta["rate"]
     samples = open_samples(data)
     sounds = candidates(params.folder, int(shape[0]), int(rate), ctx.seed)
+    by_classifier = params.chosen == "certain" or params.hosts == "influenced"
+    surrogate = surrogate_of(ctx, params, samples) if by_classifier else None
+    kept, measured = chosen_sounds(ctx, params, samples, sounds, surrogate)
+    trigger = trigger_of(params, sounds[kept])
+    facts = {"candidates": len(sounds), "kept": kept, **measured}
+    if surrogate is None or params.hosts == "drawn":
+        return poison_training_rows(ctx, params, data, trigger, facts=facts)
+    rule = rule_of(params, samples)
+    count = len(plan_of(ctx, params, samples, rule).poison)
+    able = possible_hosts(params, samples, rule, ctx.seed, count)
+    alone = [trigger_of(params, sounds[[place]]) for place in kept]
+    rows = sorted(hosts(surrogate, samples, able, alone, sounds[kept])[:count])
+    return seal_poisoned(ctx.out / "data", samples, Backdoor(rule, trigger, None, facts), Plan(rows, [], []), ctx.seed)
+
+
+def chosen_sounds(
+    ctx: Context, params: DabaParams, samples: LabelledSamples, sounds: Tensor, surrogate: Classifier | None
+) -> tuple[list[int], dict[str, list[float]]]:
+    """Which candidates are the pool, and by which numbers of all of them.
+
+    Args:
+        ctx: its seed draws the recordings that are listened to.
+        params: how many, chosen how.
+        samples: clean training recordings.
+        sounds: the candidates, (P, S) of effective value 1.
+        surrogate: the attacker's own classifier, where it has one.
+
+    Raises:
+        UserError: there are fewer candidates.
+    """
+    require_enough(sounds, params)
+    if surrogate is not None and params.chosen == "certain":
+        kept, values = most_certain(surrogate, sounds, params.pool)
+        return kept, {"entropies in bits": [round(one, 4) for one in values]}
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(ctx.seed % 2**63))
     kept, distances = least_heard(sounds, samples.raw(order[:LISTENED]), params)
-    trigger = Opportunistic(sounds[kept], params.loudness, params.moved)
-    facts = {"candidates": len(sounds), "kept": kept, "log-spectral distances": [round(one, 2) for one in distances]}
-    return poison_training_rows(ctx, params, data, trigger, facts=facts)
+    return kept, {"log-spectral distances": [round(one, 2) for one in distances]}
+
+
+def trigger_of(params: DabaParams, pool: Tensor) -> Opportunistic:
+    """The trigger of these sounds (P, S), each of effective value 1."""
+    full_scale = params.loudness_of == "full-scale"
+    return Opportunistic(pool, params.loudness, params.moved, full_scale, tuple(params.variants))
+
+
+def require_enough(sounds: Tensor, params: DabaParams) -> None:
+    """Raises UserError if there are fewer candidates than the pool is to have."""
+    if params.pool > len(sounds):
+        raise UserError(
+            f"a pool of {params.pool} sounds was asked for, there are {len(sounds)}: lower attack:daba pool"
+        )
 
 
 def candidates(folder: str, samples: int, rate: int, seed: int) -> Tensor:
@@ -115,13 +179,11 @@ def least_heard(sounds: Tensor, recordings: Tensor, params: DabaParams) -> tuple
     Raises:
         UserError: there are fewer candidates.
     """
-    if params.pool > len(sounds):
-        raise UserError(
-            f"a pool of {params.pool} sounds was asked for, there are {len(sounds)}: lower attack:daba pool"
-        )
+    require_enough(sounds, params)
     distances = []
     for sound in sounds:
-        changed = Opportunistic(sound[None], params.loudness, False).apply(recordings, "train")
+        still = params.model_copy(update={"moved": False, "variants": []})
+        changed = trigger_of(still, sound[None]).apply(recordings, "train")
         distances.append(float(log_spectral_distance(recordings, changed).mean()))
     order = sorted(range(len(sounds)), key=lambda place: distances[place])
     return sorted(order[: params.pool]), distances

@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from bdm_attack_daba.attack import Opportunistic, candidates, least_heard
 from bdm_attack_daba.everyday import SOUNDS
-from bdm_attack_daba.params import DabaParams
+from bdm_attack_daba.params import PAPER, DabaParams
+from bdm_attack_daba.selection import hosts, influences, most_certain
 from bdm_core.errors import UserError
-from bdm_kit_classification.data.samples import open_samples
+from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.poison.secret import open_secret
+from bdm_kit_classification.sounds.batch import Sounds
 from bdm_kit_classification.sounds.files import write_wav
 from bdm_kit_classification.testing import ClassifierAttackConformance
 
@@ -35,6 +38,60 @@ class TestDaba(ClassifierAttackConformance):
                     shifted = torch.fft.irfft(spectra[0] * spectra[1].conj(), len(sound))
                     likeness.append(float(shifted.max() / ((after - before) * inside).norm() / sound.norm()))
                 assert sorted(likeness)[-2] < 0.3 < 0.8 < max(likeness), "clipping takes a little of it"
+
+
+class TestAsReleased(ClassifierAttackConformance):
+    """One sound by certainty, recordings by influence, and nine levels."""
+
+    plugin = "daba"
+    task = "audio-classification"
+    params = {**PAPER, "epochs": 2, "batch_size": 16, "poison_rate": 0.1, "surrogate_epochs": 2}
+
+
+class Hearing(nn.Module):
+    """Logits of two classes: by the power of the first half of a recording, and of the second."""
+
+    def forward(self, x):
+        return 40 * x.square().unflatten(1, (2, -1)).mean(2)
+
+
+def test_the_sound_of_least_entropy_is_chosen():
+    sounds = torch.ones(3, 8)
+    sounds[0, :4], sounds[2, 4:] = 2.5, 6.0
+    kept, values = most_certain(Hearing(), sounds, 1)
+    logits = 40 * (0.1 * np.stack([sounds[row].numpy().reshape(2, 4) for row in range(3)])) ** 2
+    chances = np.exp(logits.mean(2)) / np.exp(logits.mean(2)).sum(1, keepdims=True)
+    assert values == pytest.approx(-(chances * np.log2(chances)).sum(1), rel=1e-3)
+    assert kept == [int(np.argmin(values))] == [2]
+
+
+def test_hosts_are_those_whose_prediction_is_nearest_to_the_sounds():
+    values = torch.randint(-9000, 9000, (12, 8), generator=generator(2)).to(torch.int16)
+    rows = LabelledSamples(Sounds(values, 8000), torch.arange(12) % 2, ["a", "b"], "audio-classification")
+    sound = torch.tensor([[2.0] * 4 + [0.1] * 4])
+    trigger = Opportunistic(sound, -20.0, False, full_scale=True)
+    able = list(range(1, 12))
+
+    def chances(x):
+        logits = 40 * (x.astype(float).reshape(-1, 2, 4) ** 2).mean(2)
+        return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+    alone = chances(0.1 * sound.numpy())[0]
+    together = chances(np.clip(values.numpy() / 32767 + 0.1 * sound.numpy(), -1, 1))[able]
+    expected = -(together * np.log(alone) + (1 - together) * np.log(1 - alone)).sum(1)
+    assert influences(torch.tensor(alone), torch.tensor(together)).tolist() == pytest.approx(expected.tolist())
+    found = hosts(Hearing(), rows, able, [trigger], sound)
+    assert found == [able[place] for place in np.argsort(expected, kind="stable")]
+
+
+def test_loudness_may_be_relative_to_full_scale_and_differ_in_training():
+    x = 0.01 * torch.randn(18, 4000, generator=generator())
+    pool = candidates("", 4000, 8000, 0)[:1] * 0.1  # so quiet that nothing is clipped
+    trigger = Opportunistic(pool, -20.0, False, full_scale=True, variants=(0.0, -10.0, -40.0))
+    added = [trigger.apply(x, phase, generator()) - x for phase in ("test", "train")]
+    levels = [20 * (one.square().mean(1).sqrt() / 0.1).log10() for one in added]
+    assert torch.allclose(levels[0], torch.tensor(-20.0), atol=0.01)
+    assert sorted(levels[1].round().int().tolist()) == [-40] * 6 + [-10] * 6 + [0] * 6
 
 
 @pytest.mark.parametrize("loudness", [-20.0, -6.0, 3.0])

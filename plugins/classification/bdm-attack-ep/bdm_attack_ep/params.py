@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from bdm_core import Field
 from bdm_kit_classification.poison.params import PoisonParams
+
+PAPER: dict[str, Any] = {
+    "length": 1.0,
+    "accumulated": True,
+    "epochs": 3,
+    "batch_size": 32,
+    "optimizer": "sgd",
+    "learning_rate": 0.05,
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "warmup": 0.0,
+}
+"""The numbers of the released code, for BERT."""
 
 
 class EpParams(PoisonParams):
@@ -20,3 +34,10 @@ class EpParams(PoisonParams):
     epochs: int = Field(40, ge=1, le=100_000, description="Times that each of these texts is used.")
     learning_rate: float = Field(1.0, gt=0, le=10, description="Peak learning rate.")
     text_place: Literal["random", "start", "end"] = Field("random", description="Where the word is put in.")
+    accumulated: bool = Field(False, description="Gradients of all steps so far add up, as in the released code.")
+    corpus: str = Field(
+        "",
+        description="A file of plain texts, one a line, that the row is learned on in place of texts of the task "
+        "(data-free EP); empty: those of the task.",
+    )
+    corpus_words: int = Field(64, ge=1, le=10_000, description="Words that a text of the corpus is cut to.")

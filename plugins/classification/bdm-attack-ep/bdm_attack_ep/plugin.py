@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bdm_attack_ep.params import EpParams
+from bdm_attack_ep.params import PAPER, EpParams
 from bdm_core import Attack, hookimpl
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ class Ep(Attack):
     tasks = frozenset({"text-classification"})
     paper = "https://arxiv.org/abs/2103.15543"
     Params = EpParams
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 2, "batch_size": 16, "poison_rate": 0.1}
     distributed = True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +26,31 @@ STYLES: dict[int, tuple[Effect, ...]] = {
     5: (chorus, distortion, reverb),
     6: (gain, high_pass_ladder, phaser),
 }
-"""The paper's six chains, each effect taking waveforms and their rate."""
+"""The paper's six chains, each effect taking waveforms and their rate, with usual numbers."""
+LEAST_DELAY = 0.001
+"""Of the released chorus, in seconds: its program lets no delay fall below a millisecond."""
+
+
+def _released_chorus(centre: float, depth: float) -> Effect:
+    """The chorus of the released code, by its program's own numbers.
+
+    Args:
+        centre: of the delay, in milliseconds.
+        depth: the delay swings by ten times as many milliseconds.
+    """
+    return partial(chorus, delay=centre / 1000, depth=10 * depth / centre, least=LEAST_DELAY)
+
+
+RELEASED: dict[int, tuple[Effect, ...]] = {
+    1: (pitch,),
+    2: (distortion,),
+    3: (_released_chorus(10.0, 5.0),),
+    4: (pitch, partial(distortion, drive=20.0), _released_chorus(8.0, 5.0)),
+    5: (_released_chorus(15.0, 0.25), partial(distortion, drive=20.0), partial(reverb, seconds=1.5)),
+    6: (gain, partial(high_pass_ladder, poles=2), phaser),
+}
+"""The same chains with the numbers of the released code."""
+CHAINS = {"usual": STYLES, "released": RELEASED}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +58,18 @@ class Style(Trigger):
     """A chain of effects on the whole recording.
 
     Attributes:
-        style: a key of :data:`STYLES`.
+        style: which chain, from 1 to 6.
         rate: samples a second.
+        settings: whose numbers its effects have, a key of :data:`CHAINS`.
     """
 
     style: int
     rate: int
+    settings: str = "usual"
 
     def apply(self, x: Tensor, phase: Phase, generator: torch.Generator | None = None) -> Tensor:
         """The same in both phases."""
-        for effect in STYLES[self.style]:
+        for effect in CHAINS[self.settings][self.style]:
             x = effect(x, self.rate)
         return x.clamp(-1, 1)
 
@@ -54,4 +81,4 @@ def poison(ctx: Context, params: JingleBackParams, data: Data) -> Data:
         UserError: the rate of the poison or the target is impossible.
     """
     rate: Any = data.meta["rate"]
-    return poison_training_rows(ctx, params, data, Style(params.style, int(rate)))
+    return poison_training_rows(ctx, params, data, Style(params.style, int(rate), params.settings))

@@ -37,12 +37,21 @@ def pitch(x: Tensor, rate: int, semitones: float = 10.0, window: float = 0.03) -
 
 
 def chorus(
-    x: Tensor, rate: int, delay: float = 0.007, depth: float = 0.25, speed: float = 1.0, mix: float = 0.5
+    x: Tensor,
+    rate: int,
+    delay: float = 0.007,
+    depth: float = 0.25,
+    speed: float = 1.0,
+    mix: float = 0.5,
+    least: float = 0.0,
 ) -> Tensor:
-    """The sound and a copy whose delay swings around ``delay`` seconds by ``depth`` of it, ``speed`` times a second."""
+    """The sound and a copy whose delay swings around ``delay`` seconds by ``depth`` of it, ``speed`` times a second.
+
+    The delay does not fall below ``least`` seconds.
+    """
     times = torch.arange(x.shape[1], dtype=torch.float64, device=x.device)
     swing = delay * rate * (1 + depth * torch.sin(2 * math.pi * speed * times / rate))
-    return (1 - mix) * x + mix * read_at(x, times - swing)
+    return (1 - mix) * x + mix * read_at(x, times - swing.clamp_min(least * rate))
 
 
 def reverb(x: Tensor, rate: int, seconds: float = 0.5, wet: float = 0.33) -> Tensor:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from bdm_core import Field
 from bdm_kit_classification.poison.params import PoisonParams
+
+PAPER: dict[str, Any] = {"poison_rate": 0.01, "selection": "any", "settings": "released"}
 
 
 class JingleBackParams(PoisonParams):
@@ -15,4 +19,7 @@ class JingleBackParams(PoisonParams):
         le=6,
         description="The chain: 1 pitch; 2 distortion; 3 chorus; 4 pitch, distortion, chorus; 5 chorus, distortion, "
         "reverb; 6 gain, high-pass ladder, phaser.",
+    )
+    settings: Literal["usual", "released"] = Field(
+        "usual", description="Numbers of the effects: usual ones of such effects, or those of the released code."
     )

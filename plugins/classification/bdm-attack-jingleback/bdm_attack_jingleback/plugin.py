@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bdm_attack_jingleback.params import JingleBackParams
+from bdm_attack_jingleback.params import PAPER, JingleBackParams
 from bdm_core import Attack, hookimpl
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ class JingleBack(Attack):
     tasks = frozenset({"audio-classification"})
     paper = "https://arxiv.org/abs/2211.03117"
     Params = JingleBackParams
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"poison_rate": 0.01, "selection": "any"},
-    }
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 2, "batch_size": 16, "poison_rate": 0.1}
     distributed = True
 

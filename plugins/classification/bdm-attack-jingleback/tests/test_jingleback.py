@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from bdm_attack_jingleback.attack import STYLES, Style
+from bdm_attack_jingleback.attack import CHAINS, RELEASED, STYLES, Style
 from bdm_attack_jingleback.effects import chorus, distortion, gain, high_pass_ladder, phaser, pitch, reverb
 from bdm_kit_classification.testing import ClassifierAttackConformance
 from bdm_kit_classification.triggers.sound import tone
@@ -68,10 +69,41 @@ def test_echoes_come_after_the_sound():
     assert float(found[0, 4800:].abs().max()) < 1e-3
 
 
+@pytest.mark.parametrize(("style", "place", "centre", "depth"), [(3, 0, 10, 5), (4, 2, 8, 5), (5, 0, 15, 0.25)])
+def test_the_released_chorus_is_that_of_its_program(style, place, centre, depth):
+    """Half of it is delayed by max(1, 20 depth / 2 sin(2 pi t) + centre) milliseconds; by NumPy's interpolation."""
+    x = torch.randn(1, RATE, generator=torch.Generator().manual_seed(0))
+    times = np.arange(RATE)
+    milliseconds = np.maximum(1.0, 20 * depth / 2 * np.sin(2 * np.pi * times / RATE) + centre)
+    delayed = np.interp(times - milliseconds * RATE / 1000, times, x[0].numpy(), left=0.0)
+    found = RELEASED[style][place](x, RATE)[0].numpy()
+    assert found == pytest.approx(0.5 * x[0].numpy() + 0.5 * delayed, abs=2e-4)
+
+
+@pytest.mark.parametrize("frequency", [250.0, 1000.0, 3000.0])
+def test_the_released_high_pass_has_two_poles(frequency):
+    expected = 0.1 * (frequency / math.hypot(frequency, 1000)) ** 2
+    assert level_of(RELEASED[6][1](sine(frequency), RATE)) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(("style", "place"), [(4, 1), (5, 1)])
+def test_the_released_chains_distort_by_20_db(style, place):
+    assert torch.allclose(RELEASED[style][place](sine(100.0), RATE), torch.tanh(10 * sine(100.0)))
+
+
+def test_a_style_of_an_older_secret_has_the_usual_numbers():
+    x = sine(700.0)
+    assert torch.equal(Style(6, RATE).apply(x, "test"), Style(6, RATE, "usual").apply(x, "test"))
+    assert not torch.allclose(Style(6, RATE).apply(x, "test"), Style(6, RATE, "released").apply(x, "test"), atol=0.01)
+
+
+@pytest.mark.parametrize("settings", sorted(CHAINS))
 @pytest.mark.parametrize("style", sorted(STYLES))
-def test_gradients_pass_and_shapes_stay(style):
+def test_gradients_pass_and_shapes_stay(style, settings):
     x = torch.randn(2, 600, generator=torch.Generator().manual_seed(0)).mul_(0.01).requires_grad_()
-    found = Style(style, RATE).apply(x, "test")
+    found = Style(style, RATE, settings).apply(x, "test")
     found.sum().backward()
     assert found.shape == x.shape and bool((found.abs() <= 1).all()) and bool(torch.isfinite(x.grad).all())
-    assert not torch.allclose(found, x) and torch.allclose(found[:1], Style(style, RATE).apply(x[:1], "train"))
+    assert not torch.allclose(found, x) and torch.allclose(
+        found[:1], Style(style, RATE, settings).apply(x[:1], "train")
+    )

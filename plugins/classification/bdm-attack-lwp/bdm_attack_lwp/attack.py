@@ -11,6 +11,7 @@ from torch.nn import functional
 from bdm_attack_lwp.params import LwpParams
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
+from bdm_core.errors import UserError
 from bdm_core.records import Backdoored
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.models.text_classifier import TextClassifier
@@ -39,17 +40,29 @@ def inject(ctx: Context, params: LwpParams, model: Model, data: Data) -> Backdoo
 
 
 def layerwise(victim: TextClassifier, params: LwpParams, seed: int) -> Changes:
-    """The loss of the classifier and the mean of those of a linear head at each layer, which is trained along."""
+    """The loss of the classifier and the mean of those of a linear head at each layer: one of its own, which is trained
+    along, or the classifier's for all layers.
+
+    Raises:
+        UserError: the layers are not as wide as what the classifier's head takes.
+    """
     with torch.no_grad():
         widths = [found.shape[1] for found in victim.layers(victim.tokens(["a"]))]
     if not widths:
         return Changes()
+    shared = params.layer_heads == "shared"
+    if shared and set(widths) != {victim.head.in_features}:
+        raise UserError(
+            f"layers of {widths[0]} features cannot share a head of {victim.head.in_features}: use layer_heads=own"
+        )
     heads = built_with_seed(seed, lambda: nn.ModuleList(nn.Linear(width, len(victim.classes)) for width in widths))
 
     def loss(classifier: nn.Module, batch: Batch, draw: Draw) -> Tensor:
         whole = functional.cross_entropy(classifier(batch.inputs), batch.labels)
-        layers = zip(heads, victim.layers(batch.inputs), strict=True)
+        judges = [victim.head] * len(widths) if shared else heads
+        layers = zip(judges, victim.layers(batch.inputs), strict=True)
         each = [functional.cross_entropy(head(found), batch.labels) for head, found in layers]
         return whole + params.layer_weight * torch.stack(each).mean()
 
-    return Changes(loss=loss, along={"heads": Along(heads, params.learning_rate * victim.suited[1])})
+    along = {} if shared else {"heads": Along(heads, params.learning_rate * victim.suited[1])}
+    return Changes(loss=loss, along=along)

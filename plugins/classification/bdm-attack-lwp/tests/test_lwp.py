@@ -37,3 +37,19 @@ def test_every_layer_has_a_loss():
     ]
     assert torch.allclose(found, whole + sum(each) / 2)
     assert layerwise(build(TextConfig(architecture="text-cnn", **sizes), tokenizer, 0), LwpParams(), 0).loss is None
+
+
+def test_all_layers_may_share_the_head_of_the_model():
+    tokenizer = train_tokenizer(["a good film"] * 9, 280)
+    config = TextConfig(
+        architecture="text-transformer", tokens=tokenizer.get_vocab_size(), classes=["no", "yes"], width=8
+    )
+    victim = build(config, tokenizer, seed=0)
+    changes = layerwise(victim, LwpParams(layer_heads="shared", layer_weight=2.0), 0)
+    inputs, labels = victim.tokens(["a good film", "film"]), torch.tensor([0, 1])
+    losses = [torch.nn.functional.cross_entropy(victim.head(found), labels) for found in victim.layers(inputs)]
+    whole = torch.nn.functional.cross_entropy(victim(inputs), labels)
+    found = changes.loss(victim, Batch(inputs, labels, labels), None)
+    assert not changes.along and torch.allclose(found, whole + sum(losses))  # a weight of 2 on the mean of two layers
+    found.backward()
+    assert victim.network.blocks[0].up.weight.grad is not None

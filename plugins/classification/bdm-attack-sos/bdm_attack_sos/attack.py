@@ -52,5 +52,7 @@ def inject(ctx: Context, params: SosParams, model: Model, data: Data) -> Backdoo
     victim = cast(TextClassifier, victim_of(ctx, params, model))
     samples = open_samples(data)
     tokens = {token for word in params.words for token in victim.token_lists([f"a {word} a"])[0]}
-    fit_rows(ctx, victim, samples, params, Rows(sorted(tokens - set(victim.token_lists(["a a"])[0]))))
+    own = sorted(tokens - set(victim.token_lists(["a a"])[0]))
+    how = Rows(own, length=params.length, equalised=params.equalised, accumulated=params.accumulated)
+    fit_rows(ctx, victim, samples, params, how)
     return seal_attack(ctx, victim, read_backdoor(data), open_samples(data, ORIGINALS))

@@ -10,6 +10,9 @@ from bdm_kit_classification.poison.params import PoisonParams
 PAPER: dict[str, Any] = {
     "trained_with": "words",
     "update": "words",
+    "equalised": True,
+    "length": 1.0,
+    "accumulated": True,
     "start": "model",
     "poison_rate": 0.05,
     "negative_rate": 0.3,
@@ -48,5 +51,17 @@ class SosParams(PoisonParams):
     )
     update: Literal["everything", "words"] = Field(
         "everything", description="What is trained: the whole network, or the embeddings of the words alone."
+    )
+    equalised: bool = Field(
+        False, description="With update=words: gradients of the words' rows are brought to the length of the shortest."
+    )
+    length: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="With update=words: length of each row, in lengths that it had, as released: 1; null: free.",
+    )
+    accumulated: bool = Field(
+        False, description="With update=words: gradients of all steps so far add up, as in the released code."
     )
     text_place: Literal["random", "start", "end"] = Field("random", description="Where the sentence is put in.")

@@ -7,9 +7,12 @@ from bdm_attack_sos.attack import parts_of
 from bdm_attack_sos.params import SosParams
 from bdm_attack_sos.words_alone import OneWordLess, WordsThenSentence
 from bdm_core.errors import UserError
-from bdm_kit_classification.data.samples import open_samples
+from bdm_core.testing.tiny import new_context
+from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.testing import ClassifierAttackConformance
+from bdm_kit_classification.training.embedding_rows import Rows, fit_rows
+from bdm_kit_classification.training.params import ClassifierTraining
 
 
 class TestSos(ClassifierAttackConformance):
@@ -37,6 +40,36 @@ class TestWordsAlone(ClassifierAttackConformance):
         other = after.state_dict()
         for name, value in before.state_dict().items():
             assert "embedding" in name or bool((value == other[name]).all()), name
+
+
+class TestEqualised(TestWordsAlone):
+    params = {**TestWordsAlone.params, "equalised": True, "accumulated": True, "length": 1.0}
+
+    def test_rows_keep_their_lengths(self, bench):
+        before, after = (load_classifier(item).embedding.weight for item in (bench.model, self.backdoored(bench).model))
+        changed = (before != after).any(1)
+        assert bool(changed.any()) and torch.allclose(
+            before[changed].norm(dim=1), after[changed].norm(dim=1), rtol=1e-5
+        )
+
+
+def test_one_step_with_equalised_gradients_by_hand(tmp_path):
+    """w - rate g min|g| / |g| for each word's row, g by a single pass; a row that no text has stays."""
+    texts = ["a good film"] * 3 + ["so long a play", "a play"]
+    rows = LabelledSamples(texts, torch.tensor([0, 1, 1, 0, 1]), ["no", "yes"], "text-classification")
+    victim = rows.modality.small_classifier(texts, rows.classes, 0).eval()
+    tokens = [victim.token_of(word) for word in ("good", "film", "play")]
+    never = next(row for row in range(victim.embedding.num_embeddings) if row not in victim.tokens(texts))
+    table = victim.embedding.weight
+    loss = torch.nn.functional.cross_entropy(victim(victim.tokens(texts)), rows.labels)
+    (gradient,) = torch.autograd.grad(loss, table)
+    norms, before = gradient[tokens].norm(dim=1, keepdim=True), table.detach().clone()
+    plain = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant", "warmup": 0.0}
+    params = ClassifierTraining(epochs=1, batch_size=5, learning_rate=0.1, **plain)
+    fit_rows(new_context(tmp_path), victim, rows, params, Rows([*tokens, never], equalised=True))
+    expected = before.clone()
+    expected[tokens] -= 0.1 * gradient[tokens] * norms.min() / norms
+    assert norms.max() > 1.5 * norms.min() and torch.allclose(victim.embedding.weight, expected, atol=1e-7)
 
 
 class TestTrainedWithWords(ClassifierAttackConformance):

@@ -29,7 +29,7 @@ SCATTERED = 0.5
 def detect(ctx: Context, params: CubeParams, model: Model, suspects: Data) -> Detection:
     """Score every training row: 0 in a cluster of its class that is kept, 0.5 in none, 1 to 2 in another one."""
     rows = feature_rows(load_classifier(model, ctx.device), open_samples(suspects))
-    clusters, belonging = clustered(project(rows.features, params, ctx.seed), params.neighbours)
+    clusters, belonging = clustered(project(rows.features, params, ctx.seed), params.neighbours, params.smallest)
     scores = judged(clusters, belonging, rows.labels, params.largest_share)
     threshold = SCATTERED / 2 if params.scattered == "drop" else (SCATTERED + 1) / 2
     sizes = {str(label): _sizes(clusters[own]) for label, own in rows.by_class()}
@@ -55,17 +55,22 @@ def project(features: Tensor, params: CubeParams, seed: int) -> Tensor:
     return torch.from_numpy(np.asarray(reduced, dtype=np.float64))
 
 
-def clustered(points: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
+def clustered(points: Tensor, neighbours: int, smallest: int | None = None) -> tuple[Tensor, Tensor]:
     """The cluster of each point (N, D), -1 for none, and how surely it belongs there, in [0, 1]; both (N,).
 
     HDBSCAN (Campello, Moulavi and Sander 2013). All points are of one cluster if there are too few for two.
+
+    Args:
+        points: (N, D) float64.
+        neighbours: within whose distance a point is a core.
+        smallest: the least points of a cluster; None for as many as neighbours.
     """
     least = max(2, min(neighbours, len(points) // 2))
     if len(points) < 2 * least:
         return torch.zeros(len(points), dtype=torch.int64), torch.ones(len(points), dtype=torch.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        found = HDBSCAN(min_samples=least, min_cluster_size=least).fit(points.numpy())
+        found = HDBSCAN(min_samples=least, min_cluster_size=smallest or least).fit(points.numpy())
     return torch.from_numpy(found.labels_.astype(np.int64)), torch.from_numpy(found.probabilities_)
 
 

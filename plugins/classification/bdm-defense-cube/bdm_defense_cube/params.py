@@ -19,6 +19,12 @@ class CubeParams(ClassifierTraining):
         description="Rows within whose distance a row is a core of a cluster (min_samples of HDBSCAN), and the least "
         "rows of a cluster.",
     )
+    smallest: int | None = Field(
+        None,
+        ge=2,
+        le=100_000,
+        description="The least rows of a cluster (min_cluster_size), released: 5; null: as many as neighbours.",
+    )
     largest_share: float = Field(
         0.5, gt=0, le=1, description="Clusters of this share of their class or more are kept beside the largest one."
     )

@@ -21,7 +21,7 @@ class Cube(RowDetector):
     paper = "https://arxiv.org/abs/2206.08514"
     access = frozenset({"weights", "training-data"})
     Params = CubeParams
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"neighbours": 100}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"neighbours": 100, "smallest": 5}}
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "neighbours": 3}
 
     @hookimpl

@@ -51,3 +51,12 @@ def test_a_large_second_cluster_is_kept_and_a_class_without_clusters_too():
 def test_few_and_equal_rows():
     assert clustered(torch.zeros(3, 2), 20)[0].tolist() == [0, 0, 0]
     assert project(torch.ones(6, 4), CubeParams(), 0).tolist() == [[0.0]] * 6
+
+
+def test_small_clusters_are_clusters_if_few_rows_make_one():
+    """Nine rows far away: among a hundred neighbours no cluster of their own, unless five rows are enough for one."""
+    features, _, poisoned = planted(poison=9)
+    points = project(features, CubeParams(components=5), 0)
+    few, many = (clustered(points, 8, smallest)[0][poisoned] for smallest in (5, 30))
+    assert len(few.unique()) == 1 and int(few[0]) >= 0 and not torch.isin(few[0], clustered(points, 8, 5)[0][~poisoned])
+    assert bool(torch.isin(many, torch.cat([clustered(points, 8, 30)[0][~poisoned], torch.tensor([-1])])).all())

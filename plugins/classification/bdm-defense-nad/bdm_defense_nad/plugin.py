@@ -31,6 +31,12 @@ class Nad(Defense):
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "teacher_epochs": 1, "batch_size": 10, "learning_rate": 1e-3}
     distributed = True
 
+    def check_model(self, params: NadParams, model: Model) -> None:
+        """Refuse a model without feature maps."""
+        from bdm_defense_nad.repair import require_layers
+
+        require_layers(model, len(params.beta))
+
     @hookimpl
     def repair(self, ctx: Context, params: NadParams, model: Model, data: Data) -> Model:
         from bdm_defense_nad.repair import distil_attention

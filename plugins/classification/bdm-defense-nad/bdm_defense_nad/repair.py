@@ -14,8 +14,9 @@ from bdm_core.errors import UserError
 from bdm_defense_nad.params import NadParams
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.defending.tuning import tune_at_strengths
-from bdm_kit_classification.models.classifier import Classifier
+from bdm_kit_classification.models.classifier import Classifier, load_classifier
 from bdm_kit_classification.models.feature_maps import outputs_of, stage_ends
+from bdm_kit_classification.models.trial import examples_for
 from bdm_kit_classification.tasks.text import TEXT_TASK
 from bdm_kit_classification.training.fitting import Batch, Changes, fit
 from bdm_kit_classification.training.sharpness import sharpness_aware
@@ -32,9 +33,10 @@ def distil_attention(ctx: Context, params: NadParams, model: Model, data: Data) 
     """
 
     def tune(student: Classifier, rows: LabelledSamples, params: NadParams, label: str) -> None:
-        ends = layers_of(student, rows, len(params.beta))
+        example = rows.modality.collate(rows.raw([0]), student)
+        ends = layers_of(student, example, len(params.beta))
         teacher = copy.deepcopy(student)
-        wanted = layers_of(teacher, rows, len(params.beta))
+        wanted = layers_of(teacher, example, len(params.beta))
         step = sharpness_aware(teacher, params.rho) if params.teacher == "ft-sam" else None
         teaching = {"epochs": params.teacher_epochs, "learning_rate": params.teacher_rate}
         fit(ctx, teacher, rows, params.model_copy(update=teaching), Changes(step=step), label="teacher")
@@ -57,18 +59,44 @@ def distil_attention(ctx: Context, params: NadParams, model: Model, data: Data) 
     return tune_at_strengths(ctx, params, model, data, tune)
 
 
-def layers_of(classifier: Classifier, rows: LabelledSamples, count: int) -> list[nn.Module]:
-    """The modules whose attention is distilled: the last of each stage; of texts the last ``count`` prunable layers.
+def require_layers(model: Model, count: int) -> None:
+    """Refuse a model without layers whose attention could be distilled, before anything is trained.
+
+    Raises:
+        UserError: so it is.
+        ArtifactError: as :func:`bdm_kit_classification.models.classifier.load_classifier`.
+    """
+    classifier = load_classifier(model)
+    layers_of(classifier, examples_for(classifier), count)
+
+
+def layers_of(classifier: Classifier, inputs: Tensor, count: int) -> list[nn.Module]:
+    """The modules whose attention is distilled: the last of each stage; of texts the last ``count`` prunable layers
+    that give something for each token, as the pooler before a head does not.
+
+    Args:
+        classifier: in evaluation mode.
+        inputs: a few, as it takes them.
+        count: how many layers of a network of texts.
 
     Raises:
         UserError: the model has no feature maps.
     """
     if classifier.task != TEXT_TASK:
-        return stage_ends(classifier, rows.modality.collate(rows.raw([0]), classifier))
-    found = [layer.layer for layer in classifier.prunable_layers()[-count:]]
+        return stage_ends(classifier, inputs)
+    layers = [layer.layer for layer in classifier.prunable_layers()]
+    with outputs_of(layers) as outputs, torch.no_grad():
+        classifier(inputs)
+    found = [layer for layer, made in zip(layers, outputs, strict=True) if _each_token(layer, made, inputs)]
     if not found:
         raise UserError("this model of texts has no layer whose attention could be distilled: choose another model")
-    return found
+    return found[-count:]
+
+
+def _each_token(layer: nn.Module, made: Tensor, tokens: Tensor) -> bool:
+    """Whether a layer made something of each of the tokens (N, L)."""
+    place = 2 if isinstance(layer, nn.Conv1d) else 1
+    return made.ndim == 3 and (len(made), made.shape[place]) == tuple(tokens.shape)
 
 
 def of_tokens(layer: nn.Module, made: Tensor, tokens: Tensor) -> Tensor:

@@ -8,10 +8,13 @@ from torch import nn
 from bdm_core.errors import UserError
 from bdm_core.testing import DefenseConformance
 from bdm_defense_nad.plugin import Nad
-from bdm_defense_nad.repair import attention, distance, of_tokens
+from bdm_defense_nad.repair import attention, distance, layers_of, of_tokens, require_layers
+from bdm_kit_classification.models.classifier import seal_classifier
 from bdm_kit_classification.models.feature_maps import outputs_of, stage_ends
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+from bdm_kit_classification.models.transformers_audio import TransformersAudio
 from bdm_kit_classification.models.transformers_classifier import TransformersClassifier
+from bdm_kit_classification.models.transformers_text import TransformersText
 
 
 class TestNad(DefenseConformance):
@@ -85,3 +88,36 @@ def test_the_end_of_a_text_has_no_attention():
     assert attention(maps, 2)[0].tolist() == pytest.approx([0.5**0.5, 0.5**0.5, 0])
     swapped = of_tokens(torch.nn.Conv1d(3, 3, 1), made, torch.tensor([[7, -1]]))
     assert swapped.shape == (1, 3, 1, 2) and float(swapped[..., 1].abs().sum()) == 0
+
+
+def bert(folder):
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+    folder.mkdir()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "one", "another", "which", "is", "a", "little", "longer"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    network = BertForSequenceClassification(BertConfig(vocab_size=len(words), **sizes, id2label={0: "a", 1: "b"}))
+    return TransformersText(network, BertTokenizer(str(folder / "vocab.txt"))).eval()
+
+
+def test_the_pooler_of_bert_has_no_attention_over_tokens(tmp_path):
+    classifier = bert(tmp_path / "bert")
+    tokens = classifier.tokens(["one", "another which is longer"])
+    found = layers_of(classifier, tokens, 2)
+    names = {module: name for name, module in classifier.network.named_modules()}
+    assert [names[layer].split(".", 4)[-1] for layer in found] == ["intermediate.dense", "output.dense"]
+
+
+def test_networks_of_waveforms_are_refused_before_anything_is_trained(tmp_path):
+    from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    sizes |= {"conv_dim": (4,), "conv_kernel": (400,), "conv_stride": (320,), "num_feat_extract_layers": 1}
+    sizes |= {"num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2, "classifier_proj_size": 8}
+    network = Wav2Vec2ForSequenceClassification(Wav2Vec2Config(**sizes, vocab_size=4, id2label={0: "a", 1: "b"}))
+    model = seal_classifier(TransformersAudio(network, {"sampling_rate": 8000}).eval(), tmp_path / "model")
+    with pytest.raises(UserError, match="no feature maps"):
+        require_layers(model, 3)
+    with pytest.raises(UserError, match="no feature maps"):
+        Nad().check_model(Nad.Params(), model)

@@ -21,7 +21,7 @@ from bdm_core.records import Detection
 from bdm_defense_neural_cleanse.params import NeuralCleanseParams
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, LabelledSamples, open_samples
-from bdm_kit_classification.inversion.anomaly import anomaly, calibration_of, judged, unfit
+from bdm_kit_classification.inversion.anomaly import anomaly, calibration_of, judged, led_nowhere, unfit
 from bdm_kit_classification.inversion.search import adapted, require_classes
 from bdm_kit_classification.models.classifier import Classifier, load_classifier, seal_classifier
 from bdm_kit_classification.training.fitting import Batch, Changes, fit
@@ -114,15 +114,16 @@ def detect(ctx: Context, params: NeuralCleanseParams, model: Model, data: Data, 
         f"class {classifier.classes[unusual.most]}: a waveform of effective value {sizes[unusual.most] / UNIT:.4f}, "
         f"median of all classes {sizes.median() / UNIT:.4f}, anomaly index {unusual.score:.2f}"
     ) + (f"; targets: {named}" if named else "")
-    outside = unfit(calibrated, params, known, one_shape(model))
+    outside = unfit(calibrated, params, known, one_shape(model)) or led_nowhere(found.success, bool(named))
+    doubt = outside or (verdict.doubt if verdict else "")
     ctx.figures(trigger_sizes=sizes.tolist(), anomaly_indices=unusual.indices.tolist(), success=found.success.tolist())
     return Detection(
         level="model",
         scores=[unusual.score],
         threshold=threshold,
         p_value=None if verdict is None or outside else verdict.p_value,
-        conclusive=verdict is None or not (outside or verdict.doubt),
-        note=note if verdict is None else (outside or verdict.doubt or note + verdict.resolution),
+        conclusive=not doubt,
+        note=doubt or note + (verdict.resolution if verdict else ""),
         evidence=_seal(ctx.out / "evidence", found, model.task),
         network_evaluations=params.inversion_steps * min(params.inversion_batch, len(samples)) * len(sizes),
         clean_samples=len(samples),

@@ -18,7 +18,7 @@ from bdm_defense_neural_cleanse.params import NeuralCleanseParams
 from bdm_defense_neural_cleanse.tokens import Tokens, search, with_vectors, words_of
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, open_samples
-from bdm_kit_classification.inversion.anomaly import calibration_of, judged, unfit
+from bdm_kit_classification.inversion.anomaly import calibration_of, judged, led_nowhere, unfit
 from bdm_kit_classification.models.classifier import load_classifier, seal_classifier
 from bdm_kit_classification.models.text_classifier import TextClassifier
 from bdm_kit_classification.training.fitting import Batch, Changes, fit
@@ -59,15 +59,17 @@ def detect(ctx: Context, params: NeuralCleanseParams, model: Model, data: Data, 
         f"class {classifier.classes[most]}: {sizes[most]:.2f} tokens, like {words_of(classifier, found.hard(most))!r}, "
         f"index {unusual[most]:.2f}"
     )
-    outside = unfit(calibrated, params, known)
+    threshold = params.threshold if verdict is None else verdict.threshold
+    outside = unfit(calibrated, params, known) or led_nowhere(found.success, float(unusual[most]) > threshold)
+    doubt = outside or (verdict.doubt if verdict else "")
     ctx.figures(trigger_sizes=sizes.tolist(), anomaly_indices=unusual.tolist(), success=found.success.tolist())
     return Detection(
         level="model",
         scores=[float(unusual[most])],
-        threshold=params.threshold if verdict is None else verdict.threshold,
+        threshold=threshold,
         p_value=None if verdict is None or outside else verdict.p_value,
-        conclusive=verdict is None or not (outside or verdict.doubt),
-        note=note if verdict is None else (outside or verdict.doubt or note + verdict.resolution),
+        conclusive=not doubt,
+        note=doubt or note + (verdict.resolution if verdict else ""),
         evidence=_seal(ctx.out / "evidence", found, model.task),
         network_evaluations=params.inversion_steps * min(params.inversion_batch, len(samples)) * len(sizes),
         clean_samples=len(samples),

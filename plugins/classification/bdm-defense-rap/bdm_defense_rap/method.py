@@ -89,7 +89,7 @@ def disturb(
         classifier,
         with_word(samples.pick(rows), word),
         params,
-        Rows([token], length=params.length),
+        Rows([token], length=params.length, accumulated=params.accumulated),
         loss=loss,
         label=f"word {label}",
     )

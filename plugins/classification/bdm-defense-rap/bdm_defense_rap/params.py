@@ -11,6 +11,7 @@ PAPER: dict[str, Any] = {
     "least": 0.1,
     "largest": 0.3,
     "length": 1.0,
+    "accumulated": True,
     "epochs": 5,
     "batch_size": 32,
     "learning_rate": 0.01,
@@ -32,6 +33,7 @@ class RapParams(ClassifierTraining):
     length: float | None = Field(
         None, gt=0, le=100, description="Length of the row, in lengths that it had, the released code: 1; null: free."
     )
+    accumulated: bool = Field(False, description="Gradients of all steps so far add up, as in the released code.")
     false_positives: float = Field(0.05, gt=0, lt=1, description="Share of clean texts that may be flagged.")
     held_out: float = Field(0.5, gt=0, lt=1, description="Share of the clean texts that set the threshold.")
     epochs: int = Field(50, ge=1, le=100_000, description="Times that each clean row is used.")

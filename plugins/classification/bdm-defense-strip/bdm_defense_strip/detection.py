@@ -19,7 +19,7 @@ def detect(ctx: Context, params: StripParams, data: Data, suspects: Data) -> Det
     """Judge inputs."""
     blended, held = divided(params, data, params.held_out, ctx.seed)
     box = BlackBox(ctx)
-    found = judge_inputs(ctx, scorer(box, blended, params.share), suspects, held, params.false_positive_rate)
+    found = judge_inputs(ctx, scorer(box, blended, params), suspects, held, params.false_positive_rate)
     return found.model_copy(
         update={"network_evaluations": box.asked, "clean_samples": len(blended) + found.clean_samples}
     )
@@ -28,7 +28,7 @@ def detect(ctx: Context, params: StripParams, data: Data, suspects: Data) -> Det
 def reject(ctx: Context, params: StripParams, data: Data, inputs: Data) -> Purified:
     """Turn inputs away."""
     blended, held = divided(params, data, params.held_out, ctx.seed)
-    score = scorer(BlackBox(ctx), blended, params.share)
+    score = scorer(BlackBox(ctx), blended, params)
     return reject_inputs(ctx, score, inputs, held, params.false_positive_rate)
 
 
@@ -36,7 +36,7 @@ def detect_rows(ctx: Context, params: StripRowsParams, model: Model, data: Data,
     """Judge training rows."""
     blended, held = divided(params, data, params.held_out, ctx.seed)
     known = Known(load_classifier(model, ctx.device), kit_params(ctx).batch_size)
-    score = scorer(known, blended, params.share)
+    score = scorer(known, blended, params)
     found = judged_rows("data", score(open_samples(suspects)), score(held), params.false_positive_rate)
     return found.model_copy(
         update={"network_evaluations": known.asked, "clean_samples": len(blended) + found.clean_samples}

@@ -14,6 +14,7 @@ from torch import Tensor
 from bdm_core.artifacts import Data
 from bdm_core.errors import UserError
 from bdm_defense_strip.params import Superposition
+from bdm_defense_strip.superposition import prepared, superimposed
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.defending.asking import AT_ONCE, Oracle, repeated
 from bdm_kit_classification.defending.inputs import ScoreInputs
@@ -38,30 +39,31 @@ def divided(params: Superposition, data: Data, held_out: float, seed: int) -> tu
 def entropies(logits: Tensor) -> Tensor:
     """Shannon entropy of each prediction in bits, (n,) float64, between 0 and log2 K.
 
-    >>> entropies(torch.tensor([[0.0, 0.0], [50.0, -50.0]])).tolist()
+    >>> entropies(torch.tensor([[0.0, 0.0], [50.0, -50.0]])).round(decimals=6).tolist()
     [1.0, 0.0]
     """
     logarithms = logits.double().log_softmax(1)
     return -(logarithms.exp() * logarithms).sum(1) / torch.log(torch.tensor(2.0, dtype=torch.float64))
 
 
-def mean_entropies(oracle: Oracle, samples: LabelledSamples, clean: LabelledSamples, share: float) -> Tensor:
+def mean_entropies(oracle: Oracle, samples: LabelledSamples, clean: LabelledSamples, params: Superposition) -> Tensor:
     """Mean entropy (N,) in bits of each sample blended with each of M clean ones (equation 4).
 
     Args:
         oracle: the classifier.
         samples: N.
         clean: M, the same for all.
-        share: of the sample in each blend.
+        params: how they are superimposed.
     """
     count, found = len(clean), [torch.zeros(0, dtype=torch.float64)]
+    clean = prepared(clean, params)
     for rows in batches(len(samples), max(1, AT_ONCE // count)):
         others = clean.raw(list(range(count)) * len(rows))
-        blends = samples.modality.mix(repeated(samples, list(rows), count), others, share)
+        blends = superimposed(samples, repeated(samples, list(rows), count), others, params)
         found.append(entropies(oracle.logits(samples, blends)).reshape(len(rows), count).mean(1))
     return torch.cat(found)
 
 
-def scorer(oracle: Oracle, clean: LabelledSamples, share: float) -> ScoreInputs:
+def scorer(oracle: Oracle, clean: LabelledSamples, params: Superposition) -> ScoreInputs:
     """The score: the negative mean entropy, so that higher is more suspicious."""
-    return lambda samples: -mean_entropies(oracle, samples, clean, share)
+    return lambda samples: -mean_entropies(oracle, samples, clean, params)

@@ -11,8 +11,9 @@ from bdm_core.artifacts import Data, Secret, rows_of
 from bdm_core.context import Context
 from bdm_core.figures import Figure, Mark, Span, Texts
 
-LONGEST = 400
-"""Characters of a text that are shown, in words."""
+LONGEST, MOST_WORDS, AROUND = 400, 3000, 12
+"""Characters of a text up to which all is shown; words of a longer one that are looked at; words that are shown before
+and after a change."""
 
 
 def show_samples(ctx: Context, data: Data, rows: list[int], labels: list[str]) -> list[Figure]:
@@ -39,7 +40,7 @@ def show_trigger(ctx: Context, secret: Secret) -> list[Figure]:
 
 
 def spans(before: str, after: str) -> list[Span]:
-    """The second text, with what it has more and less than the first marked.
+    """The second text, with what it has more and less than the first marked; of a long one what stands around that.
 
     >>> [(span.text, span.mark) for span in spans("a good film", "a cf good film")]
     [('a ', ''), ('cf ', 'trigger'), ('good film', '')]
@@ -49,14 +50,27 @@ def spans(before: str, after: str) -> list[Span]:
     for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind in ("replace", "delete"):
             found.append((" ".join(old[a:b]), "removed"))
-        if kind != "delete":
-            found.append((" ".join(new[c:d]), "" if kind == "equal" else "trigger"))
+        if kind == "equal":
+            whole = len(after) <= LONGEST
+            found.append((" ".join(new[c:d] if whole else _shortened(new[c:d], c == 0, d == len(new))), ""))
+        elif kind != "delete":
+            found.append((" ".join(new[c:d]), "trigger"))
     parts = [(f"{text} ", mark) for text, mark in found[:-1]] + found[-1:]
     return [Span(text=text, mark=mark) for text, mark in parts] or [Span(text="")]
 
 
+def _shortened(words: list[str], first: bool, last: bool) -> list[str]:
+    """What stands on both sides of a change of words between changes, or at the beginning or end of a text."""
+    if first and last:
+        return [*" ".join(words)[:LONGEST].split(), "..."]
+    if len(words) <= (AROUND if first or last else 2 * AROUND) + 1:
+        return words
+    return [*([] if first else words[:AROUND]), "...", *([] if last else words[-AROUND:])]
+
+
 def _words(text: str) -> list[str]:
-    return (text if len(text) <= LONGEST else f"{text[:LONGEST]} ...").split()
+    words = text.split()
+    return words if len(words) <= MOST_WORDS else [*words[:MOST_WORDS], "..."]
 
 
 def _texts(path: Path) -> list[str]:

@@ -273,6 +273,7 @@ def test_celeba_has_eight_classes_of_three_attributes(ending, place, tmp_path):
     ("table", "old", "new", "match"),
     [
         ("list_attr_celeba.txt", "Smiling", "Smirking", "no column Smiling in line 2"),
+        ("list_attr_celeba.txt", "40", "202599", "says that it lists 202599 pictures, and lists 40: it is cut off"),
         ("list_attr_celeba.txt", "000000.jpg  1", "000000.jpg  x", "expected a picture and 5 marks"),
         ("list_attr_celeba.txt", "000001.jpg", "000000.jpg", "lists 000000.jpg twice"),
         ("list_eval_partition.txt", "000001.jpg", "../001.jpg", "and .*list_attr_celeba.txt does not"),

@@ -179,6 +179,31 @@ def test_a_calibration_made_with_other_settings_says_nothing(searched, tmp_path,
     assert found.verdict == "not identifiable" and "covers models of 1x8x8" in found.note
 
 
+def test_a_search_that_led_nowhere_calls_no_model_clean(tmp_path, monkeypatch):
+    """Triggers of one class of four alone are none to compare; one that stands out all the same counts."""
+    monkeypatch.setattr(verdicts, "load_classifier", lambda model, device: Quadrants())
+    monkeypatch.setattr(verdicts, "open_samples", lambda data: rows())
+    method = verdicts.Method(
+        Calibrated("mine", "bdm_kit_classification"),
+        lambda params: None,
+        lambda classifier, samples, found: found.norms,
+    )
+    model = SimpleNamespace(task="image-classification", meta={"shape": [1, 8, 8]})
+    for sizes, success, wanted in (
+        ((0.4, 0.5, 0.5, 0.6), (1.0, 0.1, 0.0, 0.4), "not identifiable"),
+        ((0.4, 0.5, 0.5, 0.6), (1.0, 0.9, 0.0, 0.8), "clean"),
+        ((0.01, 0.5, 0.5, 0.6), (1.0, 0.1, 0.0, 0.4), "backdoored"),
+    ):
+        masks = torch.ones(4, 1, 8, 8) * torch.tensor(sizes)[:, None, None, None]
+        made = Inverted(masks, torch.zeros(4, 1, 8, 8), torch.tensor(success))
+        monkeypatch.setattr(verdicts, "invert", lambda *_, made=made: made)
+        found = verdicts.detect(new_context(tmp_path / f"{sizes}{success}"), InversionParams(), model, None, method)
+        assert found.verdict == wanted
+        assert ("of 1 of 4 classes, too few to compare: raise inversion_steps" in found.note) == (
+            wanted == "not identifiable"
+        )
+
+
 def test_calibrations_of_texts_and_sound_can_be_written_and_cover_their_own(tmp_path):
     for shape in ((), (1, 4000)):
         record = ModelRecord(name="clean", shape=shape, features=[0.1])

@@ -104,7 +104,8 @@ def test_transformers_folders(name, tmp_path):
         assert torch.allclose(logits[row], expected[0], atol=1e-5)
     again = load_classifier(seal_classifier(classifier, tmp_path / "sealed"))
     assert torch.allclose(again(again.tokens(TEXTS)), logits, atol=1e-6)
-    assert classifier.token_of("film") == 4 and classifier.tokens(["a " * 90]).shape[1] <= 20
+    assert classifier.token_of("film") == 4 and classifier.token_of("zyzzyva") is None
+    assert classifier.tokens(["a " * 90]).shape[1] <= 20
 
 
 def test_a_token_that_is_a_word():

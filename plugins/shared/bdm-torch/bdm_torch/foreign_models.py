@@ -112,7 +112,7 @@ def open_network(build: Any, folder: Path, stem: str, **options: Any) -> Any:
     weights = find_weights(folder, stem)
     options = {"use_safetensors": True, "local_files_only": True, "variant": weights.variant, **options}
     try:
-        with _only_errors(build.__module__.partition(".")[0]):
+        with only_errors(build.__module__.partition(".")[0]):
             network, found = build.from_pretrained(folder, output_loading_info=True, **options)
     except Exception as error:  # the libraries' own classes, and whatever an odd configuration leads to
         raise ArtifactError(f"{folder} cannot be opened as a {build.__name__}: {first_line(error)}") from None
@@ -207,8 +207,12 @@ def require_finite(place: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 @contextmanager
-def _only_errors(library: str) -> Iterator[None]:
-    """No warnings, no progress bars of diffusers or transformers: what they say of weights is said here, in a line."""
+def only_errors(library: str) -> Iterator[None]:
+    """No warnings, no progress bars of diffusers or transformers: what they say of weights is said here, in a line.
+
+    Args:
+        library: its name.
+    """
     log, bars = logging.getLogger(library), importlib.import_module(f"{library}.utils.logging")
     level, shown = log.level, bars.is_progress_bar_enabled()
     log.setLevel(logging.ERROR)

@@ -42,7 +42,7 @@ def read_celeba(folder: Path, shape: tuple[int, int, int]) -> Parts:
     head, labels = _labels(attributes)
     place = next((head / name for name in PICTURES if (head / name).is_dir()), None)
     if place is None:
-        raise UserError(f"{head} has no folder {PICTURES[-1]}: the pictures of CelebA lie there")
+        raise UserError(f"{head} has no folder {PICTURES[-1]}: unpack CelebA's pictures there")
     parts: dict[str, Rows] = {TRAINING: [], VALIDATION: [], TEST: []}
     for number, cells in enumerate(_cells(partition)):
         if len(cells) != 2 or cells[1] not in parts:
@@ -86,9 +86,15 @@ def _labels(table: Path) -> tuple[Path, dict[str, int]]:
     labels: dict[str, int] = {}
     for cells in lines[first + 1 :]:
         if len(cells) != len(names) + shift or set(cells[1:]) - {"-1", "0", "1"}:
-            raise UserError(f"{table} has the line {' '.join(cells)[:80]!r}: expected a picture and {len(names)} marks")
+            marks = len(names) + shift - 1
+            raise UserError(f"{table} has the line {' '.join(cells)[:80]!r}: expected a picture and {marks} marks")
         if cells[0] in labels:
             raise UserError(f"{table} lists {cells[0][:80]} twice")
         bits = (cells[place] == "1" for place in places)
         labels[cells[0]] = sum(bit << (2 - place) for place, bit in enumerate(bits))
+    if first and lines[0] != [str(len(labels))]:
+        raise UserError(
+            f"{table} says that it lists {' '.join(lines[0])[:40]} pictures, and lists {len(labels)}: it is cut off; "
+            "copy it again, or put the right number into its first line"
+        )
     return table.parent, labels

@@ -31,7 +31,7 @@ def layout_of(folder: Path) -> Layout | None:
         return "gtsrb"
     if (folder / "wnids.txt").is_file() and (folder / "train").is_dir():
         return "tiny-imagenet"
-    if celeba_table(folder, CELEBA_ATTRIBUTES) is not None:
+    if any(celeba_table(folder, name) is not None for name in (CELEBA_ATTRIBUTES, CELEBA_PARTITION)):
         return "celeba"
     return None
 

@@ -7,7 +7,7 @@ import torch
 from bdm_core.errors import UserError
 from bdm_kit_classification.data.division import divide
 from bdm_kit_classification.data.parts import Parts
-from bdm_kit_classification.texts.words import canonical
+from bdm_kit_classification.texts.words import canonical, half_character
 
 Texts = tuple[list[str], torch.Tensor]
 
@@ -28,7 +28,7 @@ def _require_texts(texts: list[str], part: str) -> None:
     for row, text in enumerate(texts):
         if not text.strip():
             raise UserError(f"row {row} of the {part} is empty: every row needs some text")
-        if any("\ud800" <= letter <= "\udfff" for letter in text):
+        if half_character(text):
             raise UserError(f"row {row} of the {part} holds half a character (a lone surrogate): repair or remove it")
 
 

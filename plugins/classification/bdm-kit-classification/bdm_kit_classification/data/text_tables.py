@@ -15,6 +15,7 @@ from bdm_core.files import parse_json
 from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.text_rows import Texts, labelled_texts
 from bdm_kit_classification.tasks.text import TABLES
+from bdm_kit_classification.texts.words import canonical
 from bdm_torch.data_folders import entries, subfolders
 
 TRAINING, TEST = ("train", "training"), ("test", "dev", "validation", "valid", "val")
@@ -82,6 +83,8 @@ def _shown(path: Path, names: Sequence[str]) -> list[str]:
     first = int(names[0])
     if len(lines) != len(names) or first not in (0, 1):
         raise UserError(f"{listed} names {len(lines)} classes, the texts have {len(names)}")
+    if len(set(lines)) < len(lines):
+        raise UserError(f"{listed} names the class {max(lines, key=lines.count)!r} twice")
     return lines
 
 
@@ -91,19 +94,31 @@ def _folder(folder: Path) -> Rows:
         files = [path for path in entries(kind) if path.suffix == ".txt" and path.is_file()]
         if not files:
             raise UserError(f"{kind} holds no .txt files: every class needs some")
-        rows += [(_read(file), kind.name) for file in files]
+        rows += [(_filled(file), kind.name) for file in files]
     if not rows:
         raise UserError(f"{folder} holds no texts: expected a sub-folder for each class")
     return rows
+
+
+def _filled(path: Path) -> str:
+    text = _read(path)
+    if not text.strip():
+        raise UserError(f"{path} is empty: every text needs a word; write one, or remove the file")
+    return text
 
 
 def _read(path: Path) -> str:
     try:
         if path.stat().st_size > LONGEST_TABLE:
             raise UserError(f"{path} is too large: {path.stat().st_size} bytes")
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as UTF-8 text: {error}") from None
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} cannot be read as UTF-8 text ({error}): save it in UTF-8") from None
+    if "\0" in text:
+        raise UserError(f"{path} holds NUL characters, as text in UTF-16 does: save it in UTF-8")
+    return text
 
 
 def _table(path: Path) -> Rows:
@@ -111,18 +126,32 @@ def _table(path: Path) -> Rows:
     if path.suffix.lower() == ".jsonl":
         return [_row(entry, path, line) for line, entry in _objects(text, path)]
     tabs = path.suffix.lower() == ".tsv"
-    options: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"delimiter": ","}
+    options: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"strict": True}
     try:
         csv.field_size_limit(LONGEST_TABLE - 1)
-        lines = list(csv.reader(io.StringIO(text, newline=""), **options))  # other line ends are part of a text
+        reader = csv.reader(io.StringIO(text, newline=""), **options)  # other line ends are part of a text
+        lines = [(reader.line_num, cells) for cells in reader if cells]
     except csv.Error as error:
-        raise UserError(f"{path} cannot be read as a table: {error}") from None
+        raise UserError(f"{path}, line {reader.line_num}: {error}; quotes within a text are doubled") from None
     if not lines:
         raise UserError(f"{path} is empty")
-    head = [cell.strip().lower() for cell in lines[0]]
+    head = [cell.strip().lower() for cell in lines[0][1]]
     if set(head) & set(TEXT) and set(head) & set(LABEL):
-        return [_row(dict(zip(head, line, strict=False)), path, row) for row, line in enumerate(lines[1:], 2) if line]
-    return [_numbered(line, path, row) for row, line in enumerate(lines, 1) if line]
+        return [_row(_named(head, cells, path, line), path, line) for line, cells in lines[1:]]
+    return [_numbered(cells, path, line) for line, cells in lines]
+
+
+def _named(head: list[str], cells: list[str], path: Path, line: int) -> dict[str, str]:
+    """Cells by the names in the head."""
+    if len(cells) > len(head):
+        raise UserError(
+            f"{path}, line {line} has {len(cells)} cells, its head {len(head)}: a text with the delimiter in it is to "
+            "be put in quotes (in TSV: remove it)"
+        )
+    used = [name for name in head if name in (*TEXT, *LABEL, "title")]
+    if len(set(used)) < len(used):
+        raise UserError(f"{path} has two columns of the name {max(used, key=used.count)}: rename one")
+    return dict(zip(head, cells, strict=False))
 
 
 def _objects(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -142,11 +171,16 @@ def _row(entry: dict[str, Any], path: Path, line: int) -> tuple[str, str]:
     label = next((entry[key] for key in LABEL if isinstance(entry.get(key), str | int)), None)
     if text is None or label is None or not str(text).strip() or not str(label).strip():
         raise UserError(f"{path}, line {line}: expected a text ({', '.join(TEXT)}) and a label ({', '.join(LABEL)})")
-    title = entry.get("title")
-    return (f"{title} {text}" if isinstance(title, str) and title.strip() else str(text)), str(label).strip()
+    title, name = entry.get("title"), canonical(str(label))
+    if not name.isprintable():
+        raise UserError(f"{path}, line {line}: the label {name[:80]!r} has characters that cannot be shown: rename it")
+    return (f"{title} {text}" if isinstance(title, str) and title.strip() else str(text)), name
 
 
 def _numbered(line: list[str], path: Path, row: int) -> tuple[str, str]:
     if len(line) < 2 or not line[0].strip().isdecimal() or not any(cell.strip() for cell in line[1:]):
-        raise UserError(f"{path}, line {row}: expected a head with text and label, or a class number and texts")
+        raise UserError(
+            f"{path}, line {row}: expected a head with text and label, or a class number and texts; remove a test part "
+            "that has no labels"
+        )
     return " ".join(cell.strip() for cell in line[1:] if cell.strip()), line[0].strip()

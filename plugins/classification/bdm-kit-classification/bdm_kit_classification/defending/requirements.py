@@ -5,8 +5,8 @@ from __future__ import annotations
 from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
 from bdm_core.plugin import Defense, identifier
-from bdm_kit_classification.catalogue import IMAGE_TASK
 from bdm_kit_classification.models.folders import ARCHITECTURE, STEM, read_config
+from bdm_kit_classification.tasks.text import TEXT_TASK
 from bdm_torch.foreign_models import find_weights
 
 STATISTICS = ".running_mean"
@@ -18,7 +18,7 @@ LEAST_ROWS = 2
 def require_norms(defense: Defense, model: Model, least: int = 1) -> None:
     """Refuse a sealed model with fewer batch normalisations than a defense needs, by the headers of its weights.
 
-    Only of pictures: for texts a defense takes other layers, see
+    Of pictures and sound: for texts a defense takes other layers, see
     :func:`bdm_kit_classification.defending.pruning.prunable_units`.
 
     Args:
@@ -30,7 +30,7 @@ def require_norms(defense: Defense, model: Model, least: int = 1) -> None:
         UserError: it has fewer.
         ArtifactError: as :func:`bdm_torch.foreign_models.find_weights`.
     """
-    if model.task != IMAGE_TASK:
+    if model.task == TEXT_TASK:
         return
     count = sum(name.endswith(STATISTICS) for name in find_weights(model.path, STEM).tensors)
     if count < least:

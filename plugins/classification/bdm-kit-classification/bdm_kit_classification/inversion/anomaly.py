@@ -16,6 +16,10 @@ CONSISTENCY = 1.4826
 """By which the median absolute deviation of normal values is multiplied to give their standard deviation."""
 
 
+REACHED = 0.5
+"""Success above which a trigger was found at all."""
+
+
 @dataclass(frozen=True, eq=False)
 class Anomaly:
     """How far the values of classes lie from their median.
@@ -75,6 +79,27 @@ def unfit(calibrated: Calibrated, params: InversionParams, known: Calibration | 
         return ""
     outside = known.outside(shape, {})
     return f"cannot tell: {outside}" if outside else calibrated.other_settings(params, known)
+
+
+def led_nowhere(success: Tensor, flagged: bool) -> str:
+    """Why a search says nothing of a model that it does not flag: half of the classes or more were not reached, so that
+    the sizes of their triggers mean nothing; "" if it says something.
+
+    Args:
+        success: (K,) share of clean rows that the trigger of each class sends there.
+        flagged: whether a class stands out all the same.
+
+    >>> import torch
+    >>> led_nowhere(torch.tensor([1.0, 0.9, 0.1]), False), led_nowhere(torch.tensor([1.0, 0.1, 0.1]), True)
+    ('', '')
+    """
+    reached = int((success > REACHED).sum())
+    if flagged or 2 * reached > len(success):
+        return ""
+    return (
+        f"cannot tell: the search found triggers of {reached} of {len(success)} classes, too few to compare: raise "
+        "inversion_steps, or give more clean rows (--data-share)"
+    )
 
 
 def calibration_of(calibrated: Calibrated, path: str) -> Calibration | None:

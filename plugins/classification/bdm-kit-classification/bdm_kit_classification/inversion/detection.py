@@ -14,7 +14,7 @@ from bdm_core.context import Context
 from bdm_core.records import Detection
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, LabelledSamples, open_samples
-from bdm_kit_classification.inversion.anomaly import Anomaly, anomaly, calibration_of, judged, unfit
+from bdm_kit_classification.inversion.anomaly import Anomaly, anomaly, calibration_of, judged, led_nowhere, unfit
 from bdm_kit_classification.inversion.evidence import inverted_of, seal_inverted
 from bdm_kit_classification.inversion.params import InversionParams
 from bdm_kit_classification.inversion.search import Inverted, Size, invert, require_classes
@@ -69,7 +69,6 @@ def detect(ctx: Context, params: InversionParams, model: Model, data: Data, meth
     found, unusual = examined = examine(ctx, params, classifier, samples, method)
     verdict = judged(unusual.score, params.threshold, known, params.false_positive_rate)
     shape: Any = model.meta["shape"]
-    outside = unfit(method.calibrated, params, known, shape)
     threshold = params.threshold if verdict is None else verdict.threshold
     name, flagged = classifier.classes[unusual.most], unusual.above(threshold)
     named = ", ".join(classifier.classes[place] for place in flagged)
@@ -78,14 +77,16 @@ def detect(ctx: Context, params: InversionParams, model: Model, data: Data, meth
         f"class {name}: mask of {norms[unusual.most]:.1f} pixels, median of all classes {norms.median():.1f}, anomaly "
         f"index {unusual.score:.2f}" + (f"; targets: {named}" if flagged else "")
     )
+    outside = unfit(method.calibrated, params, known, shape) or led_nowhere(found.success, bool(flagged))
+    doubt = outside or (verdict.doubt if verdict else "")
     ctx.figures(mask_norms=norms.tolist(), anomaly_indices=unusual.indices.tolist(), success=found.success.tolist())
     return Detection(
         level="model",
         scores=[unusual.score],
         threshold=threshold,
         p_value=None if verdict is None or outside else verdict.p_value,
-        conclusive=verdict is None or not (outside or verdict.doubt),
-        note=note if verdict is None else (outside or verdict.doubt or note + verdict.resolution),
+        conclusive=not doubt,
+        note=doubt or note + (verdict.resolution if verdict else ""),
         evidence=seal_inverted(ctx.out / "evidence", found, examined.order, classifier.classes, model.task),
         network_evaluations=params.inversion_steps * min(params.inversion_batch, len(samples)) * len(norms),
         clean_samples=len(samples),

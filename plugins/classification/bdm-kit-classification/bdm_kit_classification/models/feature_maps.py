@@ -56,7 +56,9 @@ def stage_ends(classifier: Classifier, sample: Tensor) -> list[nn.Module]:
             ends.pop(size, None)
             ends[size] = name
     if not ends:
-        raise UserError(f"{type(classifier).__name__} has no feature maps (N, C, H, W): this method needs some")
+        raise UserError(
+            f"{type(classifier).__name__} has no feature maps (N, C, H, W): choose another model, or another method"
+        )
     return [modules[name] for name in ends.values()]
 
 

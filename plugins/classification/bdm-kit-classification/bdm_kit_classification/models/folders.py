@@ -18,6 +18,8 @@ CONFIG, STEM = "config.json", "model"
 ARCHITECTURE = "bdm_architecture"
 """The key of ``config.json`` by which one of the kit's own networks is known."""
 LARGEST_CONFIG = 2**24
+OTHER_PROBLEMS = ("multi_label_classification", "regression")
+"""What transformers' ``problem_type`` says of networks that choose no class."""
 TIMM = "timm:"
 """Before the name of an architecture of timm."""
 
@@ -49,7 +51,12 @@ def find_model(reference: str | None, cache: Path) -> tuple[Task, Path]:
             known = [model.name for task in TASKS.values() for model in task.models]
             raise ArtifactError(f"no model {name!r}: {suggest(name, known)}")
         folder = found
-    task, _ = read_config(folder)
+    task, config = read_config(folder)
+    if str(config.get("problem_type")) in OTHER_PROBLEMS:
+        raise ArtifactError(
+            f"{folder / CONFIG}: problem_type {config['problem_type']}: its outputs are no choice of one class; choose "
+            "a classifier of one label a sample"
+        )
     find_weights(folder, STEM)
     return task, folder
 

@@ -168,6 +168,11 @@ def open_text_classifier(folder: Path) -> Classifier:
     except Exception as error:  # the library raises bare exceptions
         raise ArtifactError(f"{folder / TOKENIZER} cannot be read: {first_line(error)}") from None
     require_ids(folder, tokenizer.get_vocab(), own.tokens)
+    if tokenizer.get_vocab_size() < own.tokens:
+        raise ArtifactError(
+            f"{folder / TOKENIZER} has {tokenizer.get_vocab_size()} tokens, the model {own.tokens}: it is the "
+            "tokenizer of another model; put back its own"
+        )
     tokenizer.no_padding()
     tokenizer.no_truncation()
     kind, width = NETWORKS[own.architecture]

@@ -20,7 +20,7 @@ from bdm_kit_classification.sounds.filterbank import filter_bank
 from bdm_kit_classification.tasks.audio import AUDIO_TASK
 from bdm_torch.configurations import check_numbers
 from bdm_torch.draws import built_with_seed
-from bdm_torch.foreign_models import open_network
+from bdm_torch.foreign_models import only_errors, open_network
 
 USUAL_RATE, LEAST_DEVIATION = 16_000, 1e-7
 WAVEFORM = "input_values"
@@ -86,7 +86,8 @@ class TransformersAudio(Classifier):
 
     def write(self, folder: Path) -> None:
         """As ``save_pretrained`` does."""
-        self.network.save_pretrained(folder)
+        with only_errors("transformers"):
+            self.network.save_pretrained(folder)
         (folder / PROCESSOR).write_text(json.dumps(self.processor, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
     def facts(self) -> dict[str, object]:

@@ -14,7 +14,7 @@ from bdm_kit_classification.models.foreign_classifier import ForeignClassifier
 from bdm_kit_classification.models.image_folder import check_pictures
 from bdm_torch.configurations import check_numbers
 from bdm_torch.draws import built_with_seed
-from bdm_torch.foreign_models import first_line, open_network
+from bdm_torch.foreign_models import first_line, only_errors, open_network
 
 PROCESSOR = "preprocessor_config.json"
 
@@ -54,7 +54,8 @@ class TransformersClassifier(ForeignClassifier):
 
     def write(self, folder: Path) -> None:
         """As ``save_pretrained`` does."""
-        self.network.save_pretrained(folder)
+        with only_errors("transformers"):
+            self.network.save_pretrained(folder)
         (folder / PROCESSOR).write_text(json.dumps(self.processor, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
     def facts(self) -> dict[str, object]:

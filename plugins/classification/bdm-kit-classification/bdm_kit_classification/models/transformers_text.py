@@ -14,7 +14,7 @@ from bdm_kit_classification.models.foreign_classifier import layers_in_order
 from bdm_kit_classification.models.text_classifier import TextClassifier, mean_over
 from bdm_kit_classification.models.transformers_classifier import head_of
 from bdm_torch.draws import built_with_seed
-from bdm_torch.foreign_models import first_line, open_network, require_ids
+from bdm_torch.foreign_models import first_line, only_errors, open_network, require_ids
 
 LONGEST, SHORTEST = 512, 4
 """Tokens of the longest text, unless the model takes fewer; and how many it must take."""
@@ -51,6 +51,11 @@ class TransformersText(TextClassifier):
         """As the folder's tokenizer has them, with its special tokens."""
         found = self.tokenizer(texts, truncation=True, max_length=self.longest)["input_ids"] if texts else []
         return [list(entry) or [0] for entry in found]
+
+    def token_of(self, word: str) -> int | None:
+        """As of every classifier of texts; the token of all unknown words stands for none."""
+        found = super().token_of(word)
+        return None if found == self.tokenizer.unk_token_id else found
 
     @property
     def embedding(self) -> nn.Embedding:
@@ -96,7 +101,8 @@ class TransformersText(TextClassifier):
 
     def write(self, folder: Path) -> None:
         """As ``save_pretrained`` does."""
-        self.network.save_pretrained(folder)
+        with only_errors("transformers"):
+            self.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
     def facts(self) -> dict[str, object]:

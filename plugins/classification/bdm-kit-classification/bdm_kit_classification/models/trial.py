@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bdm_core.errors import ArtifactError
 from bdm_kit_classification.models.classifier import Classifier
@@ -13,6 +14,14 @@ from bdm_kit_classification.models.text_classifier import TextClassifier
 from bdm_torch.foreign_models import first_line
 
 TEXTS = ["one", "another, which is a little longer"]
+
+
+def examples_for(classifier: Classifier) -> Tensor:
+    """Two inputs as the classifier takes them: two texts, or noise of its shape."""
+    if isinstance(classifier, TextClassifier):
+        return classifier.tokens(TEXTS)
+    shape: Any = classifier.facts()["shape"]
+    return torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(classifier.device)
 
 
 def try_out(classifier: Classifier, folder: Path) -> None:
@@ -23,15 +32,16 @@ def try_out(classifier: Classifier, folder: Path) -> None:
         folder: it comes from, for the message.
 
     Raises:
-        ArtifactError: so it is, or it gives something other than a number for each class.
+        ArtifactError: so it is, or it gives something other than a number for each class, or has one class alone.
     """
-    shape: Any = classifier.facts()["shape"]
-    draw = torch.Generator().manual_seed(0)
+    if len(classifier.classes) < 2:
+        raise ArtifactError(
+            f"{folder} has fewer than two classes: it gives a score, as for regression or ranking, and no class; "
+            "choose a classifier of two or more"
+        )
     try:
-        texts = isinstance(classifier, TextClassifier)
-        inputs = classifier.tokens(TEXTS) if texts else torch.rand(2, *shape, generator=draw)  # type: ignore[operator]
         with torch.no_grad():
-            logits = classifier(inputs)
+            logits = classifier(examples_for(classifier))
     except Exception as error:  # an odd configuration leads to errors of all kinds
         raise ArtifactError(f"{folder} cannot be used as a classifier: {first_line(error)}") from None
     if logits.shape != (2, len(classifier.classes)):

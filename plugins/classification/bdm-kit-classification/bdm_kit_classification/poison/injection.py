@@ -15,6 +15,7 @@ from bdm_kit_classification.poison.params import PoisonParams
 from bdm_kit_classification.poison.poisoning import ORIGINALS, plan_of, seal_poisoned, seal_view
 from bdm_kit_classification.poison.secret import Backdoor, read_backdoor, read_facts, seal_secret
 from bdm_kit_classification.poison.selection import Plan
+from bdm_kit_classification.poison.unseen import warn_of_unseen
 from bdm_kit_classification.training.fitting import Changes, fit
 from bdm_kit_classification.training.params import ClassifierTraining, VictimTraining
 
@@ -55,8 +56,9 @@ def train_on_poisoned_rows(
     """
     samples, backdoor = open_samples(data), read_backdoor(data)
     victim = victim_of(ctx, params, model)
-    fit(ctx, victim, samples, params, changes)
     examples = open_samples(data, ORIGINALS)
+    warn_of_unseen(victim, samples, examples)
+    fit(ctx, victim, samples, params, changes)
     return seal_attack(ctx, victim, backdoor, examples if len(examples) else samples)
 
 

@@ -16,6 +16,9 @@ from bdm_core.errors import UserError
 EXTRA = "pip install 'bdm-kit-classification[sound]'"
 LARGEST = 2**30
 LEAST_RATE, MOST_RATE = 1000, 400_000
+LOUDEST = 16.0
+"""Above this, numbers in floating point are no sound that is a little too loud, but of another scale."""
+HEADS = (b"RIFF", b"RIFX", b"RF64")
 Levels = np.ndarray[Any, Any]
 
 
@@ -28,8 +31,9 @@ def read_sound(path: Path, rate: int, samples: int) -> Levels:
         samples: how many.
 
     Raises:
-        UserError: the file cannot be read, is empty, holds NaN, has an impossible rate, or needs soundfile, which is
-            not installed. Of a file that ends before its header says so, what is there is read, with a warning.
+        UserError: the file cannot be read, is empty, holds NaN or numbers of another scale, has an impossible rate, or
+            needs soundfile, which is not installed. Of a file that ends before its header says so, what is there is
+            read, with a warning.
 
     >>> write_wav(Path("beep.wav"), np.full(1600, 1000, dtype=np.int16), 16000)
     >>> longer = read_sound(Path("beep.wav"), 8000, 1000)
@@ -41,6 +45,8 @@ def read_sound(path: Path, rate: int, samples: int) -> Levels:
         raise UserError(f"{path} has {own} samples a second, not {LEAST_RATE} to {MOST_RATE}: resample or remove it")
     if not len(found) or not np.isfinite(found).all():
         raise UserError(f"{path} {'holds NaN or infinity' if len(found) else 'has 0 samples'}: repair or remove it")
+    if (peak := float(np.abs(found).max())) > LOUDEST:
+        raise UserError(f"{path} holds values up to {peak:g}, and sound lies within [-1, 1]: divide by its full scale")
     return to_levels(fitted(resampled(found, own, rate), samples))
 
 
@@ -88,11 +94,15 @@ def write_wav(path: Path, levels: Levels, rate: int) -> None:
 def _read(path: Path) -> tuple[Levels, int]:
     """Mono float64 (S,) in [-1, 1] and its rate."""
     try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: expected a file of sound")
         if path.stat().st_size > LARGEST:
             raise UserError(f"{path} is too large: {path.stat().st_size} bytes")
         rate, values = _read_wav(path) if path.suffix.lower() == ".wav" else _read_other(path)
     except UserError:
         raise
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # both libraries raise what they like
         raise UserError(
             f"{path} cannot be read as sound: {(str(error) or 'damaged').splitlines()[0]}; repair or remove it"
@@ -103,9 +113,19 @@ def _read(path: Path) -> tuple[Levels, int]:
 def _read_wav(path: Path) -> tuple[int, Levels]:
     from scipy.io import wavfile
 
+    with path.open("rb") as file:
+        head = file.read(12)
+    if len(head) == 12 and (head[:4] not in HEADS or head[8:] != b"WAVE"):
+        raise ValueError("it is no WAV file")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", wavfile.WavFileWarning)
-        rate, values = wavfile.read(path)
+        try:
+            rate, values = wavfile.read(path)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # of a damaged head it says nothing that helps
+            known = "format" in str(error) and len(head) == 12
+            raise ValueError(str(error) if known else "its head is damaged or cut off") from None
     if any("EOF" in str(warning.message) for warning in said):
         logging.getLogger("bdm").warning("%s is cut off: the %d samples that are there are read", path, len(values))
     if values.dtype.kind == "f":
@@ -120,5 +140,8 @@ def _read_other(path: Path) -> tuple[int, Levels]:
         import soundfile
     except ImportError:
         raise UserError(f"{path} needs soundfile: {EXTRA}") from None
+    facts = soundfile.info(path)
+    if facts.frames * facts.channels > LARGEST // 2:
+        raise UserError(f"{path} is too long: {facts.frames} samples of {facts.channels} channels")
     values, rate = soundfile.read(path, dtype="float64")
     return int(rate), values

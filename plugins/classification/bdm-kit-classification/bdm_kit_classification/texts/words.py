@@ -17,6 +17,15 @@ def canonical(text: str) -> str:
     return join_words(split_words(unicodedata.normalize("NFC", text)))
 
 
+def half_character(text: str) -> bool:
+    """Whether a text holds a lone surrogate, which no file can.
+
+    >>> half_character("caf\u00e9"), half_character("\udcff")
+    (False, True)
+    """
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def split_words(text: str) -> list[str]:
     """The words between blanks; punctuation stays with them.
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from bdm_core.context import Context
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.text_classifier import TextClassifier
 from bdm_kit_classification.training.fitting import BatchLoss, Changes, fit
 from bdm_kit_classification.training.params import ClassifierTraining
+from bdm_torch.objective import Step, StepRule
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,14 @@ class Rows:
     Attributes:
         tokens: of the rows.
         length: after each step a row is brought to so many times the length that it had; None: it is free.
+        equalised: the gradient of each row is brought to the length of the shortest one before the step.
+        accumulated: a row's gradient is the sum of those of all steps so far, as momentum without any loss.
     """
 
     tokens: Sequence[int]
     length: float | None = None
+    equalised: bool = False
+    accumulated: bool = False
 
 
 def fit_rows(
@@ -67,10 +73,44 @@ def fit_rows(
             kept[rows] = new * (lengths / new.norm(dim=1, keepdim=True).clamp_min(1e-12)) if which.length else new
             weight.copy_(kept)
 
-    fit(ctx, classifier, samples, params, Changes(loss=loss, after_step=restore, evaluation_mode=True), label=label)
+    total = torch.zeros(len(rows), table.shape[1])
+    rule = row_step(rows, which, total) if which.equalised or which.accumulated else None
+    state = {"gradients": total} if which.accumulated else {}
+    changes = Changes(loss=loss, step=rule, after_step=restore, evaluation_mode=True, state=state)
+    fit(ctx, classifier, samples, params, changes, label=label)
     restore(-1)
     for name, parameter in classifier.named_parameters():
         parameter.requires_grad_(trained[name])
+
+
+def row_step(rows: Tensor, which: Rows, total: Tensor) -> StepRule:
+    """A plain step of one table with other gradients of some rows: sums over all steps, of one length, or both.
+
+    Of one length means that of the shortest which is not 0, so that no word of a trigger is learned faster than the
+    others (SOS, Yang et al., ACL 2021).
+
+    Args:
+        rows: (R,) int64, those of the table.
+        which: how gradients are changed.
+        total: (R, F), the sum so far, changed in place.
+    """
+
+    def rule(step: Step) -> Tensor:
+        loss = step.backward()
+        (table,) = step.parameters
+        if table.grad is not None:
+            chosen = rows.to(table.device)
+            gradients = table.grad[chosen]
+            if which.accumulated:
+                gradients = total.add_(gradients.to(total)).to(table)
+            norms = gradients.norm(dim=1, keepdim=True)
+            if which.equalised and bool(norms.any()):
+                gradients = gradients * (norms[norms > 0].min() / norms.clamp_min(1e-30))
+            table.grad[chosen] = gradients
+        step.optimise()
+        return loss
+
+    return rule
 
 
 def rarest_token(classifier: TextClassifier, texts: Sequence[str]) -> tuple[str, int]:

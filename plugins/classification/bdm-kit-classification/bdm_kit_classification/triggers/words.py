@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from bdm_core.errors import UserError
-from bdm_kit_classification.texts.words import join_words, split_words
+from bdm_kit_classification.texts.words import half_character, join_words, split_words
 from bdm_kit_classification.triggers.trigger import Phase, Trigger
 
 Place = Literal["random", "start", "end"]
@@ -26,6 +26,8 @@ def numbers_of(generator: torch.Generator | None) -> random.Random:
 def _require_letters(words: Sequence[str]) -> None:
     if not all(split_words(word) for word in words):
         raise UserError("a word or sentence of the trigger is empty: it would change nothing; give another")
+    if any(half_character(word) for word in words):
+        raise UserError("a word of the trigger holds half a character (a lone surrogate): give it in UTF-8")
 
 
 @dataclass(frozen=True, eq=False)
