@@ -215,7 +215,7 @@ def test_the_page_says_what_is_measured_what_is_not_and_what_failed(
 
 
 def test_texts_on_clean_fine_tunings_stand_beside_the_backdoored_model(page: ModuleType) -> None:
-    one = {"attack": "paas", "params": {}, "auroc_backdoored": 1.0, "auroc": 0.5, "tpr_at_5": 0.0}
+    one = {"attack": "paas", "params": {}, "seed": 0, "auroc_backdoored": 1.0, "auroc": 0.5, "tpr_at_5": 0.0}
     lines = [{**one, "model": "unet-120"}, {**one, "model": "lora-8", "auroc": 0.75, "tpr_at_5": 0.25}]
     assert "| paas | 1.00 | 0.50 / 0.00 | 0.75 / 0.25 |" in page.fine_tuned_table(lines)
     assert page.fine_tuned_table([]) == "Not measured."
