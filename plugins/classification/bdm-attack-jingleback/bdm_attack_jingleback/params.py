@@ -7,7 +7,7 @@ from typing import Any, Literal
 from bdm_core import Field
 from bdm_kit_classification.poison.params import PoisonParams
 
-PAPER: dict[str, Any] = {"poison_rate": 0.01, "selection": "any", "settings": "released"}
+PAPER: dict[str, Any] = {"poison_rate": 0.01, "selection": "any"}
 
 
 class JingleBackParams(PoisonParams):
@@ -21,5 +21,5 @@ class JingleBackParams(PoisonParams):
         "reverb; 6 gain, high-pass ladder, phaser.",
     )
     settings: Literal["usual", "released"] = Field(
-        "usual", description="Numbers of the effects: usual ones of such effects, or those of the released code."
+        "released", description="Numbers of the effects: those of the released code, or usual ones of such effects."
     )
