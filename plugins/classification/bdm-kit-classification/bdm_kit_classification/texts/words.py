@@ -20,7 +20,7 @@ def canonical(text: str) -> str:
 def half_character(text: str) -> bool:
     """Whether a text holds a lone surrogate, which no file can.
 
-    >>> half_character("caf\u00e9"), half_character("\udcff")
+    >>> half_character("half"), half_character(chr(0xDCFF))
     (False, True)
     """
     return any("\ud800" <= letter <= "\udfff" for letter in text)
