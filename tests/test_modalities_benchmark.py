@@ -38,7 +38,7 @@ def test_every_defense_of_texts_and_sound_is_in_the_plans(page: ModuleType) -> N
         for plan in page.PARTS["defenses"]
         for cell in cells_of(read_plan(BENCHMARKS / "plans" / f"{plan}.yaml"), Preparation()).possible
     ]
-    assert len(cells) == (17 + 8 + 15 + 15 + 2) * 3
+    assert len(cells) == (17 + 10 + 15 + 20 + 2) * 3
     measured = {(cell.spec.task, cell.spec.defense) for cell in cells}
     named = "strip activation-clustering spectral-signatures fine-tune fine-pruning abl clp neural-cleanse anp nad mntd"
     for task, own in zip(TASKS, ("onion rap bki cube", "step gradient-norm"), strict=True):
