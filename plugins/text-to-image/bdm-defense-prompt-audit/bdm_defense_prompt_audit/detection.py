@@ -1,13 +1,14 @@
-"""Four signals of a triggered prompt, each of which some attacks show and none all.
+"""Signals of a triggered prompt, each of which some attacks show and none all.
 
 * A masked word moves the UNet's activations more than it means by a trusted text encoder (NaviT2I's ratio).
 * Further phrases change little of what the first denoising step is asked for (UFID, without generating).
 * The attention to the end of the prompt moves more than that to its words over the first steps (DAA-I, reversed).
 * Some position answers to directions off the captions along which keys and values stick out.
+* The picture is another one than the public base makes of the same noise; only where there is a base.
 
-A straight line in the prompt's length is taken out of each; the score is the sum of the squares of what exceeds the
-median of clean prompts, in robust standard deviations. Two columns take no part: how badly a picture fits its caption,
-and how many oddities its characters have. Both are high for harmless odd texts, too.
+A straight line in the prompt's length is taken out of each but the last; the score is the sum of the squares of what
+exceeds the median of clean prompts, in robust standard deviations. Two columns take no part: how badly a picture fits
+its caption, and how many oddities its characters have. Both are high for harmless odd texts, too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.files import existing
+from bdm_defense_prompt_audit.change import CHANGE, LARGEST_SEED, change, with_change
 from bdm_defense_prompt_audit.params import PromptAuditParams
 from bdm_kit_text_to_image.detection.activation_variation import embedding_distance, variation_scores
 from bdm_kit_text_to_image.detection.attention_dynamics import dynamics, individual_score
@@ -42,7 +44,6 @@ Signal = Callable[[list[str]], Tensor]
 SPIKE_CAPTIONS = 400
 SMALL_WORLD = (3, 16, 16)
 MISMATCH, FLAGS = "image-caption mismatch", "text flags"
-LARGEST_SEED = 2**31
 
 
 def statistics(
@@ -72,7 +73,7 @@ def statistics(
         name="prompt-audit",
         columns=list(columns),
         measure=lambda prompts: torch.stack([measure(prompts).double().cpu() for measure in columns.values()], 1),
-        fit=without_length(robust_excess),
+        fit=with_change(without_length(robust_excess)) if CHANGE in columns else without_length(robust_excess),
         fitted=True,
         apart=list(apart),
     )
@@ -85,8 +86,11 @@ def signals_of(
     pool = phrase_pool(opened, captions, params.phrases)
     found: dict[str, Signal] = {}
     if params.reference:
-        trusted = embedding_distance(open_base(params.reference, opened, ctx.work))
+        base = open_base(params.reference, opened, ctx.work)
+        trusted = embedding_distance(base)
         found["masked words"] = lambda prompts: variation_scores(opened, prompts, ctx.seed, trusted)
+        if params.change_steps:
+            found = {CHANGE: lambda prompts: change(ctx, params, opened, base, prompts), **found}
     found["phrases change nothing"] = lambda prompts: first_step_densities(opened, prompts, pool, "append", ctx.seed)
     options = ChainOptions(steps=params.steps, until=6, guidance=params.guidance, batch_size=params.batch_size)
     found["attention to the end"] = lambda prompts: torch.tensor(

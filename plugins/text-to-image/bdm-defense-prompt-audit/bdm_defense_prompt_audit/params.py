@@ -11,9 +11,16 @@ class PromptAuditParams(PromptDetectorParams):
 
     reference: str = Field(
         "",
-        description="A pipeline whose text encoder is trusted: small-world, or a folder. Without one the signal of "
-        "masked words is left out: it has nothing to be measured against.",
+        description="The public base of the model, which is trusted: small-world, or a folder. Without one the signals "
+        "of masked words and of the change are left out: they have nothing to be measured against.",
     )
+    change_steps: int = Field(
+        10,
+        ge=0,
+        le=1000,
+        description="Sampling steps of a picture that is held against the base's of the same noise; 0 for no picture.",
+    )
+    change_noises: int = Field(3, ge=1, le=100, description="Noises to make pictures of; the least change counts.")
     phrases: int = Field(6, ge=1, le=100, description="Captions that are appended to a prompt, each to a copy of it.")
     spikes: int = Field(3, ge=1, le=100, description="Directions off the captions to which a prompt may answer.")
     steps: int = Field(20, ge=6, le=1000, description="Sampling steps, of which the first six are made.")

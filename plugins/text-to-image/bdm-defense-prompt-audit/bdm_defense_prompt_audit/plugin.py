@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class PromptAudit(Defense):
-    """Four signals of a triggered prompt, one-class on clean prompts of the suspect model."""
+    """Signals of a triggered prompt, one-class on clean prompts of the suspect model."""
 
     name = "prompt-audit"
-    summary = "Flag prompts by words that move too much, phrases that move nothing, attention to the end, and spikes"
+    summary = "Flag prompts by words that move much, phrases that move nothing, attention, spikes, change from a base"
     tasks = frozenset({"text-to-image"})
     paper = ""
     level = "input"
