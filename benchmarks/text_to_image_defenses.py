@@ -172,7 +172,7 @@ def narrowed(plan: Plan, attacks: list[str] | None, defenses: list[str] | None, 
     }
 
     def rule(given: dict[str, Any]) -> dict[str, Any]:
-        kept = {key: [name for name in listed(given[key]) if name in known] for key, known in names.items()}
+        kept = {key: [name for name in listed(given[key]) if name in names[key]] for key in names if key in given}
         return {**given, **kept} if all(kept.values()) else {}
 
     return plan.model_copy(
