@@ -199,7 +199,10 @@ def measure(given: argparse.Namespace) -> None:
         own = [cell for cell in own if own_params(cell) == attack.params]
         for start in range(0, len(own), given.at_once):
             some = own[start : start + given.at_once]
-            measurement.sweep(expanded(plan, some), {cell.name: cell for cell in some})
+            part, named = expanded(plan, some), {cell.name: cell for cell in some}
+            if named.keys() != {cell.name for cell in cells_of(part, Preparation()).possible}:
+                raise SystemExit("the plan sets options of a run by a rule: they would be lost; set params alone")
+            measurement.sweep(part, named)
 
 
 def main() -> None:
