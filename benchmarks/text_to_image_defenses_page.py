@@ -257,8 +257,9 @@ END = """A row *(inputs)* has the model as it is and the prompts that pass, as t
 prompt that is turned away as one without a picture. A detector of models that says clean leaves the model as it is. Not
 in the plan: detectors of prompts and changed prompts where no word is the trigger (`villan-image`, `bibaddiff`),
 detectors of a trigger in the noise (`elijah`, `terd`) where there is none, round-trip translation, BlackMirror with a
-language model, repairs of the clean model, Rickrolling's removal of a concept. Elijah's published claims are neither
-confirmed nor refuted before `villan-image` is measured. Times are of a machine that was shared with other work.
+language model, repairs of the clean model, Rickrolling's removal of a concept. Elijah's claim that inversion
+finds the trigger and removal takes it out holds for `villan-image` on the one model that is measured; as a detector it
+cannot tell without a calibration, and so does TERD. Times are of a machine that was shared with other work.
 
 `python benchmarks/text_to_image_defenses.py` measures what is missing and writes this page; with `--page` it only
 writes it. `bdm sweep benchmarks/plans/text-to-image-defenses.yaml --dry-run` lists the pairs.
