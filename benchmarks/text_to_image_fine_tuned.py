@@ -77,6 +77,9 @@ def main() -> None:
     for name in given.models:
         judged: Judged | None = None
         for line in (line for line in wanted() if (line["run"], name) not in known):
+            if not (given.runs / line["run"]).exists():
+                print(f"not in {given.runs}: {line['run']}", flush=True)
+                continue
             view = RunView(given.runs / line["run"])
             triggered = [row.prompt for row in load_prompts(view.result_of("triggered inputs"))]
             plain = [row.prompt for row in load_prompts(view.result_of("inputs"))]
