@@ -155,10 +155,6 @@ class Texts(Modality):
         return ["a good film", "a long and bad one"], InsertedWords(("cf",), 1, "start")
 
 
-def _kept(before: list[str], after: list[str]) -> float:
-    return 1 - sum(old != "" for old, _ in changed_words(before, after)) / max(1, len(before))
-
-
 def _mixed(one: str, other: str, share: float) -> str:
     words, more = split_words(one), split_words(other)
     draw = random.Random(f"{one}\n{other}")
