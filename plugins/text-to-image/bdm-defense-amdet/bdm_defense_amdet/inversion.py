@@ -102,17 +102,17 @@ def features(encoders: Encoders, vector: Tensor, params: AmdetParams, seed: int)
     """The four features on test captions, each above its limit for a backdoor.
 
     1. The assimilation that .8 of the captions exceed.
-    2. The cosine to the first caption's hidden states that .995 of the others exceed.
-    3. Minus the cosine to the clean encoder's hidden states that .95 of the captions stay below.
+    2. The cosine to the first caption's hidden states, mean over positions, that .995 of the others exceed.
+    3. Minus the cosine to the clean encoder's hidden states, mean over positions, that .95 of the captions exceed.
     4. The share of positive eigenvalues of the loss's Hessians around v.
     """
     with torch.no_grad():
         found = encoders.suspect(inserted(encoders.own, vector))
         anchor = encoders.anchor(inserted(encoders.clean, vector))
         alike = assimilation(found)
-        flat = found.flatten(1)
-        same = functional.cosine_similarity(flat[1:], flat[:1], dim=1) if len(flat) > 1 else flat.new_ones(1)
-        unlike = -functional.cosine_similarity(flat, anchor.flatten(1), dim=1)
+        same = functional.cosine_similarity(found[1:], found[:1], dim=-1).mean(1)
+        same = same if len(same) else alike.new_ones(1)
+        unlike = -functional.cosine_similarity(found, anchor, dim=-1).mean(1)
     shares = zip((alike, same, unlike), SHARES, strict=True)
     first = [float(torch.quantile(values.double(), 1 - share, interpolation="lower")) for values, share in shares]
     return [*first, convexity(encoders, vector, params, seed)]

@@ -59,6 +59,10 @@ def cosine(one: np.ndarray, two: np.ndarray) -> float:
     return float(one @ two / np.linalg.norm(one) / np.linalg.norm(two))
 
 
+def by_position(one: np.ndarray, two: np.ndarray) -> float:
+    return float(np.mean([cosine(a, b) for a, b in zip(one, two, strict=True)]))
+
+
 def test_the_objective_is_that_of_numpy() -> None:
     vector = torch.randn(WIDTH, generator=torch.Generator().manual_seed(1))
     params = AmdetParams(own_weight=0.3, anchor_weight=0.7)
@@ -108,10 +112,12 @@ def test_the_features_are_quantiles_over_test_captions() -> None:
     after = backdoored(inserted(OWN, vector)).numpy()
     anchor = clean(inserted(OWN, vector)).numpy()
     alike = sorted(np.mean([[cosine(a, b) for a in row] for b in row]) for row in after)
-    same = sorted(cosine(row.ravel(), after[0].ravel()) for row in after[1:])
-    unlike = sorted(-cosine(a.ravel(), b.ravel()) for a, b in zip(after, anchor, strict=True))
+    same = sorted(by_position(row, after[0]) for row in after[1:])
+    unlike = sorted(-by_position(a, b) for a, b in zip(after, anchor, strict=True))
     assert found[0] == pytest.approx(alike[7], rel=1e-4)  # floor(.2 * 39)
     assert found[1] == pytest.approx(same[0], rel=1e-4) and found[2] == pytest.approx(unlike[1], rel=1e-3, abs=1e-4)
+    flat = sorted(-cosine(a.ravel(), b.ravel()) for a, b in zip(after, anchor, strict=True))
+    assert abs(flat[1] - unlike[1]) > 1e-3  # one cosine of all positions together would be another number
 
 
 def test_a_planted_backdoor_is_inverted_and_a_clean_encoder_has_none() -> None:
