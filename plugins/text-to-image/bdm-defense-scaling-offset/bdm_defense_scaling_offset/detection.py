@@ -1,4 +1,4 @@
-"""How far scaled cross-attention moves the predicted noise (after "Scaling exposes the trigger", 2026).
+"""How far scaled cross-attention moves the predicted noise (after SET, Li et al. 2026, arXiv 2604.12446).
 
 Along the chain that the model itself walks, the same latents are also shown to the UNet with cross-attention scaled by
 s. The offset z(s, t) is |e_s - e| / |e| of the conditional half's predictions; the score of a prompt is the squared

@@ -18,7 +18,7 @@ class ScalingOffset(Defense):
     name = "scaling-offset"
     summary = "Flag prompts whose predicted noise answers to scaled cross-attention otherwise than that of clean ones"
     tasks = frozenset({"text-to-image"})
-    paper = ""
+    paper = "https://arxiv.org/abs/2604.12446"
     level = "input"
     access = frozenset({"weights", "clean-data"})
     Params = ScalingOffsetParams

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -53,14 +53,14 @@ def detect(ctx: Context, params: StedfParams, model: Model, data: Data, suspects
         )
     clean = features_of(opened, captions, ctx.seed, params)
     made = {name: with_trigger(name, captions, ctx.seed) for name in dict.fromkeys(params.triggers)}
-    triggered = {name: features_of(opened, texts, ctx.seed, params) for name, texts in made.items()}
+    triggered = {name: features_of(opened, [*texts.values()], ctx.seed, params) for name, texts in made.items()}
     logits = train_classifier(clean, torch.cat(list(triggered.values())), params, ctx.seed)
     statistics = PromptStatistics(
         name=f"stedf ({KNOWN})",
         columns=["logit"],
         measure=lambda texts: logits(features_of(opened, texts, ctx.seed, params))[:, None],
     )
-    left = left_out(clean, triggered, params, ctx.seed) if params.leave_one_out else {}
+    left = left_out(clean, triggered, made, params, ctx.seed) if params.leave_one_out else {}
     ctx.figures(setting=KNOWN, leave_one_trigger_out=left)
     record = {LEFT_OUT: {"setting": KNOWN, "auroc": left}}
     found = detect_prompts(ctx, params, data, suspects, statistics, lambda flagged: record)
@@ -92,14 +92,14 @@ def features_of(model: TextToImageModel, prompts: Sequence[str], seed: int, para
     return torch.cat(found)
 
 
-def with_trigger(name: str, captions: Sequence[str], seed: int) -> list[str]:
-    """The captions that can hold a trigger, with it. Raises UserError if there are none."""
+def with_trigger(name: str, captions: Sequence[str], seed: int) -> dict[int, str]:
+    """Row -> caption with the trigger, of those that can hold it. Raises UserError if there are none."""
     trigger = LIBRARY.get(name) or PromptTrigger(kind="word", text=name, position="prefix")
-    made = []
+    made = {}
     draw = random.Random(f"stedf {seed}")
-    for caption in captions:
+    for row, caption in enumerate(captions):
         try:
-            made.append(trigger.apply(PromptRow(caption, draw.randrange(2**31)), seed))
+            made[row] = trigger.apply(PromptRow(caption, draw.randrange(2**31)), seed)
         except UserError:
             continue
     if not made:
@@ -107,17 +107,34 @@ def with_trigger(name: str, captions: Sequence[str], seed: int) -> list[str]:
     return made
 
 
-def left_out(clean: Tensor, triggered: dict[str, Tensor], params: StedfParams, seed: int) -> dict[str, Any]:
+def left_out(
+    clean: Tensor,
+    triggered: Mapping[str, Tensor],
+    rows: Mapping[str, Iterable[int]],
+    params: StedfParams,
+    seed: int,
+) -> dict[str, Any]:
     """Trigger -> AUROC of a classifier that was trained on the others, on captions that it has not seen.
 
-    Nothing for a single trigger: there is none to train on without it.
+    Nothing for a single trigger: there is none to train on without it. Nor for one that no caption holds of those kept
+    back, or where no other trigger is in the rest.
+
+    Args:
+        clean: (K, F), features of captions, the last of which are kept back.
+        triggered: trigger -> (M, F), those of captions with it.
+        rows: trigger -> which captions these M are.
+        params: of the classifier.
+        seed: of its training.
     """
     if len(triggered) < 2:
         return {}
-    held = max(1, round(HELD_BACK * len(clean)))
+    border = len(clean) - max(1, round(HELD_BACK * len(clean)))
+    learnt = {name: torch.tensor([row < border for row in rows[name]]) for name in triggered}
     found = {}
     for name, values in triggered.items():
-        others = torch.cat([other[: max(1, len(other) - held)] for key, other in triggered.items() if key != name])
-        logits = train_classifier(clean[:-held], others, params, seed)
-        found[name] = area(logits(values[-held:]), logits(clean[-held:]))
+        others = torch.cat([other[learnt[key]] for key, other in triggered.items() if key != name])
+        held = values[~learnt[name]]
+        if len(held) and len(others):
+            logits = train_classifier(clean[:border], others, params, seed)
+            found[name] = area(logits(held), logits(clean[border:]))
     return found

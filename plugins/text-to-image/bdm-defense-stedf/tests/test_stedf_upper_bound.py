@@ -14,6 +14,7 @@ from scipy.stats import mannwhitneyu
 
 from bdm_core.context import Context
 from bdm_core.errors import UserError
+from bdm_defense_stedf import detection
 from bdm_defense_stedf.classifier import area, train_classifier
 from bdm_defense_stedf.detection import KNOWN, LEFT_OUT, detect, features_of, left_out, with_trigger
 from bdm_defense_stedf.params import StedfParams
@@ -68,11 +69,30 @@ def test_a_trigger_that_was_trained_on_is_found_and_one_that_was_left_out_need_n
     known, other = draws(64, 4.0, 0, 1), draws(64, 4.0, 1, 2)
     logits = train_classifier(clean, known, SMALL, 0)
     assert area(logits(draws(50, 4.0, 0, 3)), logits(draws(50, 0.0, 0, 4))) > 0.97
-    left = left_out(clean, {"one": known, "two": other}, SMALL, 0)
+    every = {"one": range(64), "two": range(64)}
+    left = left_out(clean, {"one": known, "two": other}, every, SMALL, 0)
     assert max(left.values()) < 0.8  # they have nothing in common
-    same = left_out(clean, {"one": known, "two": draws(64, 4.0, 0, 5)}, SMALL, 0)
+    same = left_out(clean, {"one": known, "two": draws(64, 4.0, 0, 5)}, every, SMALL, 0)
     assert min(same.values()) > 0.95
-    assert left_out(clean, {"one": known}, SMALL, 0) == {}
+    assert left_out(clean, {"one": known}, every, SMALL, 0) == {}
+
+
+def test_what_is_kept_back_of_a_trigger_are_captions_that_were_not_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 8 captions the last 2 are kept back; "two" is in captions 0, 6 and 7 only, "three" in none of those."""
+    seen: list[list[list[float]]] = []
+
+    def train(clean: torch.Tensor, triggered: torch.Tensor, params: object, seed: int) -> Any:
+        seen.append([clean[:, 0].tolist(), triggered[:, 0].tolist()])
+        return lambda values: seen[-1].append(values[:, 0].tolist()) or values[:, 0]
+
+    monkeypatch.setattr(detection, "train_classifier", train)
+    clean = torch.arange(8.0)[:, None]
+    rows = {"one": range(8), "two": (0, 6, 7), "three": (1, 2)}
+    triggered = {name: torch.tensor([[100.0 + row] for row in own]) for name, own in rows.items()}
+    assert sorted(left_out(clean, triggered, rows, SMALL, 0)) == ["one", "two"]
+    plain = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert seen[0] == [plain, [100.0, 101.0, 102.0], [106.0, 107.0], [6.0, 7.0]]
+    assert seen[1] == [plain, [*(100 + row for row in plain), 101.0, 102.0], [106.0, 107.0], [6.0, 7.0]]
 
 
 def test_the_area_is_that_of_mann_and_whitney() -> None:
@@ -91,9 +111,9 @@ def test_equal_seeds_give_equal_classifiers_and_the_global_generator_is_left_alo
 
 
 def test_triggers_are_put_into_captions() -> None:
-    assert with_trigger("sks", ["a star"], 0) == ["sks a star"]
-    (letter,) = with_trigger("cyrillic-o", ["a photo", "a star"], 0)  # the second has no such letter
-    assert letter in ("a ph\u043eto", "a phot\u043e")
+    assert with_trigger("sks", ["a star"], 0) == {0: "sks a star"}
+    found = with_trigger("cyrillic-o", ["a star", "a photo"], 0)  # the first has no such letter
+    assert list(found) == [1] and found[1] in ("a ph\u043eto", "a phot\u043e")
     with pytest.raises(UserError, match="cannot put the trigger"):
         with_trigger("cyrillic-o", ["a star"], 0)
 

@@ -1,4 +1,4 @@
-"""Perturbed prompts (Chew, Lu, Lin, Chen, ECCV workshops 2024, arXiv 2408.15721): each prompt by itself."""
+"""Perturbed prompts (Chew, Lu, Lin, Lin, ECCV workshops 2024, arXiv 2408.15721): each prompt by itself."""
 
 from __future__ import annotations
 

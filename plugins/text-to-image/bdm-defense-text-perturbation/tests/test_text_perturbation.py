@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.testing import DefenseConformance
+from bdm_defense_text_perturbation import translation
 from bdm_defense_text_perturbation.params import TextPerturbationParams
 from bdm_defense_text_perturbation.perturbation import perturb
 from bdm_defense_text_perturbation.translation import local_model, translator
@@ -108,6 +114,33 @@ def test_programs_translate(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     with pytest.raises(UserError, match="no translation model"):
         local_model(tmp_path / "model")
+
+
+def test_a_model_in_a_folder_translates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small network with random weights, against greedy decoding by hand."""
+    words = ["<pad>", "<s>", "</s>", "<unk>", "a", "red", "star", "una", "estrella", "roja"]
+    given = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, "<unk>"))
+    given.pre_tokenizer = Whitespace()
+    special = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=given, **special)
+    sizes = {"d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_position_embeddings": 32}
+    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
+    torch.manual_seed(22)
+    config = BartConfig(vocab_size=len(words), init_std=1.0, forced_eos_token_id=None, **sizes, **heads, **ids)
+    network = BartForConditionalGeneration(config).eval()
+    network.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    monkeypatch.setattr(translation, "MOST_TOKENS", 6)
+    expected = []
+    for text in ("a red star", "a star"):
+        read, made = torch.tensor([[words.index(word) for word in text.split()]]), [2]
+        while len(made) < 7 and (len(made) == 1 or made[-1] != 2):
+            with torch.no_grad():
+                found = network(input_ids=read, decoder_input_ids=torch.tensor([made])).logits
+            made.append(int(found[0, -1].argmax()))
+        expected.append(" ".join(words[number] for number in made if number > 3))
+    assert expected[0] != expected[1] and translator(str(tmp_path), 1)(["a red star", "a star"]) == expected
 
 
 def asking(endpoint: ScriptedEndpoint, folder: Path, **more: Any) -> TextPerturbationParams:

@@ -2,7 +2,7 @@
 
 Each feature is standardised by those of clean models, (x - m) / (s sqrt(1 + 1/n)), where s is no less than a floor that
 keeps few and similar clean models from making the interval narrow. The largest of the searches decides, three of them,
-and with a public base five. The threshold takes clean features for normal (Student's t with n - 1 degrees of freedom,
+and with a public base four. The threshold takes clean features for normal (Student's t with n - 1 degrees of freedom,
 Bonferroni over the searches); the p-value takes nothing for granted: it is the rank among clean models, each one
 standardised by all others. An edit alone, of keys and values, is no trigger: benign concept edits show it, too.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -122,10 +123,21 @@ def test_maps_are_the_conditional_half_s_outside_of_the_middle() -> None:
     torch.testing.assert_close(mean_maps(chain), every.mean(0))
 
 
-def test_maps_of_a_released_layout_have_a_side_of_16_and_lengths_count_both_ends(tmp_path: Path) -> None:
-    model = load_model(write_untrained(tmp_path / "model", "sd-1.5"))
-    side = model.latent_shape[1] // 2 ** map_level(model)
-    assert side <= 16 < 2 * side or map_level(model) == 0
+def test_maps_of_a_released_layout_are_the_papers_and_lengths_count_both_ends(tmp_path: Path) -> None:
+    """Of latents of 64x64 those of 16x16 in down block 2 and up block 1, the five layers that the papers average."""
+    folder = write_untrained(tmp_path / "model", "sd-1.5")
+    for name, side in (("unet", 64), ("vae", 512)):
+        path = folder / name / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "sample_size": side}))
+    model = load_model(folder)
+    assert model.latent_shape == (4, 64, 64) and map_level(model) == 2
+    with record_attention(model.unet) as recorder:
+        (part,) = walk(model, PROMPTS[:1], 1, ChainOptions(steps=2, until=1, guidance=1.0, maps=True))
+    published = [f"down_blocks.2.attentions.{layer}" for layer in (0, 1)]
+    published += [f"up_blocks.1.attentions.{layer}" for layer in (0, 1, 2)]
+    wanted = [recorder.steps[0][f"{name}.transformer_blocks.0.attn2"] for name in published]
+    assert part.maps is not None and part.maps.shape == (1, 77, 16, 16)
+    torch.testing.assert_close(part.maps, torch.stack(wanted).mean(0), rtol=1e-4, atol=1e-5)
     assert prompt_lengths(model, ["a ring", "a ring " * 100]).tolist()[1] == model.max_length
     ids = model.tokenizers[0](["a ring"]).input_ids[0]
     assert prompt_lengths(model, ["a ring"]).tolist() == [len(ids)]
