@@ -27,7 +27,7 @@ from bdm_core.errors import UserError
 from bdm_core.files import existing
 from bdm_defense_prompt_audit.change import CHANGE, LARGEST_SEED, change
 from bdm_defense_prompt_audit.characters import CHARACTERS, characters_against_others
-from bdm_defense_prompt_audit.combining import ATTENTION, MASKED, PHRASES, SPIKES, combined
+from bdm_defense_prompt_audit.combining import ATTENTION, MASKED, OWN_SCALE, PHRASES, SPIKES, combined
 from bdm_defense_prompt_audit.params import PromptAuditParams
 from bdm_kit_text_to_image.detection.activation_variation import embedding_distance, variation_scores
 from bdm_kit_text_to_image.detection.attention_dynamics import dynamics, individual_score
@@ -79,6 +79,7 @@ def statistics(
         fit=combined(list(signals)),
         fitted=True,
         apart=list(apart),
+        own_scale=OWN_SCALE,
     )
 
 

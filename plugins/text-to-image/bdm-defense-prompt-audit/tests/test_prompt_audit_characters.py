@@ -1,5 +1,7 @@
 """Odd characters against others in their place: a planted trigger stands out, harmless oddity does not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,9 +16,10 @@ from bdm_defense_prompt_audit.characters import (
     others,
     stand_out,
 )
-from bdm_defense_prompt_audit.combining import ATTENTION, PHRASES, SPIKES, combined, excess
+from bdm_defense_prompt_audit.combining import ATTENTION, PHRASES, SPIKES, combined
 from bdm_kit_text_to_image.built_in import BUILTIN
-from bdm_kit_text_to_image.detection.one_class import robust_excess, without_length
+from bdm_kit_text_to_image.detection.one_class import robust_excess
+from bdm_kit_text_to_image.detection.prompts import PromptStatistics, score_prompts
 from bdm_kit_text_to_image.models.text_to_image_model import load_model
 from bdm_kit_text_to_image.models.tiny import tiny_model
 
@@ -93,14 +96,23 @@ def test_a_prompt_of_another_script_is_not_odd_in_its_letters():
     assert odd_characters("\u043a\u043e\u0442 \u043d\u0430 \u043e\u043a\u043d\u0435\u200b") == ["\u200b"]
 
 
-def test_what_clean_prompts_have_is_learnt_and_the_allowance_taken_off():
-    draw = torch.Generator().manual_seed(1)
-    clean = torch.cat([torch.rand(40, 3, generator=draw), torch.randint(6, 15, (40, 1), generator=draw)], 1)
-    assert torch.equal(
-        without_length(excess([0.0, 0.0, 0.0]))(clean)(clean), without_length(robust_excess)(clean)(clean)
+def test_of_phrases_and_spikes_two_deviations_are_allowed():
+    values = torch.arange(5.0, dtype=torch.float64)[:, None]
+    clean = torch.cat([torch.zeros(5, 1), values, values, values, torch.full((5, 1), 9)], 1)
+    score = combined([CHARACTERS, PHRASES, ATTENTION, SPIKES])(clean)
+    deviation = 2 + 2.5 * 1.4826
+    rows = torch.tensor([[0, 2, 2, 2, 9], [0, deviation, 2, 2, 9], [0, 2, deviation, 2, 9], [0, 2, 2, deviation, 9]])
+    assert score(rows).tolist() == pytest.approx([0, 0.25, 6.25, 0.25], abs=1e-5)
+
+
+def test_what_clean_prompts_do_not_have_is_not_called_left_out():
+    known = torch.cat([torch.zeros(8, 1), torch.rand(8, 2, generator=torch.Generator().manual_seed(0))], 1)
+    statistics = PromptStatistics(
+        "audit", [CHARACTERS, "other", "tokens"], lambda prompts: known[: len(prompts)], robust_excess, fitted=True
     )
-    less, more = (without_length(excess([one, 0.0, 0.0]))(clean)(clean) for one in (2.0, 0.0))
-    assert (less <= more).all() and (less < more).any()
+    assert score_prompts(statistics, ["a"], known, 4, 0.4).left_out == [CHARACTERS]
+    own = replace(statistics, own_scale=[CHARACTERS])
+    assert score_prompts(own, ["a"], known, 4, 0.4).left_out == []
 
 
 def test_characters_and_change_have_a_scale_of_their_own():

@@ -41,6 +41,7 @@ class PromptStatistics:
         fit: statistics (K, F) of clean prompts -> a scorer.
         fitted: whether ``fit`` learns anything: half of the clean prompts are then kept from it for the threshold.
         apart: names of columns that are only shown: they take no part in the score; the last of ``columns``.
+        own_scale: names of columns whose scale is not learnt: they count although clean prompts do not differ in them.
     """
 
     name: str
@@ -49,6 +50,7 @@ class PromptStatistics:
     fit: Callable[[Tensor], Scorer] = single
     fitted: bool = False
     apart: Sequence[str] = field(default_factory=tuple)
+    own_scale: Sequence[str] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +110,9 @@ def score_prompts(
         raise UserError(f"{statistics.name}: the score of a prompt is not finite, so that it cannot be judged")
     threshold = clean_threshold(clean.tolist(), false_positive_rate)
     same = constant(known[:fitted_on, :used]).tolist() if statistics.fitted and fitted_on else []
-    left_out = [name for name, one in zip(statistics.columns, same, strict=False) if one]
+    left_out = [
+        name for name, one in zip(statistics.columns, same, strict=False) if one and name not in statistics.own_scale
+    ]
     return PromptScores(scores, clean, threshold, values, known, fitted_on, left_out)
 
 
@@ -179,7 +183,8 @@ def detect_prompts(
     flagged = len(named)
     ctx.figures(flagged=flagged / max(1, len(prompts)), calibration_prompts=len(found.clean))
     needed = fewest_clean(params.false_positive_rate)
-    enough = len(found.clean) >= needed and len(found.left_out) < len(statistics.columns) - len(statistics.apart)
+    learnt = len(statistics.columns) - len(statistics.apart) - len(set(statistics.own_scale) & set(statistics.columns))
+    enough = len(found.clean) >= needed and len(found.left_out) < learnt
     doubt = f"{len(found.clean)} clean prompts set the threshold, and this false positive rate needs {needed}"
     left_out = f"left out, as clean prompts do not differ in it: {', '.join(found.left_out)}" if found.left_out else ""
     if len(found.clean) >= needed and not enough:
