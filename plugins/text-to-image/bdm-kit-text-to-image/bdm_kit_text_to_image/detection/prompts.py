@@ -78,14 +78,17 @@ class PromptScores:
 
 Maker = Callable[[Context, Sequence[str]], PromptStatistics]
 """What a detector measures, by the context, which has the seed of noise and captions, and the prompts to judge."""
-
-
 Explain = Callable[[list[str]], dict[str, Any]]
 """Flagged prompts -> what else is to be known of them: file names and their content as JSON."""
 
 
 def score_prompts(
-    statistics: PromptStatistics, prompts: Sequence[str], known: Tensor, fitted_on: int, false_positive_rate: float
+    statistics: PromptStatistics,
+    prompts: Sequence[str],
+    known: Tensor,
+    fitted_on: int,
+    false_positive_rate: float,
+    seen: Mapping[str, Sequence[float]] | None = None,
 ) -> PromptScores:
     """Score prompts by what is known of clean ones; equal prompts are measured once, in an order of their own.
 
@@ -95,13 +98,16 @@ def score_prompts(
         known: (M, F), statistics of clean prompts.
         fitted_on: the scorer learns from so many of them, the threshold is set on the others.
         false_positive_rate: of the threshold.
+        seen: statistics (F,) of prompts that were measured before, by the same statistics: they are not measured again.
 
     Raises:
         UserError: a statistic or a score is not finite.
     """
-    distinct = sorted(set(prompts))
-    place = {prompt: row for row, prompt in enumerate(distinct)}
-    values = measured(statistics, distinct)[[place[prompt] for prompt in prompts]]
+    rows = {prompt: torch.tensor(row, dtype=torch.float64) for prompt, row in (seen or {}).items()}
+    distinct = sorted(set(prompts) - rows.keys())
+    if distinct:
+        rows |= dict(zip(distinct, measured(statistics, distinct), strict=True))
+    values = torch.stack([rows[prompt] for prompt in prompts])
     used = len(statistics.columns) - len(statistics.apart)
     scorer = statistics.fit(known[: fitted_on or None, :used])
     clean = scorer(known[fitted_on:, :used])
@@ -211,8 +217,9 @@ def reject_prompts(
 ) -> Purified:
     """Turn away prompts whose score is above the threshold; the others pass unchanged.
 
-    What this detector's own detection knows of clean prompts serves again, and the inputs are measured as it measured:
-    by its seed, with the suspects that it kept apart. Without it clean prompts are measured anew, by the stage's seed.
+    What this detector's own detection knows of clean prompts and of its suspects serves again, and other inputs are
+    measured as it measured: by its seed, with the suspects that it kept apart. Without it clean prompts are measured
+    anew, by the stage's seed.
     The scores are kept with the stage, as ``scores`` of its figures.
     """
     rows = load_prompts(inputs)
@@ -222,12 +229,14 @@ def reject_prompts(
         statistics = make(replace(ctx, seed=int(record["seed"])), record["prompts"])
         if record["detector"] != statistics.name or record["columns"] != list(statistics.columns):
             record = None
+    seen: dict[str, list[float]] = {}
     if record is None:
         statistics = make(ctx, prompts)
         known, fitted_on = clean_statistics(statistics, params, data, prompts, ctx.seed)
     else:
         known, fitted_on = torch.tensor(record["known"], dtype=torch.float64), int(record["fitted_on"])
-    found = score_prompts(statistics, prompts, known, fitted_on, params.false_positive_rate) if rows else None
+        seen = dict(zip(record["prompts"], record["statistics"], strict=True))
+    found = score_prompts(statistics, prompts, known, fitted_on, params.false_positive_rate, seen) if rows else None
     rejected = [] if found is None else (found.scores > found.threshold).tolist()
     ctx.figures(scores=[] if found is None else found.scores.tolist())
     return Purified(inputs=seal_prompts(ctx.out / "data", rows), rejected=rejected)
