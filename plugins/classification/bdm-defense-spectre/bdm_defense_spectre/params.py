@@ -35,8 +35,8 @@ class SpectreParams(RowDetectorParams):
         1.5,
         ge=1,
         le=4,
-        description="Rule share and common-space: so many times poison_rate of all rows are flagged, or left out; 1.5 is "
-        "published.",
+        description="Rule share and common-space: so many times poison_rate of all rows are flagged, or left out; 1.5 "
+        "is published.",
     )
     held_out: float = Field(
         0.5, gt=0, lt=1, description="Share of the clean rows that whitens nothing, for the threshold."
