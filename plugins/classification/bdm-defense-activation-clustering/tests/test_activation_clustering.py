@@ -48,7 +48,7 @@ class TestPublishedRule(RowDetectorConformance):
         for label, silhouette in kept["silhouettes"].items():
             wanted = shares[label] if silhouette > 0.2 and shares[label] < 0.45 else 0.0
             assert float(flagged[labels == int(label)].float().mean()) == pytest.approx(wanted, abs=1e-6)
-        assert found.clean_samples is None
+        assert found.clean_samples == 0
 
 
 def planted(share: float, distance: float = 8.0, rows: int = 200) -> tuple[Tensor, Tensor]:
