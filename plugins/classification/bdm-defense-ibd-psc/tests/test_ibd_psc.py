@@ -11,8 +11,10 @@ from bdm_core.errors import UserError
 from bdm_defense_ibd_psc.amplification import Amplification, amplified, choose_amplification, consistencies
 from bdm_defense_ibd_psc.params import IbdPscParams
 from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.testing import ClassifierDefenseConformance
+from bdm_kit_classification.testing.planted import plant
 from bdm_kit_classification.training.fitting import predict
 
 CONFIG = {"shape": (1, 8, 8), "classes": ["a", "b", "c"], "width": 4}
@@ -65,6 +67,24 @@ def test_the_fewest_layers_that_reach_the_error() -> None:
     params = IbdPscParams(models=2, least_error=0.2, largest_factor=64.0)
     found = choose_amplification(classifier, clean, params)
     assert found.errors[-1] > 0.2 >= max([0.0, *found.errors[:-1]]) and len(found.errors) == found.layers
+
+
+def test_a_planted_backdoor_keeps_its_confidence(tmp_path) -> None:
+    """Amplified networks are less certain of clean pictures, by the scale of their logits, than of triggered ones."""
+    planted = plant(tmp_path)
+    classifier = load_classifier(planted.model)
+    found = Amplification(2, 1.5, [])
+    clean, triggered = (consistencies(classifier, some, found, 2) for some in (planted.clean, planted.triggered))
+    limit = clean.quantile(0.95)
+    flagged = torch.cat([clean, triggered]) > limit
+    truth = torch.cat([torch.zeros(len(clean)), torch.ones(len(triggered))]).bool()
+    assert f1(flagged, truth) > 0.9
+    shuffled = truth[torch.randperm(len(truth), generator=torch.Generator().manual_seed(1))]
+    assert f1(flagged, shuffled) < 0.6, "no more than the base rate, .43 of the pictures"
+
+
+def f1(flagged: torch.Tensor, truth: torch.Tensor) -> float:
+    return 2 * float((flagged & truth).sum()) / float(flagged.sum() + truth.sum())
 
 
 def test_few_normalisations_are_refused_in_one_line() -> None:
