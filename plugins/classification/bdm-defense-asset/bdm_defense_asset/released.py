@@ -96,7 +96,8 @@ def separated(
             descend(optimizer, -functional.cross_entropy(logits, rows.labels[picked].to(made.device)))
         ctx.progress("offset", step + 1, params.offset_steps, taken[-1])
     ctx.curve("rows taken for poisoned", taken)
-    return made.eval()
+    made.eval()
+    return made
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
