@@ -105,3 +105,14 @@ def test_an_error_out_of_reach_is_refused_in_one_line() -> None:
 
 class TestIbdPsc(ClassifierDefenseConformance):
     plugin = "ibd-psc"
+
+
+class TestPublishedThreshold(ClassifierDefenseConformance):
+    plugin = "ibd-psc"
+    params = {"models": 1, "least_error": 0.1, "largest_factor": 16.0, "threshold": 0.5}
+
+    def test_rejections_are_flagged(self, bench) -> None:
+        """A fixed threshold keeps no false positive rate, and says so."""
+        assert self.detection(bench).threshold == 0.5 and "no false positive rate" in self.detection(bench).note
+        for made in self.purified(bench).values():
+            assert len(made.rejected) == 16
