@@ -99,7 +99,8 @@ def spreads(found: Tensor, labels: Tensor) -> Tensor:
 def standing_out(of_class: Tensor) -> Tensor:
     """Numbers (K, layers) of K classes, less their median over the classes, in robust standard deviations.
 
-    >>> standing_out(torch.tensor([[1.0], [2.0], [3.0], [9.0]])).round(decimals=3).flatten().tolist()
+    >>> values = torch.tensor([[1.0], [2.0], [3.0], [9.0]], dtype=torch.float64)
+    >>> standing_out(values).round(decimals=3).flatten().tolist()
     [-1.012, -0.337, 0.337, 4.384]
     """
     from_median = of_class - of_class.quantile(0.5, dim=0)

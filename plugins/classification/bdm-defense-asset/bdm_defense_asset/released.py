@@ -79,7 +79,8 @@ def separated(
     """A new network of the classifier's architecture, trained in turns: the variance of its logits of clean rows falls,
     and the cross entropy of training rows that are :func:`outlying` in the classifier's features rises.
     """
-    made = classifier.fresh(ctx.seed).to(classifier.device).train()
+    made = classifier.fresh(ctx.seed)
+    made.to(classifier.device).train()
     optimizer = torch.optim.Adam(made.parameters(), lr=params.offset_learning_rate)
     features, known_features = (predict(classifier, samples).features.float() for samples in (rows, clean))
     taken = []
