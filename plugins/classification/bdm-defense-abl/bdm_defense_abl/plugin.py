@@ -26,7 +26,7 @@ class ABL(Defense):
             "isolation_of": "rows",
             "isolation_loss": 0.5,
             "isolation_epochs": 20,
-            "looks": 1,
+            "looks": 0,
             "isolation_learning_rate": 0.1,
             "isolation_rate": 0.01,
             "weight_decay": 1e-4,

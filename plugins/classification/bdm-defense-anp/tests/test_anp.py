@@ -14,7 +14,8 @@ from bdm_core.testing.tiny import new_context
 from bdm_defense_anp.params import AnpParams
 from bdm_defense_anp.pruning import prune, worst_changes
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
-from bdm_kit_classification.defending.masks import NormMasks
+from bdm_kit_classification.defending.masks import NormMasks, first_units
+from bdm_kit_classification.defending.pruning import kept_sweep, prune_to
 from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.testing.planted import Planted, plant, without_norms
@@ -72,6 +73,19 @@ def test_units_of_one_mask_are_told_apart_by_how_early_they_closed(planted: Plan
         masks.project()
     assert masks.order()[:3] == [("network.norms.0", 5), ("network.norms.0", 3), ("network.norms.0", 0)]
     assert masks.below(0.2) == 2
+
+
+def test_a_pruned_network_is_the_masked_one(planted: Planted, tmp_path: Path) -> None:
+    """m w and b as in the paper: what a mask closed is pruned with its shift in place, and the stage says so."""
+    classifier, inputs = load_classifier(planted.model), open_samples(planted.reserve).raw(list(range(9)))
+    masks, kept = NormMasks(classifier), dict[str, Any]()
+    with torch.no_grad():
+        masks.mask[[1, 3, 20, 50, 70]] = 0
+        wanted = masks.logits(inputs)
+        prune_to(new_context(tmp_path, on_figures=kept.update), classifier, *first_units(masks, 0.2))
+        assert torch.allclose(classifier(inputs), wanted)
+    again = kept_sweep(kept)
+    assert again is not None and again[0].keep_bias and kept["units_pruned"] == 5
 
 
 def test_planted_units_are_pruned(planted: Planted, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from bdm_kit_classification.defending.params import PruningParams
 class BnpParams(PruningParams):
     """Parameters of ``defense:bnp``."""
 
-    divergence: Literal["stored-clean", "clean-stored"] = Field(
-        "stored-clean",
-        description="The divergence of the stored distribution from that of clean rows, or the other way round, as in "
-        "the authors' code.",
+    divergence: Literal["clean-stored", "stored-clean"] = Field(
+        "clean-stored",
+        description="The divergence of the distribution of clean rows from the stored one, as in the paper, or the "
+        "other way round.",
     )

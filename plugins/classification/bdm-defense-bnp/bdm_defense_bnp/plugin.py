@@ -18,11 +18,11 @@ class BatchNormPruning(Defense):
     name = "bnp"
     summary = "Prunes units whose stored statistics differ from those of clean data"
     tasks = frozenset({"image-classification"})
-    paper = "https://openreview.net/forum?id=MdBc5QQSKmf"
+    paper = "https://openreview.net/forum?id=wwW-1k1ljIg"
     level = "model"
     access = frozenset({"weights", "clean-data"})
     Params = BnpParams
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"deviations": 3.0, "divergence": "clean-stored"}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"deviations": 3.0}}
     tiny_params: ClassVar[dict[str, Any]] = {}
 
     def check(self, params: BnpParams, clean_rows: int) -> None:

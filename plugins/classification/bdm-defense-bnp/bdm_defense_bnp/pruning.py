@@ -43,9 +43,9 @@ def prune(ctx: Context, params: BnpParams, model: Model, data: Data) -> Model:
     return seal_classifier(classifier, ctx.out / "model")
 
 
-def divergences(classifier: Classifier, rows: LabelledSamples, kind: str = "stored-clean") -> dict[str, Tensor]:
-    """Of each unit the divergence of what training stored from what clean rows show, or the other way round
-    (``clean-stored``), by normalisation.
+def divergences(classifier: Classifier, rows: LabelledSamples, kind: str = "clean-stored") -> dict[str, Tensor]:
+    """Of each unit the divergence of what clean rows show from what training stored, or the other way round
+    (``stored-clean``), by normalisation.
     """
     seen = preactivations(
         classifier, rows, lambda maps: torch.stack([maps.mean((2, 3)), maps.square().mean((2, 3))], dim=2)

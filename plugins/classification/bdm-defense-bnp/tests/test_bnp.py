@@ -36,9 +36,9 @@ def test_divergence_is_the_integral(case: tuple[float, float, float, float]) -> 
     assert divergence(*torch.tensor(case, dtype=torch.float64)).item() == pytest.approx(wanted, abs=1e-6)
 
 
-def test_statistics_of_clean_rows_by_hand(planted: Planted) -> None:
+def test_the_other_direction_by_hand(planted: Planted) -> None:
     classifier, rows = load_classifier(planted.model), open_samples(planted.reserve)
-    found = divergences(classifier, rows)["network.norms.0"].numpy()
+    found = divergences(classifier, rows, "stored-clean")["network.norms.0"].numpy()
     norm = classifier.norms()["network.norms.0"]
     with torch.no_grad():
         maps = classifier.network.convs[0](classifier.prepare(rows.raw())).double().numpy()  # type: ignore[operator, union-attr, index]
@@ -61,10 +61,10 @@ def test_without_batch_normalisation_it_is_refused(planted: Planted, tmp_path: P
         prune(new_context(tmp_path / "ctx"), BnpParams(), without_norms(tmp_path / "model"), planted.reserve)
 
 
-def test_the_other_direction_by_hand(planted: Planted) -> None:
-    """As in the authors' code: log(stored / clean) + (clean^2 + difference^2) / (2 stored^2) - 1/2, of deviations."""
+def test_the_divergence_of_clean_rows_by_hand(planted: Planted) -> None:
+    """The paper's: log(stored / clean) + (clean^2 + difference^2) / (2 stored^2) - 1/2, of deviations."""
     classifier, rows = load_classifier(planted.model), open_samples(planted.reserve)
-    found = divergences(classifier, rows, "clean-stored")["network.norms.0"].numpy()
+    found = divergences(classifier, rows)["network.norms.0"].numpy()
     norm = classifier.norms()["network.norms.0"]
     with torch.no_grad():
         maps = classifier.network.convs[0](classifier.prepare(rows.raw())).double().numpy()  # type: ignore[operator, union-attr, index]

@@ -32,6 +32,7 @@ class DBR(Defense):
             "clean_by_class": False,
             "poisoned_share": 0.05,
             "transformations": 1,
+            "feature_change": "absolute",
             "epochs": 20,
             "learning_rate": 1e-4,
             "schedule": "constant",

@@ -32,6 +32,7 @@ class DST(Defense):
             "clean_by_class": False,
             "poisoned_share": 0.05,
             "transformations": 1,
+            "feature_change": "absolute",
             "epochs": 200,
             "batch_size": 512,
             "learning_rate": 0.5,

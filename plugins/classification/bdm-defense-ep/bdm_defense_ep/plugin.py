@@ -18,7 +18,7 @@ class EntropyPruning(Defense):
     name = "ep"
     summary = "Prunes units whose pre-activations on the training data have a low entropy"
     tasks = frozenset({"image-classification"})
-    paper = "https://openreview.net/forum?id=MdBc5QQSKmf"
+    paper = "https://openreview.net/forum?id=wwW-1k1ljIg"
     level = "model"
     access = frozenset({"weights", "clean-data", "training-data"})
     Params = EpParams

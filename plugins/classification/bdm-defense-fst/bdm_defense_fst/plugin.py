@@ -22,8 +22,8 @@ class Fst(Defense):
     access = frozenset({"weights", "clean-data"})
     Params = FstParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"epochs": 100, "batch_size": 128, "learning_rate": 0.01, "warmup": 0.0, "likeness": "inner-product"}
-        | {"shift": 4, "flip": True, "strengths": [1.0]}
+        "paper": {"epochs": 10, "batch_size": 128, "learning_rate": 0.01, "warmup": 0.0, "likeness": "inner-product"}
+        | {"weight_decay": 0.0, "shift": 4, "flip": True, "strengths": [1.0]}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3}
     distributed = True

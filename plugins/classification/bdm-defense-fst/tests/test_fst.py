@@ -25,6 +25,21 @@ class TestFst(DefenseConformance):
         return self.repair(bench, informed=False).value
 
 
+class TestFarFromTheGivenHead(DefenseConformance):
+    """With a large weight the term decides: the new head points away from the given one."""
+
+    plugin = "fst"
+    task = "image-classification"
+    max_change = 5.0
+    params = {"epochs": 10, "batch_size": 10, "learning_rate": 0.05, "alpha": 20.0, "strengths": [1.0]}
+
+    def test_the_head_turns_away(self, bench):
+        before, after = (
+            load_classifier(model).head for model in (bench.model, self.repair(bench, informed=False).value)
+        )
+        assert likeness(after.weight, before.weight, "cosine").item() < -0.8
+
+
 class TestSelection(DefenseConformance):
     plugin = "fst"
     task = "image-classification"

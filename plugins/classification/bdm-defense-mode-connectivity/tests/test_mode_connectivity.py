@@ -1,8 +1,11 @@
 """Mode connectivity."""
 
+import copy
+
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from bdm_core.testing import DefenseConformance
 from bdm_core.testing.tiny import new_context
@@ -52,6 +55,24 @@ def test_ends_of_the_curve_are_the_two_models(tmp_path, bdm_bench):
     assert all(torch.equal(value, curve.end[name]) for name, value in parameters_of(end).items())
     assert any(not torch.equal(value, before[name]) for name, value in curve.end.items())
     assert all(torch.equal(value, before[name]) for name, value in curve.start.items())
+
+
+def test_the_curve_runs_lower_than_the_straight_line(tmp_path, bdm_bench):
+    """What is learnt is the mean loss over the curve, not that at one of its points."""
+    bench = bdm_bench("image-classification")
+    rows, given = open_samples(bench.shared), load_classifier(bench.model)
+    params = {"epochs": 10, "batch_size": 20, "learning_rate": 0.1, "end_epochs": 1, "end_rate": 0.05}
+    curve, middle = learn_curve(new_context(tmp_path), ModeConnectivityParams(**params), given, rows)
+    straight = copy.deepcopy(middle)
+    with torch.no_grad():
+        for name, value in straight.named_parameters():
+            value.copy_((curve.start[name] + curve.end[name]) / 2)
+
+    def loss(centre, t):
+        with torch.no_grad():
+            return float(nn.functional.cross_entropy(point(curve, centre, t, rows)(rows.raw()), rows.labels))
+
+    assert all(loss(middle, t) < loss(straight, t) for t in (0.25, 0.5, 0.75))
 
 
 def test_refreshed_statistics_are_those_of_the_rows(bdm_bench):

@@ -27,7 +27,7 @@ class NAB(Defense):
             "isolation_of": "rows",
             "isolation_loss": 0.5,
             "isolation_epochs": 20,
-            "looks": 1,
+            "looks": 0,
             "isolation_learning_rate": 0.1,
             "isolation_rate": 0.05,
             "contrastive_epochs": 1000,

@@ -22,7 +22,7 @@ class Otbr(Defense):
     access = frozenset({"weights", "clean-data"})
     Params = OtbrParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"unlearning_steps": 20, "batch_size": 128, "unlearning_rate": 0.01, "shares": [0.15]}
+        "paper": {"unlearning_steps": 20, "batch_size": 256, "unlearning_rate": 1e-4, "shares": [0.15]}
         | {"refresh": False, "balance": 0.5}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"unlearning_steps": 2, "batch_size": 8, "shares": [0.02, 0.05]}

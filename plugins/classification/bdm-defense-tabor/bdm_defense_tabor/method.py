@@ -78,7 +78,8 @@ def quality(classifier: Classifier, samples: LabelledSamples, found: Inverted) -
 
     The sum of log(share of the picture covered), log(roughness per pair of neighbours), and minus the logs of three
     shares of clean rows: those the trigger sends to its class, those still classified rightly without what it covers,
-    and whether the trigger alone belongs to its class (its confidence). Shares count as one half row at least.
+    and whether the trigger alone belongs to its class (its confidence). Shares of rows, of pixels and of pairs count as
+    half of one at least.
     """
     classifier.eval()
     inputs = samples.modality.collate(samples.raw(), classifier)
@@ -95,7 +96,9 @@ def quality(classifier: Classifier, samples: LabelledSamples, found: Inverted) -
             right = (classifier((1 - mask) * inputs).argmax(1) == labels).float().mean()
             alone = classifier((mask * pattern)[None]).softmax(1)[0, place]
             values.append(-torch.stack([sent, right, alone]).clamp_min(least).log().sum().cpu())
-    return covered.clamp_min(least).log() + rough.clamp_min(0.5 / neighbours).log() + torch.stack(values)
+    return (
+        covered.clamp_min(0.5 / (height * width)).log() + rough.clamp_min(0.5 / neighbours).log() + torch.stack(values)
+    )
 
 
 METHOD = Method(calibrated=Calibrated("tabor", "bdm_defense_tabor"), size=unlike_a_trigger, value=quality)

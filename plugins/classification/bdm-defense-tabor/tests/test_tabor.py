@@ -72,17 +72,32 @@ def test_the_sum_has_all_six_and_its_gradient_is_right():
     assert torch.allclose((up - down) / 2e-6, gradient[1, 0, 3, 4], rtol=1e-4)
 
 
-def test_a_small_compact_trigger_that_works_alone_has_the_lower_value():
-    """Two masks of equal area: a block, and the same number of scattered pixels."""
-    classifier = build(ImageConfig(architecture="cnn", width=4, shape=SHAPE, classes=["a", "b", "c"]), seed=0)
-    rows = LabelledSamples(
-        torch.zeros(4, *SHAPE, dtype=torch.uint8), torch.zeros(4).long(), ["a", "b", "c"], "image-classification"
-    )
-    masks = torch.zeros(2, *SHAPE)
-    masks[0, 0, :2, :2] = 1
-    masks[1, 0, ::4, ::4] = 1
-    found = quality(classifier, rows, Inverted(masks, torch.zeros(2, *SHAPE), torch.ones(2)))
-    same = roughness(masks).log()
-    assert torch.isfinite(found).all()
-    assert same[0] < same[1]
-    assert METHOD.calibrated.name == "tabor"
+class Pixel(torch.nn.Module):
+    """Class 0 if the first pixel is bright; else class 1 if the last one is, and class 2 of a dark picture."""
+
+    device = torch.device("cpu")
+
+    def forward(self, inputs):
+        first, last = inputs[:, 0, 0, 0], inputs[:, 0, -1, -1]
+        return torch.stack([8 * first, 4 * last, torch.ones_like(first)], 1)
+
+
+def test_the_measure_by_hand():
+    """Two masks of equal area that work alike: a block, and the same number of scattered pixels."""
+    pictures = torch.zeros(4, *SHAPE, dtype=torch.uint8)
+    pictures[1:, 0, -1, -1] = 255
+    rows = LabelledSamples(pictures, torch.ones(4).long(), ["a", "b", "c"], "image-classification")
+    block, scattered = torch.zeros(2, *SHAPE)
+    block[0, :2, :2] = 1
+    scattered[0, ::4, ::4] = 1
+    found = []
+    for mask, differences in ((block, 4), (scattered, 12)):  # neighbours of which one is in the mask, of 112 pairs
+        mask[0, 0, 6] = 0.05  # below a tenth of the largest entry: not counted
+        two = Inverted(mask.repeat(2, 1, 1, 1), torch.ones(2, *SHAPE), torch.ones(2))
+        found.append(quality(Pixel(), rows, two).numpy())
+        shares = np.exp([8, 0, 1]) / np.exp([8, 0, 1]).sum()  # of the trigger alone
+        shape = np.log(4 / 64) + np.log(differences / 112)
+        of_target = shape - np.log(1.0) - np.log(0.75) - np.log(shares[0])
+        of_another = shape - np.log(0.125) - np.log(0.75) - np.log(0.125)  # shares below half a row count as it
+        assert np.allclose(found[-1], [of_target, of_another], atol=1e-4)
+    assert found[0][0] < found[1][0] and METHOD.calibrated.name == "tabor"

@@ -18,6 +18,8 @@ from bdm_kit_classification.defending.flagged import flagged_rows, rows_above
 from bdm_kit_classification.defending.isolation import held_up, isolation_scores, most_suspicious
 from bdm_kit_classification.defending.isolation_params import IsolationParams
 from bdm_kit_classification.defending.pseudo_labels import nearest_centres
+from bdm_kit_classification.training.fitting import predict
+from bdm_torch.draws import Draw
 
 CLASSES = ["a", "b", "c", "d"]
 
@@ -50,6 +52,16 @@ def test_planted_rows_are_isolated_and_shuffled_flags_are_not(tmp_path):
     assert f1(found, shuffled) < 0.3
 
 
+def test_without_looks_the_loss_at_the_end_counts(tmp_path):
+    samples, _ = planted(60, 6)
+    classifier = samples.modality.small_classifier(samples.stored, CLASSES, 0)
+    params = IsolationParams(batch_size=20, isolation_epochs=2, looks=0)
+    scores = isolation_scores(new_context(tmp_path, seed=2), classifier, samples, params)
+    logits = predict(classifier, samples).logits.double().numpy()
+    at_end = np.log(np.exp(logits).sum(1)) - logits[range(60), samples.labels]
+    assert scores.numpy() == pytest.approx(-np.log(at_end), rel=1e-3)
+
+
 def test_ascent_raises_low_losses_and_lowers_high_ones():
     for how in ("ascent", "flooding"):
         for value, direction in ((0.2, -1.0), (2.0, 1.0)):
@@ -80,7 +92,21 @@ def test_features_that_hang_on_one_pixel_change_most():
     scores = changes_of_features(Bright(), samples, params, seed=0)
     found = most_suspicious(scores, 0.1)
     assert f1(found, flags) > 0.9
+    assert f1(found, flags[torch.randperm(60, generator=torch.Generator().manual_seed(0))]) < 0.3
     assert torch.equal(scores, changes_of_features(Bright(), samples, params, seed=0))
+
+
+@pytest.mark.parametrize("kind", ["relative", "absolute"])
+def test_the_change_of_features_by_hand(kind):
+    """The mean over transformations of the squared distance, over the squared length where it is relative."""
+    pictures = torch.randint(50, 200, (6, 1, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    samples = LabelledSamples(pictures, torch.zeros(6).long(), CLASSES, "image-classification")
+    params = DistinguishingParams(strength=0.7, transformations=3, feature_change=kind)
+    usual, draw = Bright().features(samples.raw()).numpy(), Draw(4, 0, 6)
+    moved = [Bright().features(samples.modality.distort(samples.raw(), draw, 0.7)).numpy() for _ in range(3)]
+    wanted = np.mean([((one - usual) ** 2).sum(1) for one in moved], axis=0)
+    wanted = wanted / (usual**2).sum(1) if kind == "relative" else wanted
+    assert changes_of_features(Bright(), samples, params, seed=4).numpy() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_rows_taken_for_clean_and_poisoned_are_disjoint_shares(tmp_path):

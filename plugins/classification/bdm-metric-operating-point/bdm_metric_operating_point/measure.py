@@ -108,7 +108,7 @@ def curve(classifier: Classifier, sweep: Sweep, chosen: list[int], rows: Rows) -
     """The points at some places, rising; the classifier is pruned in place."""
     points = []
     for place, step in enumerate([{}, *sweep.steps], start=-1):
-        silence(classifier, step)
+        silence(classifier, step, sweep.keep_bias)
         if place in chosen:
             points.append(rows.point(place, classifier))
     return points

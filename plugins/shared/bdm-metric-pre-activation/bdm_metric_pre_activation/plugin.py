@@ -17,7 +17,7 @@ class PreActivationMetric(Metric):
     name = "pre-activation"
     summary = "Filters of the first convolutions that carry a backdoor, and how the trigger moves what they answer"
     tasks = frozenset({"text-to-image", "unconditional-image-generation"})
-    paper = "https://openreview.net/forum?id=MdBc5QQSKmf"
+    paper = "https://openreview.net/forum?id=wwW-1k1ljIg"
     Params = PreActivationParams
 
     @hookimpl

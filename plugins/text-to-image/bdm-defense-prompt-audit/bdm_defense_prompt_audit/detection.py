@@ -4,10 +4,12 @@
 * Further phrases change little of what the first denoising step is asked for (UFID, without generating).
 * The attention to the end of the prompt moves more than that to its words over the first steps (DAA-I, reversed).
 * Some position answers to directions off the captions along which keys and values stick out.
+* An odd character does what no other character in its place does.
 * The picture is another one than the public base makes of the same noise; only where there is a base.
 
-A straight line in the prompt's length is taken out of each but the last; the score is the sum of the squares of what
-exceeds the median of clean prompts, in robust standard deviations. Two columns take no part: how badly a picture fits
+A straight line in the prompt's length is taken out of each but the last two; the score is the sum of the squares of
+what exceeds the median of clean prompts, in robust standard deviations, by more than harmless odd texts do. Two columns
+take no part: how badly a picture fits
 its caption, and how many oddities its characters have. Both are high for harmless odd texts, too.
 """
 
@@ -23,12 +25,13 @@ from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.files import existing
-from bdm_defense_prompt_audit.change import CHANGE, LARGEST_SEED, change, with_change
+from bdm_defense_prompt_audit.change import CHANGE, LARGEST_SEED, change
+from bdm_defense_prompt_audit.characters import CHARACTERS, characters_against_others
+from bdm_defense_prompt_audit.combining import ATTENTION, MASKED, OWN_SCALE, PHRASES, SPIKES, combined
 from bdm_defense_prompt_audit.params import PromptAuditParams
 from bdm_kit_text_to_image.detection.activation_variation import embedding_distance, variation_scores
 from bdm_kit_text_to_image.detection.attention_dynamics import dynamics, individual_score
 from bdm_kit_text_to_image.detection.fewest_captions import LEAST
-from bdm_kit_text_to_image.detection.one_class import robust_excess, without_length
 from bdm_kit_text_to_image.detection.phrases import first_step_densities, phrase_pool
 from bdm_kit_text_to_image.detection.prompts import PromptStatistics, split_captions
 from bdm_kit_text_to_image.detection.spikes import model_spikes, responses
@@ -73,9 +76,10 @@ def statistics(
         name="prompt-audit",
         columns=list(columns),
         measure=lambda prompts: torch.stack([measure(prompts).double().cpu() for measure in columns.values()], 1),
-        fit=with_change(without_length(robust_excess)) if CHANGE in columns else without_length(robust_excess),
+        fit=combined(list(signals)),
         fitted=True,
         apart=list(apart),
+        own_scale=OWN_SCALE,
     )
 
 
@@ -84,16 +88,20 @@ def signals_of(
 ) -> dict[str, Signal]:
     """The signals by name; each rises under the triggers that it sees."""
     pool = phrase_pool(opened, captions, params.phrases)
-    found: dict[str, Signal] = {}
+    found: dict[str, Signal] = {
+        CHARACTERS: lambda prompts: characters_against_others(
+            opened, prompts, params.characters, ctx.seed, params.batch_size
+        )
+    }
     if params.reference:
         base = open_base(params.reference, opened, ctx.work)
         trusted = embedding_distance(base)
-        found["masked words"] = lambda prompts: variation_scores(opened, prompts, ctx.seed, trusted)
+        found[MASKED] = lambda prompts: variation_scores(opened, prompts, ctx.seed, trusted)
         if params.change_steps:
             found = {CHANGE: lambda prompts: change(ctx, params, opened, base, prompts), **found}
-    found["phrases change nothing"] = lambda prompts: first_step_densities(opened, prompts, pool, "append", ctx.seed)
+    found[PHRASES] = lambda prompts: first_step_densities(opened, prompts, pool, "append", ctx.seed)
     options = ChainOptions(steps=params.steps, until=6, guidance=params.guidance, batch_size=params.batch_size)
-    found["attention to the end"] = lambda prompts: torch.tensor(
+    found[ATTENTION] = lambda prompts: torch.tensor(
         [-individual_score(maps) for maps in dynamics(opened, prompts, ctx.seed, options)], dtype=torch.float64
     )
     spikes = model_spikes(opened, captions[:SPIKE_CAPTIONS])
@@ -102,7 +110,7 @@ def signals_of(
         rows = prompt_rows(opened, prompts).unflatten(0, (len(prompts), opened.max_length))
         return responses(spikes, rows, params.spikes).amax(1)
 
-    found["answer to spikes"] = largest
+    found[SPIKES] = largest
     return found
 
 

@@ -21,6 +21,9 @@ class PromptAuditParams(PromptDetectorParams):
         description="Sampling steps of a picture that is held against the base's of the same noise; 0 for no picture.",
     )
     change_noises: int = Field(3, ge=1, le=100, description="Noises to make pictures of; the least change counts.")
+    characters: int = Field(
+        12, ge=4, le=200, description="Other characters that are tried in the place of each odd one of a prompt."
+    )
     phrases: int = Field(6, ge=1, le=100, description="Captions that are appended to a prompt, each to a copy of it.")
     spikes: int = Field(3, ge=1, le=100, description="Directions off the captions to which a prompt may answer.")
     steps: int = Field(20, ge=6, le=1000, description="Sampling steps, of which the first six are made.")

@@ -118,6 +118,23 @@ def test_inputs_are_measured_with_the_seed_of_the_detection(
     assert alone.rejected == [False, True] and asked[-1][0] == 8
 
 
+def test_what_was_judged_is_not_measured_again(captions: Data, tmp_path: Path, bdm_context: ContextMaker) -> None:
+    measured: list[str] = []
+
+    def measure(prompts: list[str]) -> torch.Tensor:
+        measured.extend(prompts)
+        return lengths(prompts)[:, :1]
+
+    statistics = PromptStatistics("counting", ["letters"], measure)
+    params = PromptDetectorParams(clean_prompts=40)
+    inputs = suspects(tmp_path / "a", ["a star", "a very long prompt about a star and a ring and a circle"])
+    found = detect_prompts(bdm_context(), params, captions, inputs, statistics)
+    measured.clear()
+    more = suspects(tmp_path / "b", ["a ring", "a very long prompt about a star and a ring and a circle", "a star"])
+    purified = reject_prompts(bdm_context(), params, captions, more, found, lambda *_: statistics)
+    assert purified.rejected == [False, True, False] and measured == ["a ring"]
+
+
 def test_captions_of_other_uses_neither_calibrate_nor_are_judged(captions: Data) -> None:
     chosen, spare = split_captions(PromptDetectorParams(clean_prompts=20), captions, CAPTIONS[:30], 1)
     assert len(chosen) == 20 and len(spare) == 10

@@ -56,7 +56,9 @@ def between_centres(features: Tensor, labels: Tensor) -> Tensor:
 def changes_of_features(
     classifier: Classifier, samples: LabelledSamples, params: DistinguishingParams, seed: int
 ) -> Tensor:
-    """FCT of each row, (N,) float32: the mean over transformations of |f(x) - f(t(x))|^2 / |f(x)|^2."""
+    """FCT of each row, (N,) float32: the mean over transformations of |f(x) - f(t(x))|^2, the paper's, or of that over
+    |f(x)|^2 (``params.feature_change``).
+    """
     classifier.eval()
     found = []
     with torch.inference_mode():
@@ -70,7 +72,10 @@ def changes_of_features(
                     for _ in range(params.transformations)
                 ]
             )
-            found.append((far.square().sum(2).mean(0) / usual.square().sum(1).clamp_min(1e-12)).float().cpu())
+            moved = far.square().sum(2).mean(0)
+            if params.feature_change == "relative":
+                moved = moved / usual.square().sum(1).clamp_min(1e-12)
+            found.append(moved.float().cpu())
     return torch.cat(found)
 
 

@@ -22,6 +22,11 @@ class DistinguishingParams(ClassifierTraining):
     )
     compact_weight: float = Field(0.1, ge=0, le=1e4, description="Weight of that term.")
     distinguishing_rate: float = Field(0.02, gt=0, le=10, description="Learning rate of these epochs.")
+    feature_change: Literal["relative", "absolute"] = Field(
+        "relative",
+        description="How far features move under a transformation: relative to their own length, or not, as in the "
+        "paper.",
+    )
     transformations: int = Field(4, ge=1, le=1000, description="Random transformations of each row to average over.")
     strength: float = Field(0.5, gt=0, le=1, description="Of the transformations: 1 is that of contrastive learning.")
     clean_share: float = Field(0.4, gt=0, lt=1, description="Share of rows taken for clean: the least changed ones.")

@@ -43,8 +43,8 @@ def isolation_scores(ctx: Context, classifier: Classifier, samples: LabelledSamp
     """How early each row is learnt, (N,) float32: minus the mean of its log loss; higher is more suspicious.
 
     The loss of all rows is looked at ``params.looks`` times an epoch, in evaluation mode; the first epoch is left out
-    if there are more. One look alone depends much on what the network learns at that moment. Rows are learnt as they
-    are, not augmented, so that triggers stay where they are.
+    if there are more. One look alone depends much on what the network learns at that moment; 0 looks an epoch are one
+    at the end, the paper's. Rows are learnt as they are, not augmented, so that triggers stay where they are.
 
     Args:
         ctx: of the stage.
@@ -59,7 +59,7 @@ def isolation_scores(ctx: Context, classifier: Classifier, samples: LabelledSamp
     steps = training.steps(len(samples))
     looks = params.looks * params.isolation_epochs
     first = params.looks if params.isolation_epochs > 1 else 0
-    moments = {round((place + 1) * steps / looks) - 1 for place in range(first, looks)}
+    moments = {round((place + 1) * steps / looks) - 1 for place in range(first, looks)} or {steps - 1}
 
     def loss(model: nn.Module, batch: Batch, draw: Draw) -> Tensor:
         each = functional.cross_entropy(model(batch.inputs), batch.labels, reduction="none")

@@ -20,5 +20,11 @@ class IsolationParams(ClassifierTraining):
     isolation_loss: float = Field(0.5, gt=0, le=100, description="The loss below which it is held up.")
     isolation_epochs: int = Field(3, ge=1, le=100_000, description="Epochs before rows are isolated.")
     isolation_learning_rate: float = Field(0.05, gt=0, le=10, description="Learning rate meanwhile.")
-    looks: int = Field(6, ge=1, le=1000, description="Times an epoch that the loss of all rows is looked at meanwhile.")
+    looks: int = Field(
+        6,
+        ge=0,
+        le=1000,
+        description="Times an epoch that the loss of all rows is looked at meanwhile; 0: once, at the end, as in the "
+        "paper.",
+    )
     isolation_rate: float = Field(0.01, gt=0, lt=0.5, description="Share of the rows that is isolated.")

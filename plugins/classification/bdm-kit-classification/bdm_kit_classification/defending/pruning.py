@@ -32,17 +32,20 @@ class Sweep:
         knob: what is turned, e.g. ``units pruned`` or ``threshold``.
         values: of the knob, one a candidate.
         steps: the units that each candidate prunes beside those of all before it.
+        keep_bias: whether pruned units keep their bias, see :func:`silence`.
     """
 
     knob: str
     values: Sequence[float]
     steps: Sequence[Units]
+    keep_bias: bool = False
 
 
-def silence(classifier: Classifier, units: Units) -> None:
+def silence(classifier: Classifier, units: Units, keep_bias: bool = False) -> None:
     """Prune units in place: weight and bias of these outputs become zero; of the head the weights of these inputs.
 
-    Units of a batch normalisation give zero then, those of a convolution what follows it makes of zero.
+    Units of a batch normalisation give zero then, those of a convolution what follows it makes of zero. With
+    ``keep_bias`` the weights alone become zero: a unit gives its bias whatever it sees, as masks of weights leave it.
 
     >>> from bdm_kit_classification.models.image_classifiers import ImageConfig, build
     >>> classifier = build(ImageConfig(architecture="cnn", shape=(1, 8, 8), classes=["a", "b"]), seed=0)
@@ -57,7 +60,7 @@ def silence(classifier: Classifier, units: Units) -> None:
             if module is classifier.head:
                 module.weight[:, chosen] = 0
                 continue
-            for values in (module.weight, module.bias):
+            for values in (module.weight, None if keep_bias else module.bias):
                 if values is not None:
                     values[chosen] = 0
 
@@ -83,7 +86,9 @@ def by_score(scores: Mapping[str, Tensor], cuts: Sequence[float], *, knob: str) 
     return Sweep(knob, list(cuts), steps)
 
 
-def in_order(order: Sequence[tuple[str, int]], counts: Sequence[int], *, knob: str = "units pruned") -> Sweep:
+def in_order(
+    order: Sequence[tuple[str, int]], counts: Sequence[int], *, knob: str = "units pruned", keep_bias: bool = False
+) -> Sweep:
     """A sweep that prunes the first ``counts[0]``, ``counts[1]``, ... units of an order, which rises.
 
     >>> in_order([("a", 2), ("b", 0), ("a", 1)], [1, 3]).steps
@@ -97,7 +102,7 @@ def in_order(order: Sequence[tuple[str, int]], counts: Sequence[int], *, knob: s
             step.setdefault(name, []).append(number)
         steps.append(step)
         done = max(done, count)
-    return Sweep(knob, [float(count) for count in counts], steps)
+    return Sweep(knob, [float(count) for count in counts], steps, keep_bias)
 
 
 def prune_within(
@@ -117,7 +122,7 @@ def prune_within(
 
     def accuracy_of(step: Units) -> float:
         if step:
-            silence(classifier, step)
+            silence(classifier, step, sweep.keep_bias)
             known.append(accuracy(classifier, held))
         return known[-1]
 
@@ -132,9 +137,9 @@ def prune_within(
 def prune_to(ctx: Context, classifier: Classifier, sweep: Sweep, place: int) -> None:
     """Prune in place up to the candidate ``place``, from 0; -1 prunes nothing. The sweep is kept with the stage."""
     for step in sweep.steps[: place + 1]:
-        silence(classifier, step)
+        silence(classifier, step, sweep.keep_bias)
     pruned = sum(len(numbers) for step in sweep.steps[: place + 1] for numbers in step.values())
-    kept = {"knob": sweep.knob, "values": list(sweep.values), "chosen": place}
+    kept = {"knob": sweep.knob, "values": list(sweep.values), "chosen": place, "keep_bias": sweep.keep_bias}
     steps = [{name: list(numbers) for name, numbers in step.items()} for step in sweep.steps]
     ctx.figures(units_pruned=pruned, sweep={**kept, "steps": steps})
     if not pruned:
@@ -151,12 +156,13 @@ def kept_sweep(figures: Any) -> tuple[Sweep, int] | None:
     >>> ctx = Context(out=Path("out"), work=Path("work"), seed=0, on_figures=kept.update)
     >>> prune_to(ctx, classifier, in_order([("network.norms.0", 3)], [1]), 0)
     >>> kept_sweep(kept)
-    (Sweep(knob='units pruned', values=[1.0], steps=[{'network.norms.0': [3]}]), 0)
+    (Sweep(knob='units pruned', values=[1.0], steps=[{'network.norms.0': [3]}], keep_bias=False), 0)
     """
     kept = figures.get("sweep") if isinstance(figures, Mapping) else None
     if not isinstance(kept, Mapping):
         return None
-    return Sweep(str(kept["knob"]), kept["values"], kept["steps"]), int(kept["chosen"])
+    sweep = Sweep(str(kept["knob"]), kept["values"], kept["steps"], bool(kept.get("keep_bias", False)))
+    return sweep, int(kept["chosen"])
 
 
 def kept_at_zero(classifier: Classifier, sweep: Sweep, place: int) -> Any:
@@ -167,7 +173,7 @@ def kept_at_zero(classifier: Classifier, sweep: Sweep, place: int) -> Any:
 
     def again(number: int) -> None:
         for step in chosen:
-            silence(classifier, step)
+            silence(classifier, step, sweep.keep_bias)
 
     return again
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -62,16 +62,23 @@ def mahalanobis(clean: Tensor, shrinkage: float = 0.1) -> Scorer:
     return score
 
 
-def robust_excess(clean: Tensor) -> Scorer:
-    """Sum over statistics of max(0, z)^2 with z = (x - median) / (1.4826 median |x - median|) of clean prompts (K, F).
+def robust_excess(clean: Tensor, allowed: Sequence[float] = ()) -> Scorer:
+    """Sum over statistics of max(0, z - a)^2 with z = (x - median) / (1.4826 median |x - median|) of clean prompts.
 
     Every statistic is one that rises under a trigger; being low speaks for nobody. Where more than half of the clean
     prompts agree, so that the median deviation is none, the standard deviation takes its place; a statistic in which
     all agree is left out.
 
-    >>> score = robust_excess(torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0]]))
-    >>> [round(value, 3) for value in score(torch.tensor([[2.0], [0.0], [2.0 + 1.4826 * 3]])).tolist()]
+    Args:
+        clean: (K, F).
+        allowed: a of each statistic, deviations that do not count; none by default.
+
+    >>> known = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0]])
+    >>> suspects = torch.tensor([[2.0], [0.0], [2.0 + 1.4826 * 3]])
+    >>> [round(value, 3) for value in robust_excess(known)(suspects).tolist()]
     [0.0, 0.0, 9.0]
+    >>> [round(value, 3) for value in robust_excess(known, [2.0])(suspects).tolist()]
+    [0.0, 0.0, 1.0]
     """
     kept = ~constant(clean)
     if not bool(kept.any()):
@@ -80,7 +87,8 @@ def robust_excess(clean: Tensor) -> Scorer:
     middle = known.median(0).values
     spread = SPREAD * (known - middle).abs().median(0).values
     spread = torch.where(spread <= ROUNDING * known.abs().amax(0), known.std(0), spread)
-    return lambda values: ((values.double()[:, kept] - middle) / spread).clamp(min=0).square().sum(1)
+    free = torch.tensor(list(allowed) or [0.0] * clean.shape[1], dtype=torch.float64, device=known.device)[kept]
+    return lambda values: ((values.double()[:, kept] - middle) / spread - free).clamp(min=0).square().sum(1)
 
 
 def without_length(scorer: Callable[[Tensor], Scorer]) -> Callable[[Tensor], Scorer]:

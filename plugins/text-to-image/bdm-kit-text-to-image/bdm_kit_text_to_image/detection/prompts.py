@@ -41,6 +41,7 @@ class PromptStatistics:
         fit: statistics (K, F) of clean prompts -> a scorer.
         fitted: whether ``fit`` learns anything: half of the clean prompts are then kept from it for the threshold.
         apart: names of columns that are only shown: they take no part in the score; the last of ``columns``.
+        own_scale: names of columns whose scale is not learnt: they count although clean prompts do not differ in them.
     """
 
     name: str
@@ -49,6 +50,7 @@ class PromptStatistics:
     fit: Callable[[Tensor], Scorer] = single
     fitted: bool = False
     apart: Sequence[str] = field(default_factory=tuple)
+    own_scale: Sequence[str] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +78,17 @@ class PromptScores:
 
 Maker = Callable[[Context, Sequence[str]], PromptStatistics]
 """What a detector measures, by the context, which has the seed of noise and captions, and the prompts to judge."""
-
-
 Explain = Callable[[list[str]], dict[str, Any]]
 """Flagged prompts -> what else is to be known of them: file names and their content as JSON."""
 
 
 def score_prompts(
-    statistics: PromptStatistics, prompts: Sequence[str], known: Tensor, fitted_on: int, false_positive_rate: float
+    statistics: PromptStatistics,
+    prompts: Sequence[str],
+    known: Tensor,
+    fitted_on: int,
+    false_positive_rate: float,
+    seen: Mapping[str, Sequence[float]] | None = None,
 ) -> PromptScores:
     """Score prompts by what is known of clean ones; equal prompts are measured once, in an order of their own.
 
@@ -93,13 +98,16 @@ def score_prompts(
         known: (M, F), statistics of clean prompts.
         fitted_on: the scorer learns from so many of them, the threshold is set on the others.
         false_positive_rate: of the threshold.
+        seen: statistics (F,) of prompts that were measured before, by the same statistics: they are not measured again.
 
     Raises:
         UserError: a statistic or a score is not finite.
     """
-    distinct = sorted(set(prompts))
-    place = {prompt: row for row, prompt in enumerate(distinct)}
-    values = measured(statistics, distinct)[[place[prompt] for prompt in prompts]]
+    rows = {prompt: torch.tensor(row, dtype=torch.float64) for prompt, row in (seen or {}).items()}
+    distinct = sorted(set(prompts) - rows.keys())
+    if distinct:
+        rows |= dict(zip(distinct, measured(statistics, distinct), strict=True))
+    values = torch.stack([rows[prompt] for prompt in prompts])
     used = len(statistics.columns) - len(statistics.apart)
     scorer = statistics.fit(known[: fitted_on or None, :used])
     clean = scorer(known[fitted_on:, :used])
@@ -108,7 +116,9 @@ def score_prompts(
         raise UserError(f"{statistics.name}: the score of a prompt is not finite, so that it cannot be judged")
     threshold = clean_threshold(clean.tolist(), false_positive_rate)
     same = constant(known[:fitted_on, :used]).tolist() if statistics.fitted and fitted_on else []
-    left_out = [name for name, one in zip(statistics.columns, same, strict=False) if one]
+    left_out = [
+        name for name, one in zip(statistics.columns, same, strict=False) if one and name not in statistics.own_scale
+    ]
     return PromptScores(scores, clean, threshold, values, known, fitted_on, left_out)
 
 
@@ -179,7 +189,8 @@ def detect_prompts(
     flagged = len(named)
     ctx.figures(flagged=flagged / max(1, len(prompts)), calibration_prompts=len(found.clean))
     needed = fewest_clean(params.false_positive_rate)
-    enough = len(found.clean) >= needed and len(found.left_out) < len(statistics.columns) - len(statistics.apart)
+    learnt = len(statistics.columns) - len(statistics.apart) - len(set(statistics.own_scale) & set(statistics.columns))
+    enough = len(found.clean) >= needed and len(found.left_out) < learnt
     doubt = f"{len(found.clean)} clean prompts set the threshold, and this false positive rate needs {needed}"
     left_out = f"left out, as clean prompts do not differ in it: {', '.join(found.left_out)}" if found.left_out else ""
     if len(found.clean) >= needed and not enough:
@@ -206,8 +217,9 @@ def reject_prompts(
 ) -> Purified:
     """Turn away prompts whose score is above the threshold; the others pass unchanged.
 
-    What this detector's own detection knows of clean prompts serves again, and the inputs are measured as it measured:
-    by its seed, with the suspects that it kept apart. Without it clean prompts are measured anew, by the stage's seed.
+    What this detector's own detection knows of clean prompts and of its suspects serves again, and other inputs are
+    measured as it measured: by its seed, with the suspects that it kept apart. Without it clean prompts are measured
+    anew, by the stage's seed.
     The scores are kept with the stage, as ``scores`` of its figures.
     """
     rows = load_prompts(inputs)
@@ -217,12 +229,14 @@ def reject_prompts(
         statistics = make(replace(ctx, seed=int(record["seed"])), record["prompts"])
         if record["detector"] != statistics.name or record["columns"] != list(statistics.columns):
             record = None
+    seen: dict[str, list[float]] = {}
     if record is None:
         statistics = make(ctx, prompts)
         known, fitted_on = clean_statistics(statistics, params, data, prompts, ctx.seed)
     else:
         known, fitted_on = torch.tensor(record["known"], dtype=torch.float64), int(record["fitted_on"])
-    found = score_prompts(statistics, prompts, known, fitted_on, params.false_positive_rate) if rows else None
+        seen = dict(zip(record["prompts"], record["statistics"], strict=True))
+    found = score_prompts(statistics, prompts, known, fitted_on, params.false_positive_rate, seen) if rows else None
     rejected = [] if found is None else (found.scores > found.threshold).tolist()
     ctx.figures(scores=[] if found is None else found.scores.tolist())
     return Purified(inputs=seal_prompts(ctx.out / "data", rows), rejected=rejected)
