@@ -16,11 +16,13 @@ from bdm_kit_classification.defending.judging import judged_rows
 def detect(ctx: Context, params: ActivationClusteringParams, model: Model, data: Data, suspects: Data) -> Detection:
     """Score every training row: margin towards its class's smaller cluster, times the class's silhouette.
 
-    The clusters are made of the suspects alone; clean rows, scored in the same way, set the threshold.
+    The clusters are made of the suspects alone; clean rows, scored in the same way, set the threshold. By the rule
+    ``class`` the whole smaller cluster of the classes that are judged to be poisoned is flagged, without clean rows.
     """
     rows, clean = suspects_and_clean(ctx, model, suspects, data)
     scores, clean_scores = torch.zeros(len(rows)).double(), torch.zeros(len(clean)).double()
-    silhouettes, shares = {}, {}
+    judged = torch.zeros(len(rows)).double()
+    silhouettes, shares, poisoned = {}, {}, []
     for label, own in rows.by_class():
         clusters = split(rows.features[own], params.reduction, params.components, ctx.seed)
         if clusters is None:
@@ -30,6 +32,20 @@ def detect(ctx: Context, params: ActivationClusteringParams, model: Model, data:
         if bool(known.any()):
             clean_scores[known] = clusters.scores(clean.features[known])
         silhouettes[str(label)], shares[str(label)] = clusters.silhouette, clusters.share
+        judged[own] = clusters.margin(rows.features[own])
+        if clusters.share < params.largest_share and clusters.silhouette > params.least_silhouette:
+            poisoned.append(label)
+        else:
+            judged[own] = judged[own].clamp_max(0)
     ctx.figures(silhouettes=silhouettes, shares_of_smaller_clusters=shares)
     evaluations = len(rows) + len(clean)
-    return judged_rows("data", scores, clean_scores, params.false_positive_rate, network_evaluations=evaluations)
+    if params.rule == "reserve":
+        return judged_rows("data", scores, clean_scores, params.false_positive_rate, network_evaluations=evaluations)
+    return Detection(
+        level="data",
+        scores=judged.tolist(),
+        threshold=0.0,
+        note=f"{len(poisoned)} of {len(silhouettes)} classes are poisoned: {', '.join(map(str, poisoned)) or 'none'}; "
+        f"{int((judged > 0).sum())} rows are in their smaller clusters",
+        network_evaluations=evaluations,
+    )

@@ -11,6 +11,17 @@ from bdm_kit_classification.defending.params import RowDetectorParams
 class ActivationClusteringParams(RowDetectorParams):
     """Parameters of ``defense:activation-clustering``."""
 
+    rule: Literal["reserve", "class"] = Field(
+        "reserve",
+        description="reserve: rows are flagged whose score few clean rows reach; class: the whole smaller cluster of "
+        "classes whose two clusters differ in size and lie apart, as published.",
+    )
+    largest_share: float = Field(
+        0.35, gt=0, le=0.5, description="Rule class: the smaller cluster of a poisoned class is smaller; as released."
+    )
+    least_silhouette: float = Field(
+        0.1, ge=-1, lt=1, description="Rule class: the silhouette of a poisoned class is larger; as released."
+    )
     reduction: Literal["ica", "pca"] = Field(
         "ica", description="How features are reduced: independent or principal components of each class."
     )

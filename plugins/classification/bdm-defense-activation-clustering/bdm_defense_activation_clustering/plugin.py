@@ -21,7 +21,7 @@ class ActivationClustering(RowDetector):
     paper = "https://arxiv.org/abs/1811.03728"
     Params = ActivationClusteringParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"reduction": "ica", "components": 10},
+        "paper": {"rule": "class", "reduction": "ica", "components": 10},
         "sound": {"reduction": "pca"},
         "texts": {"reduction": "pca", "components": 10},
     }

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from bdm_defense_activation_clustering import clusters
 from bdm_defense_activation_clustering.clusters import split
+from bdm_defense_activation_clustering.detection import detect
+from bdm_defense_activation_clustering.params import ActivationClusteringParams
+from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.testing import RowDetectorConformance
 
 
@@ -27,6 +30,25 @@ class TestActivationClusteringOnSound(TestActivationClustering):
 class TestPrincipalComponents(RowDetectorConformance):
     plugin = "activation-clustering"
     params = {"epochs": 1, "batch_size": 10, "reduction": "pca", "components": 3}
+
+
+class TestPublishedRule(RowDetectorConformance):
+    plugin = "activation-clustering"
+    params = {"epochs": 1, "batch_size": 10, "rule": "class", "components": 2}
+
+    def test_the_smaller_clusters_of_poisoned_classes_are_flagged(self, bench) -> None:  # type: ignore[no-untyped-def]
+        """What is flagged is said by the figures: classes by silhouette and share, and as many rows as the share."""
+        kept: dict[str, dict[str, float]] = {}
+        ctx = bench.context("detect")
+        object.__setattr__(ctx, "on_figures", kept.update)
+        params = ActivationClusteringParams(rule="class", components=2, least_silhouette=0.2, largest_share=0.45)
+        suspects = self.suspects(bench)
+        found, labels = detect(ctx, params, bench.model, bench.shared, suspects), open_samples(suspects).labels
+        flagged, shares = torch.tensor(found.scores) > 0, kept["shares_of_smaller_clusters"]
+        for label, silhouette in kept["silhouettes"].items():
+            wanted = shares[label] if silhouette > 0.2 and shares[label] < 0.45 else 0.0
+            assert float(flagged[labels == int(label)].float().mean()) == pytest.approx(wanted, abs=1e-6)
+        assert found.clean_samples == 0
 
 
 def planted(share: float, distance: float = 8.0, rows: int = 200) -> tuple[Tensor, Tensor]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.errors import UserError
 from bdm_core.records import Detection
-from bdm_defense_agpd.gradients import angles, layers_of, mean_directions, spreads
+from bdm_defense_agpd.gradients import angles, directions, layers_of, mean_directions, spreads, standing_out
 from bdm_defense_agpd.params import AgpdParams
-from bdm_kit_classification.data.samples import open_samples
+from bdm_defense_agpd.peeling import gap, peel
+from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.defending.judging import judged_rows
 from bdm_kit_classification.defending.reserve import open_reserve
-from bdm_kit_classification.models.classifier import load_classifier
+from bdm_kit_classification.models.classifier import Classifier, load_classifier
 
 
 def detect(ctx: Context, params: AgpdParams, model: Model, data: Data, suspects: Data) -> Detection:
@@ -26,16 +31,70 @@ def detect(ctx: Context, params: AgpdParams, model: Model, data: Data, suspects:
         layers = {name: layer for name, layer in layers.items() if name == params.layer}
     if not layers:
         raise UserError(f"this classifier has no layer {params.layer!r}: known are {', '.join(layers_of(classifier))}")
-    clean, held = open_reserve(data, params.held_out, ctx.seed)
     rows = open_samples(suspects)
+    if params.rule == "class":
+        return by_class(ctx, params, classifier, layers, rows, open_samples(data))
+    clean, held = open_reserve(data, params.held_out, ctx.seed)
     means = mean_directions(classifier, clean, layers)
     found, of_held = (angles(classifier, samples, layers, means) for samples in (rows, held))
-    spread = spreads(found, rows.labels)
-    chosen = int(spread.amax(0).argmax())
-    ctx.figures(
-        layer=list(layers)[chosen],
-        class_spreads=dict(zip(map(str, sorted(set(rows.labels.tolist()))), spread[:, chosen].tolist(), strict=True)),
-    )
+    chosen = report(ctx, layers, rows.labels, spreads(found, rows.labels))
     evaluations = len(rows) + len(clean) + len(held)
     scores, clean_scores = found[:, chosen], of_held[:, chosen]
     return judged_rows("data", scores, clean_scores, params.false_positive_rate, network_evaluations=evaluations)
+
+
+def report(ctx: Context, layers: dict[str, nn.Module], labels: Tensor, spread: Tensor) -> int:
+    """Which layer has the class that is spread the most, of spreads (K, layers); it is kept with its spreads."""
+    chosen = int(spread.amax(0).argmax())
+    names = map(str, sorted(set(labels.tolist())))
+    ctx.figures(layer=list(layers)[chosen], class_spreads=dict(zip(names, spread[:, chosen].tolist(), strict=True)))
+    return chosen
+
+
+def by_class(
+    ctx: Context,
+    params: AgpdParams,
+    classifier: Classifier,
+    layers: dict[str, nn.Module],
+    rows: LabelledSamples,
+    clean: LabelledSamples,
+) -> Detection:
+    """The paper's rule: rows that are peeled off the classes that stand out.
+
+    Scores are the number of rounds before the last one of the poisoned rows, above 0 for these; rows of other classes
+    are below all of them, in the order of their angles. A class without clean rows is not looked at.
+    """
+    made = [list(directions(classifier, samples, layers, pooled=True)) for samples in (rows, clean)]
+    units, known = ([torch.cat(parts) for parts in zip(*(each for _, each in own), strict=True)] for own in made)
+    labels = sorted(set(rows.labels.tolist()))
+    own = {label: (rows.labels == label).nonzero().flatten() for label in labels}
+    means = [
+        {label: functional.normalize(unit[clean.labels == label].sum(0), dim=0) for label in labels} for unit in known
+    ]
+    gaps = torch.tensor(
+        [
+            [gap(unit[own[label]], mean[label]) if label in clean.labels else 0.0 for label in labels]
+            for unit, mean in zip(units, means, strict=True)
+        ]
+    ).T
+    spread = standing_out(gaps)
+    chosen = report(ctx, layers, rows.labels, spread)
+    cosines = torch.stack(
+        [unit @ means[chosen][label] for unit, label in zip(units[chosen], rows.labels.tolist(), strict=True)]
+    )
+    scores = -len(rows) - 1 + cosines.clamp(-1, 1).acos().double() / torch.pi
+    targets = [
+        label for label, value in zip(labels, spread[:, chosen].tolist(), strict=True) if value > params.class_threshold
+    ]
+    for label in targets:
+        found = peel(units[chosen][own[label]], means[chosen][label], params.peeled)
+        scores[own[label]] = (found.until - found.rounds).double()
+    return Detection(
+        level="data",
+        scores=scores.tolist(),
+        threshold=0.0,
+        note=f"{len(targets)} of {len(labels)} classes are targets: {', '.join(map(str, targets)) or 'none'}; "
+        f"{int((scores > 0).sum())} of {len(rows)} training rows are peeled off",
+        network_evaluations=len(rows) + len(clean),
+        clean_samples=len(clean),
+    )

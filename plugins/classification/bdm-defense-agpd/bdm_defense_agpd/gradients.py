@@ -27,12 +27,24 @@ def layers_of(classifier: Classifier) -> dict[str, nn.Module]:
 
 
 def directions(
-    classifier: Classifier, samples: LabelledSamples, layers: dict[str, nn.Module], batch_size: int = 256
+    classifier: Classifier,
+    samples: LabelledSamples,
+    layers: dict[str, nn.Module],
+    *,
+    pooled: bool = False,
+    batch_size: int = 256,
 ) -> Iterator[tuple[Tensor, list[Tensor]]]:
     """Unit gradients of each row's logit by the activations, a batch at a time.
 
+    Args:
+        classifier: put into evaluation mode.
+        samples: the rows.
+        layers: of the classifier, by name.
+        pooled: whether a channel counts by the mean over its places, as in the authors' code.
+        batch_size: rows at once.
+
     Returns:
-        The labels (n,) of the batch, and for each layer (n, D) float32: all channels and places in one.
+        The labels (n,) of the batch, and for each layer (n, D) float32: all channels and places in one, or (n, C).
     """
     classifier.eval()
     names = {id(module): place for place, module in enumerate(layers.values())}
@@ -48,6 +60,8 @@ def directions(
             logits = classifier(inputs)
             total = logits.gather(1, labels.to(logits.device)[:, None]).sum()
             found = torch.autograd.grad(total, [seen[place] for place in range(len(layers))])
+        if pooled:
+            found = tuple(gradient.flatten(2).mean(2) if gradient.ndim > 2 else gradient for gradient in found)
         yield labels, [functional.normalize(gradient.flatten(1).float(), dim=1).cpu() for gradient in found]
 
 
@@ -77,6 +91,17 @@ def spreads(found: Tensor, labels: Tensor) -> Tensor:
 
     The standard deviation of a class's angles, less its median over the classes, in robust standard deviations.
     """
-    of_class = torch.stack([found[labels == label].std(0, correction=0) for label in sorted(set(labels.tolist()))])
-    from_median = of_class - of_class.median(0).values
-    return from_median / (CONSISTENT * from_median.abs().median(0).values).clamp_min(1e-9)
+    return standing_out(
+        torch.stack([found[labels == label].std(0, correction=0) for label in sorted(set(labels.tolist()))])
+    )
+
+
+def standing_out(of_class: Tensor) -> Tensor:
+    """Numbers (K, layers) of K classes, less their median over the classes, in robust standard deviations.
+
+    >>> values = torch.tensor([[1.0], [2.0], [3.0], [9.0]], dtype=torch.float64)
+    >>> standing_out(values).round(decimals=3).flatten().tolist()
+    [-1.012, -0.337, 0.337, 4.384]
+    """
+    from_median = of_class - of_class.quantile(0.5, dim=0)
+    return from_median / (CONSISTENT * from_median.abs().quantile(0.5, dim=0)).clamp_min(1e-9)

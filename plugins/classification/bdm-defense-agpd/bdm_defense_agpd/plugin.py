@@ -19,7 +19,7 @@ class Agpd(RowDetector):
     summary = "Angles between activation gradients of training rows and of clean rows (AGPD)"
     paper = "https://arxiv.org/abs/2312.06230"
     Params = AgpdParams
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"layer": "widest"}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"rule": "class", "layer": "widest"}}
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10}
 
     @hookimpl

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import jensenshannon
 
 from bdm_core.errors import UserError
 from bdm_defense_agpd.gradients import angles, directions, layers_of, mean_directions, spreads
+from bdm_defense_agpd.peeling import BINS, change, gap, peel
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.defending.feature_maps import watched
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
@@ -86,3 +89,64 @@ def test_a_class_with_a_second_direction_is_the_widest() -> None:
     found[poisoned, 1] += 1.0
     spread = spreads(found, labels)
     assert int(spread.amax(0).argmax()) == 1 and int(spread[:, 1].argmax()) == 4 and float(spread[4, 1]) > 7
+
+
+class TestPublishedRule(RowDetectorConformance):
+    plugin = "agpd"
+    params = {"rule": "class", "class_threshold": 0.1, "epochs": 1, "batch_size": 10}
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def two_directions(share: float, seed: int = 5) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Unit rows around one axis, of which a share lies around another; the clean direction; which these are."""
+    poisoned = torch.arange(300) < share * 300
+    rows = 0.1 * normal(300, 12, seed=seed)
+    rows[:, 0] += (~poisoned).double()
+    rows[:, 1] += poisoned.double()
+    clean = torch.eye(12, dtype=torch.float64)[0]
+    return torch.nn.functional.normalize(rows, dim=1), clean, poisoned
+
+
+def test_gap_is_the_root_mean_square_of_the_differences_of_cosines() -> None:
+    units, clean, _ = two_directions(0.2)
+    values, axis = units.numpy(), clean.numpy()
+    least = values[(values @ axis).argmin()]
+    others = np.delete(values, (values @ axis).argmin(), 0)
+    expected = np.linalg.norm(others @ axis - others @ least) / np.sqrt(300)
+    assert gap(units, clean) == pytest.approx(expected)
+    assert gap(units, clean) > 1.5 * gap(*two_directions(0.0)[:2])
+
+
+def test_changes_are_scipy_s_jensen_shannon_distances() -> None:
+    before, after = normal(200, seed=1).sigmoid(), normal(150, seed=2).sigmoid() ** 2
+    bins = np.linspace(0, 1, BINS + 1)
+    histograms = [np.histogram(values.numpy(), bins)[0] for values in (before, after)]
+    assert change(before, after) == pytest.approx(jensenshannon(*histograms), abs=1e-9)
+    assert change(before, before) == 0 and change(before, before[:0]) == 1
+
+
+@pytest.mark.parametrize("share", [0.2, 0.3])
+def test_planted_rows_are_peeled_off_and_shuffled_flags_are_not(share: float) -> None:
+    units, clean, poisoned = two_directions(share)
+    found = peel(units, clean, 0.05)
+    assert bool((found.rounds >= 0).all()) and found.until > 0
+    flagged = found.rounds < found.until
+    assert 2 * float((flagged & poisoned).sum()) / float(flagged.sum() + poisoned.sum()) > 0.9
+    shuffled = poisoned[torch.randperm(300, generator=torch.Generator().manual_seed(4))]
+    assert 2 * float((flagged & shuffled).sum()) / float(flagged.sum() + shuffled.sum()) < share + 0.15
+
+
+def test_pooled_gradients_are_means_over_places() -> None:
+    classifier, rows = (
+        build(ImageConfig(architecture="cnn", shape=(1, 8, 8), classes=["a", "b", "c"]), seed=0),
+        samples(),
+    )
+    layers = layers_of(classifier)
+    ((_, whole),) = directions(classifier, rows, layers)
+    ((_, pooled),) = directions(classifier, rows, layers, pooled=True)
+    channels = classifier.prunable_layers()[0].units
+    mean = whole[0].reshape(6, channels, -1).mean(2)
+    torch.testing.assert_close(pooled[0], mean / mean.norm(dim=1, keepdim=True))

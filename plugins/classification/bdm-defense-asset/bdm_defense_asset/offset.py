@@ -7,7 +7,7 @@ training rows from clean ones by what the model says of them concentrates the po
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ LABEL_SCALE = 5.0
 HIDDEN = 32
 RATE = 0.01
 GRADIENT_NORM = 1.0
+DENSITY = 1e-6
 
 
 def unlike(training: Tensor, clean: Tensor, share: float, steps: int, seed: int) -> Tensor:
@@ -56,8 +57,8 @@ def offset_loss(clean: Tensor, training: Tensor, highest: float) -> Tensor:
 
 def separate(
     ctx: Context, params: AssetParams, classifier: Classifier, rows: LabelledSamples, clean: LabelledSamples
-) -> Callable[[LabelledSamples], Tensor]:
-    """Train in place; returns the loss of each row of samples, (N,) float64.
+) -> None:
+    """Train in place.
 
     Batch normalisation keeps its statistics: with those of the batch, poisoned rows would change them for all.
     """
@@ -96,10 +97,10 @@ def separate(
         ctx.progress("offset", step + 1, params.offset_steps, losses[-1])
     ctx.curve("offset loss", losses)
 
-    def loss_of(samples: LabelledSamples) -> Tensor:
-        return functional.cross_entropy(predict(classifier, samples).logits.double(), samples.labels, reduction="none")
 
-    return loss_of
+def loss_of(classifier: Classifier, samples: LabelledSamples) -> Tensor:
+    """The cross entropy of each row with its label, (N,) float64."""
+    return functional.cross_entropy(predict(classifier, samples).logits.double(), samples.labels, reduction="none")
 
 
 def mixture_threshold(losses: Tensor, seed: int) -> float:
@@ -110,3 +111,15 @@ def mixture_threshold(losses: Tensor, seed: int) -> float:
     places = np.linspace(low, high, 1000)
     upper = found.predict_proba(places[:, None])[:, int(found.means_[:, 0].argmax())]
     return float(places[int((upper > 0.5).argmax())])
+
+
+def density_threshold(losses: Tensor, density: float = DENSITY) -> float:
+    """Where the density of the normal distribution of the lower half of the losses (N,) has fallen to a number.
+
+    >>> losses = torch.tensor([0.0, 1.0, 2.0, 50.0, 60.0])
+    >>> 5 < density_threshold(losses) < 6
+    True
+    """
+    lower = losses[losses <= losses.quantile(0.5, interpolation="lower")]
+    spread = max(float(lower.std(correction=0)), 1e-9)
+    return float(lower.mean()) + spread * math.sqrt(max(0.0, -2 * math.log(density * spread * math.sqrt(2 * math.pi))))

@@ -19,7 +19,17 @@ class Asset(RowDetector):
     summary = "Opposite training on clean rows and on all: only poisoned rows are forgotten (ASSET)"
     paper = "https://arxiv.org/abs/2302.11408"
     Params = AssetParams
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"rule": "mixture", "concentration_steps": 100}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {
+            "training": "new",
+            "rule": "density",
+            "concentration_steps": 100,
+            "offset_steps": 196,
+            "offset_batch": 256,
+            "offset_learning_rate": 1e-4,
+            "pool": 1,
+        }
+    }
     tiny_params: ClassVar[dict[str, Any]] = {
         "epochs": 1,
         "batch_size": 10,

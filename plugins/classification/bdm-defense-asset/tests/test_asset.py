@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from bdm_defense_asset.offset import mixture_threshold, offset_loss, unlike
+from bdm_defense_asset.offset import density_threshold, mixture_threshold, offset_loss, unlike
+from bdm_defense_asset.released import medcouple, outlying, outlyingness
 from bdm_kit_classification.testing import RowDetectorConformance
 
 
@@ -24,6 +26,19 @@ class TestMixture(RowDetectorConformance):
         "concentration_steps": 2,
         "offset_batch": 8,
         "rule": "mixture",
+    }
+
+
+class TestReleased(RowDetectorConformance):
+    plugin = "asset"
+    params = {
+        "epochs": 1,
+        "batch_size": 10,
+        "training": "new",
+        "rule": "density",
+        "offset_steps": 2,
+        "concentration_steps": 2,
+        "offset_batch": 8,
     }
 
 
@@ -54,3 +69,39 @@ def test_threshold_is_where_two_densities_cross() -> None:
     high = 6 + torch.randn(1000, generator=chance, dtype=torch.float64)
     crossing = brentq(lambda x: 0.9 * norm.pdf(x, 1, 0.5) - 0.1 * norm.pdf(x, 6, 1), 1, 6)
     assert mixture_threshold(torch.cat([low, high]), 0) == pytest.approx(crossing, abs=0.1)
+
+
+def test_density_of_the_lower_half_has_fallen_at_the_threshold() -> None:
+    losses = torch.cat([normal(900).double(), 9 + normal(100, seed=1).double()])
+    lower = losses.sort().values[:500].numpy()
+    assert norm.pdf(density_threshold(losses), lower.mean(), lower.std()) == pytest.approx(1e-6, rel=1e-6)
+
+
+def test_medcouple_and_outlyingness_follow_their_definitions() -> None:
+    values = normal(31).double().exp()
+    middle = np.median(values)
+    pairs = [
+        ((a - middle) - (middle - b)) / (a - b)
+        for a in values.tolist()
+        for b in values.tolist()
+        if a >= middle >= b and a > b
+    ]
+    assert float(medcouple(values)) == pytest.approx(np.median([*pairs, 0.0]))
+    assert float(medcouple(-values)) == pytest.approx(-float(medcouple(values)))
+    low, high = np.quantile(values, [0.25, 0.75])
+    skew = float(medcouple(values))
+    upper = high + 1.5 * np.exp(3 * skew) * (high - low) - middle
+    lower = middle - low + 1.5 * np.exp(-4 * skew) * (high - low)
+    expected = np.where(values >= middle, (values - middle) / upper, (values - middle) / lower)
+    np.testing.assert_allclose(outlyingness(values).numpy(), expected, rtol=1e-9)
+
+
+def test_planted_rows_are_outlying_to_the_released_inner_network() -> None:
+    clean, training = normal(256, 64).abs(), normal(256, 64, seed=1).abs()
+    poisoned = torch.arange(256) % 16 == 0
+    training[poisoned, :16] += 10
+    flagged = torch.zeros(256, dtype=torch.bool)
+    flagged[outlying(training, clean, 100, seed=0)] = True
+    assert 2 * float((flagged & poisoned).sum()) / float(flagged.sum() + poisoned.sum()) > 0.9
+    shuffled = poisoned[torch.randperm(256, generator=torch.Generator().manual_seed(5))]
+    assert 2 * float((flagged & shuffled).sum()) / float(flagged.sum() + shuffled.sum()) < 0.3

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from bdm_core.context import Context
-from bdm_defense_badexpert.expert import rule, suspicion, train_expert, wrong_labels
+from bdm_defense_badexpert.expert import Experts, rule, suspicion, train_expert, wrong_labels
 from bdm_defense_badexpert.params import BadExpertParams
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
@@ -48,6 +51,45 @@ def test_the_expert_forgets(tmp_path) -> None:
     train_expert(ctx, classifier, samples, params)
     assert accuracy(classifier, samples) < 0.2
     assert wrong_labels(samples).labels.tolist()[:3] == [1, 2, 0]
+
+
+def test_a_trained_backdoor_outlives_the_unlearning(tmp_path) -> None:
+    """Stripes of which a third has a bright corner and the label 0; the defender has others without it."""
+
+    def rows(count: int, seed: int, triggered: bool = False) -> LabelledSamples:
+        stored = torch.randint(0, 60, (count, 1, 8, 8), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
+        labels = torch.arange(count) % 3
+        for row, label in enumerate(labels.tolist()):
+            stored[row, 0, 1 + 2 * label, :5] = 220
+        if triggered:
+            stored[:, :, :3, 6:] = 255
+        return LabelledSamples(stored, labels, ["a", "b", "c"], "image-classification")
+
+    ctx = Context(out=tmp_path, work=tmp_path, seed=0)
+    params = BadExpertParams(epochs=10, batch_size=20, expert_epochs=6, expert_learning_rate=0.01)
+    poison = rows(60, 2, triggered=True)
+    victim = build(ImageConfig(architecture="cnn", shape=(1, 8, 8), classes=poison.classes, width=8), seed=0)
+    fit(
+        ctx,
+        victim,
+        rows(120, 1).followed_by(replace(poison, labels=torch.zeros_like(poison.labels))),
+        params,
+        label="v",
+    )
+    expert, auxiliary = copy.deepcopy(victim), copy.deepcopy(victim)
+    train_expert(ctx, expert, rows(60, 4), params)
+    fit(ctx, auxiliary, rows(60, 4), params, label="auxiliary")
+    score, test = Experts(victim, expert, auxiliary, 64), rows(60, 3, triggered=True)
+    clean, triggered = score(rows(60, 5)), score(test.pick(test.labels != 0))
+    flagged = torch.cat([clean, triggered]) > clean.quantile(0.95)
+    truth = torch.cat([torch.zeros(len(clean)), torch.ones(len(triggered))]).bool()
+    assert f1(flagged, truth) > 0.9
+    shuffled = truth[torch.randperm(len(truth), generator=torch.Generator().manual_seed(1))]
+    assert f1(flagged, shuffled) < 0.6, "no more than the base rate, .4 of the pictures"
+
+
+def f1(flagged: torch.Tensor, truth: torch.Tensor) -> float:
+    return 2 * float((flagged & truth).sum()) / float(flagged.sum() + truth.sum())
 
 
 class TestBadExpert(ClassifierDefenseConformance):

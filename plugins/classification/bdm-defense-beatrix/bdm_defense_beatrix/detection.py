@@ -11,6 +11,7 @@ from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.records import Detection
 from bdm_defense_beatrix.gram import gram_entries, gram_sums, ranges
+from bdm_defense_beatrix.infected import discrepancy, statistics
 from bdm_defense_beatrix.params import BeatrixParams
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.defending.feature_maps import feature_maps
@@ -44,15 +45,30 @@ def detect(ctx: Context, params: BeatrixParams, model: Model, data: Data, suspec
         for label in labels
     }
 
-    def scores_of(samples: LabelledSamples) -> Tensor:
-        scores, done = torch.zeros(len(samples)).double(), 0
+    def scores_of(samples: LabelledSamples) -> tuple[Tensor, Tensor]:
+        """Deviations (N,) and pooled features (N, C)."""
+        scores, done, pooled = torch.zeros(len(samples)).double(), 0, []
         for maps in maps_of(samples):
+            pooled.append(maps.mean(2))
             found, batch = numbers_of(maps, params.orders), samples.labels[done : done + len(maps)]
             for label in set(batch.tolist()):
                 scores[done : done + len(maps)][batch == label] = own[label].deviations(found[batch == label])
             done += len(maps)
-        return scores
+        return scores, torch.cat(pooled)
 
-    scores, held_scores = scores_of(rows), scores_of(held)
+    scores, features = scores_of(rows)
     evaluations = len(rows) + len(clean) + len(held)
-    return judged_rows("data", scores, held_scores, params.false_positive_rate, network_evaluations=evaluations)
+    found = judged_rows("data", scores, scores_of(held)[0], params.false_positive_rate, network_evaluations=evaluations)
+    deviating = scores > found.threshold
+    groups = {label: rows.labels == label for label in sorted(set(rows.labels.tolist()))}
+    apart = [discrepancy(features[own & ~deviating], features[own & deviating]) for own in groups.values()]
+    of_class = dict(zip(groups, statistics(torch.tensor(apart, dtype=torch.float64)).tolist(), strict=True))
+    ctx.figures(class_statistics={str(label): value for label, value in of_class.items()})
+    if params.rule == "reserve":
+        return found
+    infected = [label for label, value in of_class.items() if value > params.class_threshold]
+    in_infected = torch.isin(rows.labels, torch.tensor(infected, dtype=torch.int64))
+    judged = torch.where(in_infected, scores, scores.clamp_max(found.threshold))
+    note = f"{len(infected)} of {len(groups)} classes are infected: {', '.join(map(str, infected)) or 'none'}; "
+    note += f"{int((judged > found.threshold).sum())} of their rows deviate"
+    return found.model_copy(update={"scores": judged.tolist(), "note": note})

@@ -11,6 +11,14 @@ from bdm_kit_classification.defending.params import RowDetectorParams
 class BeatrixParams(RowDetectorParams):
     """Parameters of ``defense:beatrix``."""
 
+    rule: Literal["reserve", "class"] = Field(
+        "reserve",
+        description="reserve: rows are flagged that deviate more than few clean rows do; class: of these only those "
+        "of classes whose deviating rows are another distribution than the others, as published.",
+    )
+    class_threshold: float = Field(
+        7.389056, gt=0, description="Rule class: deviations from the median of the classes; e^2 is published."
+    )
     orders: int = Field(2, ge=1, le=16, description="Gram matrices of the powers 1 to this one; published 8.")
     entries: Literal["row-sums", "triangle"] = Field(
         "row-sums",

@@ -21,7 +21,7 @@ class Beatrix(RowDetector):
     paper = "https://arxiv.org/abs/2209.11715"
     Params = BeatrixParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"entries": "triangle", "orders": 8, "width": 10.0, "floor": 0.0}
+        "paper": {"rule": "class", "entries": "triangle", "orders": 8, "width": 10.0, "floor": 0.0}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10}
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from bdm_defense_beatrix.gram import gram_entries, gram_sums, ranges
+from bdm_defense_beatrix.infected import discrepancy, statistics
 from bdm_kit_classification.testing import RowDetectorConformance
 
 
@@ -20,6 +21,11 @@ class TestBeatrixOnTexts(TestBeatrix):
 class TestPublishedEntries(RowDetectorConformance):
     plugin = "beatrix"
     params = {"epochs": 1, "batch_size": 10, "entries": "triangle"}
+
+
+class TestPublishedRule(RowDetectorConformance):
+    plugin = "beatrix"
+    params = {"epochs": 1, "batch_size": 10, "rule": "class", "class_threshold": 0.1}
 
 
 def uniform(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -79,4 +85,25 @@ def test_planted_rows_whose_channels_fire_together_are_found() -> None:
     scores = found.deviations(gram_sums(suspects, 2))
     limit = found.deviations(gram_sums(uniform(200, 16, 60, seed=2) ** 4, 2)).quantile(0.95)
     flagged = scores > limit
+    shuffled = poisoned[torch.randperm(300, generator=torch.Generator().manual_seed(6))]
+    assert 2 * float((flagged & shuffled).sum()) / float(flagged.sum() + shuffled.sum()) < 0.45
     assert 2 * float((flagged & poisoned).sum()) / float(flagged.sum() + poisoned.sum()) > 0.9
+
+
+def test_discrepancy_is_the_mean_over_pairs() -> None:
+    one, other = uniform(7, 3).double(), uniform(4, 3, seed=1).double() + 0.3
+    rows = np.concatenate([one.numpy(), other.numpy()])
+    squares = np.square(rows[:, None] - rows).sum(2)
+    middle = np.sort(squares.flatten())[(squares.size - 1) // 2]
+    kernel = np.exp(-squares / middle) + np.exp(-2 * squares / middle)
+    side = np.r_[np.full(7, 1 / 7), np.full(4, -1 / 4)]
+    np.testing.assert_allclose(discrepancy(one, other), 7 * 4 / 11 * side @ kernel @ side, rtol=1e-9)
+
+
+def test_the_infected_class_stands_out() -> None:
+    values = []
+    for label in range(10):
+        usual, deviating = uniform(200, 8, seed=label), uniform(20, 8, seed=50 + label)
+        values.append(discrepancy(usual, deviating + 0.5 * (label == 3)))
+    found = statistics(torch.tensor(values, dtype=torch.float64))
+    assert int(found.argmax()) == 3 and float(found[3]) > np.e**2 > float(found[torch.arange(10) != 3].max())

@@ -30,7 +30,24 @@ def detect(ctx: Context, params: CognitiveDistillationParams, model: Model, data
         raise UserError("cognitive-distillation masks parts of pictures: it works for pictures only")
     found = [-mask_sizes(ctx, params, classifier, samples) for samples in (rows, clean)]
     evaluations = (params.mask_steps + 1) * (len(rows) + len(clean))
-    return judged_rows("data", *found, params.false_positive_rate, network_evaluations=evaluations)
+    judged = judged_rows("data", *found, params.false_positive_rate, network_evaluations=evaluations)
+    if params.rule == "reserve":
+        return judged
+    threshold = deviation_threshold(found[1])
+    flagged = int((found[0] > threshold).sum())
+    note = (
+        f"the masks of {flagged} of {len(rows)} training rows are a standard deviation smaller than those of clean rows"
+    )
+    return judged.model_copy(update={"threshold": threshold, "note": note})
+
+
+def deviation_threshold(clean: Tensor) -> float:
+    """One standard deviation above the mean of the scores of clean rows (N,).
+
+    >>> round(deviation_threshold(torch.tensor([-0.5, -0.3])), 6)
+    -0.3
+    """
+    return float(clean.double().mean() + clean.double().std(correction=0))
 
 
 def mask_sizes(

@@ -11,6 +11,11 @@ from bdm_kit_classification.defending.params import RowDetectorParams
 class CognitiveDistillationParams(RowDetectorParams):
     """Parameters of ``defense:cognitive-distillation``."""
 
+    rule: Literal["reserve", "deviation"] = Field(
+        "reserve",
+        description="Where the threshold comes from: reserve: what few clean rows exceed; deviation: one standard "
+        "deviation below the mean of the masks of clean rows, as released.",
+    )
     mask_steps: int = Field(60, ge=1, le=100_000, description="Adam's steps for each mask; published 100.")
     mask_learning_rate: float = Field(0.1, gt=0, le=10, description="Adam's learning rate for the masks.")
     size_weight: float = Field(

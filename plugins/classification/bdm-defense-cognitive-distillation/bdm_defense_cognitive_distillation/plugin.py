@@ -20,7 +20,7 @@ class CognitiveDistillation(RowDetector):
     paper = "https://arxiv.org/abs/2301.10908"
     Params = CognitiveDistillationParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"mask_steps": 100, "size_weight": 0.01, "smoothness_weight": 10.0}
+        "paper": {"rule": "deviation", "mask_steps": 100, "size_weight": 0.01, "smoothness_weight": 10.0}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "mask_steps": 2}
 

@@ -14,8 +14,10 @@ class TestCognitiveDistillation(RowDetectorConformance):
 
 
 class TestOnFeatures(RowDetectorConformance):
+    """The rule as released, too."""
+
     plugin = "cognitive-distillation"
-    params = {"epochs": 1, "batch_size": 10, "mask_steps": 2, "output": "features"}
+    params = {"epochs": 1, "batch_size": 10, "mask_steps": 2, "output": "features", "rule": "deviation"}
 
 
 def uniform(*shape: int, seed: int = 0) -> torch.Tensor:

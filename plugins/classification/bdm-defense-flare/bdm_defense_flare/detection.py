@@ -31,10 +31,11 @@ def detect(ctx: Context, params: FlareParams, model: Model, data: Data, suspects
             f"last_layers_left_out={params.last_layers_left_out} are left out: choose another detector of training rows"
         )
     rows = open_samples(suspects)
-    vectors = extremes(classifier, rows, norms)
+    published = params.numbers == "likelihoods"
+    vectors = extremes(classifier, rows, norms, likelihoods=published)
     if params.rule == "reserve":
         clean, held = open_reserve(data, 0.5, ctx.seed)
-        known, others = (extremes(classifier, samples, norms) for samples in (clean, held))
+        known, others = (extremes(classifier, samples, norms, likelihoods=published) for samples in (clean, held))
         scores, clean_scores = distances(vectors, known), distances(others, known)
         evaluations = len(rows) + len(clean) + len(held)
         return judged_rows("data", scores, clean_scores, params.false_positive_rate, network_evaluations=evaluations)

@@ -20,26 +20,39 @@ from bdm_kit_classification.models.classifier import Classifier
 
 
 def extremes(
-    classifier: Classifier, samples: LabelledSamples, norms: list[nn.BatchNorm2d], batch_size: int = 256
+    classifier: Classifier,
+    samples: LabelledSamples,
+    norms: list[nn.BatchNorm2d],
+    *,
+    likelihoods: bool = False,
+    batch_size: int = 256,
 ) -> Tensor:
-    """log of the largest squared standardised value in each normalisation, (N, layers) float64.
+    """How extreme each row is in each normalisation, (N, layers) float64.
 
-    The least log likelihood is -1/2 of the largest ((z - mean)^2 / variance) and a constant of the channel, which is
-    left out; the logarithm makes the numbers about symmetric.
+    Args:
+        classifier: put into evaluation mode.
+        samples: the rows.
+        norms: of the classifier.
+        likelihoods: the published numbers, the least log N(z; mean, variance) over channels and places; else the
+            logarithm of the largest squared standardised value: without the channel's deviation, and about symmetric.
+        batch_size: rows at once.
     """
     places = {id(norm): place for place, norm in enumerate(norms)}
     found: list[list[Tensor]] = [[] for _ in norms]
 
     def see(module: nn.Module, given: Tensor, made: Tensor) -> None:
         mean, variance = (values[None, :, None, None] for values in (module.running_mean, module.running_var))
-        squares = (given - mean).square() / (variance + module.eps)
-        found[places[id(module)]].append(squares.flatten(1).amax(1).double().cpu())
+        numbers = (given - mean).square() / (variance + module.eps)
+        if likelihoods:
+            numbers = numbers + (2 * torch.pi * (variance + module.eps)).log()  # -2 log N
+        found[places[id(module)]].append(numbers.flatten(1).amax(1).double().cpu())
 
     classifier.eval()
     with watched(list(norms), see), torch.inference_mode():
         for _, raw in samples.split(batch_size):
             classifier(samples.modality.collate(raw, classifier))
-    return torch.stack([torch.cat(parts) for parts in found], 1).clamp_min(1e-12).log()
+    largest = torch.stack([torch.cat(parts) for parts in found], 1)
+    return -largest / 2 if likelihoods else largest.clamp_min(1e-12).log()
 
 
 def distances(vectors: Tensor, clean: Tensor) -> Tensor:

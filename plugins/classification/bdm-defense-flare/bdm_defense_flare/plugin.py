@@ -20,7 +20,9 @@ class Flare(RowDetector):
     summary = "Extreme activations in all batch normalisations, and the rows that lie together in them (FLARE)"
     paper = "https://arxiv.org/abs/2411.19479"
     Params = FlareParams
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"rule": "cluster", "smallest_cluster": 100}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {"rule": "cluster", "numbers": "likelihoods", "smallest_cluster": 100, "neighbours": 100}
+    }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "smallest_cluster": 5}
 
     def check_model(self, params: FlareParams, model: Model) -> None:

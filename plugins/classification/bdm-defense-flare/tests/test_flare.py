@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import mahalanobis
+from scipy.stats import norm
 
 from bdm_core.errors import UserError
 from bdm_defense_flare.detection import detect
@@ -27,7 +28,14 @@ class TestFlare(RowDetectorConformance):
 
 class TestClusters(RowDetectorConformance):
     plugin = "flare"
-    params = {"epochs": 1, "batch_size": 10, "rule": "cluster", "smallest_cluster": 5, "neighbours": 2}
+    params = {
+        "epochs": 1,
+        "batch_size": 10,
+        "rule": "cluster",
+        "smallest_cluster": 5,
+        "neighbours": 2,
+        "numbers": "likelihoods",
+    }
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -47,6 +55,22 @@ def test_extremes_are_largest_standardised_squares() -> None:
     found = extremes(classifier, samples, norms)
     assert found.shape == (5, 4)
     torch.testing.assert_close(found[:, 0], squares.flatten(1).amax(1).double().log(), rtol=1e-5, atol=1e-5)
+
+
+def test_likelihoods_are_the_least_of_scipy_s_normal_distributions() -> None:
+    classifier = build(ImageConfig(architecture="cnn", shape=(1, 8, 8), classes=["a", "b"]), seed=0)
+    norms = list(classifier.norms().values())
+    channels = torch.arange(norms[0].num_features)
+    norms[0].running_mean += 0.1 * channels
+    norms[0].running_var *= 1 + channels  # otherwise the deviation would not matter
+    pictures = torch.randint(0, 256, (5, 1, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    samples = LabelledSamples(pictures, torch.zeros(5, dtype=torch.int64), ["a", "b"], "image-classification")
+    with torch.no_grad():
+        made = classifier.prunable_layers()[0].layer(classifier.prepare(samples.raw())).double().numpy()
+    mean, deviation = (np.asarray(values)[:, None, None] for values in (0.1 * channels, np.sqrt(1 + channels + 1e-5)))
+    expected = norm.logpdf(made, mean, deviation).reshape(5, -1).min(1)
+    found = extremes(classifier, samples, norms, likelihoods=True)
+    np.testing.assert_allclose(found[:, 0].numpy(), expected, rtol=1e-5)
 
 
 def test_distances_are_mahalanobis_s() -> None:

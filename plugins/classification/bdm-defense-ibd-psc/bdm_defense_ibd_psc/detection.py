@@ -7,7 +7,7 @@ from bdm_core.context import Context
 from bdm_core.records import Detection, Purified
 from bdm_defense_ibd_psc.amplification import choose_amplification, consistencies, require_norms
 from bdm_defense_ibd_psc.params import IbdPscParams
-from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.data.samples import INPUTS, LabelledSamples, open_samples, seal_samples
 from bdm_kit_classification.defending.inputs import ScoreInputs, judge_inputs, reject_inputs
 from bdm_kit_classification.defending.reserve import open_reserve
 from bdm_kit_classification.models.classifier import load_classifier
@@ -18,6 +18,11 @@ def detect(ctx: Context, params: IbdPscParams, model: Model, data: Data, suspect
     """Judge inputs."""
     score, held, used = _scorer(ctx, params, model, data)
     found = judge_inputs(ctx, score, suspects, held, params.false_positive_rate)
+    if params.threshold is not None:
+        flagged = sum(value > params.threshold for value in found.scores)
+        note = f"{flagged} of {len(found.scores)} inputs have a consistency above {params.threshold:g}; this threshold "
+        note += "keeps no false positive rate"
+        found = found.model_copy(update={"threshold": params.threshold, "note": note})
     spent = (len(found.scores) + len(held)) * (params.models + 1) + used[1]
     return found.model_copy(update={"network_evaluations": spent, "clean_samples": used[0] + found.clean_samples})
 
@@ -25,6 +30,10 @@ def detect(ctx: Context, params: IbdPscParams, model: Model, data: Data, suspect
 def reject(ctx: Context, params: IbdPscParams, model: Model, data: Data, inputs: Data) -> Purified:
     """Turn inputs away."""
     score, held, _ = _scorer(ctx, params, model, data)
+    if params.threshold is not None:
+        samples = open_samples(inputs)
+        rejected = (score(samples) > params.threshold).tolist()
+        return Purified(inputs=seal_samples(ctx.out / "data", samples, format=INPUTS), rejected=rejected)
     return reject_inputs(ctx, score, inputs, held, params.false_positive_rate)
 
 

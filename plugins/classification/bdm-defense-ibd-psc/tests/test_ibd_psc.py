@@ -11,8 +11,10 @@ from bdm_core.errors import UserError
 from bdm_defense_ibd_psc.amplification import Amplification, amplified, choose_amplification, consistencies
 from bdm_defense_ibd_psc.params import IbdPscParams
 from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.testing import ClassifierDefenseConformance
+from bdm_kit_classification.testing.planted import plant
 from bdm_kit_classification.training.fitting import predict
 
 CONFIG = {"shape": (1, 8, 8), "classes": ["a", "b", "c"], "width": 4}
@@ -67,6 +69,24 @@ def test_the_fewest_layers_that_reach_the_error() -> None:
     assert found.errors[-1] > 0.2 >= max([0.0, *found.errors[:-1]]) and len(found.errors) == found.layers
 
 
+def test_a_planted_backdoor_keeps_its_confidence(tmp_path) -> None:
+    """Amplified networks are less certain of clean pictures, by the scale of their logits, than of triggered ones."""
+    planted = plant(tmp_path)
+    classifier = load_classifier(planted.model)
+    found = Amplification(2, 1.5, [])
+    clean, triggered = (consistencies(classifier, some, found, 2) for some in (planted.clean, planted.triggered))
+    limit = clean.quantile(0.95)
+    flagged = torch.cat([clean, triggered]) > limit
+    truth = torch.cat([torch.zeros(len(clean)), torch.ones(len(triggered))]).bool()
+    assert f1(flagged, truth) > 0.9
+    shuffled = truth[torch.randperm(len(truth), generator=torch.Generator().manual_seed(1))]
+    assert f1(flagged, shuffled) < 0.6, "no more than the base rate, .43 of the pictures"
+
+
+def f1(flagged: torch.Tensor, truth: torch.Tensor) -> float:
+    return 2 * float((flagged & truth).sum()) / float(flagged.sum() + truth.sum())
+
+
 def test_few_normalisations_are_refused_in_one_line() -> None:
     small = build(ImageConfig(architecture="cnn", **CONFIG), seed=0)
     with pytest.raises(UserError, match="has 4: it needs at least 6") as caught:
@@ -85,3 +105,14 @@ def test_an_error_out_of_reach_is_refused_in_one_line() -> None:
 
 class TestIbdPsc(ClassifierDefenseConformance):
     plugin = "ibd-psc"
+
+
+class TestPublishedThreshold(ClassifierDefenseConformance):
+    plugin = "ibd-psc"
+    params = {"models": 1, "least_error": 0.1, "largest_factor": 16.0, "threshold": 0.5}
+
+    def test_rejections_are_flagged(self, bench) -> None:
+        """A fixed threshold keeps no false positive rate, and says so."""
+        assert self.detection(bench).threshold == 0.5 and "no false positive rate" in self.detection(bench).note
+        for made in self.purified(bench).values():
+            assert len(made.rejected) == 16

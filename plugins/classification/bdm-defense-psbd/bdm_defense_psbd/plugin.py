@@ -19,7 +19,9 @@ class Psbd(RowDetector):
     summary = "Shift of predictions under dropout: poisoned rows are to keep theirs (PSBD)"
     paper = "https://arxiv.org/abs/2406.05826"
     Params = PsbdParams
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"passes": 3, "wanted_shift": 0.8, "layers": "all"}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {"passes": 3, "wanted_shift": 0.8, "layers": "all", "false_positive_rate": 0.25}
+    }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "rates": [0.5]}
 
     @hookimpl

@@ -72,4 +72,6 @@ def test_rows_that_keep_their_class_are_found() -> None:
     passes = [(logits + strength * torch.randn(100, 5, generator=chance)).softmax(1) for _ in range(3)]
     score = -uncertainties(logits.softmax(1), passes).uncertainty
     flagged = score >= score.sort(descending=True).values[19]
+    shuffled = poisoned[torch.randperm(100, generator=torch.Generator().manual_seed(3))]
+    assert float((flagged & shuffled).sum()) / 20 < 0.4, "shuffled flags give no more than about the base rate"
     assert float((flagged & poisoned).sum()) / 20 > 0.6 > 0.5 > float((flagged & ~poisoned).sum()) / 20

@@ -62,5 +62,5 @@ def untangle(features: Tensor, clean: Tensor | None) -> TwoComponents:
 
 def deviations(ratios: Tensor) -> Tensor:
     """J* of each class, (K,): J less its median over the classes, in robust standard deviations."""
-    from_median = ratios - ratios.median()
-    return from_median / (CONSISTENT * from_median.abs().median()).clamp_min(1e-9)
+    from_median = ratios - ratios.quantile(0.5)
+    return from_median / (CONSISTENT * from_median.abs().quantile(0.5)).clamp_min(1e-9)

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import torch
-from scipy.stats import multivariate_normal
+from scipy.stats import median_abs_deviation, multivariate_normal
 from torch import Tensor
 
 from bdm_defense_scan.decomposition import decompose, log_likelihood, step
@@ -86,9 +86,14 @@ def test_planted_component_is_found_and_its_class_stands_out() -> None:
         found = untangle(space.whitened(rows.features[own]), space.whitened(clean.of(label)))
         scores[own] = found.log_ratio(space.whitened(rows.features[own]))
         ratios.append(found.ratio)
-    statistics = deviations(torch.tensor(ratios))
+    statistics = deviations(torch.tensor(ratios, dtype=torch.float64))
     assert int(statistics.argmax()) == 0 and float(statistics[0]) > np.e**2 > float(statistics[1:].max())
+    values = np.array(ratios)
+    expected = (values - np.median(values)) / median_abs_deviation(values, scale="normal")
+    np.testing.assert_allclose(statistics.numpy(), expected, rtol=1e-4)
     flagged = (scores > 0) & (rows.labels == 0)
+    shuffled = poisoned[torch.randperm(len(rows), generator=torch.Generator().manual_seed(2))]
+    assert 2 * float((flagged & shuffled).sum()) / float(flagged.sum() + shuffled.sum()) < 0.2
     assert 2 * float((flagged & poisoned).sum()) / float(flagged.sum() + poisoned.sum()) > 0.95
 
 

@@ -58,4 +58,6 @@ def test_planted_rows_are_found_among_all_classes() -> None:
     rows, clean, poisoned = planted()
     scores, _ = projections(rows, clean)
     flagged = scores >= scores.sort(descending=True).values[int(poisoned.sum()) - 1]
-    assert float((flagged & poisoned).sum()) / float(poisoned.sum()) > 0.9
+    assert float((flagged & poisoned).sum()) / float(poisoned.sum()) > 0.9  # as many are flagged: the F1 score
+    shuffled = poisoned[torch.randperm(450, generator=torch.Generator().manual_seed(2))]
+    assert float((flagged & shuffled).sum()) / float(shuffled.sum()) < 0.3

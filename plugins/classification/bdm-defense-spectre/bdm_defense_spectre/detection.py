@@ -30,7 +30,10 @@ def detect(ctx: Context, params: SpectreParams, model: Model, data: Data, suspec
         robust = params.covariance == "robust" and len(features) >= 5
         estimate = robust_covariance(features, ctx.seed) if robust else covariance_of_clean(of_class, deviations)
         rank = int(torch.linalg.matrix_rank(features - features.mean(0)))
-        whitening, weight = whiten(features, estimate, params.alpha, sizes_for(len(own), rank, params.most_components))
+        sizes = sizes_for(len(own), rank, params.most_components)
+        removed = min(round(params.surplus * params.poison_rate * len(rows)), len(own) // 2)
+        common = removed if params.compared == "common-space" else None
+        whitening, weight = whiten(features, estimate, params.alpha, sizes, common)
         found[own] = scores(whitening(features), weight)
         known = held.labels == label
         of_held[known] = scores(whitening(held.features[known]), weight)

@@ -21,6 +21,11 @@ class SpectreParams(RowDetectorParams):
         description="reserve: rows are flagged whose score few clean rows reach; share: the highest scores of the "
         "class with the highest mean score, as published.",
     )
+    compared: Literal["own-space", "common-space"] = Field(
+        "own-space",
+        description="How numbers of components are compared: by the mean score in the space of each; common-space: in "
+        "that of the largest number, whitened by what the removal leaves, as published.",
+    )
     alpha: float = Field(4.0, ge=0, le=100, description="Sharpness of the quantum entropy score; published 4.")
     most_components: int = Field(32, ge=1, le=10_000, description="Most principal components that are tried.")
     poison_rate: float = Field(
@@ -30,7 +35,8 @@ class SpectreParams(RowDetectorParams):
         1.5,
         ge=1,
         le=4,
-        description="Rule share: this many times poison_rate of all rows are flagged; 1.5 is published.",
+        description="Rule share and common-space: so many times poison_rate of all rows are flagged, or left out; 1.5 "
+        "is published.",
     )
     held_out: float = Field(
         0.5, gt=0, lt=1, description="Share of the clean rows that whitens nothing, for the threshold."

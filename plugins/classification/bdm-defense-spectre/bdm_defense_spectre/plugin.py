@@ -20,7 +20,9 @@ class Spectre(RowDetector):
     tasks = frozenset({"image-classification", "text-classification"})
     paper = "https://arxiv.org/abs/2104.11315"
     Params = SpectreParams
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"covariance": "robust", "rule": "share"}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {"covariance": "robust", "rule": "share", "compared": "common-space"}
+    }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "most_components": 2}
 
     @hookimpl

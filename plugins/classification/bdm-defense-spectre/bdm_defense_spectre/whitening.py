@@ -75,14 +75,18 @@ def robust_covariance(features: Tensor, seed: int) -> Estimate:
     return estimate
 
 
-def whiten(features: Tensor, estimate: Estimate, alpha: float, sizes: Sequence[int]) -> tuple[Whitening, Tensor]:
+def whiten(
+    features: Tensor, estimate: Estimate, alpha: float, sizes: Sequence[int], removed: int | None = None
+) -> tuple[Whitening, Tensor]:
     """The whitening and the weights Q / trace Q of that number k of components whose mean score is highest.
 
     Args:
         features: (n, F) of the suspects of one class.
         estimate: of centre and covariance in the space of k components.
         alpha: of the score.
-        sizes: the k to try.
+        sizes: the k to try, rising.
+        removed: if given, the k are compared by :func:`left_over` in the space of the largest k, as published, and not
+            by the mean scores in their own spaces.
     """
     _, _, right = torch.linalg.svd(features - features.mean(0), full_matrices=False)
     best: tuple[float, Whitening, Tensor] | None = None
@@ -91,11 +95,32 @@ def whiten(features: Tensor, estimate: Estimate, alpha: float, sizes: Sequence[i
         centre, covariance = estimate(directions)
         whitening = Whitening(directions, centre, torch.linalg.cholesky(covariance))
         weight = weights(whitening(features), alpha)
-        mean = float(scores(whitening(features), weight).mean())
+        found = scores(whitening(features), weight)
+        mean = float(found.mean())
+        if removed is not None:
+            mean = left_over((features - features.mean(0)) @ right[: sizes[-1]].T, found, removed, alpha)
         if best is None or mean > best[0]:
             best = mean, whitening, weight
     assert best is not None, "no number of components was given"
     return best[1], best[2]
+
+
+def left_over(projected: Tensor, found: Tensor, removed: int, alpha: float) -> float:
+    """The mean score of all rows when the covariance of those that scores leave whitens them (the paper's choice of k).
+
+    Where the scores tell poisoned rows, these stand out from the others: the mean is high.
+
+    Args:
+        projected: (n, k) centred rows in one space.
+        found: (n,) scores of the rows.
+        removed: rows of the highest scores that are left out.
+        alpha: of the score.
+    """
+    kept = projected[found.argsort()[: max(2, len(found) - removed)]]
+    covariance = torch.cov(kept.T, correction=0).reshape(projected.shape[1], -1)
+    covariance = covariance + (1e-6 * covariance.diagonal().mean() + 1e-12) * torch.eye(len(covariance))
+    white = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), projected.T, upper=False).T
+    return float(scores(white, weights(white, alpha)).mean())
 
 
 def sizes_for(rows: int, rank: int, most: int) -> list[int]:

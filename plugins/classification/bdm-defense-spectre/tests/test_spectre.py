@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.linalg import expm
+from scipy.linalg import expm, sqrtm
 from torch import Tensor
 
 from bdm_defense_spectre.detection import relative_to_share
 from bdm_defense_spectre.whitening import (
     covariance_of_clean,
+    left_over,
     robust_covariance,
     scores,
     sizes_for,
@@ -30,7 +31,14 @@ class TestSpectreOnTexts(TestSpectre):
 
 class TestPublishedRule(RowDetectorConformance):
     plugin = "spectre"
-    params = {"epochs": 1, "batch_size": 10, "covariance": "robust", "rule": "share", "most_components": 2}
+    params = {
+        "epochs": 1,
+        "batch_size": 10,
+        "covariance": "robust",
+        "rule": "share",
+        "compared": "common-space",
+        "most_components": 2,
+    }
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -74,8 +82,31 @@ def test_poison_along_a_direction_of_little_variance_is_found(kind: str) -> None
     flagged = found >= found.sort(descending=True).values[74]
     assert float((flagged & poisoned).sum()) / 75 > 0.9
     projected = (features - features.mean(0))[:, 0].square()
+    shuffled = poisoned[torch.randperm(300, generator=torch.Generator().manual_seed(3))]
+    assert float((flagged & shuffled).sum()) / 75 < 0.4
     plain = projected >= projected.sort(descending=True).values[74]
     assert float((plain & poisoned).sum()) / 75 < 0.4
+
+
+def test_left_over_is_the_mean_score_after_whitening_by_the_rest() -> None:
+    rows, found = normal(50, 4) @ normal(4, 4, seed=1), normal(50, seed=2)
+    rows = rows - rows.mean(0)
+    kept = rows.numpy()[np.argsort(found.numpy())[:40]]
+    white = np.linalg.inv(sqrtm(np.cov(kept, rowvar=False, bias=True))) @ rows.numpy().T
+    second = white @ white.T / 50
+    matrix = expm(4 * (second - np.eye(4)) / (np.linalg.norm(second, 2) - 1))
+    expected = np.trace(second @ matrix) / np.trace(matrix)
+    np.testing.assert_allclose(left_over(rows, found, 10, 4.0), expected, rtol=1e-4)
+
+
+def test_the_number_of_components_is_that_whose_removal_leaves_clean_rows() -> None:
+    """Poison lies along the fourth direction: fewer components do not see it, and the published comparison says so."""
+    features = normal(300, 4, seed=2) * torch.tensor([8.0, 6.0, 5.0, 0.5])
+    features[:30, 3] += 4
+    clean = normal(200, 4, seed=1) * torch.tensor([8.0, 6.0, 5.0, 0.5])
+    whitening, weight = whiten(features, covariance_of_clean(clean, clean, 0.0), 4.0, [1, 2, 4], removed=45)
+    assert len(weight) == 4
+    assert int((scores(whitening(features), weight).argsort(descending=True)[:45] < 30).sum()) == 30
 
 
 def test_robust_covariance_is_hardly_moved_by_a_quarter_of_the_rows() -> None:
