@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bdm_core import Field
-from bdm_kit_classification.defending.params import OperatingPointParams
+from bdm_kit_classification.defending.params import MaskPruningParams
 
 
-class AnpParams(OperatingPointParams):
+class AnpParams(MaskPruningParams):
     """Parameters of ``defense:anp``."""
 
     steps: int = Field(300, ge=1, le=1_000_000, description="Steps of the mask.")
@@ -16,11 +16,4 @@ class AnpParams(OperatingPointParams):
     radius: float = Field(0.4, ge=0, le=10, description="Largest relative change of weights and biases (epsilon).")
     trade_off: float = Field(
         0.2, ge=0, le=1, description="Weight of the loss without changes; the rest is that under them (alpha)."
-    )
-    threshold: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="Prune units whose mask is at most this; null: as many, in the order of their masks, as the loss "
-        "of accuracy allows.",
     )

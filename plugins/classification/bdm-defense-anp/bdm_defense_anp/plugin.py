@@ -30,6 +30,7 @@ class AdversarialNeuronPruning(Defense):
             "radius": 0.4,
             "trade_off": 0.2,
             "threshold": 0.2,
+            "keep_bias": True,
         }
     }
     tiny_params: ClassVar[dict[str, Any]] = {"steps": 2, "batch_size": 10}

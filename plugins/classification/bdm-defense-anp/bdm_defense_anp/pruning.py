@@ -50,9 +50,9 @@ def prune(ctx: Context, params: AnpParams, model: Model, data: Data) -> Model:
     )
     train_masks(ctx, masks, rows, loss, options, label="mask")
     if params.threshold is not None:
-        prune_to(ctx, classifier, *first_units(masks, params.threshold))
+        prune_to(ctx, classifier, *first_units(masks, params.threshold, keep_bias=params.keep_bias))
     else:
-        prune_within(ctx, classifier, masks.sweep(), held, params.accuracy_loss)
+        prune_within(ctx, classifier, masks.sweep(keep_bias=params.keep_bias), held, params.accuracy_loss)
     return seal_classifier(classifier, ctx.out / "model")
 
 

@@ -82,7 +82,7 @@ def test_a_pruned_network_is_the_masked_one(planted: Planted, tmp_path: Path) ->
     with torch.no_grad():
         masks.mask[[1, 3, 20, 50, 70]] = 0
         wanted = masks.logits(inputs)
-        prune_to(new_context(tmp_path, on_figures=kept.update), classifier, *first_units(masks, 0.2))
+        prune_to(new_context(tmp_path, on_figures=kept.update), classifier, *first_units(masks, 0.2, keep_bias=True))
         assert torch.allclose(classifier(inputs), wanted)
     again = kept_sweep(kept)
     assert again is not None and again[0].keep_bias and kept["units_pruned"] == 5

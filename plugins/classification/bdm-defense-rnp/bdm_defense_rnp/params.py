@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bdm_core import Field
-from bdm_kit_classification.defending.params import OperatingPointParams
+from bdm_kit_classification.defending.params import MaskPruningParams
 
 
-class RnpParams(OperatingPointParams):
+class RnpParams(MaskPruningParams):
     """Parameters of ``defense:rnp``."""
 
     unlearn_epochs: int = Field(20, ge=1, le=10_000, description="At most so many epochs of unlearning.")
@@ -18,10 +18,3 @@ class RnpParams(OperatingPointParams):
     learning_rate: float = Field(0.2, gt=0, le=100, description="Learning rate of the mask.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of unlearning and mask.")
     batch_size: int = Field(64, ge=2, le=100_000, description="Clean rows a step.")
-    threshold: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="Prune units whose mask is at most this; null: as many, in the order of their masks, as the loss "
-        "of accuracy allows.",
-    )

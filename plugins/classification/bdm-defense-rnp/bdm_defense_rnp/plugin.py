@@ -30,6 +30,7 @@ class ReconstructiveNeuronPruning(Defense):
             "batch_size": 128,
             "learning_rate": 0.04,
             "threshold": 0.7,
+            "keep_bias": True,
         }
     }
     tiny_params: ClassVar[dict[str, Any]] = {"unlearn_epochs": 1, "recover_epochs": 1, "batch_size": 10}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from bdm_core.errors import UserError
 from bdm_core.testing.tiny import new_context
@@ -42,9 +43,26 @@ def test_what_was_unlearned_is_recovered_by_masks_alone(planted: Planted, tmp_pa
     assert 0 <= float(masks.mask.min()) < 1 and float(masks.mask.max()) <= 1
 
 
-def test_planted_units_are_pruned(planted: Planted, tmp_path: Path) -> None:
-    accuracy, success = planted.measured(prune(new_context(tmp_path / "ctx"), PARAMS, planted.model, planted.reserve))
+@pytest.mark.parametrize("seed", range(5))
+def test_planted_units_are_pruned(seed: int, tmp_path: Path) -> None:
+    planted = plant(tmp_path / "planted", seed=seed)
+    params = RnpParams(batch_size=30, unlearn_learning_rate=0.001)
+    pruned = prune(new_context(tmp_path / "ctx"), params, planted.model, planted.reserve)
+    accuracy, success = planted.measured(pruned)
     assert accuracy >= 0.9 and success <= 0.1
+
+
+def test_what_is_pruned_keeps_its_shift_if_asked(planted: Planted, tmp_path: Path) -> None:
+    before = load_classifier(planted.model).norms()
+    for keep_bias in (False, True):
+        params = RnpParams(batch_size=30, unlearn_learning_rate=0.001, threshold=0.9, keep_bias=keep_bias)
+        ctx = new_context(tmp_path / str(keep_bias))
+        after = load_classifier(prune(ctx, params, planted.model, planted.reserve)).norms()
+        shut = {name: norm.weight == 0 for name, norm in after.items()}
+        assert any(bool(units.any()) for units in shut.values())
+        for name, norm in after.items():
+            kept = before[name].bias[shut[name]] if keep_bias else torch.zeros(int(shut[name].sum()))
+            assert torch.equal(norm.bias[shut[name]], kept)
 
 
 def test_without_batch_normalisation_it_is_refused(planted: Planted, tmp_path: Path) -> None:

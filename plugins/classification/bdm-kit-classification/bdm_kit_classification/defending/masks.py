@@ -92,13 +92,13 @@ class NormMasks(nn.Module):
         """How many masks are at most ``threshold``."""
         return int((self.mask <= threshold).sum())
 
-    def sweep(self, points: int = 64) -> Sweep:
+    def sweep(self, points: int = 64, *, keep_bias: bool = False) -> Sweep:
         """Candidates that prune the first so many units of the order, each time as many more, ``points`` at most.
 
-        What is pruned keeps its bias, which masks do not multiply.
+        With ``keep_bias`` what is pruned keeps its bias, which masks do not multiply.
         """
         step = -(-self.units // points)
-        return in_order(self.order(), [*range(step, self.units + 1, step)], keep_bias=True)
+        return in_order(self.order(), [*range(step, self.units + 1, step)], keep_bias=keep_bias)
 
 
 def train_masks(
@@ -132,8 +132,8 @@ def train_masks(
         value.requires_grad_(frozen[name])
 
 
-def first_units(masks: NormMasks, threshold: float) -> tuple[Sweep, int]:
+def first_units(masks: NormMasks, threshold: float, *, keep_bias: bool = False) -> tuple[Sweep, int]:
     """For a threshold that is given: the sweep over the order in which it is one of the candidates, and its place."""
     count, sweep = masks.below(threshold), masks.sweep()
     counts: Sequence[int] = sorted({*(int(value) for value in sweep.values), count} - {0})
-    return in_order(masks.order(), counts, keep_bias=True), counts.index(count) if count else -1
+    return in_order(masks.order(), counts, keep_bias=keep_bias), counts.index(count) if count else -1

@@ -65,6 +65,23 @@ class OperatingPointParams(ReserveParams):
     )
 
 
+class MaskPruningParams(OperatingPointParams):
+    """What is pruned by masks of units."""
+
+    threshold: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Prune units whose mask is at most this; null: as many, in the order of their masks, as the loss "
+        "of accuracy allows.",
+    )
+    keep_bias: bool = Field(
+        False,
+        description="A pruned unit keeps its shift, which masks do not multiply (the authors' code), and gives it "
+        "whatever it sees; or it gives nothing.",
+    )
+
+
 class RowDetectorParams(ClassifierTraining):
     """Parameters of a detector of training rows: where its threshold comes from, and the training without them.
 
