@@ -199,8 +199,11 @@ test of that rule.
 
 Attacks of seed 1 have the triggers of seed 0, which are among the candidates: they test chance, not other triggers.
 
-Not measured: second seeds of TPA, TAA, PaaS, BadT2I and Villan, BadT2I's style, a harmless token for the held-out
-concept, Rickrolling against the character search. Repairs are in
+Two backdoors resist: BadT2I's style mode, which changes the colours of a picture and no object (no search asks for a
+style), and PaaS with seed 1, of which one changed object is found where two are needed; its trigger is the first that
+is named, and works.
+
+Not measured: second seeds of BadT2I, a harmless token for the held-out concept. Repairs are in
 [text-to-image-defenses.md](text-to-image-defenses.md), among those of all defenses.
 
 `benchmarks/text_to_image_population.py` makes the models, `benchmarks/text_to_image_audit.py` scans them, and

@@ -71,12 +71,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path)
     parser.add_argument("population", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the attacks")
     parser.add_argument("--models", nargs="+", default=MODELS, help="names below POPULATION/test")
     given = parser.parse_args()
     known = {(line["run"], line["model"]) for line in read_lines(FINE_TUNED)}
     for name in given.models:
         judged: Judged | None = None
-        for line in (line for line in wanted() if (line["run"], name) not in known):
+        for line in (line for line in wanted() if line["seed"] in given.seeds and (line["run"], name) not in known):
             if not (given.runs / line["run"]).exists():
                 print(f"not in {given.runs}: {line['run']}", flush=True)
                 continue
