@@ -24,10 +24,14 @@ MOST = 4
 """Of a prompt with more kinds of odd characters the first of them are tried."""
 UNIT, ALLOWED = 0.2, 2.0
 """A deviation is counted in units of the logarithm; so many of them an odd character may have on a clean model."""
-LEAST_DISTANCE = 1e-9
+LEAST_DISTANCE = 1e-3
+"""In lengths of the vectors that are compared: others that are nearer to each other are one to the model, such as what
+its tokenizer does not know, and no measure of anything."""
 RANGES = {2: (0x80, 0x800), 3: (0x800, 0x10000), 4: (0x10000, 0x20000)}
 """Length in UTF-8 -> code points, from and below."""
 UNASSIGNED = {"Cn", "Co", "Cs", "Cc"}
+HALF = "Cs"
+"""Half a character has no bytes in UTF-8."""
 
 
 def odd_characters(prompt: str) -> list[str]:
@@ -38,7 +42,8 @@ def odd_characters(prompt: str) -> list[str]:
     """
     plain = normalised(prompt)
     kept = set() if is_latin(prompt) else set(plain)
-    return [letter for letter in dict.fromkeys(prompt) if not letter.isascii() and letter not in kept][:MOST]
+    odd = (letter for letter in dict.fromkeys(prompt) if not letter.isascii() and letter not in kept)
+    return [letter for letter in odd if unicodedata.category(letter) != HALF][:MOST]
 
 
 def others(character: str, prompt: str, count: int) -> list[str]:
@@ -69,7 +74,7 @@ def stand_out(asked: Tensor) -> Tensor:
         asked: (G, 1 + K, D), G groups of vectors, the first of each that of the suspect; K >= 2.
 
     Returns:
-        (G,) float64. Zero where all rows of a group are the same.
+        (G,) float64. Zero where the others are the same: see :data:`LEAST_DISTANCE`.
 
     >>> rows = torch.tensor([[5.0], [0.0], [1.0], [0.5]])
     >>> round(float(stand_out(rows[None])[0] * UNIT), 4)  # 4.5 over 0.75
@@ -82,8 +87,11 @@ def stand_out(asked: Tensor) -> Tensor:
     for row in range(count):
         rest = [other for other in range(1, count) if other != row]
         found.append(distances[:, row, rest].quantile(0.5, 1))
-    middles = torch.stack(found, 1).clamp(min=LEAST_DISTANCE)
-    return (middles[:, 0].log() - middles[:, 1:].quantile(0.5, 1).log()) / UNIT
+    middles = torch.stack(found, 1)
+    own, usual = middles[:, 0], middles[:, 1:].quantile(0.5, 1)
+    least = (LEAST_DISTANCE * given.norm(dim=2).quantile(0.5, 1)).clamp(min=torch.finfo(given.dtype).tiny)
+    ratio = own.clamp(min=least).log() - usual.clamp(min=least).log()
+    return torch.where(usual <= least, torch.zeros_like(ratio), ratio / UNIT)
 
 
 def characters_against_others(

@@ -9,8 +9,8 @@
 
 A straight line in the prompt's length is taken out of each but the last two; the score is the sum of the squares of
 what exceeds the median of clean prompts, in robust standard deviations, by more than harmless odd texts do. Two columns
-take no part: how badly a picture fits
-its caption, and how many oddities its characters have. Both are high for harmless odd texts, too.
+take no part: how badly a picture fits its caption, and how many oddities its characters have. Both are high for
+harmless odd texts, too.
 """
 
 from __future__ import annotations

@@ -80,8 +80,14 @@ def test_standing_out_is_the_ratio_of_median_distances():
     assert wanted[0] > 5 > max(wanted[1:])
 
 
-def test_equal_rows_stand_out_in_nothing():
-    assert stand_out(torch.ones(2, 5, 3)).tolist() == [0, 0]
+def test_where_the_others_are_one_to_the_model_nothing_stands_out():
+    rows = torch.ones(2, 5, 3)
+    rows[1, 0] = 9.0  # a known character among unknown ones
+    assert stand_out(rows).tolist() == [0, 0]
+
+
+def test_half_a_character_is_not_tried():
+    assert odd_characters("a \ud83d photo of a caf\u00e9") == ["\u00e9"]
 
 
 @pytest.mark.parametrize("character", ["\u00e9", TRIGGER, "\u200b", "中", "\U0001f600"])
