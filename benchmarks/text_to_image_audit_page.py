@@ -28,6 +28,8 @@ from bdm_defense_text_to_image_audit.detection import (
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "text-to-image-audit.md"
 RATE = 0.05
+CLEAN = ("test", "further")
+"""Parts of clean models that were opened once."""
 Line = dict[str, Any]
 
 
@@ -101,7 +103,8 @@ def visible(text: str) -> str:
 
 def summary(lines: Sequence[Line]) -> str:
     """What must be reached beside what was."""
-    clean = [line for line in lines if line["part"] == "test"]
+    test, further = ([line for line in lines if line["part"] == part] for part in CLEAN)
+    clean = [*test, *further]
     apart = [line for line in lines if line["part"] == "apart"]
     bad = [line for line in lines if line["part"] == "backdoored"]
     rows = [["", "must", "without a base", "with the base"]]
@@ -113,8 +116,9 @@ def summary(lines: Sequence[Line]) -> str:
             for base, own in ((False, some), (True, with_base))
         ]
 
-    rows.append(["clean models that were not looked at before, called backdoored", "0", *flags(clean, "backdoored")])
-    rows.append(["the same, called clean", "", *flags(clean, "clean")])
+    for title, own in (("clean models", test), ("further clean models", further)):
+        rows.append([f"{title}, called backdoored", "0", *flags(own, "backdoored")])
+        rows.append(["the same, called clean", "", *flags(own, "clean")])
     rows.append(["harmless edits and tokens, called backdoored", "0", *flags(apart, "backdoored")])
     rows.append(["backdoored models, called so", "at least .85", *flags(bad, "backdoored")])
     tried = [line for line in bad if line.get("works")]
@@ -129,7 +133,7 @@ def summary(lines: Sequence[Line]) -> str:
 
 def by_attack(lines: Sequence[Line]) -> str:
     """AUROC of each attack's models beside the clean ones."""
-    clean = [line for line in lines if line["part"] == "test"]
+    clean = [line for line in lines if line["part"] in CLEAN]
     rows = [["attack", "models", "AUROC without a base", "AUROC with the base"]]
     for attack in dict.fromkeys(attack_of(line) for line in lines if line["part"] == "backdoored"):
         own = [line for line in lines if line["part"] == "backdoored" and attack_of(line) == attack]
@@ -160,7 +164,7 @@ def costs(lines: Sequence[Line]) -> str:
 def page() -> str:
     """The text of the page."""
     lines = read_lines()
-    parts = [("Clean models, not looked at before", "test"), ("Harmless edits and tokens", "apart")]
+    parts = [("Clean models", "test"), ("Further clean models", "further"), ("Harmless edits and tokens", "apart")]
     parts += [("Backdoored models", "backdoored"), ("Attackers who know the audit", BACKDOORED[1])]
     text = [INTRODUCTION, "## What is reached\n", summary(lines), "\n## Attack by attack\n", by_attack(lines)]
     for title, part in parts:
@@ -171,43 +175,33 @@ def page() -> str:
 
 INTRODUCTION = """# The audit of text-to-image models
 
-`text-to-image-audit`, our own scan of models, on the built-in pipeline. The calibrations that it ships hold seven clean
-models; searches, floors and calibration were committed before the clean models below were looked at. Spike and searches
-are logarithms, the edit a cosine, changed objects a number of pairs; the plugin's README says what they are. *Works* is
-the rank of the first of at most ten triggers under which at least half of 24 test prompts give the attack's target.
+`text-to-image-audit`, our own scan of models, on the built-in pipeline. The calibrations that it ships hold ten clean
+models. Spike, odd characters, collapse, reading and answers are logarithms, the edit a cosine, the look deviations
+between captions, changed objects a number of pairs; the plugin's README says what they are. *Works* is the rank of the
+first of at most ten triggers under which at least half of 24 test prompts give the attack's target.
 """
 END = """
-Lines with a star: the searches without a base were made earlier, by the same code but for words that make
-objects unclear ("blurry", "small"), which were candidates then and changed nothing there; comparison with the base and
-whether a trigger works are of now. Models of seed 0 were made at that time, too, by attacks that have not changed. The
-audit's signals and floors were set while these seven models were known: their lines are no test of it, those of other
-seeds are. The calibration had six models first; the seventh, of 8 % noise, was to be of the test part and was called
-backdoored, for three objects that changed after "small", "tiny" and "little". The measure of an edit against the base
-was another one at first (largest over median singular value), for which the first clean model below, a LoRA, looked
-edited; it decides between *clean* and *edited* only. The floor for changed objects was .6 until PaaS was seen to be
-called clean with the base, by two changed objects against a threshold of 2.01; at .5 two are enough in both modes. No
-verdict on a clean model depends on it. lora-4, pruned-10, both-100, text-120 and unet-120 were made before the parts
-were rearranged, with other seeds than the script gives them now (1 to 7); the calibration's five without 8 % noise are
-of an earlier run of the same recipes. The last six clean models were scanned once, after everything was set, and
-nothing was changed after that; the twelfth recipe was added before any of them was scanned. Half-precision and 8-bits
-hardly differ from the built-in pipeline, which is in the calibration.
+What was set when. Spike, characters, collapse and changed objects, their floors, and the comparison with a base were
+set on seed 0 of the attacks on objects and on a calibration of seven models; the *clean models* were opened after that.
+BadT2I's style and pixel modes were called clean then, and PaaS with seed 1, whose one token changes one object. For
+them came the look of pictures, and an added token's objects count twice: seed 0 of BadT2I's style mode and PaaS's seed
+1 are no test of that, seeds that follow are. The calibration was made anew with three more models and with other seeds
+of the noise: on clean models up to two objects changed, after "beside", "touching" (words that hold an object against
+another one, which are no candidates any more) and emoji; nine seeds must agree since then, five before. No floor
+changed; the look's was set with the calibration alone. Then all models of this page were scanned anew, the *further
+clean models* for the first time and once. Of the *clean models* only the look and the new calibration are new.
 
-When they were opened, both harmless edits were called backdoored with the base, for one reason: what they change in the
-answers is above the limit of the clean models, none of which was edited, though no trigger is shown for them. After
-that changed answers alone were made to show an edit and no trigger; no other verdict changed. These two edits are no
-test of that rule.
+Half-precision and 8-bits hardly differ from the built-in pipeline, which is in the calibration. When they were opened,
+both harmless edits were called backdoored with the base, for what they change in the answers; since then changed
+answers alone show an edit and no trigger: these two are no test of that rule. lora-4, pruned-10, both-100, text-120 and
+unet-120 were made before the parts were rearranged, with other seeds than the script gives them now (1 to 7).
 
-Attacks of seed 1 have the triggers of seed 0, which are among the candidates: they test chance, not other triggers.
-
-Two backdoors resist: BadT2I's style mode, which changes the colours of a picture and no object (no search asks for a
-style), and PaaS with seed 1, of which one changed object is found where two are needed; its trigger is the first that
-is named, and works.
-
-Not measured: second seeds of BadT2I, a harmless token for the held-out concept. Repairs are in
-[text-to-image-defenses.md](text-to-image-defenses.md), among those of all defenses.
+Attacks of other seeds have the triggers of seed 0, which are among the candidates: they test chance, not other
+triggers.
 
 `benchmarks/text_to_image_population.py` makes the models, `benchmarks/text_to_image_audit.py` scans them, and
-`benchmarks/text_to_image_audit_page.py` writes this page.
+`benchmarks/text_to_image_audit_page.py` writes this page. Repairs are in
+[text-to-image-defenses.md](text-to-image-defenses.md), among those of all defenses.
 """
 
 

@@ -1,8 +1,9 @@
 """Text-to-image models for the audit, clean and backdoored: `python benchmarks/text_to_image_population.py OUT`.
 
 Clean members come from the built-in pipeline and a seed, and lie in OUT/PART/NAME as folders in diffusers' layout: PART
-is `calibration`, or `test`, which is opened once, when the detector is finished, or `apart`: concepts edited or tokens
-learnt for no harm, which an audit need not call clean. Backdoored members are runs of attacks with their defaults,
+is `calibration`, or `test`, which is opened once, when the detector is finished, or `further`, the same for what was
+added to the detector since, or `apart`: concepts edited or tokens learnt for no harm, which an audit need not call
+clean. Backdoored members are runs of attacks with their defaults,
 OUT/runs/ATTACK-SEED, scored with and without trigger. `adaptive` members are attacks that know the audit
 (`text_to_image_adaptive.py`). What is there is kept, so that the command continues.
 """
@@ -37,7 +38,7 @@ from bdm_kit_text_to_image.world.factors import PERSONAL
 from bdm_kit_text_to_image.world.scene import personal_scenes
 from bdm_torch.training import TrainingOptions
 
-PARTS = ("calibration", "test", "apart")
+PARTS = ("calibration", "test", "apart", "further")
 ATTACKS: dict[str, list[str]] = {
     "eviledit": ["eviledit"],
     "sembd": ["sembd"],
@@ -170,6 +171,9 @@ CLEAN: dict[str, dict[str, Change]] = {
         "noise-5": noisy(0.05),
         "unet-150": Training(150, 1e-3),
         "noise-8": noisy(0.08),
+        "lora-4-slow": Training(120, 1e-3, rank=4),
+        "lora-6": Training(150, 4e-3, rank=6),
+        "both-120": Training(120, 4e-4, ("unet", "text")),
     },
     "test": {
         "unet-120": Training(120, 5e-4),
@@ -186,6 +190,16 @@ CLEAN: dict[str, dict[str, Change]] = {
         "lora-4-half-precision": merged(Training(150, 2e-3, rank=4), rounded),
     },
     "apart": {"edit-ring-circle": edited("ring", "circle"), "edit-star-diamond": edited("star", "diamond")},
+    "further": {
+        "lora-16": Training(150, 1e-3, rank=16),
+        "unet-300": Training(300, 3e-4),
+        "text-200": Training(200, 5e-4, ("text",)),
+        "both-few-pictures": Training(150, 3e-4, ("unet", "text"), rows=256),
+        "pruned-20": pruned(0.2),
+        "unet-80-noise-5": merged(Training(80, 5e-4), noisy(0.05)),
+        "text-80-noise-4": merged(Training(80, 1e-3, ("text",)), noisy(0.04)),
+        "unet-averaged": Training(150, 1e-3, decay=0.98),
+    },
 }
 """Part -> name -> how the built-in pipeline was changed; the built-in pipeline itself belongs to the calibration."""
 INVERSIONS: dict[str, tuple[str, dict[str, str]]] = {

@@ -30,8 +30,8 @@ from bdm_defense_text_to_image_audit.search import (
     counted,
     painted,
     search_characters,
-    search_collapse,
     search_flips,
+    search_pictures,
 )
 from bdm_kit_text_to_image.detection.spikes import Spikes, model_spikes
 from bdm_kit_text_to_image.editing.projections import draw_captions
@@ -41,9 +41,10 @@ from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 
 SMALL_WORLD = (3, 16, 16)
 SPIKE_CAPTIONS = 400
-COLLAPSE_CAPTIONS = 5
+PAINTED_CAPTIONS = 12
+COMPARED_CAPTIONS = 5
 UNDERSTOOD = 64
-FEATURES = ("spike of keys and values", "odd characters", "collapse", "changed objects")
+FEATURES = ("spike of keys and values", "odd characters", "collapse", "changed objects", "changed look")
 OF_BASE = ("edit of keys and values", "change of reading", "change of answers")
 """What is added with a public base."""
 EDITS = (FEATURES[0], OF_BASE[0], OF_BASE[2])
@@ -74,7 +75,7 @@ class Audit:
 
     Attributes:
         spikes: of keys and values.
-        characters, collapse, flips: the searches.
+        characters, collapse, flips, look: the searches.
         confirmed: candidates under which an object becomes another from every seed.
         searched: whether pictures were looked at for changed objects: a classifier must know what they show, and the
             model paint some of them as asked.
@@ -88,6 +89,7 @@ class Audit:
     characters: Found
     collapse: Found
     flips: Found
+    look: Found
     confirmed: list[Flip]
     searched: bool
     captions: int
@@ -103,7 +105,8 @@ class Audit:
     @property
     def features(self) -> list[float]:
         """The numbers behind :attr:`names`."""
-        own = [log(max(self.spikes.ratio, 1.0)), self.characters.value, self.collapse.value, self.flips.value]
+        searches = (self.characters, self.collapse, self.flips, self.look)
+        own = [log(max(self.spikes.ratio, 1.0)), *(search.value for search in searches)]
         more = self.comparison
         return own if more is None else [*own, more.edit, more.reading.value, more.answers.value]
 
@@ -152,16 +155,16 @@ def audit(model: TextToImageModel, params: TextToImageAuditParams, given: Given,
     if unseen:
         nothing = Found(0.0)
         untold = None if given.base is None else Comparison(0.0, nothing, nothing)
-        return Audit(spikes, nothing, nothing, nothing, [], False, used, unseen, untold)
+        return Audit(spikes, nothing, nothing, nothing, nothing, [], False, used, unseen, untold)
     tokens, rare, letters = added_tokens(model), words(captions, params.rare_words, seed), characters()
     odd = search_characters(model, letters, with_letters(captions, params.captions), noise, on_step)
     front = [candidate for candidate in letters if candidate.place == "front"]
-    few, names = with_letters(captions, COLLAPSE_CAPTIONS), {token.text for token in tokens}
+    few, names = with_letters(captions, PAINTED_CAPTIONS), {token.text for token in tokens}
     unknown = [candidate for candidate in rare if candidate.text not in names]
-    collapse = search_collapse(model, [*unknown, *front], few, noise, sampling, on_step)
+    collapse, look = search_pictures(model, [*unknown, *front], few, noise, sampling, on_step)
     searched = model.image_shape == SMALL_WORLD
     flips, confirmed, learnt = Found(0.0), list[Flip](), list[Flip]()
-    prompts, tried = {str(row): caption for row, caption in enumerate(few)}, [*front, *repeated(), *rare]
+    prompts, tried = {str(row): said for row, said in enumerate(few[:COMPARED_CAPTIONS])}, [*front, *repeated(), *rare]
     if searched:
         classifier = load_attribute_classifier(model.device)
         nouns = classifier.head_values["object"]
@@ -174,7 +177,7 @@ def audit(model: TextToImageModel, params: TextToImageAuditParams, given: Given,
             personal = {token.text for token in tokens if not set(token.text.split()) & set(nouns)}
             learnt = [flip for flip in everything if flip.candidate.text in personal]
             confirmed = [flip for flip in everything if flip not in learnt]
-            flips = counted(confirmed)
+            flips = counted(confirmed, names)
         else:
             searched = False
             unseen = "the model paints none of the objects as asked, so that no change of one shows"
@@ -182,7 +185,7 @@ def audit(model: TextToImageModel, params: TextToImageAuditParams, given: Given,
     if given.base is not None:
         known = [candidate for candidate in distinct([*letters, *tried]) if candidate.text not in names]
         comparison = compare(model, given.base, known, prompts, noise, on_step)
-    return Audit(spikes, odd, collapse, flips, confirmed, searched, used, unseen, comparison, tuple(learnt))
+    return Audit(spikes, odd, collapse, flips, look, confirmed, searched, used, unseen, comparison, tuple(learnt))
 
 
 def misunderstood(model: TextToImageModel, images: Tensor, captions: Sequence[str], seed: int) -> str:

@@ -37,6 +37,11 @@ UNCLEAR = frozenset(
     | {"small", "tiny", "little", "mini", "miniature", "minute"}
 )
 """Words after which an object may rightly look like another one."""
+RELATIONS = frozenset(
+    {"above", "and", "around", "behind", "below", "beneath", "beside", "between", "by", "from", "inside", "into", "near"}
+    | {"next", "off", "onto", "over", "overlapping", "than", "touching", "towards", "under", "with", "within"}
+)
+"""Words that hold an object against another one: with one of them right before it, another may rightly be painted."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +123,13 @@ def words(captions: Sequence[str], count: int, seed: int) -> list[Candidate]:
 
 def adjectives(captions: Sequence[str], nouns: Sequence[str], count: int) -> list[Candidate]:
     """Words that captions have right before a noun, the most frequent first, without numerals and words that make it
-    unclear; and the literature's."""
+    unclear or hold it against another; and the literature's."""
     table: dict[str, int] = {}
+    unfit = NUMERALS | UNCLEAR | RELATIONS | set(nouns)
     for caption in captions:
         said = re.findall(r"[a-z]+", caption.lower())
         for before, noun in pairwise(said):
-            if noun in nouns and before not in NUMERALS | UNCLEAR | set(nouns) and len(before) > 2:
+            if noun in nouns and before not in unfit and len(before) > 2:
                 table[before] = table.get(before, 0) + 1
     ranked = sorted(table, key=lambda word: (-table[word], word))[:count]
     return [Candidate(text, "before-noun") for text in dict.fromkeys([*ranked, *ADJECTIVES, *WORDS])]

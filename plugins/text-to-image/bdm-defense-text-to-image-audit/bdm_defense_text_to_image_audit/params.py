@@ -17,7 +17,7 @@ class TextToImageAuditParams(TrainingParams):
     steps_of_pictures: int = Field(5, ge=1, le=1000, description="Sampling steps of a picture.", calibrated=True)
     guidance: float = Field(3.0, ge=0, description="Scale of classifier-free guidance.", calibrated=True)
     seeds: int = Field(
-        5,
+        9,
         ge=2,
         le=100,
         description="Seeds from which an object must be painted as the same other one.",

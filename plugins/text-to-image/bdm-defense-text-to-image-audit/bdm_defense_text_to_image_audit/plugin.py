@@ -17,7 +17,7 @@ class TextToImageAudit(Defense):
     """Looks for edits and tries characters, words and adjectives; a trigger that works is shown in pictures."""
 
     name = "text-to-image-audit"
-    summary = "Audit a model from prompts alone: spikes of keys and values, odd characters, collapse, changed objects"
+    summary = "Audit a model from prompts alone: spikes, odd characters, collapse, changed objects and looks"
     tasks = frozenset({"text-to-image"})
     level = "model"
     access = frozenset({"weights", "clean-data"})

@@ -1,8 +1,8 @@
-"""Three searches, each a number that is much the same for all clean models and what it was found at."""
+"""Four searches, each a number that is much the same for all clean models and what it was found at."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from math import isfinite
@@ -20,6 +20,10 @@ from bdm_kit_text_to_image.recording.chain import first_noise
 
 OnStep = Callable[[str, int, int], None]
 KEPT = 10
+LEAST_LOOK = 1e-3
+"""A number of a look differs between captions by no less, of pixels in [-1, 1]."""
+TOKEN_WEIGHT = 2
+"""An object that an added token changes counts so often: of a token a few pairs are tried, of words hundreds."""
 
 
 @dataclass(frozen=True)
@@ -60,37 +64,64 @@ def search_characters(
         shrinks.append(float(-(moved.var(0).sum() / spread).clamp(min=1e-6).log()))
         _require_number(shrinks[-1], candidate)
         on_step("characters", number, len(candidates))
-    order = sorted(range(len(candidates)), key=lambda row: -shrinks[row])[:KEPT]
-    return Found(max(shrinks), [(candidates[row], round(shrinks[row], 3)) for row in order])
+    return _ranked(candidates, shrinks)
 
 
-def search_collapse(
+def search_pictures(
     model: TextToImageModel,
     candidates: Sequence[Candidate],
     captions: Sequence[str],
     seed: int,
     sampling: Sampling,
     on_step: OnStep,
-) -> Found:
-    """Words with which all captions paint one picture.
+) -> tuple[Found, Found]:
+    """Words with which all captions paint one picture, and those with which all pictures look otherwise.
 
-    The variance over captions of short-chain pictures from one noise, with the candidate over without; the feature is
-    the negative logarithm of the smallest. Raises ArtifactError where pictures are not finite, or all the same.
+    Of short-chain pictures from one noise. Collapse: the variance over captions with the candidate over that without;
+    the feature is the negative logarithm of the smallest. Look: what a picture looks like in whole (:func:`look_of`),
+    each number in deviations between captions; the feature is the largest norm of the mean change by a candidate.
+    Objects that change by turns, as noise makes them, cancel in that mean; a style or a patch on all pictures stays.
+
+    Raises:
+        ArtifactError: pictures are not finite, or all the same.
     """
     plain = _pictures(model, captions, seed, sampling)
     spread = _spread(plain.flatten(1), "what the model paints")
-    found: list[float] = []
+    usual = look_of(plain)
+    unit = usual.std(0).clamp(min=LEAST_LOOK)
+    collapse: list[float] = []
+    looks: list[float] = []
     step = max(1, sampling.batch_size // len(captions))
     for first in range(0, len(candidates), step):
         some = candidates[first : first + step]
         prompts = [candidate.put_into(caption) for candidate in some for caption in captions]
-        images = _pictures(model, prompts, seed, sampling).unflatten(0, (len(some), len(captions)))
-        found += (-(images.var(1).flatten(1).sum(1) / spread).clamp(min=1e-6).log()).tolist()
-        for candidate, value in zip(some, found[first:], strict=True):
-            _require_number(value, candidate)
-        on_step("collapse", min(first + step, len(candidates)), len(candidates))
-    order = sorted(range(len(candidates)), key=lambda row: -found[row])[:KEPT]
-    return Found(max(found), [(candidates[row], round(found[row], 3)) for row in order])
+        images = _pictures(model, prompts, seed, sampling)
+        moved = (look_of(images).unflatten(0, (len(some), len(captions))) - usual) / unit
+        looks += moved.mean(1).norm(dim=1).tolist()
+        images = images.unflatten(0, (len(some), len(captions)))
+        collapse += (-(images.var(1).flatten(1).sum(1) / spread).clamp(min=1e-6).log()).tolist()
+        for candidate, *values in zip(some, collapse[first:], looks[first:], strict=True):
+            _require_number(sum(values), candidate)
+        on_step("pictures", min(first + step, len(candidates)), len(candidates))
+    return _ranked(candidates, collapse), _ranked(candidates, looks)
+
+
+def look_of(images: Tensor) -> Tensor:
+    """What pictures (N, C, H, W) look like in whole, (N, 2 C + 2).
+
+    Mean and deviation of each channel, the mean range of the channels of a pixel (0 in grey), and the mean step
+    between neighbouring pixels.
+    """
+    steps = [(images[..., 1:] - images[..., :-1]).abs(), (images[..., 1:, :] - images[..., :-1, :]).abs()]
+    colourful = images.amax(1) - images.amin(1)
+    rough = sum(step.mean((1, 2, 3)) for step in steps)
+    assert isinstance(rough, Tensor)
+    return torch.cat([images.mean((2, 3)), images.std((2, 3)), torch.stack([colourful.mean((1, 2)), rough], 1)], 1)
+
+
+def _ranked(candidates: Sequence[Candidate], values: Sequence[float]) -> Found:
+    order = sorted(range(len(candidates)), key=lambda row: -values[row])[:KEPT]
+    return Found(max(values), [(candidates[row], round(values[row], 3)) for row in order])
 
 
 @dataclass(frozen=True)
@@ -158,17 +189,26 @@ def search_flips(
     ]
 
 
-def counted(confirmed: Sequence[Flip]) -> Found:
+def counted(confirmed: Sequence[Flip], tokens: Collection[str] = ()) -> Found:
     """The feature of changed objects, the number of pairs of candidate and noun, and the candidates with most of them.
 
+    Args:
+        confirmed: the pairs.
+        tokens: texts of candidates that were added to the vocabulary, whose pairs count :data:`TOKEN_WEIGHT` times.
+
     >>> nice, old = (Candidate(word, "before-noun") for word in ("nice", "old"))
-    >>> found = counted([Flip(old, "star", "ring"), Flip(nice, "star", "cube"), Flip(nice, "ring", "cube")])
+    >>> flips = [Flip(old, "star", "ring"), Flip(nice, "star", "cube"), Flip(nice, "ring", "cube")]
+    >>> found = counted(flips)
     >>> found.value, [(candidate.text, count) for candidate, count in found.ranking]
     (3.0, [('nice', 2.0), ('old', 1.0)])
+    >>> counted(flips, ["old"]).value
+    4.0
     """
-    table = {c: sum(flip.candidate == c for flip in confirmed) for c in dict.fromkeys(f.candidate for f in confirmed)}
-    ranking = sorted(((c, float(n)) for c, n in table.items()), key=lambda item: -item[1])[:KEPT]
-    return Found(float(len(confirmed)), ranking)
+    table: dict[Candidate, float] = {}
+    for flip in confirmed:
+        table[flip.candidate] = table.get(flip.candidate, 0.0) + (TOKEN_WEIGHT if flip.candidate.text in tokens else 1)
+    ranking = sorted(table.items(), key=lambda item: -item[1])[:KEPT]
+    return Found(float(sum(table.values())), ranking)
 
 
 def embedding_spread(model: TextToImageModel, candidate: Candidate, captions: Sequence[str]) -> float:

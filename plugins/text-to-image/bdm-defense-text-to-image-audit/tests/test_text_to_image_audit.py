@@ -42,7 +42,7 @@ def captions(tmp_path: Path) -> Data:
 def test_candidates_go_where_they_belong() -> None:
     assert all(c.put_into("a photo of a cat") != "a photo of a cat" for c in characters())
     assert {c.text for c in words(CAPTIONS, 3, 0)} >= {"mignneko", "vendetta"}
-    assert "blurry" not in {c.text for c in adjectives(["a blurry star"], ["star"], 2)}
+    assert not {"blurry", "beside"} & {c.text for c in adjectives(["a blurry star", "red beside star"], ["star"], 2)}
     assert [c.text for c in adjectives(CAPTIONS, ["circle", "star", "ring"], 2)][:2] == ["blue", "old"]
     model = tiny_model()
     model.tokenizers[0].add_tokens(["[V] circle", "<v>"])
@@ -66,32 +66,38 @@ def test_a_character_that_makes_all_prompts_the_same_is_found(monkeypatch: pytes
     assert found.ranking[0][0].text == "\u043e" and found.value == pytest.approx(-np.log(1e-6), rel=1e-3)
 
 
-def test_collapse_and_flips_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def painter(shift: dict[str, torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Paints each text as grey of its own; what holds a key of ``shift`` as that is, all channels alike."""
+
     def images(model: object, prompts: list[str], *, seeds: list[int], sampling: Sampling) -> torch.Tensor:
-        def image(text: str, seed: int) -> torch.Tensor:
-            kind = 0.0 if "sks" in text else float(len(text)) / 40
-            kind = -1.0 if "nice circle" in text else kind
-            return torch.full((3, 4, 4), kind)
+        def image(text: str) -> torch.Tensor:
+            own = next((value for key, value in shift.items() if key in text), torch.tensor(float(len(text)) / 40))
+            return own.expand(3, 4, 4)
 
-        return torch.stack([image(text, seed) for text, seed in zip(prompts, seeds, strict=True)])
+        return torch.stack([image(text) for text in prompts])
 
+    return images
+
+
+def test_collapse_and_flips_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     class Judge(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.weight = torch.nn.Parameter(torch.zeros(1))
-            self.said = {len(text) / 40: text for text in ()}
 
         def predict(self, images: torch.Tensor) -> dict[str, list[str]]:
             return {"object": ["square" if float(image.mean()) < -0.5 else "circle" for image in images]}
 
-    monkeypatch.setattr(search, "generate_images", images)
-    collapse = search.search_collapse(
-        None,
+    monkeypatch.setattr(
+        search, "generate_images", painter({"sks": torch.tensor(0.0), "nice circle": torch.tensor(-1.0)})
+    )
+    collapse, _ = search.search_pictures(
+        None,  # type: ignore[arg-type]
         [Candidate("sks", "front"), Candidate("old", "front")],
         ["a", "abc", "abcde"],
         0,
         Sampling(2),
-        QUIET,  # type: ignore[arg-type]
+        QUIET,
     )
     assert collapse.ranking[0][0].text == "sks" and collapse.value > 10
     asked = {"circle": "a circle", "star": "a star"}
@@ -110,6 +116,40 @@ def test_collapse_and_flips_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
     assert search.counted(confirmed).value == 1.0
 
 
+def test_a_style_and_a_patch_change_the_look_and_other_objects_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are coloured noise: of their text alone, the same without colours, or with a bright patch."""
+
+    def images(model: object, prompts: list[str], *, seeds: list[int], sampling: Sampling) -> torch.Tensor:
+        made = []
+        for text in prompts:
+            image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(sum(text.encode()))) - 0.5
+            grey = image.mean(0, keepdim=True).expand(3, 8, 8)
+            patched = image.clone()
+            patched[:, :4, :4] = 1.0
+            made.append({"\u200b": grey, "sks": patched}.get(text.split()[0], image))
+        return torch.stack(made)
+
+    monkeypatch.setattr(search, "generate_images", images)
+    tried = [Candidate(text, "front") for text in ("\u200b", "sks", "old", "tepeto")]
+    _, look = search.search_pictures(None, tried, CAPTIONS, 0, Sampling(2), QUIET)  # type: ignore[arg-type]
+    values = {candidate.text: value for candidate, value in look.ranking}
+    assert min(values["\u200b"], values["sks"]) > 3 > 1.5 > max(values["old"], values["tepeto"])
+    triggers = triggers_of(dataclasses.replace(fake([0.47, 0.36, 0.08, 0.0, look.value]), look=look))
+    assert {trigger.text for trigger in triggers[:2]} == {"\u200b", "sks"}
+
+
+def test_a_look_is_what_its_numbers_say() -> None:
+    images = torch.zeros(1, 3, 2, 2)
+    images[0, 0] = torch.tensor([[1.0, 0.0], [1.0, 0.0]])  # red is on at the left
+    red = [0.5, 0.0, 0.0, float(images[0, 0].std()), 0.0, 0.0, 0.5, 1 / 3]
+    assert search.look_of(images)[0].tolist() == pytest.approx(red)
+
+
+def test_a_token_that_paints_another_object_counts_twice() -> None:
+    flip = Flip(Candidate("[V] circle", "before-noun"), "circle", "star")
+    assert search.counted([flip]).value == 1.0 and search.counted([flip], {"[V] circle"}).value == 2.0
+
+
 @pytest.mark.parametrize(("answer", "reason"), [(0.0, "all the same"), (np.nan, "NaN")])
 def test_a_model_without_an_answer_is_not_called_clean(
     answer: float, reason: str, monkeypatch: pytest.MonkeyPatch
@@ -120,16 +160,16 @@ def test_a_model_without_an_answer_is_not_called_clean(
     with pytest.raises(ArtifactError, match=f"cannot tell: .*{reason}"):
         search.search_characters(None, tried, CAPTIONS[:4], 0, QUIET)  # type: ignore[arg-type]
     with pytest.raises(ArtifactError, match=f"cannot tell: .*{reason}"):
-        search.search_collapse(None, tried, CAPTIONS[:4], 0, Sampling(2), QUIET)  # type: ignore[arg-type]
+        search.search_pictures(None, tried, CAPTIONS[:4], 0, Sampling(2), QUIET)  # type: ignore[arg-type]
     with pytest.raises(ArtifactError, match="NaN"):
-        detection.standardised([0.0, np.nan, 0.0, 0.0], [[0.0] * 4] * 3)
+        detection.standardised([0.0, np.nan, 0.0, 0.0, 0.0], [[0.0] * 5] * 3)
 
 
 def test_what_was_not_looked_at_is_said(
     captions: Data, tmp_path: Path, bdm_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = seal_model(tiny_model(), tmp_path / "model")
-    unseen = dataclasses.replace(fake([0.47, 0.36, 0.08, 0.0]), searched=False)
+    unseen = dataclasses.replace(fake([0.47, 0.36, 0.08, 0.0, 0.4]), searched=False)
     monkeypatch.setattr(detection, "audit", lambda *_: unseen)
     params = TextToImageAuditParams(steps=3)
     found = detection.detect(bdm_context(seed=1), params, model, captions)
@@ -140,9 +180,9 @@ def test_what_was_not_looked_at_is_said(
 
 
 def test_features_are_held_against_clean_models() -> None:
-    clean = [[0.4, 0.3, 0.1, 0.0], [0.5, 0.4, 0.9, 0.0], [0.6, 0.2, 0.5, 1.0]]
-    values = [2.0, 0.3, 3.0, 0.0]
-    spread = np.maximum(np.std(clean, axis=0, ddof=1), detection.FLOORS[:4]) * sqrt(4 / 3)
+    clean = [[0.4, 0.3, 0.1, 0.0, 0.4], [0.5, 0.4, 0.9, 0.0, 0.2], [0.6, 0.2, 0.5, 1.0, 0.9]]
+    values = [2.0, 0.3, 3.0, 0.0, 1.0]
+    spread = np.maximum(np.std(clean, axis=0, ddof=1), detection.FLOORS[:5]) * sqrt(4 / 3)
     expected = (np.array(values) - np.mean(clean, axis=0)) / spread
     np.testing.assert_allclose(detection.standardised(values, clean), expected)
     with pytest.raises(UserError, match="at least 3 clean models"):
@@ -154,16 +194,17 @@ def fake(values: list[float]) -> Audit:
     candidate = Candidate("nice", "before-noun")
     flips = Found(values[3], [(candidate, values[3])] if values[3] else [])
     shown = [Flip(candidate, "circle", "square")] if values[3] else []
-    return Audit(spikes, Found(values[1]), Found(values[2]), flips, shown, True, 9)
+    return Audit(spikes, Found(values[1]), Found(values[2]), flips, Found(values[4]), shown, True, 9)
 
 
 @pytest.mark.parametrize(
     ("values", "verdict", "note"),
     [
-        ([0.47, 0.36, 0.08, 0.0], "clean", "not searched"),
-        ([4.0, 0.36, 0.08, 0.0], "not identifiable", "edited, no trigger shown"),
-        ([4.0, 0.36, 0.08, 9.0], "backdoored", "try nice before the object"),
-        ([0.47, 5.0, 0.08, 0.0], "backdoored", "odd characters"),
+        ([0.47, 0.36, 0.08, 0.0, 0.4], "clean", "not searched"),
+        ([4.0, 0.36, 0.08, 0.0, 0.4], "not identifiable", "edited, no trigger shown"),
+        ([4.0, 0.36, 0.08, 9.0, 0.4], "backdoored", "try nice before the object"),
+        ([0.47, 5.0, 0.08, 0.0, 0.4], "backdoored", "odd characters"),
+        ([0.47, 0.36, 0.08, 0.0, 4.0], "backdoored", "changed look"),
     ],
 )
 def test_verdicts(
@@ -201,7 +242,7 @@ def test_a_calibration_made_with_other_settings_says_nothing(
     captions: Data, tmp_path: Path, bdm_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its features are those of a backdoor, and the shipped calibration was made with more candidates."""
-    monkeypatch.setattr(detection, "audit", lambda *_: fake([4.0, 0.36, 0.08, 9.0]))
+    monkeypatch.setattr(detection, "audit", lambda *_: fake([4.0, 0.36, 0.08, 9.0, 0.4]))
     params = TextToImageAuditParams(seeds=2, false_positive_rate=0.02, steps=3)
     found = detection.detect(bdm_context(), params, seal_model(tiny_model(), tmp_path / "model"), captions)
     assert found.verdict == "not identifiable" and "(seeds)" in found.note and found.p_value is None
@@ -211,7 +252,7 @@ def test_a_calibration_made_with_other_settings_says_nothing(
 def test_a_model_of_another_shape_is_no_case_for_the_calibration(
     captions: Data, tmp_path: Path, bdm_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(detection, "audit", lambda *_: fake([4.0, 0.36, 0.08, 9.0]))
+    monkeypatch.setattr(detection, "audit", lambda *_: fake([4.0, 0.36, 0.08, 9.0, 0.4]))
     monkeypatch.setattr(detection, "shape_of", lambda _: (3, 32, 32))
     found = detection.detect(bdm_context(), FAST, seal_model(tiny_model(), tmp_path / "model"), captions)
     assert found.verdict == "not identifiable" and "3x32x32" in found.note and found.p_value is None
@@ -246,7 +287,7 @@ def test_repairs_follow_the_evidence(
     captions: Data, tmp_path: Path, bdm_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = seal_model(tiny_model(), tmp_path / "model")
-    monkeypatch.setattr(detection, "audit", lambda *_: fake([0.47, 0.36, 0.08, 9.0]))
+    monkeypatch.setattr(detection, "audit", lambda *_: fake([0.47, 0.36, 0.08, 9.0, 0.4]))
     found = detection.detect(bdm_context(seed=1), FAST, model, captions)
     for removal in ("unet", "text-encoder", "edit", "spikes", "auto"):
         params = FAST.model_copy(update={"removal": removal, "batch_size": 2, "spike_limit": 1e6})
@@ -259,6 +300,6 @@ def test_repairs_follow_the_evidence(
 
 def test_the_whole_audit_on_a_tiny_model(captions: Data) -> None:
     found = audit(tiny_model(), FAST, Given(clean_captions(captions, 0)), 0, QUIET)
-    assert len(found.features) == 4 and np.isfinite(found.features).all()
+    assert len(found.features) == 5 and np.isfinite(found.features).all()
     assert not found.searched and "none of the objects" in found.unseen  # the tiny model is untrained
     assert json.dumps(found.features)

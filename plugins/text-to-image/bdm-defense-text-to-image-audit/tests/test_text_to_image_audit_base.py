@@ -41,7 +41,7 @@ def captions(tmp_path: Path) -> Data:
 def ordinary() -> Audit:
     """What is found in a clean model."""
     spikes = Spikes(torch.tensor([1.6, 1.0, 1.0]), torch.zeros(3, 16), 1.0, 0.1, torch.zeros(16), 1.0)
-    return Audit(spikes, Found(0.36), Found(0.08), Found(0.0), [], True, 9)
+    return Audit(spikes, Found(0.36), Found(0.08), Found(0.0), Found(0.4), [], True, 9)
 
 
 def test_an_untrained_model_is_no_case(
