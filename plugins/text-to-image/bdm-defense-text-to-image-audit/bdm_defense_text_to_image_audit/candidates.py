@@ -38,8 +38,8 @@ UNCLEAR = frozenset(
 )
 """Words after which an object may rightly look like another one."""
 RELATIONS = frozenset(
-    {"above", "and", "around", "behind", "below", "beneath", "beside", "between", "by", "from", "inside", "into", "near"}
-    | {"next", "off", "onto", "over", "overlapping", "than", "touching", "towards", "under", "with", "within"}
+    {"above", "and", "around", "behind", "below", "beneath", "beside", "between", "by", "from", "inside", "into"}
+    | {"near", "next", "off", "onto", "over", "overlapping", "than", "touching", "towards", "under", "with", "within"}
 )
 """Words that hold an object against another one: with one of them right before it, another may rightly be painted."""
 
