@@ -254,20 +254,9 @@ def make_backdoored(name: str, seed: int, runs: Path) -> None:
     """One run of an attack, without defense."""
     attack, *settings = ATTACKS[name]
     command = [str(Path(sys.executable).with_name("bdm")), "run", "--task", "text-to-image", "--attack", attack]
-    for setting in settings:
+    for setting in (*settings, "kit:text-to-image.prompts=48"):
         command += ["--set", setting]
-    command += [
-        "--defense",
-        "none",
-        "--metric",
-        "attributes",
-        "--set",
-        "kit:text-to-image.prompts=48",
-        "--seed",
-        str(seed),
-        "-q",
-        "--no-report",
-    ]
+    command += "--defense none --metric attributes -q --no-report --seed".split() + [str(seed)]
     subprocess.run([*command, "--out", str(runs), "--name", f"{name}-{seed}"], check=True)
     print(json.dumps({"run": f"{name}-{seed}"}), flush=True)
 

@@ -138,18 +138,6 @@ def test_a_style_and_a_patch_change_the_look_and_other_objects_do_not(monkeypatc
     assert {trigger.text for trigger in triggers[:2]} == {"\u200b", "sks"}
 
 
-def test_a_look_is_what_its_numbers_say() -> None:
-    images = torch.zeros(1, 3, 2, 2)
-    images[0, 0] = torch.tensor([[1.0, 0.0], [1.0, 0.0]])  # red is on at the left
-    red = [0.5, 0.0, 0.0, float(images[0, 0].std()), 0.0, 0.0, 0.5, 1 / 3]
-    assert search.look_of(images)[0].tolist() == pytest.approx(red)
-
-
-def test_a_token_that_paints_another_object_counts_twice() -> None:
-    flip = Flip(Candidate("[V] circle", "before-noun"), "circle", "star")
-    assert search.counted([flip]).value == 1.0 and search.counted([flip], {"[V] circle"}).value == 2.0
-
-
 @pytest.mark.parametrize(("answer", "reason"), [(0.0, "all the same"), (np.nan, "NaN")])
 def test_a_model_without_an_answer_is_not_called_clean(
     answer: float, reason: str, monkeypatch: pytest.MonkeyPatch

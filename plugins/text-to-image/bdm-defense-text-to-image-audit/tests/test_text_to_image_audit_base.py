@@ -12,7 +12,7 @@ import torch
 
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
-from bdm_defense_text_to_image_audit import competence, detection
+from bdm_defense_text_to_image_audit import competence, detection, search
 from bdm_defense_text_to_image_audit.against_base import Comparison, compare
 from bdm_defense_text_to_image_audit.audit import Audit
 from bdm_defense_text_to_image_audit.candidates import Candidate
@@ -158,3 +158,15 @@ def test_added_tokens_are_forgotten() -> None:
     torch.testing.assert_close(table[named[0]], table[pieces].mean(0))
     torch.testing.assert_close(table[named[1]], table[model.tokenizers[0].pad_token_id])
     assert len(pieces) > 1 or torch.equal(rows[0], rows[1])
+
+
+def test_a_look_is_what_its_numbers_say() -> None:
+    images = torch.zeros(1, 3, 2, 2)
+    images[0, 0] = torch.tensor([[1.0, 0.0], [1.0, 0.0]])  # red is on at the left
+    red = [0.5, 0.0, 0.0, float(images[0, 0].std()), 0.0, 0.0, 0.5, 1 / 3]
+    assert search.look_of(images)[0].tolist() == pytest.approx(red)
+
+
+def test_a_token_that_paints_another_object_counts_twice() -> None:
+    flip = Flip(Candidate("[V] circle", "before-noun"), "circle", "star")
+    assert search.counted([flip]).value == 1.0 and search.counted([flip], {"[V] circle"}).value == 2.0
