@@ -256,7 +256,7 @@ def make_backdoored(name: str, seed: int, runs: Path) -> None:
     command = [str(Path(sys.executable).with_name("bdm")), "run", "--task", "text-to-image", "--attack", attack]
     for setting in (*settings, "kit:text-to-image.prompts=48"):
         command += ["--set", setting]
-    command += "--defense none --metric attributes -q --no-report --seed".split() + [str(seed)]
+    command += ["--defense", "none", "--metric", "attributes", "-q", "--no-report", "--seed", str(seed)]
     subprocess.run([*command, "--out", str(runs), "--name", f"{name}-{seed}"], check=True)
     print(json.dumps({"run": f"{name}-{seed}"}), flush=True)
 
