@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from pydantic import JsonValue, ValidationError
 from bdm_core.artifacts import Record
 from bdm_core.context import Context
 from bdm_core.errors import UserError
+from bdm_core.files import existing
 from bdm_core.plugin import Params
 
 
@@ -147,8 +149,8 @@ class Calibrated:
         return {key: values[key] for key in params.calibrated_fields()}
 
     def read(self, path: str | Path = "") -> Calibration:
-        """Read a calibration file; "" is the one shipped. Raises UserError if it is none."""
-        place = Path(path) if path else self.shipped
+        """Read a calibration file; "" is the one shipped. Raises UserError if it is none, or not finite."""
+        place = existing(str(path)) or Path(path) if path else self.shipped
         try:
             known = Calibration.model_validate_json(place.read_text(encoding="utf-8"))
         except OSError as error:
@@ -157,8 +159,12 @@ class Calibrated:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "file"
             raise UserError(f"{place} is no calibration of {self.name}: {where}: {first['msg']}") from None
+        except ValueError:
+            raise UserError(f"{place} is no calibration of {self.name}: it is no UTF-8 text") from None
         if any(len(record.features) != self.features for record in known.records):
             raise UserError(f"{place} is no calibration of {self.name}: it needs {self.features} features a model")
+        if odd := [record.name for record in known.records if not all(map(math.isfinite, record.features))]:
+            raise UserError(f"{place} is no calibration of {self.name}: NaN or infinity in the features of {odd[0]!r}")
         if not self.labelled and any(record.backdoored for record in known.records):
             raise UserError(f"{place} is no calibration of {self.name}: it takes clean models only")
         return known

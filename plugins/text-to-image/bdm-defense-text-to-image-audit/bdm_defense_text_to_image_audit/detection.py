@@ -37,7 +37,7 @@ from bdm_kit_text_to_image.models.bases import open_base
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, shape_of
 from bdm_kit_text_to_image.prompts.captions import load_captioned
 from bdm_torch.calibration import checked, require_finite
-from bdm_torch.calibration_file import Calibrated, Known
+from bdm_torch.calibration_file import Calibrated, Calibration, Known
 
 ALL_FEATURES = (*FEATURES, *OF_BASE)
 SEARCHES = [row for row, name in enumerate(ALL_FEATURES) if name not in EDITS]
@@ -102,8 +102,7 @@ def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Dat
         UserError: there are too few captions, the calibration cannot be read, or the reference is no base of the model.
         ArtifactError: what the model answers is not finite, or the same for all captions.
     """
-    calibrated = AGAINST_BASE if params.reference else CALIBRATED
-    known = calibrated.read(params.calibration)
+    calibrated, known = known_models(params)
     opened = load_model(model, ctx.device)
     given = what_is_given(ctx, params, opened, data)
     found = audit(opened, params, given, ctx.seed, ctx.progress)
@@ -128,6 +127,14 @@ def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Dat
         evidence=seal_evidence(ctx, params, opened, found, given.captions, facts),
         clean_samples=found.captions,
     )
+
+
+def known_models(params: TextToImageAuditParams) -> tuple[Calibrated, Calibration]:
+    """The calibration without or with a base. Raises UserError if it cannot be read, or has too few clean models."""
+    calibrated = AGAINST_BASE if params.reference else CALIBRATED
+    known = calibrated.read(params.calibration)
+    checked(known.clean())
+    return calibrated, known
 
 
 def what_is_given(ctx: Context, params: TextToImageAuditParams, model: TextToImageModel, data: Data) -> Given:
