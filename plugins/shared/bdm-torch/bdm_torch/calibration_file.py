@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -149,7 +148,7 @@ class Calibrated:
         return {key: values[key] for key in params.calibrated_fields()}
 
     def read(self, path: str | Path = "") -> Calibration:
-        """Read a calibration file; "" is the one shipped. Raises UserError if it is none, or not finite."""
+        """Read a calibration file; "" is the one shipped. Raises UserError if it is none."""
         place = existing(str(path)) or Path(path) if path else self.shipped
         try:
             known = Calibration.model_validate_json(place.read_text(encoding="utf-8"))
@@ -163,8 +162,6 @@ class Calibrated:
             raise UserError(f"{place} is no calibration of {self.name}: it is no UTF-8 text") from None
         if any(len(record.features) != self.features for record in known.records):
             raise UserError(f"{place} is no calibration of {self.name}: it needs {self.features} features a model")
-        if odd := [record.name for record in known.records if not all(map(math.isfinite, record.features))]:
-            raise UserError(f"{place} is no calibration of {self.name}: NaN or infinity in the features of {odd[0]!r}")
         if not self.labelled and any(record.backdoored for record in known.records):
             raise UserError(f"{place} is no calibration of {self.name}: it takes clean models only")
         return known
