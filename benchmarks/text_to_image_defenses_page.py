@@ -9,6 +9,7 @@ from pathlib import Path
 from classifier_pairs_page import Number, before, cost, estimate, shown
 from detection_numbers import markdown
 from swept import Line, read_lines
+from text_to_image_claims import WORDS, claims_table
 from text_to_image_pairs import FINE_TUNED, PLAN, attack_of, label_of, latest, planned, setting_of
 
 from bdm_sweep import read_plan
@@ -225,7 +226,8 @@ def write_page(lines: Sequence[Line]) -> Path:
         f"## Detectors of prompts\n\n{BOARD}\n\n{board}\n\nEach attack: AUROC (same texts on the clean model) / TPR "
         f"/ FPR at the detector's own threshold.\n\n{prompt_matrix(complete)}\n\n## Beside clean fine-tunings\n\n"
         f"{BESIDE}\n\n{fine_tuned_table(read_lines(FINE_TUNED))}\n\n## Detectors of models\n\n"
-        f"{model_table(complete)}\n\n## Repairs and inputs, attack by attack\n\n"
+        f"{model_table(complete)}\n\n## Published claims\n\n{filled(WORDS)}\n\n{claims_table(complete)}\n\n"
+        f"## Repairs and inputs, attack by attack\n\n"
         f"{chr(10).join(parts) or f'Not measured.{chr(10)}'}\n{END}",
         encoding="utf-8",
     )
@@ -254,12 +256,11 @@ BESIDE = filled("""`prompt-audit` with the base, asked of clean models that were
 against their twins, AUROC / TPR at 5 % FPR: what is high there sees the text. SemBD's trigger is a scene of two
 objects. Measured by `python benchmarks/text_to_image_fine_tuned.py`.""")
 END = """A row *(inputs)* has the model as it is and the prompts that pass, as they pass; *reached* counts a clean
-prompt that is turned away as one without a picture. A detector of models that says clean leaves the model as it is. Not
-in the plan: detectors of prompts and changed prompts where no word is the trigger (`villan-image`, `bibaddiff`),
-detectors of a trigger in the noise (`elijah`, `terd`) where there is none, round-trip translation, BlackMirror with a
-language model, repairs of the clean model, Rickrolling's removal of a concept. Elijah's claim that inversion
-finds the trigger and removal takes it out holds for `villan-image` on the one model that is measured; as a detector it
-cannot tell without a calibration, and so does TERD. Times are of a machine that was shared with other work.
+prompt that is turned away as one without a picture. A detector of models that says clean leaves the model as
+it is. Not in the plan: detectors of prompts and changed prompts where no word is the trigger (`villan-image`,
+`bibaddiff`), detectors of a trigger in the noise (`elijah`, `terd`) where there is none, round-trip
+translation, BlackMirror with a language model, repairs of the clean model, Rickrolling's removal of a concept.
+Times are of a machine that was shared with other work.
 
 `python benchmarks/text_to_image_defenses.py` measures what is missing and writes this page; with `--page` it only
 writes it. `bdm sweep benchmarks/plans/text-to-image-defenses.yaml --dry-run` lists the pairs.
