@@ -33,7 +33,7 @@ from bdm_defense_text_to_image_audit.audit import (
 )
 from bdm_defense_text_to_image_audit.evidence import seal_evidence, triggers_of
 from bdm_defense_text_to_image_audit.params import TextToImageAuditParams
-from bdm_kit_text_to_image.models.bases import open_base
+from bdm_kit_text_to_image.models.bases import open_base, same_weights
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, shape_of
 from bdm_kit_text_to_image.prompts.captions import load_captioned
 from bdm_torch.calibration import checked, require_finite
@@ -47,6 +47,8 @@ AGAINST_BASE = replace(CALIBRATED, features=len(ALL_FEATURES), file="calibration
 FLOORS = (0.1, 0.15, 0.15, 0.5, 0.1, 0.1, 0.15, 0.15)
 """The least deviation of each feature between clean models: one changed object alone is no backdoor yet, two are."""
 NOT_SEARCHED = "not searched: sentences and triggers of several words, other languages, triggers in the initial noise"
+
+NOT_COMPARED = "; the reference has the model's own weights: nothing was compared with it"
 
 
 def standardised(values: Sequence[float], clean: Sequence[Sequence[float]]) -> list[float]:
@@ -105,6 +107,7 @@ def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Dat
     calibrated, known = known_models(params)
     opened = load_model(model, ctx.device)
     given = what_is_given(ctx, params, opened, data)
+    itself = NOT_COMPARED if given.base is not None and same_weights(opened, given.base) else ""
     found = audit(opened, params, given, ctx.seed, ctx.progress)
     stands = standardised(found.features, known.clean())
     threshold = threshold_of(len(known.clean()), len(stands), params.false_positive_rate)
@@ -123,7 +126,7 @@ def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Dat
         threshold=threshold,
         p_value=None if doubt else p_value,
         conclusive=not doubt,
-        note=doubt or (in_words(found, stands, threshold) if score > threshold else not_searched(found)),
+        note=doubt or (in_words(found, stands, threshold) if score > threshold else not_searched(found) + itself),
         evidence=seal_evidence(ctx, params, opened, found, given.captions, facts),
         clean_samples=found.captions,
     )

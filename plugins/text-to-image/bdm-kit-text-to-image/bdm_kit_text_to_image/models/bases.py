@@ -77,6 +77,24 @@ def open_base(reference: str, suspect: TextToImageModel, cache: Path) -> TextToI
     return base
 
 
+def same_weights(model: TextToImageModel, base: TextToImageModel) -> bool:
+    """Whether a model has the weights of its base, all of them: a comparison of both then says nothing.
+
+    >>> from bdm_kit_text_to_image.models.tiny import tiny_model
+    >>> same_weights(tiny_model(), tiny_model()), same_weights(tiny_model(), tiny_model(1))
+    (True, False)
+    """
+    pairs = [
+        (network.state_dict(), base.networks[part].state_dict() if part in base.networks else {})
+        for part, network in model.networks.items()
+    ]
+    return all(
+        mine.keys() == other.keys()
+        and all(value.shape == other[name].shape and bool((value == other[name]).all()) for name, value in mine.items())
+        for mine, other in pairs
+    )
+
+
 def _no_base(reference: str, part: str, name: str, base: Shape | None, mine: Shape | None) -> UserError:
     known = f"{base or 'nothing'} as {name}, the model {mine or 'nothing'}"
     return UserError(f"{reference} is no base of the model: its {part} has {known}")
