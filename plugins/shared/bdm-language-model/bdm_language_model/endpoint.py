@@ -82,6 +82,7 @@ class Endpoint:
             base_url=params.address,
             timeout=params.timeout,
             max_retries=0,
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
         )
 
     def close(self) -> None:
@@ -153,6 +154,12 @@ class Endpoint:
             return UserError(f"the account behind {self} has no quota left: {told}")
         if status in PASSING or status >= 500:
             return Failure(told, retry_after(headers), for_all=status == 429)
+        if 300 <= status < 400:
+            place = self.plain(str(headers.get("location", "nowhere")))
+            return UserError(
+                f"{self} sends requests on to {place}, where captions and pictures do not follow: if it is to be "
+                "trusted, name it as base_url"
+            )
         hint = "; is `base_url` right, does it end with /v1, and has the endpoint this model?" if status == 404 else ""
         if status in (400, 422):
             hint = "; other models need other values of answer_format, temperature or max_tokens"

@@ -143,6 +143,18 @@ def test_what_will_never_succeed_stops_at_once(params: Any, status: int, code: s
     assert len(endpoint.bodies) == 1
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_requests_are_not_sent_on_to_another_place(params: Any, status: int) -> None:
+    with ScriptedEndpoint(lambda body, number: honest(body)) as other:
+        moved = Response("moved", status=status, headers={"location": f"{other.url}/chat/completions"})
+        with (
+            ScriptedEndpoint(lambda body, number: moved) as endpoint,
+            pytest.raises(UserError, match=f"sends requests on to {other.url}/chat.* name it as base_url") as caught,
+        ):
+            ask(params(endpoint), [1])
+    assert len(endpoint.bodies) == 1 and not other.bodies and KEY not in str(caught.value)
+
+
 def test_nobody_listens(params: Any) -> None:
     with ScriptedEndpoint(honest) as endpoint:
         chosen = params(endpoint, attempts=2)

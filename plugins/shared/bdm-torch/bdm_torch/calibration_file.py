@@ -21,6 +21,7 @@ from pydantic import JsonValue, ValidationError
 from bdm_core.artifacts import Record
 from bdm_core.context import Context
 from bdm_core.errors import UserError
+from bdm_core.files import existing
 from bdm_core.plugin import Params
 
 
@@ -148,7 +149,7 @@ class Calibrated:
 
     def read(self, path: str | Path = "") -> Calibration:
         """Read a calibration file; "" is the one shipped. Raises UserError if it is none."""
-        place = Path(path) if path else self.shipped
+        place = existing(str(path)) or Path(path) if path else self.shipped
         try:
             known = Calibration.model_validate_json(place.read_text(encoding="utf-8"))
         except OSError as error:
@@ -157,6 +158,8 @@ class Calibrated:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "file"
             raise UserError(f"{place} is no calibration of {self.name}: {where}: {first['msg']}") from None
+        except ValueError:
+            raise UserError(f"{place} is no calibration of {self.name}: it is no UTF-8 text") from None
         if any(len(record.features) != self.features for record in known.records):
             raise UserError(f"{place} is no calibration of {self.name}: it needs {self.features} features a model")
         if not self.labelled and any(record.backdoored for record in known.records):

@@ -118,7 +118,8 @@ def read_image(
     except UnidentifiedImageError:  # its own message names an object in memory
         raise UserError(f"cannot read the image {name}: it is none of {', '.join(formats)}, or damaged") from None
     except Exception as error:  # a damaged file raises nearly anything in a decoder
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        said = error.strerror if isinstance(error, OSError) else None  # without the name, which is said already
+        reason = (said or str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"cannot read the image {name}: {reason}; repair or remove it") from None
 
 

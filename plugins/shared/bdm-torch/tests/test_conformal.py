@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scipy.stats import kstest
 
 from bdm_core.errors import ArtifactError, UserError
 from bdm_torch.calibration import Verdict, conformal, conformal_of_several, limit_of, prediction_limit
+from bdm_torch.calibration_file import Calibrated
 
 FEW = [0.1, 0.2, 0.15, 0.3, 0.12, 0.25]
 
@@ -131,3 +133,21 @@ def test_a_calibration_needs_three_models() -> None:
         conformal(0.9, FEW[:2], 0.01)
     with pytest.raises(UserError, match="3 clean"):
         conformal_of_several([0.2], [[0.1], [0.2]], 0.01)
+
+
+def test_damaged_calibration_files_are_one_line(tmp_path: Path) -> None:
+    detector, file = Calibrated(name="mine", package="bdm_torch"), tmp_path / "mine.json"
+    record = '{"name": "m", "shape": [1], "features": [%s]}'
+    whole = '{"recipe": "r", "configuration": {}, "records": [%s]}'
+    for content, words in (
+        (b"\xff\xfe\x00", "no UTF-8 text"),
+        (b"{", "Invalid JSON"),
+        ((whole % (record % "NaN")).encode(), r"records\.0\.features\.0: Input should be a finite number"),
+        ((whole % (record % "1, 2")).encode(), "it needs 1 features a model"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(UserError, match=f"mine.json is no calibration of mine: .*{words}") as caught:
+            detector.read(file)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="Is a directory"):
+        detector.read(tmp_path)

@@ -26,6 +26,19 @@ class Amdet(Defense):
     Params = AmdetParams
     tiny_params = {"reference": "tiny", "prompts": 20, "epochs": 1, "starts": 1, "grid": 5}
 
+    def check(self, params: AmdetParams, clean_rows: int) -> None:
+        """Refuse a calibration that is none."""
+        from bdm_defense_amdet.detection import CALIBRATED
+
+        if params.calibration:
+            CALIBRATED.read(params.calibration)
+
+    def check_model(self, params: AmdetParams, model: Model) -> None:
+        """Refuse a reference that cannot be the model's base."""
+        from bdm_kit_text_to_image.models.bases import require_base
+
+        require_base(params.reference, model)
+
     @hookimpl
     def detect(self, ctx: Context, params: AmdetParams, model: Model, data: Data) -> Detection:
         from bdm_defense_amdet.detection import detect

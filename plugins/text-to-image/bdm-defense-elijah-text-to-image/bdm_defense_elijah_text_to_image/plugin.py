@@ -38,6 +38,13 @@ class Elijah(Defense):
         "trigger_batch": 2,
     }
 
+    def check(self, params: ElijahTextToImageParams, clean_rows: int) -> None:
+        """Refuse a calibration that is none."""
+        from bdm_defense_elijah_text_to_image.detection import CALIBRATED
+
+        if params.calibration:
+            CALIBRATED.read(params.calibration)
+
     @hookimpl
     def detect(self, ctx: Context, params: ElijahTextToImageParams, model: Model) -> Detection:
         from bdm_defense_elijah_text_to_image.detection import detect

@@ -23,6 +23,12 @@ class FineTune(Defense):
     Params = FineTuneParams
     tiny_params = {"steps": 2, "batch_size": 4}
 
+    def check_model(self, params: FineTuneParams, model: Model) -> None:
+        """Refuse a teacher that cannot be the model's base."""
+        from bdm_kit_text_to_image.models.bases import require_base
+
+        require_base(params.teacher, model)
+
     @hookimpl
     def repair(self, ctx: Context, params: FineTuneParams, model: Model, data: Data) -> Model:
         from bdm_defense_fine_tune_text_to_image.repair import fine_tune

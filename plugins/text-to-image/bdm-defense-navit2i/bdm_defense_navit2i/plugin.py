@@ -28,6 +28,12 @@ class NaviT2I(Defense):
         """Refuse too few captions."""
         require_captions(self, params, clean_rows)
 
+    def check_model(self, params: NaviT2IParams, model: Model) -> None:
+        """Refuse a reference that cannot be the model's base."""
+        from bdm_kit_text_to_image.models.bases import require_base
+
+        require_base(params.reference, model)
+
     @hookimpl
     def detect(self, ctx: Context, params: NaviT2IParams, model: Model, data: Data, suspects: Data) -> Detection:
         from bdm_defense_navit2i.detection import statistics

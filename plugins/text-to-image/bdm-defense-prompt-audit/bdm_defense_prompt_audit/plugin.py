@@ -28,6 +28,12 @@ class PromptAudit(Defense):
         """Refuse too few captions."""
         require_captions(self, params, clean_rows, spare=LEAST)
 
+    def check_model(self, params: PromptAuditParams, model: Model) -> None:
+        """Refuse a reference that cannot be the model's base."""
+        from bdm_kit_text_to_image.models.bases import require_base
+
+        require_base(params.reference, model)
+
     @hookimpl
     def detect(self, ctx: Context, params: PromptAuditParams, model: Model, data: Data, suspects: Data) -> Detection:
         from bdm_defense_prompt_audit.detection import statistics

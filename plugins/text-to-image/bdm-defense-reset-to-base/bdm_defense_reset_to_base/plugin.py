@@ -22,6 +22,12 @@ class ResetToBase(Defense):
     Params = ResetToBaseParams
     tiny_params = {"reference": "tiny"}
 
+    def check_model(self, params: ResetToBaseParams, model: Model) -> None:
+        """Refuse a reference that cannot be the model's base."""
+        from bdm_kit_text_to_image.models.bases import require_base
+
+        require_base(params.reference, model)
+
     @hookimpl
     def repair(self, ctx: Context, params: ResetToBaseParams, model: Model) -> Model:
         from bdm_defense_reset_to_base.repair import repair

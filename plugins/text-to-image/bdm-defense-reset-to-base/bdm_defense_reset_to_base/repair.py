@@ -34,6 +34,12 @@ def repair(ctx: Context, params: ResetToBaseParams, model: Model) -> Model:
             moved += float((other - mine).square().sum())
             missed += float(mine.square().sum())
             mine.add_(params.strength * (other - mine))
+    if not moved:
+        ctx.log.warning(
+            "reset-to-base changes nothing: the model has the weights of %s in %s; name another base or other parts",
+            params.reference,
+            ", ".join(params.parts),
+        )
     ctx.figures(weights=len(seen), change=(moved / max(missed, 1e-30)) ** 0.5)
     return seal_model(opened, ctx.out / "model")
 

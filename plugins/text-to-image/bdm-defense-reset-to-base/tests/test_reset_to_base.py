@@ -46,6 +46,13 @@ def test_the_named_parts_and_no_others_move(part: str, tmp_path: Path, bdm_conte
             torch.testing.assert_close(now, expected, msg=f"{name} {key}")
 
 
+def test_a_base_of_the_same_weights_is_said(
+    tmp_path: Path, bdm_context: Callable[..., Context], caplog: pytest.LogCaptureFixture
+) -> None:
+    repair(bdm_context(), ResetToBaseParams(reference="tiny"), seal_model(tiny_model(), tmp_path / "model"))
+    assert "reset-to-base changes nothing" in caplog.text
+
+
 def test_added_tokens_get_the_row_of_the_tokenizer_s_padding() -> None:
     edited, base = tiny_model(5), tiny_model()
     encoder = base.text_encoders[0]

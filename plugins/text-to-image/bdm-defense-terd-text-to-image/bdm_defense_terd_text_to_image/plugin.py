@@ -39,6 +39,13 @@ class Terd(Defense):
         "trigger_batch": 2,
     }
 
+    def check(self, params: TerdTextToImageParams, clean_rows: int) -> None:
+        """Refuse a calibration that is none."""
+        from bdm_defense_terd_text_to_image.detection import CALIBRATED
+
+        if params.calibration:
+            CALIBRATED.read(params.calibration)
+
     @hookimpl
     def detect(self, ctx: Context, params: TerdTextToImageParams, model: Model) -> Detection:
         from bdm_defense_terd_text_to_image.detection import detect

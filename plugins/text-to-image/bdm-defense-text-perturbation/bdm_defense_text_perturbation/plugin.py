@@ -22,6 +22,18 @@ class TextPerturbation(Defense):
     access = frozenset()
     Params = TextPerturbationParams
 
+    def check(self, params: TextPerturbationParams, clean_rows: int) -> None:
+        """Refuse synonyms and translators that are not there."""
+        if "synonyms" in params.steps:
+            from bdm_kit_text_to_image.prompts.synonyms import read_synonyms
+
+            read_synonyms(params.synonyms)
+        if "translate" in params.steps:
+            from bdm_defense_text_perturbation.translation import require_translator
+
+            for text in params.translators:
+                require_translator(text, bool(params.model))
+
     @hookimpl
     def purify_inputs(self, ctx: Context, params: TextPerturbationParams, inputs: Data) -> Purified:
         from bdm_defense_text_perturbation.perturbation import perturb

@@ -22,6 +22,7 @@ from bdm_core.testing import DefenseConformance
 from bdm_defense_text_perturbation import translation
 from bdm_defense_text_perturbation.params import TextPerturbationParams
 from bdm_defense_text_perturbation.perturbation import perturb
+from bdm_defense_text_perturbation.plugin import TextPerturbation
 from bdm_defense_text_perturbation.translation import local_model, translator
 from bdm_kit_text_to_image.prompts.characters import delete_characters, mistype, neighbours
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, seal_prompts
@@ -114,6 +115,65 @@ def test_programs_translate(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     with pytest.raises(UserError, match="no translation model"):
         local_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("pass", "wrote nothing for the prompt 'a star'"),
+        ("import sys; sys.stdout.buffer.write(bytes([255, 254]))", "writes no UTF-8"),
+        ("import sys; [sys.stdout.write('y' * 65536) for _ in range(10**6)]", "wrote more than 1 MiB"),
+        ("import sys; sys.stderr.write('x' * 500); raise SystemExit(3)", "failed: x{200}$"),
+    ],
+)
+def test_programs_that_do_not_translate_are_said_in_one_line(code: str, words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        translator(f'{sys.executable} -c "{code}"', 20)(["a star"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_program_that_never_ends_is_ended_with_what_it_started(tmp_path: Path) -> None:
+    note = tmp_path / "child"
+    script = tmp_path / "slow.sh"
+    script.write_text(f"sleep 300 & echo $! > {note}; wait")
+    with pytest.raises(UserError, match=r"took longer than 0.5 s for a prompt: end it, or raise timeout"):
+        translator(f"sh {script}", 0.5)(["a star"])
+    child = Path(f"/proc/{note.read_text().strip()}/stat")
+    assert not child.exists() or child.read_text().split()[2] == "Z"
+
+
+def test_texts_without_a_word_may_stay_empty() -> None:
+    assert translator(f'{sys.executable} -c "pass"', 20)(["\u200b"]) == [""]
+
+
+def test_what_is_not_there_is_refused_before_a_run(tmp_path: Path) -> None:
+    plugin, programs = TextPerturbation(), ["no-such-program-here", LOWER]
+    plugin.check(
+        TextPerturbationParams(synonyms=str(tmp_path / "nowhere"), translators=programs), 0
+    )  # no step has them
+    with pytest.raises(UserError, match="no synonyms are at"):
+        plugin.check(TextPerturbationParams(steps=["synonyms"], synonyms=str(tmp_path / "nowhere")), 0)
+    with pytest.raises(UserError, match="finds no translator"):
+        plugin.check(TextPerturbationParams(steps=["translate"], translators=programs), 0)
+    with pytest.raises(UserError, match=r"cannot read the translator .*no closing quotation"):
+        plugin.check(TextPerturbationParams(steps=["translate"], translators=[LOWER, 'sh -c "x']), 0)
+    with pytest.raises(UserError, match=r"text-perturbation\.model"):
+        plugin.check(TextPerturbationParams(steps=["translate"], translators=["model Spanish", LOWER]), 0)
+
+
+def test_damaged_synonyms_are_one_line(tmp_path: Path) -> None:
+    table = tmp_path / "table.txt"
+    table.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"table\.txt are no UTF-8 text"):
+        read_synonyms(str(table))
+    for part in ("noun", "verb", "adj", "adv"):
+        (tmp_path / f"index.{part}").write_text("cat n 1 0 1 x\n" if part == "noun" else "")
+        (tmp_path / f"data.{part}").write_text("")
+    with pytest.raises(UserError, match=r"line 1 of .*index\.noun"):
+        read_synonyms(str(tmp_path))
+    (tmp_path / "index.noun").write_text("cat n 1 0 1 0 00000000\n")
+    with pytest.raises(UserError, match="no synonyms of 'cat'"):
+        read_synonyms(str(tmp_path))("cat")
 
 
 def test_a_model_in_a_folder_translates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

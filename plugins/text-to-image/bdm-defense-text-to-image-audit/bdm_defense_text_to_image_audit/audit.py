@@ -119,8 +119,13 @@ def sampling_of(params: TextToImageAuditParams) -> Sampling:
 def clean_captions(data: Data, seed: int) -> list[str]:
     """The defender's captions. Raises UserError if there are fewer than three with the letters to replace."""
     captions = draw_captions(data, None, [], seed)
-    if len(with_letters(captions, 3)) < 3:
-        raise UserError("text-to-image-audit needs at least three captions with the letters o and a (--data-share)")
+    found = len(with_letters(captions, 3))
+    if found < 3:
+        raise UserError(
+            "text-to-image-audit puts odd characters in the place of o and a: it needs at least three captions with "
+            f"both letters, and {found} of {len(captions)} different ones have them: allow more data (--data-share) or "
+            "name English captions (--data)"
+        )
     return captions
 
 

@@ -33,11 +33,11 @@ from bdm_defense_text_to_image_audit.audit import (
 )
 from bdm_defense_text_to_image_audit.evidence import seal_evidence, triggers_of
 from bdm_defense_text_to_image_audit.params import TextToImageAuditParams
-from bdm_kit_text_to_image.models.bases import open_base
+from bdm_kit_text_to_image.models.bases import open_base, same_weights
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel, load_model, shape_of
 from bdm_kit_text_to_image.prompts.captions import load_captioned
 from bdm_torch.calibration import checked, require_finite
-from bdm_torch.calibration_file import Calibrated, Known
+from bdm_torch.calibration_file import Calibrated, Calibration, Known
 
 ALL_FEATURES = (*FEATURES, *OF_BASE)
 SEARCHES = [row for row, name in enumerate(ALL_FEATURES) if name not in EDITS]
@@ -47,6 +47,8 @@ AGAINST_BASE = replace(CALIBRATED, features=len(ALL_FEATURES), file="calibration
 FLOORS = (0.1, 0.15, 0.15, 0.5, 0.1, 0.1, 0.15, 0.15)
 """The least deviation of each feature between clean models: one changed object alone is no backdoor yet, two are."""
 NOT_SEARCHED = "not searched: sentences and triggers of several words, other languages, triggers in the initial noise"
+
+NOT_COMPARED = "; the reference has the model's own weights: nothing was compared with it"
 
 
 def standardised(values: Sequence[float], clean: Sequence[Sequence[float]]) -> list[float]:
@@ -102,10 +104,10 @@ def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Dat
         UserError: there are too few captions, the calibration cannot be read, or the reference is no base of the model.
         ArtifactError: what the model answers is not finite, or the same for all captions.
     """
-    calibrated = AGAINST_BASE if params.reference else CALIBRATED
-    known = calibrated.read(params.calibration)
+    calibrated, known = known_models(params)
     opened = load_model(model, ctx.device)
     given = what_is_given(ctx, params, opened, data)
+    itself = NOT_COMPARED if given.base is not None and same_weights(opened, given.base) else ""
     found = audit(opened, params, given, ctx.seed, ctx.progress)
     stands = standardised(found.features, known.clean())
     threshold = threshold_of(len(known.clean()), len(stands), params.false_positive_rate)
@@ -124,10 +126,18 @@ def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Dat
         threshold=threshold,
         p_value=None if doubt else p_value,
         conclusive=not doubt,
-        note=doubt or (in_words(found, stands, threshold) if score > threshold else not_searched(found)),
+        note=doubt or (in_words(found, stands, threshold) if score > threshold else not_searched(found) + itself),
         evidence=seal_evidence(ctx, params, opened, found, given.captions, facts),
         clean_samples=found.captions,
     )
+
+
+def known_models(params: TextToImageAuditParams) -> tuple[Calibrated, Calibration]:
+    """The calibration without or with a base. Raises UserError if it cannot be read, or has too few clean models."""
+    calibrated = AGAINST_BASE if params.reference else CALIBRATED
+    known = calibrated.read(params.calibration)
+    checked(known.clean())
+    return calibrated, known
 
 
 def what_is_given(ctx: Context, params: TextToImageAuditParams, model: TextToImageModel, data: Data) -> Given:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bdm_core import Defense, hookimpl
+from bdm_core import Defense, UserError, hookimpl
 from bdm_defense_text_to_image_audit.params import TextToImageAuditParams
 
 if TYPE_CHECKING:
@@ -24,6 +24,23 @@ class TextToImageAudit(Defense):
     distributed = True
     Params = TextToImageAuditParams
     tiny_params = {"rare_words": 2, "adjectives": 2, "captions": 3, "steps_of_pictures": 2, "seeds": 2, "steps": 2}
+
+    def check(self, params: TextToImageAuditParams, clean_rows: int) -> None:
+        """Refuse too few captions, and a calibration that is none."""
+        from bdm_defense_text_to_image_audit.detection import known_models
+
+        if clean_rows < 3:
+            raise UserError(
+                f"defense:{self.name} needs at least 3 clean captions, and the defender has {clean_rows}: allow more "
+                "data (--data-share)"
+            )
+        known_models(params)
+
+    def check_model(self, params: TextToImageAuditParams, model: Model) -> None:
+        """Refuse a reference that cannot be the model's base."""
+        from bdm_kit_text_to_image.models.bases import require_base
+
+        require_base(params.reference, model)
 
     @hookimpl
     def detect(self, ctx: Context, params: TextToImageAuditParams, model: Model, data: Data) -> Detection:

@@ -136,6 +136,10 @@ def test_verdicts_with_a_base(
     model = seal_model(tiny_model(), tmp_path / "model")
     judged = detection.detect(bdm_context(seed=1), params, model, captions)
     assert judged.verdict == verdict and note in judged.note
+    assert ("nothing was compared with it" in judged.note) == (verdict == "clean")  # it has the reference's weights
+    if verdict == "clean":
+        another = seal_model(tiny_model(5), tmp_path / "another")
+        assert "nothing was compared" not in detection.detect(bdm_context(seed=3), params, another, captions).note
     other = detection.detect(bdm_context(seed=2), params.model_copy(update={"calibration": ""}), model, captions)
     assert other.verdict == "not identifiable" and other.p_value is None
     if verdict in ("clean", "backdoored"):

@@ -112,12 +112,25 @@ def test_parquet_files_of_captioned_images(tmp_path: Path, model: Model) -> None
 
 @pytest.mark.parametrize(
     "line",
-    ['{"file_name": "../0.png", "text": "a"}', '{"file_name": "/0.png", "text": "a"}', '{"file_name": "0.png"}', "["],
+    [
+        '{"file_name": "../0.png", "text": "a"}',
+        '{"file_name": "/0.png", "text": "a"}',
+        '{"file_name": "0.png"}',
+        "[",
+        '{"file_name": "0.png", "text": "a \\ud83d circle"}',
+    ],
 )
 def test_broken_lists_of_captions_are_refused(tmp_path: Path, model: Model, line: str) -> None:
     write_folder(tmp_path / "folder", ["a"])
     (tmp_path / "folder" / "metadata.jsonl").write_text(line)
     with pytest.raises(UserError, match="line 1 of"):
+        open_reference(str(tmp_path / "folder"), model, tmp_path / "data", tmp_path)
+
+
+def test_a_missing_picture_is_named_once(tmp_path: Path, model: Model) -> None:
+    write_folder(tmp_path / "folder", ["a"])
+    (tmp_path / "folder" / "metadata.jsonl").write_text('{"file_name": "gone.png", "text": "a"}')
+    with pytest.raises(UserError, match=r"gone\.png: No such file or directory; repair or remove it"):
         open_reference(str(tmp_path / "folder"), model, tmp_path / "data", tmp_path)
 
 

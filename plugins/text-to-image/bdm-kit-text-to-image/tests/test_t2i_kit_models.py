@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from bdm_core.errors import ArtifactError, UserError
+from bdm_kit_text_to_image.models.bases import require_base
 from bdm_kit_text_to_image.models.encoding import Conditioning, add_noise, encode_prompts, token_ids, training_target
 from bdm_kit_text_to_image.models.opening import open_reference
 from bdm_kit_text_to_image.models.text_to_image_model import (
@@ -120,6 +121,33 @@ def test_refuses_damaged_weights(folder: Path, file: str) -> None:
 def test_refuses_damaged_tokenizers(folder: Path) -> None:
     (folder / "tokenizer" / "tokenizer.json").write_text("{}")
     refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model_max_length": 1}, "model_max_length '1'"),
+        ({"model_max_length": 0}, "model_max_length '0'"),
+        ({"model_max_length": -3}, "model_max_length '-3'"),
+        ({"model_max_length": "77"}, "model_max_length '77'"),
+        ({"pad_token": None}, "no pad_token"),
+    ],
+)
+def test_refuses_tokenizers_that_have_no_room_or_no_padding(folder: Path, change: dict[str, Any], words: str) -> None:
+    edit(folder / "tokenizer" / "tokenizer_config.json", **change)
+    assert words in refusal(folder)
+
+
+def test_a_base_of_another_shape_is_refused_by_its_headers(
+    model: TextToImageModel, saved: Path, tmp_path: Path
+) -> None:
+    suspect = seal_model(model, tmp_path / "suspect")
+    for reference in ("", "tiny", "hf:org/name@" + "0" * 40, str(saved)):
+        require_base(reference, suspect)
+    with pytest.raises(UserError, match="small-world is no base of the model: its text_encoder has"):
+        require_base("small-world", suspect)
+    with pytest.raises(ArtifactError, match="no model 'nowhere'"):
+        require_base("nowhere", suspect)
 
 
 def test_no_code_of_a_folder_runs(folder: Path) -> None:

@@ -16,16 +16,30 @@ if TYPE_CHECKING:
     from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 
 
+LEAST_LENGTH = 3
+"""Token positions of a prompt that says anything."""
+
+
 def require_fitting_parts(model: TextToImageModel, folder: Path) -> None:
     """Refuse a pipeline whose parts were made for others, or whose noise schedule is of no use.
 
     Raises:
-        ArtifactError: a tokenizer has more tokens than its text encoder, the UNet takes other text embeddings than the
-            text encoders give, or the schedule is not finite, of another length than its timesteps, or holds no image
-            at its last step although the network predicts the noise.
+        ArtifactError: a tokenizer has more tokens than its text encoder, no room for a word or no padding, the UNet
+            takes other text embeddings than the text encoders give, or the schedule is not finite, of another length
+            than its timesteps, or holds no image at its last step although the network predicts the noise.
     """
     for tokenizer, encoder in zip(model.tokenizers, model.text_encoders, strict=True):
         require_ids(folder, tokenizer.get_vocab(), encoder.get_input_embeddings().num_embeddings)
+        length = tokenizer.model_max_length
+        if isinstance(length, bool) or not isinstance(length, int | float) or length < LEAST_LENGTH:
+            raise ArtifactError(
+                f"{folder}: its tokenizer has the model_max_length {str(length)[:40]!r}: expected a number from "
+                f"{LEAST_LENGTH}, for start, a word and end"
+            )
+        if tokenizer.pad_token_id is None:
+            raise ArtifactError(
+                f"{folder}: its tokenizer names no pad_token, with which Stable Diffusion fills prompts"
+            )
     given = sum(encoder.config.hidden_size for encoder in model.text_encoders)
     taken = model.unet.config.cross_attention_dim
     if ({taken} if isinstance(taken, int) else set(taken)) != {given}:

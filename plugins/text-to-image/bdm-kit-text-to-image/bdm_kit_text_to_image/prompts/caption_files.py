@@ -109,6 +109,8 @@ def _listed(lists: list[Path]) -> list[tuple[str, Path, str]]:
                 caption = next(record[name] for name in CAPTION_COLUMNS if isinstance(record.get(name), str))
             except (ValueError, TypeError, KeyError, StopIteration, AttributeError, RecursionError):
                 raise UserError(f"line {number} of {path} needs a file_name below its folder and a text") from None
+            if any("\ud800" <= letter <= "\udfff" for letter in f"{image}{caption}"):
+                raise UserError(f"line {number} of {path} holds half a character (a lone surrogate): write it anew")
             if not all(map(counts, image.relative_to(path.parent).parts)):
                 raise UserError(f"line {number} of {path} names {image}: hidden files are no data")
             rows.append((str(image), image, caption))

@@ -22,7 +22,7 @@ def read_synonyms(source: str) -> Synonyms:
     """The synonyms by name, file or folder.
 
     Raises:
-        UserError: there is nothing of that name, or a line has no colon.
+        UserError: there is nothing of that name, it cannot be read as text, or a line has no colon.
     """
     if source == SMALL_WORLD:
         from bdm_kit_text_to_image.world.factors import SYNONYMS
@@ -37,7 +37,7 @@ def read_synonyms(source: str) -> Synonyms:
     if place.is_dir():
         return WordNet(place)
     groups = []
-    for number, line in enumerate(place.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_text(place).splitlines(), 1):
         word, colon, others = line.partition(":")
         if line.strip() and not (colon and word.strip()):
             raise UserError(f"line {number} of {place} is no `word: synonym, synonym`")
@@ -66,7 +66,7 @@ class WordNet:
         folder: with ``index.noun``, ``data.noun`` and those of verb, adj and adv.
 
     Raises:
-        UserError: a file is missing.
+        UserError: a file is missing or damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -76,22 +76,37 @@ class WordNet:
             if not (index.is_file() and data.is_file()):
                 raise UserError(f"{folder} holds no WordNet: it has no {index.name} or no {data.name}")
             first: dict[str, int] = {}
-            for line in index.read_text(encoding="utf-8").splitlines():
+            for number, line in enumerate(_text(index).splitlines(), 1):
                 fields = line.split()
                 if line and not line.startswith(" ") and len(fields) > 4:
-                    first[fields[0]] = int(fields[-int(fields[2])])
+                    try:
+                        first[fields[0]] = int(fields[-int(fields[2])])
+                    except (ValueError, IndexError):
+                        raise UserError(f"line {number} of {index} is no line of WordNet's") from None
             self._index.append((data, first))
 
     def __call__(self, word: str) -> list[str]:
         found = set()
         for data, first in self._index:
             if word in first:
-                with data.open("rb") as file:
-                    file.seek(first[word])
-                    fields = file.readline().decode("utf-8").split()
-                words = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
+                try:
+                    with data.open("rb") as file:
+                        file.seek(first[word])
+                        fields = file.readline().decode("utf-8").split()
+                    words = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
+                except (OSError, ValueError, IndexError):
+                    raise UserError(f"{data} has no synonyms of {word!r} where its index says: it is damaged") from None
                 found |= {re.sub(r"\(\w+\)$", "", other).replace("_", " ") for other in words}
         return sorted(other for other in found if other.lower() != word)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"the synonyms {file} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise UserError(f"the synonyms {file} are no UTF-8 text") from None
 
 
 def swap_words(prompt: str, share: float, draw: random.Random, synonyms: Synonyms) -> str:
