@@ -204,18 +204,20 @@ def counts(name: str) -> bool:
 
 
 def parameters_by_content(value: Any) -> Any:
-    """Parameters as they count in a stage's key: the path of an existing file is replaced by a hash of its content.
+    """Parameters as they count in a stage's key: the path of a file or folder is replaced by a hash of its content.
+
+    ``cache`` names a place whose content decides nothing, and counts by name.
 
     A string is taken for a path only if it has a separator or a suffix, so that a file which happens to be called like
     a built-in name changes nothing.
     """
     if isinstance(value, dict):
-        return {key: parameters_by_content(item) for key, item in value.items()}
+        return {key: item if key == "cache" else parameters_by_content(item) for key, item in value.items()}
     if isinstance(value, list):
         return [parameters_by_content(item) for item in value]
     if isinstance(value, str) and ("/" in value or os.sep in value or Path(value).suffix):
         path = existing(value)
-        return content_of(value) if path is not None and path.is_file() else value
+        return content_of(value) if path is not None and path.name and (path.is_file() or path.is_dir()) else value
     return value
 
 

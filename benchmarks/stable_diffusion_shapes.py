@@ -22,6 +22,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import swept
 import torch
 from detection_numbers import markdown
 from text_to_image_memory import write_full_size
@@ -46,9 +47,7 @@ def cases_module() -> Any:
 
 def read_lines() -> list[dict[str, Any]]:
     """The lines that there are, the last one of each case."""
-    text = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
-    lines = [json.loads(line) for line in text.splitlines()]
-    return list({(line["kind"], line["case"]): line for line in lines}.values())
+    return list({(line["kind"], line["case"]): line for line in swept.read_lines(RESULTS)}.values())
 
 
 def write_model(work: Path) -> Path:

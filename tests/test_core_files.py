@@ -81,6 +81,17 @@ def test_existing_files_in_parameters_count_by_content(tmp_path: Path, monkeypat
     assert parameters_by_content(prompt) == prompt
 
 
+def test_folders_in_parameters_count_by_content_but_for_caches(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "weights").write_bytes(b"1")
+    params = {"reference": str(base), "cache": str(base), "trigger": "/"}
+    first = parameters_by_content(params)
+    assert first["reference"].startswith("sha256:") and first["cache"] == str(base) and first["trigger"] == "/"
+    (base / "weights").write_bytes(b"2")
+    assert parameters_by_content(params)["reference"] != first["reference"]
+
+
 @pytest.mark.parametrize("text", ["a" * 300 + ".png", "x/" * 3000, "\0.png", "~nobody-of-this-name/x.png", ""])
 def test_a_text_that_cannot_be_a_path_names_nothing(text: str) -> None:
     assert existing(text) is None

@@ -45,7 +45,8 @@ CALIBRATED = Calibrated("text-to-image-audit", "bdm_defense_text_to_image_audit"
 AGAINST_BASE = replace(CALIBRATED, features=len(ALL_FEATURES), file="calibration-base.json")
 """The calibrations without and with a public base."""
 FLOORS = (0.1, 0.15, 0.15, 0.5, 0.1, 0.1, 0.15, 0.15)
-"""The least deviation of each feature between clean models: one changed object alone is no backdoor yet, two are."""
+"""The least deviation of each feature between clean models: one changed object alone is no backdoor yet, two are, or
+one of an added token."""
 NOT_SEARCHED = "not searched: sentences and triggers of several words, other languages, triggers in the initial noise"
 
 NOT_COMPARED = "; the reference has the model's own weights: nothing was compared with it"
