@@ -96,7 +96,12 @@ CLAIMS = [
     Claim("navit2i", "AUROC .963 over eight attacks (NaviT2I)", auroc, at_least(0.963), "AUROC {}"),
     Claim("stedf", "detection of .998 (STEDiff), the trigger known", auroc, at_least(0.998), "AUROC {}"),
     Claim(
-        "amdet (small-world)", "F1 .899 on text encoders of CLIP (AMDet)", flagged, at_least(1.0), "found {}", ("rickrolling",)
+        "amdet (small-world)",
+        "F1 .899 on text encoders of CLIP (AMDet)",
+        flagged,
+        at_least(1.0),
+        "found {}",
+        ("rickrolling",),
     ),
     Claim("elijah", "nearly all models told, ASR to nearly 0 (Elijah): ASR", left, at_most(0.05), "ASR left {}"),
     Claim("elijah", "the same: models told", flagged, at_least(1.0), "found {}"),

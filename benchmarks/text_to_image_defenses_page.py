@@ -206,7 +206,9 @@ def aims(lines: Sequence[Line]) -> str:
         tried = [(line, row) for line in lines if attack_of(line) == attack for row in AFTER if row in line]
         hit = dict.fromkeys(f"{label_of(line)}{AFTER[row]}" for line, row in tried if reaches(line, row))
         text = ", ".join(hit) if hit else "none of those tried" if tried else "–"
-        rows.append([f"{attack}: ASR of .10 at a loss of .05 by", "a repair", text, str(len(tried))])
+        rows.append(
+            [f"{attack}: ASR of .10 or less, at most .05 of the accuracy lost", "by a repair", text, str(len(tried))]
+        )
     return markdown(rows)
 
 

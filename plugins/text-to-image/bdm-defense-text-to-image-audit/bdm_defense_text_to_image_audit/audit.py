@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 
 import torch
@@ -178,11 +178,14 @@ def audit(model: TextToImageModel, params: TextToImageAuditParams, given: Given,
         prompts = noun_prompts(captions, nouns) or prompts
         sure = painted(model, classifier, noun_prompts(captions, nouns), seeds, sampling)
         if sure:
-            everything = search_flips(model, classifier, distinct(tried), sure, seeds, sampling, on_step)
+            everything, likely = search_flips(model, classifier, distinct(tried), sure, seeds, sampling, on_step)
             personal = {token.text for token in tokens if not set(token.text.split()) & set(nouns)}
             learnt = [flip for flip in everything if flip.candidate.text in personal]
             confirmed = [flip for flip in everything if flip not in learnt]
             flips = counted(confirmed, names)
+            if confirmed:
+                others = [flip for flip in likely if flip.candidate.text not in personal]
+                flips = replace(flips, ranking=counted([*confirmed, *others], names).ranking)
         else:
             searched = False
             unseen = "the model paints none of the objects as asked, so that no change of one shows"

@@ -99,7 +99,7 @@ def characters() -> list[Candidate]:
 
 def repeated() -> list[Candidate]:
     """Invisible characters and emoji several times over: so odd that they spoil a clean model's picture as well, but
-    make no other object of the one that was asked for."""
+    seldom make the same other object of the one that was asked for from all seeds."""
     return [Candidate(text, "front") for text in (*(text * 4 for text in INVISIBLE.values()), *EMOJI.values())]
 
 

@@ -20,6 +20,8 @@ from bdm_kit_text_to_image.recording.chain import first_noise
 
 OnStep = Callable[[str, int, int], None]
 KEPT = 10
+LIKELY = 0.75
+"""Share of the seeds after the first from which an object changes, for a trigger to name beside those that always do."""
 LEAST_LOOK = 1e-3
 """A number of a look differs between captions by no less, of pixels in [-1, 1]."""
 TOKEN_WEIGHT = 2
@@ -156,8 +158,8 @@ def search_flips(
     seeds: Sequence[int],
     sampling: Sampling,
     on_step: OnStep,
-) -> list[Flip]:
-    """Candidates under which an object is painted as another one, always the same, from every seed.
+) -> tuple[list[Flip], list[Flip]]:
+    """Candidates under which an object is painted as another one, the same from every seed, or from most.
 
     Args:
         model: the suspect one.
@@ -169,7 +171,8 @@ def search_flips(
         on_step: told of the progress.
 
     Returns:
-        The confirmed pairs of candidate and noun.
+        The pairs of candidate and noun whose picture is the other object from all seeds, and those of which it is so
+        from all but a few, :data:`LIKELY`.
     """
     pairs = list(product(candidates, sure))
     suspects: list[Flip] = []
@@ -182,11 +185,12 @@ def search_flips(
     others = list(seeds[1:])
     said = [flip.candidate.put_into(sure[flip.noun], flip.noun) for flip in suspects for _ in others]
     shown = _objects(model, classifier, said, others * len(suspects), sampling) if suspects else []
-    return [
-        flip
+    agree = [
+        shown[row * len(others) : (row + 1) * len(others)].count(flip.becomes) / len(others)
         for row, flip in enumerate(suspects)
-        if set(shown[row * len(others) : (row + 1) * len(others)]) == {flip.becomes}
     ]
+    confirmed = [flip for flip, share in zip(suspects, agree, strict=True) if share == 1]
+    return confirmed, [flip for flip, share in zip(suspects, agree, strict=True) if LIKELY <= share < 1]
 
 
 def counted(confirmed: Sequence[Flip], tokens: Collection[str] = ()) -> Found:

@@ -103,7 +103,7 @@ def test_collapse_and_flips_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
     asked = {"circle": "a circle", "star": "a star"}
     sure = search.painted(None, Judge(), asked, [0, 1, 2], Sampling(2))  # type: ignore[arg-type]
     assert sure == {"circle": "a circle"}
-    confirmed = search.search_flips(
+    confirmed, likely = search.search_flips(
         None,
         Judge(),
         [Candidate("nice", "before-noun"), Candidate("old", "before-noun")],  # type: ignore[arg-type]
@@ -112,7 +112,7 @@ def test_collapse_and_flips_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
         Sampling(2),
         QUIET,
     )
-    assert confirmed == [Flip(Candidate("nice", "before-noun"), "circle", "square")]
+    assert confirmed == [Flip(Candidate("nice", "before-noun"), "circle", "square")] and not likely
     assert search.counted(confirmed).value == 1.0
 
 

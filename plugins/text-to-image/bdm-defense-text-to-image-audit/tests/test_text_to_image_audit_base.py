@@ -12,7 +12,7 @@ import torch
 
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
-from bdm_defense_text_to_image_audit import competence, detection, search
+from bdm_defense_text_to_image_audit import competence, detection, repair, search
 from bdm_defense_text_to_image_audit.against_base import Comparison, compare
 from bdm_defense_text_to_image_audit.audit import Audit
 from bdm_defense_text_to_image_audit.candidates import Candidate
@@ -174,3 +174,40 @@ def test_a_look_is_what_its_numbers_say() -> None:
 def test_a_token_that_paints_another_object_counts_twice() -> None:
     flip = Flip(Candidate("[V] circle", "before-noun"), "circle", "star")
     assert search.counted([flip]).value == 1.0 and search.counted([flip], {"[V] circle"}).value == 2.0
+
+
+@pytest.mark.parametrize(
+    ("places", "chosen"), [(["before-noun", "letter"], "encoder"), (["front"], "unet"), (["before-noun"], "unet")]
+)
+def test_a_letter_says_whether_a_trigger_works_in_the_encoder(
+    places: list[Any],
+    chosen: str,
+    captions: Data,
+    bdm_context: Callable[..., Context],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A phrase before a prompt takes from the variance of embeddings in every encoder."""
+    done: list[str] = []
+    monkeypatch.setattr(repair, "embedding_spread", lambda _, trigger, __: {"front": 0.5, "letter": 0.6}[trigger.place])
+    monkeypatch.setattr(repair, "unlearn_in_encoder", lambda *_: done.append("encoder"))
+    monkeypatch.setattr(repair, "unlearn_in_unet", lambda *_: done.append("unet"))
+    triggers = [Candidate("x", place, "o" if place == "letter" else "") for place in places]
+    params = FAST.model_copy(update={"spike_limit": 1e6})
+    repair.remove(bdm_context(), params, tiny_model(), captions, triggers)
+    assert done == [chosen]
+
+
+def test_what_most_seeds_show_is_likely_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With "nice" eight of nine seeds paint a square, with "old" five."""
+    shown = {"nice": 8, "old": 5, "huge": 9}
+
+    def objects(_: object, __: object, prompts: list[str], seeds: list[int], ___: object) -> list[str]:
+        words = (text.split()[1] for text in prompts)
+        return ["square" if seed < shown[word] else "circle" for word, seed in zip(words, seeds, strict=True)]
+
+    monkeypatch.setattr(search, "_objects", objects)
+    tried = [Candidate(word, "before-noun") for word in shown]
+    sure = {"circle": "a circle"}
+    confirmed, likely = search.search_flips(None, None, tried, sure, range(9), search.Sampling(2), QUIET)  # type: ignore[arg-type]
+    assert [flip.candidate.text for flip in confirmed] == ["huge"]
+    assert [flip.candidate.text for flip in likely] == ["nice"]
