@@ -21,7 +21,7 @@ from bdm_kit_text_to_image.recording.chain import first_noise
 OnStep = Callable[[str, int, int], None]
 KEPT = 10
 LIKELY = 0.75
-"""Share of the seeds after the first from which an object changes, for a trigger to name beside those that always do."""
+"""From so many of the seeds after the first an object changes with words that are named beside those of all seeds."""
 LEAST_LOOK = 1e-3
 """A number of a look differs between captions by no less, of pixels in [-1, 1]."""
 TOKEN_WEIGHT = 2
