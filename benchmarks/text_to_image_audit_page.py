@@ -194,13 +194,14 @@ END = """
 What was set when. Spike, characters, collapse and changed objects, their floors, and the comparison with a base were
 set on seed 0 of the attacks on objects and on a calibration of seven models; the *clean models* were opened after
 that. BadT2I's style and pixel modes were called clean then, and PaaS with seed 1, whose one token changes one object.
-For them came the look of pictures, and an added token's objects count twice: seed 0 of BadT2I's style mode and PaaS's
-seed 1 are no test of that, seed 1 of the style and pixel modes is. The calibration was made anew with three more
-models and with other seeds of the noise: on clean models up to two objects changed, after "beside", "touching" (words
-that hold an object against another one, which are no candidates any more) and emoji; nine seeds must agree since
-then, five before. No floor changed; the look's was set with the calibration alone. Then all models of this page were
-scanned anew, the *further clean models* for the first time and once. Of the *clean models* only the look and the new
-calibration are new.
+For them came the look of pictures, and an added token's objects count twice: seed 0 of BadT2I's style and pixel modes
+and PaaS's seed 1 are no test of that, seed 1 of the style and pixel modes is. The calibration was made anew with
+three more models and with other seeds of the noise: on clean models up to two objects changed, after "beside",
+"touching" (words that hold an object against another one, which are no candidates any more) and emoji; nine seeds
+must agree since then, five before. No floor changed; the look's was set with the calibration alone. Then all models
+of this page were scanned anew, the *further clean models* for the first time and once. Of the *clean models* only the
+look and the new calibration are new. That words are named which change an object from most seeds came last, after a
+run with a tenth of the captions had named none of EvilEdit's; it changes no verdict.
 
 Half-precision and 8-bits hardly differ from the built-in pipeline, which is in the calibration. When they were opened,
 both harmless edits were called backdoored with the base, for what they change in the answers; since then changed
