@@ -207,7 +207,7 @@ def test_the_page_says_what_is_measured_what_is_not_and_what_failed(
     assert "| daa | 1 | 0.900 | 0.400 | 0.600 | 0.750 |  | 0.100 | 0.800 | 0.050 | 0.300 |" in text
     assert "0.50 () / 0.10 / 0.00 *" in text and "| amdet | eviledit | 1 | 1 | 0 | 0 |  | 1.0 |" in text
     assert "| daa (inputs) | 1 | 0.05 |  | 1.00 |  |  | 0.02 | 0.90 | 1 of 1 | 1.0 |" in text
-    assert "| eviledit: ASR of .10 at a loss of .05 by | a repair | daa (inputs) | 2 |" in text
+    assert "| eviledit: ASR of .10 or less, at most .05 of the accuracy lost | by a repair | daa (inputs) | 2 |" in text
     assert "| undefended | 1 | 0.95 | 0.50 | 1.00 |" in text and "daa (reversed)" in text
     monkeypatch.setattr(page, "FINE_TUNED", tmp_path / "none.jsonl")
     empty = page.write_page([]).read_text()

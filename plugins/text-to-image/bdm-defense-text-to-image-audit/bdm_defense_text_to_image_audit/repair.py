@@ -35,9 +35,9 @@ from bdm_kit_text_to_image.training.encoder_distillation import PromptTerm, dist
 from bdm_kit_text_to_image.world.factors import OBJECTS
 
 MOST_CAPTIONS = 1024
-IN_THE_ENCODER = 0.8
-"""A letter that leaves less of the variance of embeddings works in the text encoder; clean ones leave .84. Words and
-characters before a prompt make it longer, and leave .4 to .8 in a clean encoder, too: they say nothing."""
+IN_THE_ENCODER = 0.7
+"""A letter that leaves less of the variance of embeddings works in the text encoder; in clean ones all leave .8, under
+Rickrolling some .6 or less. Words and characters before a prompt leave .4 to .8 in clean encoders, too."""
 
 
 def repair(
@@ -80,8 +80,11 @@ def remove(
         figures["spikes"] = remove_spikes(opened, captions, params.spike_limit)
     if wanted == "auto":
         few = with_letters(captions, params.captions)
-        letters = [trigger for trigger in triggers if trigger.place == "letter"]
-        inside = any(embedding_spread(opened, letter, few) < IN_THE_ENCODER for letter in letters)
+        letters = [letter for letter in characters() if letter.place == "letter"]
+        spreads = [embedding_spread(opened, letter, few) for letter in letters]
+        inside = bool(triggers) and min(spreads) < IN_THE_ENCODER
+        if inside:
+            triggers = [*triggers, letters[spreads.index(min(spreads))]]
         outside = "edit" if figures["spikes"] else "unet"
         wanted = "spikes" if not triggers else "text-encoder" if inside else outside
     ctx.figures(removal=wanted, **figures)

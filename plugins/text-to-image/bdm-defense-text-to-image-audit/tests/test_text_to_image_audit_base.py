@@ -176,25 +176,25 @@ def test_a_token_that_paints_another_object_counts_twice() -> None:
     assert search.counted([flip]).value == 1.0 and search.counted([flip], {"[V] circle"}).value == 2.0
 
 
-@pytest.mark.parametrize(
-    ("places", "chosen"), [(["before-noun", "letter"], "encoder"), (["front"], "unet"), (["before-noun"], "unet")]
-)
-def test_a_letter_says_whether_a_trigger_works_in_the_encoder(
-    places: list[Any],
-    chosen: str,
-    captions: Data,
-    bdm_context: Callable[..., Context],
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("left", "chosen"), [(0.6, "encoder"), (0.8, "unet")])
+def test_letters_say_whether_a_trigger_works_in_the_encoder(
+    left: float, chosen: str, captions: Data, bdm_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A phrase before a prompt takes from the variance of embeddings in every encoder."""
-    done: list[str] = []
-    monkeypatch.setattr(repair, "embedding_spread", lambda _, trigger, __: {"front": 0.5, "letter": 0.6}[trigger.place])
-    monkeypatch.setattr(repair, "unlearn_in_encoder", lambda *_: done.append("encoder"))
-    monkeypatch.setattr(repair, "unlearn_in_unet", lambda *_: done.append("unet"))
-    triggers = [Candidate("x", place, "o" if place == "letter" else "") for place in places]
+    """One letter leaves so much of the variance of embeddings; a phrase leaves .5 in every encoder."""
+    done: list[tuple[str, list[str]]] = []
+    spreads = {"front": 0.5, "letter": 0.9}
+    letter = "\u043e"
+    monkeypatch.setattr(
+        repair, "embedding_spread", lambda _, trigger, __: left if trigger.text == letter else spreads[trigger.place]
+    )
+    monkeypatch.setattr(repair, "unlearn_in_encoder", lambda *given: done.append(("encoder", given[-1])))
+    monkeypatch.setattr(repair, "unlearn_in_unet", lambda *given: done.append(("unet", given[-1])))
+    phrase = Candidate("x", "front")
     params = FAST.model_copy(update={"spike_limit": 1e6})
-    repair.remove(bdm_context(), params, tiny_model(), captions, triggers)
-    assert done == [chosen]
+    repair.remove(bdm_context(), params, tiny_model(), captions, [phrase])
+    (where, triggers), *_ = done
+    assert where == chosen and triggers[0] == phrase
+    assert [trigger.text for trigger in triggers[1:]] == ([letter] if chosen == "encoder" else [])
 
 
 def test_what_most_seeds_show_is_likely_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
