@@ -69,9 +69,8 @@ def test_what_is_judged_one_by_one_is_counted_and_no_verdict(level: Any, unit: s
     judged = {"backdoored": fact("", score=None, threshold=0.5, level=level, **counted)}
     page = render(writer.finish(detections=judged))
     assert f'class="verdict open"><h1>2 of 5 {unit} flagged</h1>' in page
-    assert "true positive rate 100.0 %, false positive rate 25.0 %; a count of flagged rows is no verdict" in words(
-        page
-    )
+    said = f"true positive rate 100.0 %, false positive rate 25.0 %; a count of flagged {unit} is no verdict"
+    assert f"{said} on the model." in words(page)
     assert page.count('class="tick"') == 5
 
 

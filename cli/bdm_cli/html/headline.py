@@ -12,7 +12,6 @@ from bdm_cli.html.material import Material, metric_name
 from bdm_cli.html.table import STYLES
 
 CLEAN_ROLE, BACKDOORED_ROLE = "clean", "backdoored"
-NO_VERDICT = "a count of flagged rows is no verdict on the model"
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,8 @@ def headline(material: Material, role: str, facts: dict[str, Any]) -> Headline:
         return Headline("Cannot tell", style, "the method cannot tell for this model")
     if counted := verdict_words.flagged(facts):
         rates = _rates(material, role)
-        return Headline(counted[:1].upper() + counted[1:], "open", f"{rates}; {NO_VERDICT}" if rates else NO_VERDICT)
+        meaning = f"a count of flagged {verdict_words.UNITS[facts['level']]} is no verdict on the model"
+        return Headline(counted[:1].upper() + counted[1:], "open", f"{rates}; {meaning}" if rates else meaning)
     if attacked and (role, verdict) == (BACKDOORED_ROLE, "clean"):
         rate = failed(material.results())
         if rate is not None:

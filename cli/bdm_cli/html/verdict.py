@@ -81,12 +81,12 @@ def _main(material: Material, role: str, facts: dict[str, Any]) -> Html:
     sentence: list[Child] = [
         tag("b", str(material.spec().get("detect") or "The detector")),
         f" on {ROLE.get(role, f'the {role} model')}",
-        f": {said.meaning}" if said.meaning else None,
     ]
     if (p_value := numbers.finite(verdict_words.p_value(facts))) is not None:
         sentence.append(f", {numbers.p_value(p_value)}")
     if detection and detection.clean_samples:
         sentence.append(f", from {detection.clean_samples} clean samples")
+    sentence.append(f": {said.meaning}" if said.meaning else None)
     note = str(facts.get("note") or "")
     return tag(
         "div",
