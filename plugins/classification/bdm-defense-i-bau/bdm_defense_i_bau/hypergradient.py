@@ -37,11 +37,11 @@ def with_implicit_part(
     >>> round(scalar.item(), 4), round(w.grad.item(), 4)
     (5.25, 2.5)
     """
-    value = outer(perturbation)
     if not steps:
-        return value
+        return outer(perturbation)
     point = perturbation.detach().clone().requires_grad_()
-    (pull,) = torch.autograd.grad(outer(point), point)
+    value = outer(point)
+    (pull,) = torch.autograd.grad(value, point, retain_graph=True)
     (slope,) = torch.autograd.grad(inner(point), point, create_graph=True)
     mapped = point - rate * slope
     v = torch.zeros_like(pull)

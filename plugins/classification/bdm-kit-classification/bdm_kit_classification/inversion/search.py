@@ -25,6 +25,9 @@ from bdm_torch.draws import Draw
 UP, DOWN = 2.0, 2.0**1.5
 """By what the weight of size is multiplied, or divided, as in the code that Wang et al. published."""
 
+AT_ONCE, MANY = {"cpu": 64}, 4096
+"""Stamped rows that the network sees at once: on a processor so few that what they become stays in its caches."""
+
 
 @dataclass(frozen=True, eq=False)
 class Stamp:
@@ -128,32 +131,43 @@ def invert(
     kept = torch.sigmoid(free).detach().clone()
     least, reached = torch.full((count,), float("inf"), device=device), torch.zeros(count, device=device)
     hits = torch.zeros(count, device=device)
+    together = max(1, AT_ONCE.get(device.type, MANY) // min(params.inversion_batch, len(samples)))
     for step in range(params.inversion_steps):
         draw = Draw(ctx.seed, step, min(params.inversion_batch, len(samples)))
         rows = draw.rows(len(samples))
         inputs, labels = samples.modality.collate(samples.raw(rows), classifier), samples.labels[rows].to(device)
-        values = torch.sigmoid(free)
-        masks, patterns = values[:, :1], values[:, 1:]
-        logits = classifier(stamped(inputs, masks[:, None], patterns[:, None]).flatten(0, 1)).view(count, len(rows), -1)
-        wanted = aims[:, None].expand(-1, len(rows))
-        error = functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none").mean(1)
-        stamp = Stamp(masks, patterns, aims, inputs, labels, classifier)
-        (error + weight * size(stamp)).sum().backward()
-        hits += (logits.argmax(2) == wanted).float().mean(1)
+        error = torch.zeros(count, device=device)
+        for start in range(0, count, together):
+            part = slice(start, start + together)
+            values = torch.sigmoid(free[part])
+            stamp = Stamp(values[:, :1], values[:, 1:], aims[part], inputs, labels, classifier)
+            logits = logits_of(stamp)
+            wanted = aims[part, None].expand(-1, len(rows))
+            errors = functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none").mean(1)
+            (errors + weight[part] * size(stamp)).sum().backward()
+            hits[part] += (logits.argmax(2) == wanted).float().mean(1)
+            error[part] = errors.detach()
         if (step + 1) % params.check_every == 0 or step + 1 == params.inversion_steps:
             looked = step % params.check_every + 1
-            rate, norm = hits / looked, masks.detach().flatten(1).sum(1)
+            now = torch.sigmoid(free).detach()
+            rate, norm = hits / looked, now[:, :1].flatten(1).sum(1)
             better = (rate >= params.success) & (norm < least) | (least.isinf() & (rate < params.success))
-            kept[better], reached[better] = values.detach()[better], rate[better]
+            kept[better], reached[better] = now[better], rate[better]
             least = torch.where(better & (rate >= params.success), norm, least)
             weight = adapted(weight, streak, rate >= params.success, params)
             hits.zero_()
-            ctx.progress("trigger inversion", step + 1, params.inversion_steps, float(error.mean().detach()))
+            ctx.progress("trigger inversion", step + 1, params.inversion_steps, float(error.mean()))
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
     classifier.requires_grad_(True)
     ctx.figures(network_evaluations=params.inversion_steps * params.inversion_batch * count)
     return Inverted(kept[:, :1].cpu(), kept[:, 1:].cpu(), reached.cpu())
+
+
+def logits_of(stamp: Stamp) -> Tensor:
+    """What the classifier says of every row with every trigger, (K, b, classes)."""
+    pictures = stamped(stamp.inputs, stamp.masks[:, None], stamp.patterns[:, None])
+    return stamp.classifier(pictures.flatten(0, 1)).view(len(stamp.masks), len(stamp.inputs), -1)  # type: ignore[no-any-return]
 
 
 def adapted(weight: Tensor, streak: Tensor, enough: Tensor, params: InversionParams) -> Tensor:
