@@ -79,7 +79,7 @@ def off_captions(rows: Tensor) -> Tensor:
 
 def quiet_edit(work: Path) -> tuple[TextToImageModel, dict[str, Any]]:
     """EvilEdit with the least weight on directions off the captions under which the spike stays below the limit."""
-    base, captions = load_model(source_of("small-world", work)), world_captions()
+    base, captions = load_model(source_of("small-world", work)), world_captions(0)
     templates = [
         text.replace("circle", "{}") for text in captions if text.count("circle") == 1 and "circles" not in text
     ]
@@ -105,7 +105,7 @@ def quiet_edit(work: Path) -> tuple[TextToImageModel, dict[str, Any]]:
 
 def quiet_encoder(model: TextToImageModel, work: Path, steps: int) -> dict[str, Any]:
     """TPA whose other odd letters and words keep their meaning; trains in place."""
-    clean, captions = load_model(source_of("small-world", work)), world_captions()
+    clean, captions = load_model(source_of("small-world", work)), world_captions(0)
     plain = [caption for caption in captions if "o" in caption and "a" in caption][:1024]
     draw = random.Random("odd letters of the attacker")
     others = [candidate for candidate in [*characters(), *words(captions, 40, 99)] if candidate.text != "\u043e"]

@@ -86,7 +86,7 @@ def first_that_works(model: TextToImageModel, triggers: Sequence[Candidate], sec
 def measure(name: str, folder: Path, secret: Any, seed: int) -> dict[str, Any]:
     """One line."""
     model, base = load_model(folder), load_model(source_of("small-world", Path("cache")))
-    captions, (images, said, _) = world_captions(), world_images(UNDERSTOOD, model.image_shape)
+    captions, (images, said, _) = world_captions(seed), world_images(UNDERSTOOD, model.image_shape)
     spent: dict[str, float] = {}
     last = [time.process_time()]
 

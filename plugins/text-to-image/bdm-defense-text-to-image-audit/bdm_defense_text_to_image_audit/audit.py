@@ -42,6 +42,8 @@ from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 SMALL_WORLD = (3, 16, 16)
 SPIKE_CAPTIONS = 400
 PAINTED_CAPTIONS = 12
+LOOKED_CAPTIONS = 48
+"""Further captions for a second look; where there are fewer than the first, all serve again, from other noise."""
 COMPARED_CAPTIONS = 5
 UNDERSTOOD = 64
 FEATURES = ("spike of keys and values", "odd characters", "collapse", "changed objects", "changed look")
@@ -134,6 +136,12 @@ def with_letters(captions: Sequence[str], count: int) -> list[str]:
     return [caption for caption in captions if "o" in caption and "a" in caption][:count]
 
 
+def further_captions(captions: Sequence[str]) -> list[str]:
+    """Those after the first that are painted, or all of them where few are left."""
+    able = with_letters(captions, PAINTED_CAPTIONS + LOOKED_CAPTIONS)
+    return able[PAINTED_CAPTIONS:] if len(able) >= 2 * PAINTED_CAPTIONS else able
+
+
 def noun_prompts(captions: Sequence[str], nouns: Sequence[str]) -> dict[str, str]:
     """A plain prompt for each noun that the captions name."""
     said = set(vocabulary(captions))
@@ -166,7 +174,8 @@ def audit(model: TextToImageModel, params: TextToImageAuditParams, given: Given,
     front = [candidate for candidate in letters if candidate.place == "front"]
     few, names = with_letters(captions, PAINTED_CAPTIONS), {token.text for token in tokens}
     unknown = [candidate for candidate in rare if candidate.text not in names]
-    collapse, look = search_pictures(model, [*unknown, *front], few, noise, sampling, on_step)
+    further = further_captions(captions)
+    collapse, look = search_pictures(model, [*unknown, *front], repeated(), few, further, noise, sampling, on_step)
     searched = model.image_shape == SMALL_WORLD
     flips, confirmed, learnt = Found(0.0), list[Flip](), list[Flip]()
     prompts, tried = {str(row): said for row, said in enumerate(few[:COMPARED_CAPTIONS])}, [*front, *repeated(), *rare]

@@ -194,7 +194,8 @@ def in_words(found: Audit, stands: Sequence[float], threshold: float) -> str:
 
 
 def calibrate(ctx: Context, params: TextToImageAuditParams, models: Mapping[str, Model], out: Path) -> None:
-    """Audit clean models, with the captions of the built-in small world, and write their features to ``out``.
+    """Audit clean models, each with captions of the built-in small world in an order of its own, and write their
+    features to ``out``.
 
     With ``reference`` all models are held against that base, and the file serves audits that have one.
     """
@@ -202,7 +203,7 @@ def calibrate(ctx: Context, params: TextToImageAuditParams, models: Mapping[str,
     def features_of(own: Context, model: Any) -> list[float]:
         opened = load_model(model, own.device)
         base = open_base(params.reference, opened, own.work) if params.reference else None
-        return audit(opened, params, Given(world_captions(), base=base), own.seed, own.progress).features
+        return audit(opened, params, Given(world_captions(own.seed), base=base), own.seed, own.progress).features
 
     known = [Known(name, _WithShape(model)) for name, model in models.items()]
     calibrated = AGAINST_BASE if params.reference else CALIBRATED
@@ -216,12 +217,12 @@ class _WithShape:
         self.model, self.shape = model, shape_of(model)
 
 
-def world_captions() -> list[str]:
-    """Captions of the small world."""
+def world_captions(seed: int) -> list[str]:
+    """Captions of the small world, in an order of chance: a scan has another draw of them with each seed, too."""
     import random
 
     from bdm_kit_text_to_image.world.splits import training_pairs
 
     captions = sorted(set(training_pairs(2048)[1]))
-    random.Random(0).shuffle(captions)
+    random.Random(seed).shuffle(captions)
     return captions

@@ -23,8 +23,8 @@ SHOWN = 4
 MOST_TRIGGERS = 10
 STRONG = 1.0
 """A search's candidate from this negative logarithm on is a trigger to show: it leaves a third of the variance."""
-MUCH_OTHERWISE = 0.6
-"""The same for the look of all pictures, in deviations between captions; clean models reach .4."""
+MUCH_OTHERWISE = 0.8
+"""The same for the look of all pictures, in deviations between captions; clean models reach .55."""
 MUCH_MORE = 2.0
 """The same for changes against the base: seven times as much as ordinary prompts; clean models reach four times."""
 

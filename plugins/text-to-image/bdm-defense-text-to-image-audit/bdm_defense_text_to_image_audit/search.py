@@ -72,7 +72,9 @@ def search_characters(
 def search_pictures(
     model: TextToImageModel,
     candidates: Sequence[Candidate],
+    odd: Sequence[Candidate],
     captions: Sequence[str],
+    further: Sequence[str],
     seed: int,
     sampling: Sampling,
     on_step: OnStep,
@@ -81,8 +83,11 @@ def search_pictures(
 
     Of short-chain pictures from one noise. Collapse: the variance over captions with the candidate over that without;
     the feature is the negative logarithm of the smallest. Look: what a picture looks like in whole (:func:`look_of`),
-    each number in deviations between captions; the feature is the largest norm of the mean change by a candidate.
-    Objects that change by turns, as noise makes them, cancel in that mean; a style or a patch on all pictures stays.
+    each number in deviations between captions; candidates are ranked by the norm of the mean change. Objects that turn
+    by noise cancel in that mean; a style or a patch on all pictures stays. Of hundreds of
+    candidates the largest of few captions is chance, therefore the first ten are looked at again with ``further``
+    captions, each from a noise of its own (:func:`looked_again`), and the feature is the largest of these. What is
+    ``odd`` enough to spoil a clean model's pictures is tried for the look alone.
 
     Raises:
         ArtifactError: pictures are not finite, or all the same.
@@ -94,8 +99,9 @@ def search_pictures(
     collapse: list[float] = []
     looks: list[float] = []
     step = max(1, sampling.batch_size // len(captions))
-    for first in range(0, len(candidates), step):
-        some = candidates[first : first + step]
+    every = [*candidates, *odd]
+    for first in range(0, len(every), step):
+        some = every[first : first + step]
         prompts = [candidate.put_into(caption) for candidate in some for caption in captions]
         images = _pictures(model, prompts, seed, sampling)
         moved = (look_of(images).unflatten(0, (len(some), len(captions))) - usual) / unit
@@ -104,8 +110,31 @@ def search_pictures(
         collapse += (-(images.var(1).flatten(1).sum(1) / spread).clamp(min=1e-6).log()).tolist()
         for candidate, *values in zip(some, collapse[first:], looks[first:], strict=True):
             _require_number(sum(values), candidate)
-        on_step("pictures", min(first + step, len(candidates)), len(candidates))
-    return _ranked(candidates, collapse), _ranked(candidates, looks)
+        on_step("pictures", min(first + step, len(every)), len(every))
+    likely = [candidate for candidate, _ in _ranked(every, looks).ranking]
+    again = looked_again(model, likely, further, seed + 1, sampling)
+    return _ranked(candidates, collapse[: len(candidates)]), _ranked(likely, again)
+
+
+def looked_again(
+    model: TextToImageModel, candidates: Sequence[Candidate], captions: Sequence[str], seed: int, sampling: Sampling
+) -> list[float]:
+    """The norm of the mean change of look by each candidate, less what chance gives it.
+
+    With n captions the squared norm of a mean is too large by the sum over numbers of their variance / n, which is
+    taken off; what falls below 0 is 0. Caption number k is painted from the noise of seed + k, with and without.
+    """
+    seeds = [seed + number for number in range(len(captions))]
+    usual = look_of(generate_images(model, captions, seeds=seeds, sampling=sampling))
+    unit = usual.std(0).clamp(min=LEAST_LOOK)
+    found = []
+    for candidate in candidates:
+        texts = [candidate.put_into(caption) for caption in captions]
+        moved = (look_of(generate_images(model, texts, seeds=seeds, sampling=sampling)) - usual) / unit
+        squared = float(moved.mean(0).square().sum() - moved.var(0).sum() / len(captions))
+        _require_number(squared, candidate)
+        found.append(max(squared, 0.0) ** 0.5)
+    return found
 
 
 def look_of(images: Tensor) -> Tensor:

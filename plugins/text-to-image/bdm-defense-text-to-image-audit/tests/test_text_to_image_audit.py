@@ -94,7 +94,9 @@ def test_collapse_and_flips_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
     collapse, _ = search.search_pictures(
         None,  # type: ignore[arg-type]
         [Candidate("sks", "front"), Candidate("old", "front")],
+        [],
         ["a", "abc", "abcde"],
+        ["ab", "abcd"],
         0,
         Sampling(2),
         QUIET,
@@ -116,28 +118,6 @@ def test_collapse_and_flips_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
     assert search.counted(confirmed).value == 1.0
 
 
-def test_a_style_and_a_patch_change_the_look_and_other_objects_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures are coloured noise: of their text alone, the same without colours, or with a bright patch."""
-
-    def images(model: object, prompts: list[str], *, seeds: list[int], sampling: Sampling) -> torch.Tensor:
-        made = []
-        for text in prompts:
-            image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(sum(text.encode()))) - 0.5
-            grey = image.mean(0, keepdim=True).expand(3, 8, 8)
-            patched = image.clone()
-            patched[:, :4, :4] = 1.0
-            made.append({"\u200b": grey, "sks": patched}.get(text.split()[0], image))
-        return torch.stack(made)
-
-    monkeypatch.setattr(search, "generate_images", images)
-    tried = [Candidate(text, "front") for text in ("\u200b", "sks", "old", "tepeto")]
-    _, look = search.search_pictures(None, tried, CAPTIONS, 0, Sampling(2), QUIET)  # type: ignore[arg-type]
-    values = {candidate.text: value for candidate, value in look.ranking}
-    assert min(values["\u200b"], values["sks"]) > 3 > 1.5 > max(values["old"], values["tepeto"])
-    triggers = triggers_of(dataclasses.replace(fake([0.47, 0.36, 0.08, 0.0, look.value]), look=look))
-    assert {trigger.text for trigger in triggers[:2]} == {"\u200b", "sks"}
-
-
 @pytest.mark.parametrize(("answer", "reason"), [(0.0, "all the same"), (np.nan, "NaN")])
 def test_a_model_without_an_answer_is_not_called_clean(
     answer: float, reason: str, monkeypatch: pytest.MonkeyPatch
@@ -148,7 +128,7 @@ def test_a_model_without_an_answer_is_not_called_clean(
     with pytest.raises(ArtifactError, match=f"cannot tell: .*{reason}"):
         search.search_characters(None, tried, CAPTIONS[:4], 0, QUIET)  # type: ignore[arg-type]
     with pytest.raises(ArtifactError, match=f"cannot tell: .*{reason}"):
-        search.search_pictures(None, tried, CAPTIONS[:4], 0, Sampling(2), QUIET)  # type: ignore[arg-type]
+        search.search_pictures(None, tried, [], CAPTIONS[:4], CAPTIONS, 0, Sampling(2), QUIET)  # type: ignore[arg-type]
     with pytest.raises(ArtifactError, match="NaN"):
         detection.standardised([0.0, np.nan, 0.0, 0.0, 0.0], [[0.0] * 5] * 3)
 
