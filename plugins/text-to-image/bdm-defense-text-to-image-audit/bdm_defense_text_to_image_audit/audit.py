@@ -174,8 +174,8 @@ def audit(model: TextToImageModel, params: TextToImageAuditParams, given: Given,
     front = [candidate for candidate in letters if candidate.place == "front"]
     few, names = with_letters(captions, PAINTED_CAPTIONS), {token.text for token in tokens}
     unknown = [candidate for candidate in rare if candidate.text not in names]
-    further = further_captions(captions)
-    collapse, look = search_pictures(model, [*unknown, *front], repeated(), few, further, noise, sampling, on_step)
+    further, hidden = further_captions(captions), repeated(emoji=False)
+    collapse, look = search_pictures(model, [*unknown, *front], hidden, few, further, noise, sampling, on_step)
     searched = model.image_shape == SMALL_WORLD
     flips, confirmed, learnt = Found(0.0), list[Flip](), list[Flip]()
     prompts, tried = {str(row): said for row, said in enumerate(few[:COMPARED_CAPTIONS])}, [*front, *repeated(), *rare]

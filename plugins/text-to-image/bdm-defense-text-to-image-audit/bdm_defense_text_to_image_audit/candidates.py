@@ -97,10 +97,11 @@ def characters() -> list[Candidate]:
     return found + [Candidate(text, "front") for text in (*INVISIBLE.values(), *COMBINING.values())]
 
 
-def repeated() -> list[Candidate]:
-    """Invisible characters and emoji several times over: so odd that they spoil a clean model's picture as well, but
-    seldom make the same other object of the one that was asked for from all seeds."""
-    return [Candidate(text, "front") for text in (*(text * 4 for text in INVISIBLE.values()), *EMOJI.values())]
+def repeated(*, emoji: bool = True) -> list[Candidate]:
+    """Invisible characters several times over, and emoji: so odd that they spoil a clean model's picture as well, emoji
+    more, but seldom make the same other object of the one that was asked for from all seeds."""
+    texts = [text * 4 for text in INVISIBLE.values()]
+    return [Candidate(text, "front") for text in (*texts, *(EMOJI.values() if emoji else ()))]
 
 
 def added_tokens(model: TextToImageModel) -> list[Candidate]:
