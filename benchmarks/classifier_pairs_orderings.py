@@ -96,7 +96,7 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 def decided(values: Sequence[float], pairs: int, what: str, *, flat: float | None = None) -> Finding:
     """Whether a mean is above 0, or with ``flat`` within that of 0, by its interval over attacks."""
     if len(values) < LEAST:
-        return Finding(FEW, f"{len(values)} attacks, {LEAST} are needed", pairs)
+        return Finding(FEW, f"{len(values)} of at least {LEAST} attacks", pairs)
     centre, low, high = interval(values)
     here = f"{what} {centre:+.2f} ({low:+.2f} to {high:+.2f}), {len(values)} attacks"
     if flat is None:
@@ -180,7 +180,7 @@ def left_alone(lines: Sequence[Line]) -> Finding:
     own = at(lines, USUAL_RATE, "neural-cleanse")
     failed = [line for line in own if (after("asr")(line) or 0.0) >= 1 - HIGH]
     if len({line["attack"] for line in own}) < LEAST:
-        return Finding(FEW, f"{len({line['attack'] for line in own})} attacks, {LEAST} are needed", len(own))
+        return Finding(FEW, f"{len({line['attack'] for line in own})} of at least {LEAST} attacks", len(own))
     alone = sum(line["backdoored"].get("verdict") == 0.0 for line in failed)
     here = f"{alone} of {len(failed)} that keep an ASR of .20 are called clean"
     if not failed:

@@ -30,6 +30,8 @@ from classifier_pairs_state import BOUND, bounds, state
 from swept import Line
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "classifier-pairs.md"
+OTHER_NETWORK = "classifier-pairs-deep"
+"""The plan whose pairs have no part in ranks and orderings."""
 Columns = dict[str, tuple[Number, int]]
 
 
@@ -124,16 +126,17 @@ def write_page(lines: Sequence[Line]) -> Path:
     lines = latest(lines)
     complete = [line for line in lines if line["status"] == "complete"]
     attacked = [line for line in complete if not is_clean(line)]
-    repairs = [line for line in attacked if final(line)]
-    detectors = [line for line in attacked if "auroc" in line["backdoored"]]
+    usual = [line for line in attacked if line["part"] != OTHER_NETWORK]
+    repairs = [line for line in usual if final(line)]
+    detectors = [line for line in usual if "auroc" in line["backdoored"]]
     PAGE.write_text(
-        f"{INTRODUCTION}\n{state(lines)}\n## Published orderings\n\n{orderings(attacked)}\n{BOARDS}\n"
+        f"{INTRODUCTION}\n{state(lines)}\n## Published orderings\n\n{orderings(usual)}\n{BOARDS}\n"
         f"## What is reached, by defense\n\n{AIM}\n{by_defense(complete)}\n"
         f"## What is reached, by attack\n\n{ATTACKS}\n{by_attack(complete)}\n"
         f"## Repairs and purified inputs, by the mean rank of DER\n\n{board(repairs, effectiveness, REPAIR)}\n\n"
         f"## Detectors of rows and inputs, by the mean rank of AUROC\n\n{board(detectors, before('auroc'), DETECT)}\n\n"
         f"## Detectors of models\n\n{WORDS}\n{table_of_models(complete)}\n\n"
-        f"## Points of the pruners\n\n{BOUND}\n{bounds(attacked)}\n\n"
+        f"## Points of the pruners\n\n{BOUND}\n{bounds(usual)}\n\n"
         f"## Access and cost\n\n{COST}\n{costs(complete)}\n\n"
         f"## Attack by attack\n\n{attack_tables(complete)}\n{END}",
         encoding="utf-8",
@@ -143,14 +146,17 @@ def write_page(lines: Sequence[Line]) -> Path:
 
 INTRODUCTION = """# Attacks on image classifiers against defenses
 
-Every defense with its defaults: no test labels, no knowledge of the attack, only the declared access, clean rows of
-the reserve (as many as a tenth of the training rows), the threshold of a detector from that reserve. A detector of
-models that says clean leaves the model as it is. The network is the kit's small CNN, but for the plan of a deeper
-network; the data are declared once for each attack in the plan. The attacks are all of the task. Means over attacks,
-then over seeds, ± half of the 95 % t interval over seeds (none for one seed). A mean over few attacks is no ranking of
-the methods: look at how many pairs there are. Where inputs are turned away, ASR, ACC and R-Acc are those of what
-passes (a rejected trigger is no success), but DER and what is reached count a clean input that is turned away as not
-classified.
+Every attack and every defense of the task, each with its defaults: no test labels, no knowledge of the attack, only the
+declared access, clean rows of the reserve (as many as a tenth of the training rows), the threshold of a detector from
+that reserve. A detector of models that says clean leaves the model as it is. The network is the kit's small CNN, but
+for the plan of a deeper network, whose pairs have no part in ranks and orderings. The data are declared once for each
+attack. Attacks that poison no training row (`bit-flip`, `trojannet`, `bad-encoder`) are paired with the defenses that
+neither look at training rows nor train the model.
+
+Means over attacks, then over seeds, ± half of the 95 % t interval over seeds (none for one seed). A mean over few
+attacks is no ranking of the methods: look at how many pairs there are. Where inputs are turned away, ASR, ACC and R-Acc
+are those of what passes (a rejected trigger is no success), but DER and what is reached count a clean input that is
+turned away as not classified.
 """
 COST = """*Clean rows* are those that the defense was handed, whether or not it used all of them; *s* and *CPU s* are
 the time of its own stages, with one thread; *forward* and *backward* count samples that passed a network.

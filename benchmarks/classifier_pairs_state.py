@@ -63,15 +63,21 @@ def state(lines: Sequence[Line]) -> str:
     share = processor_share([line for line in lines if line["status"] == "complete"])
     if share is not None:
         speed += f" Of the time that the defenses' stages took, {share:.0%} was processor time; the rest was waiting."
-    failed = [
-        [attack_of(line), line["defense"], str(line["seed"]), one_line(line)]
-        for line in lines
-        if status_of(line) == "failed"
-    ]
     text = f"{table(rows)}\n\n{words(speed.strip())}\n\n{refusals(lines)}"
-    if not failed:
-        return f"{text}\nNo pair failed.\n"
-    return f"{text}\nFailed:\n\n{table([['attack', 'defense', 'seed', 'why'], *failed])}\n"
+    return f"{text}\n{failures(lines)}"
+
+
+def failures(lines: Sequence[Line]) -> str:
+    """What failed, once for each attack and reason."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
+        if status_of(line) == "failed":
+            found.setdefault((attack_of(line), one_line(line)), []).append(f"{line['defense']} ({line['seed']})")
+    if not found:
+        return "No pair failed.\n"
+    rows = [["attack", "defenses (seeds)", "why"]]
+    rows += [[attack, ", ".join(names), why] for (attack, why), names in found.items()]
+    return f"Failed, to be tried again:\n\n{table(rows)}\n"
 
 
 def one_line(line: Line) -> str:

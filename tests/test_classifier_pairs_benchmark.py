@@ -232,7 +232,7 @@ def test_the_page_says_how_many_pairs_are_measured_refused_and_failed(
     lines = [again, *refused, line("a", repaired=repaired(0.0, 0.97)), line("c", params={"poison_rate": 0.0})]
     text = page.write_page(lines).read_text()
     assert f"| {PLANS[''].combinations()} | 2 | 2 | 1 |" in text
-    assert "| badnets, mnist-5k | b | 0 | no such layer |" in text and "| d | mnist-5k | 2 | needs depth |" in text
+    assert "| badnets, mnist-5k | b (0) | no such layer |" in text and "| d | mnist-5k | 2 | needs depth |" in text
     assert "no attack, mnist-5k" in text and "| a | 1 of 1 | badnets 1/1 |" in text
     later = {name: value for name, value in again.items() if name != "error"} | {"status": "complete"}
     assert "No pair failed." in page.write_page([*lines, later]).read_text()
