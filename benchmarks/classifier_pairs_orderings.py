@@ -243,7 +243,7 @@ own, in percent. Here: differences of the same attack and seed, their mean over 
 attacks, on attacks of the board that have an ASR of at least .95 here. *Holds*: the interval lies on the published side
 of 0 (of what stays or does not help: within .10). *Does not hold*: it lies on the other side. *Undecided*: neither.
 Fewer than {LEAST} attacks are too few. Of LC and SIG the two numbers decide (still there: at least .80; stopped: below
-.20). NC is Neural Cleanse, LC label-consistent.
+.20). NC is Neural Cleanse, LC label-consistent. Of so many intervals about one in twenty misses the truth by chance.
 
 Not tested here: the order of ANP and RNP, which the released code chooses by test ASR; that CLP, EP and BNP do nothing
 on ConvNeXt, and that nothing repairs more than 3 of 8 attacks on ViT (no such network here).
