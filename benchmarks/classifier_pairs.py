@@ -1,10 +1,11 @@
-"""Attacks on image classifiers against defenses, by two plans: `python benchmarks/classifier_pairs.py`.
+"""Attacks on image classifiers against defenses, by several plans: `python benchmarks/classifier_pairs.py`.
 
-``benchmarks/plans/classifier-pairs.yaml`` has all attacks and all defenses, ``classifier-pairs-rates.yaml`` further
-poison rates of four attacks. Attack after attack and seed after seed, a line of JSON for each pair goes to
-``benchmarks/results/classifier_pairs.jsonl`` as soon as it is finished, and one for each that failed, with the reason;
-the page is ``docs/benchmarks/classifier-pairs.md``. Pairs that are measured are skipped, those that failed are tried
-again. ``--page`` writes the page from the lines that there are.
+``benchmarks/plans/classifier-pairs.yaml`` has the attacks that poison rows and all defenses; ``-no-rows`` the others,
+``-rates`` further poison rates of four attacks, ``-third-seed`` a third seed of two, ``-clean`` clean models for the
+detectors of models, ``-deep`` a deeper network. Attack after attack and seed after seed, a line of JSON for each pair
+goes to ``benchmarks/results/classifier_pairs.jsonl`` as soon as it is finished, and one for each that was refused or
+failed, with the reason; the page is ``docs/benchmarks/classifier-pairs.md``. Pairs that are measured or were refused
+are skipped, those that failed are tried again. ``--page`` writes the page from the lines that there are.
 """
 
 from __future__ import annotations
@@ -16,20 +17,32 @@ from pathlib import Path
 from typing import Any
 
 from classifier_attacks import Clock
+from classifier_pairs_making import (
+    OTHER_NETWORK,
+    SHARED,
+    Meta,
+    MetaClassifiers,
+    given_meta,
+    make_models,
+    planned_by_swept,
+)
+from classifier_pairs_numbers import latest, status_of
 from classifier_pairs_page import write_page
+from classifier_pairs_state import PARTS, SPEED, read_speed
 from swept import PLANS, Line, read_lines
 from text_to_image import value_of
 
 from bdm_core.discovery.candidates import find
+from bdm_core.errors import BdmError, UserError
 from bdm_core.plugin import Defense
+from bdm_core.store.store import Store
 from bdm_results.view import RunView
 from bdm_sweep import Plan, read_plan, sweep
 from bdm_sweep.cells import Cell, Preparation, cells_of
+from bdm_sweep.sketch import Shelf, Sketch
 
 RESULTS = Path(__file__).parent / "results"
 LINES = RESULTS / "classifier_pairs.jsonl"
-SPEED = RESULTS / "classifier_pairs_speed.json"
-PARTS = ("classifier-pairs", "classifier-pairs-rates")
 ROWS = {
     "clean": ("accuracy", "asr"),
     "backdoored": ("accuracy", "asr", "recovered_accuracy"),
@@ -45,10 +58,12 @@ COST = ("seconds", "forward_passes", "backward_passes", "clean_samples")
 WORK = ("detect", "repair", "purify-inputs")
 """The stages of a defense."""
 CLEAN_WORK = "detection on clean model"
+TRAINING = ("poison_data", "inject_backdoor")
+"""The stages of an attack."""
 
 
-def line_of(part: str, cell: Cell, view: RunView, clock: Clock) -> Line:
-    """What the results have of a pair."""
+def line_of(part: str, cell: Cell, view: RunView, clock: Clock | None) -> Line:
+    """What the results have of a pair. `clock`: None where several workers share the processor time."""
     spec = cell.spec
     found: Line = {**identity(part, cell), "status": "complete"}
     defense = find("defense", str(spec.defense), spec.task).load()
@@ -65,8 +80,9 @@ def line_of(part: str, cell: Cell, view: RunView, clock: Clock) -> Line:
     last = next((row for row in ("repaired", "purified", "backdoored") if row in found), "backdoored")
     found["cost"] = {name: value_of(view.results, last, f"metric:cost.{name}") for name in COST}
     own = [entry["key"] for entry in view.stages if entry["stage"] in WORK and entry["label"] != CLEAN_WORK]
-    known = all(key in clock.seconds for key in own)
-    found["cost"]["processor_seconds"] = round(sum(clock.seconds[key] for key in own), 2) if own and known else None
+    seconds = clock.seconds if clock else {}
+    known = all(key in seconds for key in own)
+    found["cost"]["processor_seconds"] = round(sum(seconds[key] for key in own), 2) if own and known else None
     bound = value_of(view.results, "repaired", "metric:operating-point.best_asr")
     if bound is not None:
         found["upper_bound"] = {
@@ -91,20 +107,33 @@ def identity(part: str, cell: Cell) -> Line:
     }
 
 
+def is_refused(cell: Cell, work: Path) -> bool:
+    """Whether a cell ends with a UserError before anything of the attack: its defense refuses model or data."""
+    walker = Sketch(Preparation()(cell.spec), Shelf(Store(work), verify=False))
+    try:
+        walker.walk()
+    except BdmError as error:
+        return isinstance(error, UserError) and not any(step.stage in TRAINING for step in walker.steps)
+    return False
+
+
 class Measurement:
     """Writes a line for each pair as it is finished, and how many an hour.
 
     Args:
         part: name of the plan.
         work: folder of the runs.
+        workers: stages at a time.
     """
 
-    def __init__(self, part: str, work: Path) -> None:
-        self.part, self.work = part, work
-        self.began, self.clock = time.monotonic(), Clock()
-        self.before = json.loads(SPEED.read_text()) if SPEED.exists() else {"pairs": 0, "failed": 0, "seconds": 0.0}
-        self.pairs = self.failed = 0
+    def __init__(self, part: str, work: Path, workers: int = 1) -> None:
+        self.part, self.work, self.workers = part, work, workers
+        self.began = time.monotonic()
+        self.clock = Clock() if workers == 1 else None
+        self.before = dict(read_speed(SPEED))
+        self.counts = {"pairs": 0, "refused": 0, "failed": 0}
         self.left: dict[str, Cell] = {}
+        self.shared: Meta | None = None
 
     def complete(self, name: str, *, new: bool = True) -> None:
         """A pair is finished."""
@@ -112,68 +141,109 @@ class Measurement:
         if cell is None:
             return
         line = line_of(self.part, cell, RunView(self.work / name), self.clock)
-        self.pairs += new
+        if self.shared is not None:
+            line["shared"] = {"what": "meta classifier", "seconds": self.shared.seconds}
+        self.counts["pairs"] += new
         self._append(line)
         final = line.get("repaired", line.get("purified", line.get("backdoored", {})))
         print(f"{cell.spec.attack} {cell.spec.defense} s{cell.spec.seed}: {final}", flush=True)
 
     def fail(self, name: str, reason: str) -> None:
-        """A pair has failed."""
+        """A pair was refused, or has failed."""
         cell = self.left.pop(name, None)
         if cell is not None:
-            self.failed += 1
-            self._append({**identity(self.part, cell), "status": "failed", "error": reason})
-            print(f"FAILED {cell.spec.attack} {cell.spec.defense} s{cell.spec.seed}: {reason}", flush=True)
+            status = "refused" if is_refused(cell, self.work) else "failed"
+            self.counts[status] += 1
+            self._append({**identity(self.part, cell), "status": status, "error": reason})
+            print(f"{status.upper()} {cell.spec.attack} {cell.spec.defense} s{cell.spec.seed}: {reason}", flush=True)
+
+    def refuse(self, cells: dict[str, tuple[Cell, str]]) -> None:
+        """Pairs of a plan cannot be, as is known without running anything."""
+        for cell, reason in cells.values():
+            self.counts["refused"] += 1
+            self._append({**identity(self.part, cell), "status": "refused", "error": reason})
 
     def _append(self, line: Line) -> None:
         with LINES.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        spent = {"pairs": self.pairs, "failed": self.failed, "seconds": time.monotonic() - self.began}
-        total = {name: round(self.before[name] + value, 1) for name, value in spent.items()}
-        SPEED.write_text(json.dumps(total) + "\n", encoding="utf-8")
+        spent = {**self.counts, "seconds": time.monotonic() - self.began}
+        old = self.before.get(str(self.workers), {})
+        total = {name: round(old.get(name, 0) + value, 1) for name, value in spent.items()}
+        SPEED.write_text(json.dumps({**self.before, str(self.workers): total}) + "\n", encoding="utf-8")
 
     def hear(self, event: dict[str, Any]) -> None:
         """Called with every event of the sweep."""
-        self.clock.hear(event)
+        if self.clock is not None:
+            self.clock.hear(event)
         if event["event"] == "cell_finished":
             self.complete(event["run"])
         elif event["event"] == "cell_failed":
             self.fail(event["run"], str(event["error"]))
 
-    def sweep(self, plan: Plan, cells: dict[str, Cell]) -> None:
-        """Measure some cells."""
-        self.left = dict(cells)
-        done = sweep(plan, out=self.work, params={"workers": 1}, on_event=self.hear)
+    def sweep(self, plan: Plan, cells: dict[str, Cell], shared: Meta | None = None) -> None:
+        """Measure some cells.
+
+        Args:
+            plan: what is swept.
+            cells: name of a cell of it -> the pair that it measures.
+            shared: what the pairs were handed.
+        """
+        self.left, self.shared = dict(cells), shared
+        done = sweep(plan, out=self.work, params={"workers": self.workers}, on_event=self.hear)
         for folder in done.complete:  # those that were complete before
             self.complete(folder.name, new=False)
 
 
 def measure(part: str, given: argparse.Namespace) -> None:
-    """Sweep the pairs of a plan that are not measured: seed by seed, attack by attack, some defenses at a time."""
+    """Sweep the pairs of a plan that have no number: seed by seed, attack by attack, some defenses at a time."""
     plan = read_plan(PLANS / f"{part}.yaml")
-    known = {line["run"] for line in read_lines(LINES) if line["status"] == "complete"}
-    preparation, measurement = Preparation(), Measurement(part, given.work)
+    make_models(plan)
+    known = {line["run"] for line in latest(read_lines(LINES)) if status_of(line) != "failed"}
+    preparation, measurement = Preparation(), Measurement(part, given.work, given.workers)
+    metas = MetaClassifiers(given.work)
     defenses = [item for item in plan.defenses if not given.defenses or item.name in given.defenses]
     for seed in [seed for seed in plan.seeds if not given.seeds or seed in given.seeds]:
         for attack in [item for item in plan.attacks if not given.attacks or item.name in given.attacks]:
             for start in range(0, len(defenses), given.at_once):
                 some = defenses[start : start + given.at_once]
                 one = plan.model_copy(update={"attacks": [attack], "defenses": some, "seeds": [seed]})
-                cells = {cell.name: cell for cell in cells_of(one, preparation).possible if cell.name not in known}
-                if cells:
-                    wanted = {cell.spec.defense for cell in cells.values()}
-                    left = [item for item in some if item.name in wanted]
-                    measurement.sweep(one.model_copy(update={"defenses": left}), cells)
+                found = cells_of(one, preparation)
+                cells = {cell.name: cell for cell in found.possible if cell.name not in known}
+                measurement.refuse({cell.name: (cell, why) for cell, why in found.impossible if cell.name not in known})
+                shares = attack.name not in OTHER_NETWORK
+                alone = {name: cell for name, cell in cells.items() if not (shares and cell.spec.defense == SHARED)}
+                if alone:
+                    measurement.sweep(only(one, alone), alone)
+                if len(alone) < len(cells):
+                    hand_over(
+                        only(one, {name: cells[name] for name in cells.keys() - alone.keys()}), measurement, metas
+                    )
+
+
+def only(plan: Plan, cells: dict[str, Cell]) -> Plan:
+    """A plan with the defenses of some cells alone."""
+    wanted = {cell.spec.defense for cell in cells.values()}
+    return plan.model_copy(update={"defenses": [item for item in plan.defenses if item.name in wanted]})
+
+
+def hand_over(plan: Plan, measurement: Measurement, metas: MetaClassifiers) -> None:
+    """Measure pairs of MNTD, one attack and seed, with the meta classifier that all pairs of a model and seed share."""
+    preparation = Preparation()
+    model = cells_of(plan, preparation).possible[0].spec.model
+    meta = metas.of(plan, str(model), plan.seeds[0])
+    swept = given_meta(plan, meta)
+    measurement.sweep(swept, planned_by_swept(plan, swept, preparation), meta)
 
 
 def main() -> None:
     """Measure what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=PARTS, action="append", help="by default both")
+    parser.add_argument("--part", choices=list(PARTS), action="append", help="by default all")
     parser.add_argument("--attacks", nargs="+", default=None, help="by default the plan's")
     parser.add_argument("--defenses", nargs="+", default=None, help="by default the plan's")
     parser.add_argument("--seeds", type=int, nargs="+", default=None, help="by default the plan's")
     parser.add_argument("--at-once", type=int, default=12, help="so many defenses, in the plan's order, in one sweep")
+    parser.add_argument("--workers", type=int, default=1, help="stages at a time; CPU seconds are known for 1 alone")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-classifier-pairs"), help="for the runs")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the page")
     given = parser.parse_args()

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from classifier_pairs_page import Number, before, cost, estimate, shown
+from classifier_pairs_numbers import Number, before, cost, estimate, shown
 from detection_numbers import markdown
 from swept import Line, read_lines
 from text_to_image_claims import WORDS, claims_table

@@ -82,6 +82,15 @@ def test_attacks_that_train_first_refuse_before_they_train(attack, given, messag
         method.poison(new_context(tmp_path), plugin.Params(**given), data)
 
 
+def test_a_rate_of_just_zero_is_a_control(tmp_path):
+    data = seal_samples(tmp_path / "data", rows())
+    trigger = square([1, 8, 8], size=2, corner="top-left", margin=0, value=0.0)
+    made = open_samples(poison_training_rows(new_context(tmp_path), PoisonParams(poison_rate=0), data, trigger))
+    assert set(made.roles) == {"clean"} and torch.equal(made.raw(), rows().raw())
+    with pytest.raises(UserError, match="is no row"):
+        poison_training_rows(new_context(tmp_path / "b"), PoisonParams(poison_rate=0.004), data, trigger)
+
+
 def test_roles_labels_and_originals(tmp_path):
     samples = rows()
     data = seal_samples(tmp_path / "data", samples, parts={"reserve": rows(10), "test": rows(10)})

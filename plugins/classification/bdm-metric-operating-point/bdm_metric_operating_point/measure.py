@@ -1,4 +1,8 @@
-"""Prune the undefended model again, candidate by candidate, and see what each would have given."""
+"""Prune the undefended model again, candidate by candidate, and see what each would have given.
+
+The best point is that of the highest DER on test rows. Only some candidates and rows are looked at, and a defense may
+tune after pruning: no strict bound.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from bdm_kit_classification.triggers.label_rule import LabelRule
 from bdm_kit_classification.triggers.trigger import apply_in_batches
 from bdm_metric_operating_point.params import OperatingPointMetricParams
 
-UPPER_BOUND = "best point by test ASR, an upper bound"
+UPPER_BOUND = "best point by test DER, about an upper bound"
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def measure(ctx: Context, params: OperatingPointMetricParams, subject: Subject) 
             n=count[name],
             share=True,
             label=f"{'ACC' if name == 'accuracy' else name.upper()}, {UPPER_BOUND}",
-            description=f"Of the {UPPER_BOUND}: no defender can choose it. In [0, 1], of pruning alone.",
+            description=f"Of the {UPPER_BOUND}: no defender can choose it. In [0, 1], of pruning alone, of "
+            "the candidates and test rows that were looked at.",
         )
         for name, value in values.items()
     ]

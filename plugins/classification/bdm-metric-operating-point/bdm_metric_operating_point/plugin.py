@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class OperatingPointMetric(Metric):
-    """ACC and ASR over the sweep of a pruning, and its best point by test ASR, an upper bound."""
+    """ACC and ASR over the sweep of a pruning, and its best point by test DER, about an upper bound."""
 
     name = "operating-point"
-    summary = "Accuracy and attack success over the sweep of a pruning; its best point is an upper bound"
+    summary = "Accuracy and attack success over the sweep of a pruning; its best point by test DER"
     tasks = frozenset({"image-classification", "text-classification", "audio-classification"})
     paper = "https://arxiv.org/abs/2206.12654"
     Params = OperatingPointMetricParams

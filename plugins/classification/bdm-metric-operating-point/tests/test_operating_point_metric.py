@@ -79,7 +79,7 @@ def test_the_best_point_is_found_whatever_was_chosen(planted: Planted, tmp_path:
     assert all("upper bound" in item.label and not item.measures for item in found)
     rows = kept["tables"]["sweep of the pruning"]["rows"]
     assert [(row[0], row[2]) for row in rows] == [(None, 1.0), (1.0, 1.0), (2.0, 0.0), (5.0, 0.0), (68.0, 0.0)]
-    assert rows[2][3] == "best point by test ASR, an upper bound" and rows[4][3] == "chosen by the defense"
+    assert rows[2][3] == "best point by test DER, about an upper bound" and rows[4][3] == "chosen by the defense"
     assert rows[4][1] < 0.5 and rows[0][3] == "undefended"
 
 

@@ -44,6 +44,8 @@ def plan_of(
     samples: LabelledSamples,
     rule: LabelRule,
     rates: Mapping[str, float] | None = None,
+    *,
+    control: bool = False,
 ) -> Plan:
     """The rows by role, drawn with the stage's seed: :func:`bdm_kit_classification.poison.selection.plan_rows`.
 
@@ -53,6 +55,7 @@ def plan_of(
         samples: the clean training rows.
         rule: of the attack.
         rates: ``cover`` and ``negative`` as shares of the training set; none by default.
+        control: whether a rate of just 0 is taken, which poisons nothing.
 
     Raises:
         UserError: an impossible rate.
@@ -68,7 +71,7 @@ def plan_of(
     """
     rates = rates or {}
     others = {"cover_rate": rates.get("cover", 0.0), "negative_rate": rates.get("negative", 0.0)}
-    return plan_rows(samples.labels.tolist(), rule, params, ctx.seed, **others)
+    return plan_rows(samples.labels.tolist(), rule, params, ctx.seed, control=control, **others)
 
 
 def require_plan(
@@ -104,6 +107,8 @@ def poison_training_rows(
 ) -> Data:
     """``poison_data`` of an attack whose trigger is known before training: draw rows, apply, seal.
 
+    A rate of just 0 poisons nothing: the control that has everything but the poison.
+
     Args:
         ctx: the result goes to ``ctx.out / "data"``; the seed draws the rows.
         params: rate, rule, selection.
@@ -131,7 +136,7 @@ def poison_training_rows(
     """
     samples = open_samples(data)
     rule = rule_of(params, samples)
-    plan = plan_of(ctx, params, samples, rule, rates)
+    plan = plan_of(ctx, params, samples, rule, rates, control=True)
     samples = settle(samples, plan.rows)
     return seal_poisoned(ctx.out / "data", samples, Backdoor(rule, trigger, negative, facts or {}), plan, ctx.seed)
 

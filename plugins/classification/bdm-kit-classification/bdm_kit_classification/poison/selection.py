@@ -39,6 +39,7 @@ def plan_rows(
     *,
     cover_rate: float = 0.0,
     negative_rate: float = 0.0,
+    control: bool = False,
 ) -> Plan:
     """Draw the rows.
 
@@ -48,6 +49,7 @@ def plan_rows(
         params: ``poison_rate`` or ``target_class_share``, and ``selection``.
         seed: of the stage. More poison with the same seed has the same rows and further ones.
         cover_rate, negative_rate: shares of the training set; of rows that are left, of any class.
+        control: whether a rate of just 0 is taken, which poisons nothing.
 
     Raises:
         UserError: there are not so many rows, or the rate asks for less than half of one.
@@ -59,15 +61,13 @@ def plan_rows(
     """
     chosen = _selection(rule, params.selection)
     able = [row for row, label in enumerate(labels) if may_be_poison(chosen, rule, label)]
-    if params.target_class_share is None:
-        count, asked = round(params.poison_rate * len(labels)), f"poison_rate {params.poison_rate:g}"
-    else:
+    name, rate, size = "poison_rate", params.poison_rate, len(labels)
+    if params.target_class_share is not None:
+        name, rate = "target_class_share", params.target_class_share
         size = sum(label == params.target for label in labels)
-        count, asked = round(params.target_class_share * size), f"target_class_share {params.target_class_share:g}"
-    if not count:
-        raise UserError(
-            f"{asked} of {len(labels) if params.target_class_share is None else size} rows is no row: raise it"
-        )
+    count, asked = round(rate * size), f"{name} {rate:g}"
+    if not (count or (control and rate == 0)):
+        raise UserError(f"{asked} of {size} rows is no row: raise it")
     if not able:
         raise UserError(f"no training row may be poisoned: selection {chosen} leaves none; choose another, or sources")
     if count > len(able):

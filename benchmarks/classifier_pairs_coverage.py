@@ -1,0 +1,117 @@
+"""What is reached in the pairs: by which defense on which attack, and which attack nothing stops."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from classifier_pairs_models import separating, verdict_words
+from classifier_pairs_numbers import (
+    CONTROLS,
+    STRONG,
+    acts,
+    attack_of,
+    before,
+    counts,
+    final,
+    is_clean,
+    mean,
+    of_attack,
+    of_defense,
+    reaches,
+    separates,
+    shown,
+    stops,
+    table,
+)
+from swept import Line
+
+SEEDS, DEFENSES = 3, 30
+"""So many seeds, and so many defenses that reach their aim over these, are asked for."""
+
+
+def words(text: str) -> str:
+    """A paragraph in lines."""
+    return textwrap.fill(text, 118, break_long_words=False, break_on_hyphens=False)
+
+
+def short(attack: str) -> str:
+    """An attack's name without its data, of which each attack has one."""
+    return attack.rpartition(", ")[0]
+
+
+def hits(lines: Sequence[Line], name: str) -> dict[str, tuple[int, int]]:
+    """Attack that counts -> in how many seeds a defense reaches its aim on it, and of how many."""
+    own = [line for line in of_defense(lines, name) if counts(line)]
+    by_attack = {attack: of_attack(own, attack) for attack in dict.fromkeys(map(attack_of, own))}
+    return {attack: (sum(map(reaches, here)), len(here)) for attack, here in by_attack.items()}
+
+
+def by_defense(lines: Sequence[Line]) -> str:
+    """Which defenses reach their aim on some attack, and which on none so far; controls and detectors of models apart.
+
+    Args:
+        lines: complete ones.
+    """
+    names = sorted({line["defense"] for line in lines if counts(line) and acts(line)} - set(CONTROLS))
+    found = {name: hits(lines, name) for name in names}
+    rows = [["defense", "attacks", "reached on, in so many of the seeds"]]
+    for name, own in found.items():
+        some = [f"{short(attack)} {hit}/{seeds}" for attack, (hit, seeds) in own.items() if hit]
+        if some:
+            rows.append([name, f"{len(some)} of {len(own)}", "; ".join(some)])
+    all_seeds = [name for name, own in found.items() if any(hit == seeds for hit, seeds in own.values())]
+    enough = [
+        name for name, own in found.items() if any(hit == seeds and seeds >= SEEDS for hit, seeds in own.values())
+    ]
+    missed = [name for name, own in found.items() if not any(hit for hit, _ in own.values())]
+    judged = [name for name, verdicts in verdict_words(lines).items() if "reached" in verdicts and name not in enough]
+    text = (
+        f"In every measured seed of at least one attack {len(all_seeds)} of {len(names)} defenses reach it, and "
+        f"{len(enough)} of these over at least {SEEDS} seeds; with detectors of models that reach it over models "
+        f"(see there) these are {len(enough) + len(judged)} (at least {DEFENSES} are asked for). Tried and not reached "
+        f"on any attack so far: {', '.join(missed) or 'none'}."
+    )
+    return f"{table(rows)}\n\n{words(text)}\n"
+
+
+def by_attack(lines: Sequence[Line]) -> str:
+    """For each attack what stops it.
+
+    Args:
+        lines: complete ones.
+    """
+    rows = [["attack", "ASR", "stopped by", "rows or inputs told apart by", "models told apart by"]]
+    unstopped = []
+    attacks = dict.fromkeys(attack_of(line) for line in lines if not is_clean(line))
+    for attack in attacks:
+        here = [line for line in of_attack(lines, attack) if line["defense"] not in CONTROLS]
+        names = list(dict.fromkeys(line["defense"] for line in here))
+        repairs = [name for name in names if any(map(final, of_defense(here, name)))]
+        detectors = [name for name in names if any("auroc" in line["backdoored"] for line in of_defense(here, name))]
+        stopping = [name for name in repairs if stops(of_defense(here, name))]
+        telling = [name for name in detectors if separates(of_defense(here, name))]
+        models, judged = separating(lines, attack)
+        every = of_attack(lines, attack)
+        if not (stopping or telling or models):
+            unstopped.append(attack)
+        cells = [listed(stopping, len(repairs)), listed(telling, len(detectors)), listed(models, judged)]
+        weak = " (weak)" if (mean(every, before("asr")) or 0.0) < STRONG else ""
+        rows.append([attack, shown(every, before("asr")) + weak, *cells])
+    text = f"Stopped and told apart by nothing that was measured: {'; '.join(unstopped) or 'none'}."
+    return f"{table(rows)}\n\n{words(text)}\n"
+
+
+def listed(names: Sequence[str], measured: int) -> str:
+    """Names, with how many were measured."""
+    if not measured:
+        return "none measured"
+    return f"{', '.join(names)} ({len(names)} of {measured})" if names else f"none of {measured} measured"
+
+
+AIM = """On attacks of an ASR of at least .95: ASR at most .10 at an accuracy loss of at most .05 behind a repair or
+purified inputs, or an AUROC of at least .90 of a detector of rows or inputs. `none` and `random-filter` are controls.
+"""
+ATTACKS = """Means over the seeds against the same bounds. *Weak*: the ASR is below .95, so that little has to be
+stopped.
+"""
