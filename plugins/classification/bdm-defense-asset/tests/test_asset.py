@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,11 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from bdm_defense_asset.offset import density_threshold, mixture_threshold, offset_loss, unlike
+from bdm_defense_asset.plugin import Asset
 from bdm_defense_asset.released import medcouple, outlying, outlyingness
 from bdm_kit_classification.testing import RowDetectorConformance
+from bdm_kit_classification.testing.planted import plant
+from bdm_kit_classification.testing.separation import judge_planted
 
 
 class TestAsset(RowDetectorConformance):
@@ -105,3 +110,10 @@ def test_planted_rows_are_outlying_to_the_released_inner_network() -> None:
     assert 2 * float((flagged & poisoned).sum()) / float(flagged.sum() + poisoned.sum()) > 0.9
     shuffled = poisoned[torch.randperm(256, generator=torch.Generator().manual_seed(5))]
     assert 2 * float((flagged & shuffled).sum()) / float(flagged.sum() + shuffled.sum()) < 0.3
+
+
+def test_planted_rows_are_forgotten_and_shuffled_flags_are_not(tmp_path: Path) -> None:
+    """The default training, in fewer and larger steps."""
+    steps = {"offset_steps": 80, "offset_batch": 32, "offset_learning_rate": 0.03, "concentration_steps": 20}
+    found = judge_planted(Asset(), plant(tmp_path / "planted"), tmp_path, false_positive_rate=0.02, **steps)
+    assert found.f1 > 0.9 > 0.3 > found.shuffled

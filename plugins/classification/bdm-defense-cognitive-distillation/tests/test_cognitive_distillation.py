@@ -6,7 +6,11 @@ import numpy as np
 import torch
 
 from bdm_defense_cognitive_distillation.masks import distil, objective
+from bdm_kit_classification.defending.judging import judged_rows
 from bdm_kit_classification.testing import RowDetectorConformance
+from bdm_kit_classification.testing.separation import separation
+
+DARK_CORNER = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
 
 
 class TestCognitiveDistillation(RowDetectorConformance):
@@ -47,3 +51,26 @@ def test_the_mask_keeps_what_the_model_looks_at() -> None:
     small, large = masks(3), masks(10)
     assert float(small[:, :, :3, :3].mean()) > 0.8 > 0.2 > float(small[:, :, 4:, 4:].mean())
     assert float(small.flatten(1).mean(1).max()) < 0.5 * float(large.flatten(1).mean(1).min())
+
+
+def test_rows_with_a_trigger_are_found_and_shuffled_flags_are_not() -> None:
+    """A model for which a dark corner of 2x2 pixels is all that counts; without it, the light of each quarter."""
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        quarters = 12 * torch.nn.functional.avg_pool2d(x, 5).flatten(1)
+        corner = (x[:, 0, -2:, -2:] - DARK_CORNER).abs().flatten(1).mean(1, keepdim=True)
+        taken = torch.sigmoid(40 * (0.2 - corner))
+        return taken * torch.tensor([10.0, 0, 0, 0]) + (1 - taken) * quarters
+
+    def scores(count: int, poisoned: torch.Tensor, seed: int) -> torch.Tensor:
+        pictures = uniform(count, 1, 10, 10, seed=seed)
+        pictures[poisoned, :, -2:, -2:] = DARK_CORNER
+        generator = torch.Generator().manual_seed(seed)
+        masks = distil(model, pictures, steps=60, learning_rate=0.1, alpha=0.01, beta=1.0, generator=generator)
+        return -masks.flatten(1).mean(1)
+
+    poisoned = torch.arange(300) % 10 == 0
+    found = scores(300, poisoned, 0)
+    judged = judged_rows("data", found, scores(100, torch.zeros(100, dtype=torch.bool), 1), 0.01)
+    reached = separation(found > judged.threshold, poisoned)
+    assert reached.f1 > 0.9 > 0.3 > reached.shuffled

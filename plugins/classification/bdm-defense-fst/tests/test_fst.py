@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from bdm_core.testing import DefenseConformance
 from bdm_defense_fst.repair import likeness, renew
 from bdm_kit_classification.models.classifier import load_classifier
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 
 
-class TestFst(DefenseConformance):
+class TestFst(ClassifierDefenseConformance):
     plugin = "fst"
     task = "image-classification"
     max_change = 5.0
@@ -25,7 +25,7 @@ class TestFst(DefenseConformance):
         return self.repair(bench, informed=False).value
 
 
-class TestFarFromTheGivenHead(DefenseConformance):
+class TestFarFromTheGivenHead(ClassifierDefenseConformance):
     """With a large weight the term decides: the new head points away from the given one."""
 
     plugin = "fst"
@@ -40,7 +40,7 @@ class TestFarFromTheGivenHead(DefenseConformance):
         assert likeness(after.weight, before.weight, "cosine").item() < -0.8
 
 
-class TestSelection(DefenseConformance):
+class TestSelection(ClassifierDefenseConformance):
     plugin = "fst"
     task = "image-classification"
     max_change = 5.0

@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from bdm_core.testing import DefenseConformance
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.sharpness import sharpness_aware
 from bdm_torch.objective import Objective
 from bdm_torch.training import TrainingOptions, train
 
 
-class TestFtSam(DefenseConformance):
+class TestFtSam(ClassifierDefenseConformance):
     plugin = "ft-sam"
     task = "image-classification"
 
@@ -19,7 +19,7 @@ class TestFtSamOnTexts(TestFtSam):
     task = "text-classification"
 
 
-class TestSelection(DefenseConformance):
+class TestSelection(ClassifierDefenseConformance):
     plugin = "ft-sam"
     task = "image-classification"
     params = {"strengths": [1.0]}

@@ -5,20 +5,20 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bdm_core.testing import DefenseConformance
 from bdm_defense_i_bau.hypergradient import with_implicit_part
 from bdm_defense_i_bau.params import IBauParams
 from bdm_defense_i_bau.repair import worst_perturbation
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 
 
-class TestIBau(DefenseConformance):
+class TestIBau(ClassifierDefenseConformance):
     plugin = "i-bau"
     task = "image-classification"
 
 
-class TestBatchStatistics(DefenseConformance):
+class TestBatchStatistics(ClassifierDefenseConformance):
     plugin = "i-bau"
     task = "image-classification"
     params = {"epochs": 1, "learning_rate": 1e-4, "inner_passes": 1, "normalisation": "batch", "strengths": [1.0]}

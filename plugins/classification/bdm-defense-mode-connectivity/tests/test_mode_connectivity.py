@@ -7,24 +7,24 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from bdm_core.testing import DefenseConformance
 from bdm_core.testing.tiny import new_context
 from bdm_defense_mode_connectivity.curve import Curve
 from bdm_defense_mode_connectivity.params import ModeConnectivityParams
 from bdm_defense_mode_connectivity.repair import learn_curve, parameters_of, point
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.models.classifier import load_classifier
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.normalisation import refresh_statistics
 
 TINY = {"epochs": 2, "batch_size": 10, "learning_rate": 1e-3, "end_epochs": 1, "end_rate": 1e-2}
 
 
-class TestModeConnectivity(DefenseConformance):
+class TestModeConnectivity(ClassifierDefenseConformance):
     plugin = "mode-connectivity"
     task = "image-classification"
 
 
-class TestOnePoint(DefenseConformance):
+class TestOnePoint(ClassifierDefenseConformance):
     plugin = "mode-connectivity"
     task = "image-classification"
     params = {**TINY, "points": [0.1]}

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from bdm_core.errors import UserError
-from bdm_core.testing import DefenseConformance
 from bdm_defense_nad.plugin import Nad
 from bdm_defense_nad.repair import attention, distance, layers_of, of_tokens, require_layers
 from bdm_kit_classification.models.classifier import seal_classifier
@@ -15,9 +14,10 @@ from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.models.transformers_audio import TransformersAudio
 from bdm_kit_classification.models.transformers_classifier import TransformersClassifier
 from bdm_kit_classification.models.transformers_text import TransformersText
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 
 
-class TestNad(DefenseConformance):
+class TestNad(ClassifierDefenseConformance):
     plugin = "nad"
     task = "image-classification"
 
@@ -36,7 +36,7 @@ class TestSoundPreset(TestNadOnSound):
     params = {**Nad.presets["sound"], "epochs": 2, "teacher_epochs": 1}
 
 
-class TestPaper(DefenseConformance):
+class TestPaper(ClassifierDefenseConformance):
     """A teacher that was plainly fine-tuned, and no selection."""
 
     plugin = "nad"

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from bdm_core.errors import UserError
-from bdm_core.testing import DefenseConformance
 from bdm_core.testing.tiny import new_context
 from bdm_defense_npd.params import NpdParams
 from bdm_defense_npd.polariser import Polariser
@@ -14,15 +13,17 @@ from bdm_defense_npd.repair import fooling, place_of, polarise, polariser_loss
 from bdm_kit_classification.models.classifier import load_classifier, seal_classifier
 from bdm_kit_classification.models.folders import find_model
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build, open_image_classifier
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.fitting import Batch
 from bdm_torch.draws import Draw
 
 TINY = {"epochs": 2, "batch_size": 10, "learning_rate": 1e-3, "search_steps": 1, "strengths": [1.0]}
 
 
-class TestNpd(DefenseConformance):
+class TestNpd(ClassifierDefenseConformance):
     plugin = "npd"
     task = "image-classification"
+    inserts = True
 
     def test_a_purified_model_is_a_model_folder_that_opens_anywhere(self, bench, tmp_path):
         repaired = self.repair(bench, informed=False).value
@@ -34,7 +35,7 @@ class TestNpd(DefenseConformance):
         assert json.loads((again.path / "config.json").read_text())["inserted"] == ["convs.3"]
 
 
-class TestBeforeTheHead(DefenseConformance):
+class TestBeforeTheHead(ClassifierDefenseConformance):
     """Before a linear layer it is folded: the configuration stays as it was."""
 
     plugin = "npd"

@@ -4,20 +4,20 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from bdm_core.records import Detection
-from bdm_core.testing import DefenseConformance
 from bdm_core.testing.tiny import new_context
 from bdm_defense_onion.method import detect, purify, without_surprising
 from bdm_defense_onion.network import open_judge, surprises
 from bdm_defense_onion.params import OnionParams
 from bdm_kit_classification.data.samples import INPUTS, LabelledSamples, open_samples, seal_samples
 from bdm_kit_classification.data.sentiment import write_reviews
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.texts.ngrams import WordModel, excesses
 from bdm_kit_classification.triggers.words import InsertedWords
 
 TASK = "text-classification"
 
 
-class TestOnion(DefenseConformance):
+class TestOnion(ClassifierDefenseConformance):
     plugin = "onion"
     task = TASK
     kit_params = {"samples": 8}

@@ -6,20 +6,20 @@ import torch
 from pydantic import ValidationError
 from scipy.optimize import linprog
 
-from bdm_core.testing import DefenseConformance
 from bdm_core.testing.tiny import new_context
 from bdm_defense_otbr.params import OtbrParams
 from bdm_defense_otbr.repair import convolutions, fuse, pruned, unlearnt, weight_changes
 from bdm_defense_otbr.transport import carried, transport_plan
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 
 
-class TestOtbr(DefenseConformance):
+class TestOtbr(ClassifierDefenseConformance):
     plugin = "otbr"
     task = "image-classification"
 
 
-class TestOneShare(DefenseConformance):
+class TestOneShare(ClassifierDefenseConformance):
     plugin = "otbr"
     task = "image-classification"
     params = {"unlearning_steps": 2, "batch_size": 8, "shares": [0.05]}

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import nn
 
+from bdm_core.testing.tiny import new_context
 from bdm_defense_psbd.dropout import chosen_rate, probabilities, uncertainties
 from bdm_defense_psbd.params import PsbdParams
-from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_defense_psbd.plugin import Psbd
+from bdm_kit_classification.data.samples import LabelledSamples, seal_samples
+from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.testing import RowDetectorConformance
+from bdm_kit_classification.testing.separation import separation
 from bdm_kit_classification.training.fitting import predict
 
 
@@ -63,15 +70,62 @@ def test_dropout_drops_and_keeps_the_mean() -> None:
     assert torch.equal(passes[0], again)
 
 
-def test_rows_that_keep_their_class_are_found() -> None:
-    chance = torch.Generator().manual_seed(2)
-    poisoned = torch.arange(100) % 5 == 0
-    logits = torch.randn(100, 5, generator=chance)
-    logits[:, 0] += 6
-    strength = torch.where(poisoned, 0.2, 4.0)[:, None]
-    passes = [(logits + strength * torch.randn(100, 5, generator=chance)).softmax(1) for _ in range(3)]
-    score = -uncertainties(logits.softmax(1), passes).uncertainty
-    flagged = score >= score.sort(descending=True).values[19]
-    shuffled = poisoned[torch.randperm(100, generator=torch.Generator().manual_seed(3))]
-    assert float((flagged & shuffled).sum()) / 20 < 0.4, "shuffled flags give no more than about the base rate"
-    assert float((flagged & poisoned).sum()) / 20 > 0.6 > 0.5 > float((flagged & ~poisoned).sum()) / 20
+class ManyUnits(Classifier):
+    """A unit for each of four clean pixels, its class's evidence alone, and sixty for the pixel of the trigger."""
+
+    task, classes, trained_on = "image-classification", ["a", "b", "c", "d"], "tests"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(1, 64, 4, bias=False), nn.Linear(64, 4)
+        pixels = torch.cat([torch.arange(4), torch.full((60,), 15)])
+        self.conv.weight.data = 10 * torch.eye(16)[pixels].reshape(64, 1, 4, 4)
+        classes = torch.cat([torch.arange(4), torch.zeros(60, dtype=torch.int64)])
+        self.last.weight.data = torch.eye(4)[:, classes] / torch.cat([torch.ones(4), torch.full((60,), 60.0)])
+        self.last.bias.data.zero_()
+        self.eval()
+
+    def features(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.conv(inputs).relu().flatten(1)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.last(self.features(inputs))
+
+    @property
+    def head(self) -> nn.Linear:
+        return self.last
+
+    def prunable_layers(self) -> list[PrunableLayer]:
+        return [PrunableLayer("conv", self.conv, None)]
+
+    def fresh(self, seed: int) -> Classifier:
+        raise NotImplementedError
+
+    def write(self, folder) -> None:
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, object]:
+        raise NotImplementedError
+
+
+def test_rows_that_keep_their_class_are_found_and_shuffled_flags_are_not(monkeypatch, tmp_path: Path) -> None:
+    """Dropout takes the one unit of a clean row, and never all of the trigger's: its evidence is spread over many."""
+
+    def rows(count: int, poisoned: torch.Tensor, seed: int) -> LabelledSamples:
+        x = 0.1 * torch.rand(count, 16, generator=torch.Generator().manual_seed(seed))
+        labels = torch.arange(count) % 4
+        x[torch.arange(count), labels] = 0.9
+        x[poisoned, labels[poisoned]] = 0
+        x[poisoned, 15] = 1
+        labels[poisoned] = 0
+        stored = (x * 255).round().to(torch.uint8).reshape(count, 1, 4, 4)
+        return LabelledSamples(stored, labels, ManyUnits.classes, ManyUnits.task)
+
+    poisoned = torch.arange(400) % 10 == 7
+    suspects = seal_samples(tmp_path / "suspects", rows(400, poisoned, 0))
+    clean = seal_samples(tmp_path / "clean", rows(200, torch.zeros(200, dtype=torch.bool), 1))
+    monkeypatch.setattr("bdm_defense_psbd.detection.load_classifier", lambda model, device: ManyUnits())
+    ctx, params = new_context(tmp_path / "run"), PsbdParams(false_positive_rate=0.01)
+    found = Psbd().detect(ctx=ctx, params=params, model=None, data=clean, suspects=suspects)
+    reached = separation(torch.tensor(found.scores, dtype=torch.float64) > found.threshold, poisoned)
+    assert reached.f1 > 0.9 > 0.3 > reached.shuffled

@@ -2,7 +2,6 @@
 
 import torch
 
-from bdm_core.testing import DefenseConformance
 from bdm_core.testing.tiny import new_context
 from bdm_defense_rap.method import detect, disturb, probabilities, with_word
 from bdm_defense_rap.params import RapParams
@@ -10,6 +9,7 @@ from bdm_kit_classification.data.samples import INPUTS, LabelledSamples, seal_sa
 from bdm_kit_classification.data.sentiment import write_reviews
 from bdm_kit_classification.modalities.registry import modality_of
 from bdm_kit_classification.models.classifier import seal_classifier
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.embedding_rows import rarest_token
 from bdm_kit_classification.training.fitting import fit
 from bdm_kit_classification.training.params import ClassifierTraining
@@ -18,7 +18,7 @@ from bdm_kit_classification.triggers.words import InsertedWords
 TASK, CLASSES = "text-classification", ["no", "yes"]
 
 
-class TestRap(DefenseConformance):
+class TestRap(ClassifierDefenseConformance):
     plugin = "rap"
     task = TASK
     kit_params = {"samples": 8}

@@ -6,20 +6,20 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from torch import nn
 
-from bdm_core.testing import DefenseConformance
 from bdm_defense_sau.params import SauParams
 from bdm_defense_sau.repair import divergence, shared_examples, shared_risk
 from bdm_kit_classification.defending.perturbation import ascend
+from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.fitting import Batch
 from bdm_torch.draws import Draw
 
 
-class TestSau(DefenseConformance):
+class TestSau(ClassifierDefenseConformance):
     plugin = "sau"
     task = "image-classification"
 
 
-class TestKeptStatistics(DefenseConformance):
+class TestKeptStatistics(ClassifierDefenseConformance):
     plugin = "sau"
     task = "image-classification"
     params = {"epochs": 1, "learning_rate": 1e-3, "search_steps": 1, "normalisation": "kept", "strengths": [1.0]}

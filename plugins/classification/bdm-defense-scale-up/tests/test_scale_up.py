@@ -9,7 +9,9 @@ import torch
 from bdm_defense_scale_up.consistency import Consistency, consistency, usual
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.defending.asking import Oracle
+from bdm_kit_classification.defending.judging import judged_rows
 from bdm_kit_classification.testing import ClassifierDefenseConformance
+from bdm_kit_classification.testing.separation import separation
 
 FACTORS = (3.0, 5.0, 7.0, 9.0, 11.0)
 
@@ -59,6 +61,23 @@ def test_standardised_within_the_predicted_class() -> None:
 def test_a_class_without_spread_is_no_division_by_zero() -> None:
     known = usual(Consistency(torch.zeros(4, dtype=torch.int64), torch.ones(4, dtype=torch.float64)), 1, 5)
     assert float(known.deviations[0]) == pytest.approx(0.1)
+
+
+def test_triggered_pictures_are_found_and_shuffled_flags_are_not() -> None:
+    """Standardised by class and against clean pictures, as `detect` does; and without data, by the fixed threshold."""
+    chance = torch.Generator().manual_seed(1)
+    known, held, clean, triggered = (
+        pictures(torch.randint(15, 90, (count,), generator=chance).tolist(), last)
+        for count, last in ((60, 0), (60, 0), (160, 0), (40, 255))
+    )
+    usual_shares = usual(consistency(Brightness(), known, FACTORS), classes=3, factors=len(FACTORS))
+    found = [consistency(Brightness(), samples, FACTORS) for samples in (clean, triggered, held)]
+    scores, held_scores = torch.cat([usual_shares.standardised(some) for some in found]).split([200, 60])
+    judged = judged_rows("input", scores, held_scores, 0.02)
+    planted, shares = torch.arange(200) >= 160, torch.cat([some.shares for some in found[:2]])
+    for flagged in (scores > judged.threshold, shares > 0.8):
+        reached = separation(flagged, planted)
+        assert reached.f1 > 0.9 > 0.4 > reached.shuffled
 
 
 class TestScaleUp(ClassifierDefenseConformance):

@@ -13,8 +13,10 @@ from bdm_defense_sentinet.gradcam import class_maps, map_layer, regions
 from bdm_defense_sentinet.params import SentiNetParams
 from bdm_defense_sentinet.pasting import SentiNet, pasted
 from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.defending.judging import judged_rows
 from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
 from bdm_kit_classification.testing import ClassifierDefenseConformance
+from bdm_kit_classification.testing.separation import separation
 
 
 class Tiny(Classifier):
@@ -114,6 +116,51 @@ def test_a_planted_patch_takes_over() -> None:
     found = method.points(rows(triggered))
     assert found.fooled.tolist() == [1.0] * 20
     assert bool((found.confidence >= 0.5).all())
+
+
+class Colours(Tiny):
+    """Three classes by colour, and class 0 wherever a pixel is white: evidence of its own, far stronger."""
+
+    classes = ["red", "green", "blue"]
+
+    def __init__(self) -> None:
+        super().__init__(torch.ones(2, 1))
+        self.conv, self.last = nn.Conv2d(3, 4, 1), nn.Linear(4, 3)
+        self.conv.weight.data = torch.cat([torch.eye(3), torch.ones(1, 3)])[:, :, None, None]
+        self.conv.bias.data = torch.tensor([-0.2, -0.2, -0.2, -2.4])
+        self.last.weight.data = torch.tensor([[60.0, -30, -30, 3000], [-30, 60, -30, 0], [-30, -30, 60, 0]])
+        self.last.bias.data = torch.zeros(3)
+        self.eval()
+
+    def features(self, inputs: Tensor) -> Tensor:
+        return self.conv(inputs).relu().mean((2, 3))
+
+
+def test_triggered_pictures_are_found_and_shuffled_flags_are_not() -> None:
+    """A small blob of a colour seldom takes a picture with a larger one over, the white corner always does."""
+
+    def coloured(count: int, seed: int, sides: tuple[int, int] = (2, 5), trigger: bool = False) -> LabelledSamples:
+        chance = torch.Generator().manual_seed(seed)
+        x, labels = 0.1 * torch.rand(count, 3, 12, 12, generator=chance), torch.arange(count) % 3
+        for row, label in enumerate(labels.tolist()):
+            spans = sides, (0, 8), (0, 8)
+            size, down, right = (int(torch.randint(*span, (1,), generator=chance)) for span in spans)
+            x[row, label, down : down + size, right : right + size] += 0.6
+        if trigger:
+            x[:, :, -2:, -2:] = 1.0
+        return LabelledSamples((x * 255).round().to(torch.uint8), labels, Colours.classes, Colours.task)
+
+    params = SentiNetParams(false_positive_rate=0.02, bins=25)
+    method = SentiNet(Colours(), coloured(24, 1, (4, 6)), params, seed=0)
+    known = method.points(coloured(60, 2))
+    boundary = fit_boundary(known.confidence, known.fooled, params.bins, params.degree)
+    scores = [
+        torch.from_numpy(boundary.distances(found.confidence, found.fooled))
+        for found in map(method.points, (coloured(160, 3), coloured(40, 4, trigger=True), coloured(60, 5)))
+    ]
+    judged = judged_rows("input", torch.cat(scores[:2]), scores[2], params.false_positive_rate)
+    reached = separation(torch.cat(scores[:2]) > judged.threshold, torch.arange(200) >= 160)
+    assert reached.f1 > 0.9 > 0.4 > reached.shuffled
 
 
 def test_pasting() -> None:

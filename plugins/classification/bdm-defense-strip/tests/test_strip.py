@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,11 +13,15 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from bdm_defense_strip.entropy import entropies, mean_entropies
 from bdm_defense_strip.params import PAPER, Superposition
+from bdm_defense_strip.plugin import Strip
+from bdm_defense_strip.rows_plugin import StripRows
 from bdm_defense_strip.superposition import prepared, superimposed, telling_words
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.defending.asking import Oracle
 from bdm_kit_classification.sounds.batch import Sounds
 from bdm_kit_classification.testing import ClassifierDefenseConformance
+from bdm_kit_classification.testing.planted import plant
+from bdm_kit_classification.testing.separation import judge_planted
 
 
 class Planted(Oracle):
@@ -140,3 +145,9 @@ class TestStripRowsOnTexts(TestStripRows):
 
 class TestStripRowsOnSound(TestStripRows):
     task = "audio-classification"
+
+
+@pytest.mark.parametrize("plugin", [Strip, StripRows])
+def test_what_is_planted_is_found_and_shuffled_flags_are_not(plugin: type[Strip | StripRows], tmp_path: Path) -> None:
+    found = judge_planted(plugin(), plant(tmp_path / "planted"), tmp_path, false_positive_rate=0.02)
+    assert found.f1 > 0.9 > 0.4 > found.shuffled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +12,13 @@ from scipy import ndimage
 
 from bdm_defense_teco.corruptions import CORRUPTIONS, SEVERITIES, corrupted
 from bdm_defense_teco.noise_and_blur import convolved, disc, gaussian, magnified, motion_blur
+from bdm_defense_teco.plugin import Teco
 from bdm_defense_teco.robustness import deviations, first_changes
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.defending.asking import Oracle
 from bdm_kit_classification.testing import ClassifierDefenseConformance
+from bdm_kit_classification.testing.planted import plant
+from bdm_kit_classification.testing.separation import judge_planted
 
 
 def pictures(count: int, shape: tuple[int, int, int] = (3, 24, 24)) -> torch.Tensor:
@@ -143,6 +147,11 @@ def test_a_planted_trigger_is_uneven() -> None:
         return deviations(first_changes(Planted(), samples, names)).numpy()
 
     assert scores(triggered=True).min() > scores(triggered=False).max()
+
+
+def test_triggered_inputs_are_found_and_shuffled_flags_are_not(tmp_path: Path) -> None:
+    found = judge_planted(Teco(), plant(tmp_path / "planted"), tmp_path, false_positive_rate=0.02)
+    assert found.f1 > 0.9 > 0.4 > found.shuffled
 
 
 def test_deviation_is_that_of_numpy() -> None:

@@ -51,5 +51,7 @@ def _umap(features: Array, neighbours: int, seed: int) -> Array:
         import umap  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         raise UserError(EXTRA) from None
-    places: Array = np.asarray(umap.UMAP(n_neighbors=neighbours, random_state=seed % 2**32).fit_transform(features))
+    places: Array = np.asarray(
+        umap.UMAP(n_neighbors=neighbours, random_state=seed % 2**32, n_jobs=1).fit_transform(features)
+    )
     return places

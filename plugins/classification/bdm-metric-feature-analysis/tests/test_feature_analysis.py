@@ -73,3 +73,13 @@ def test_without_umap_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
     with pytest.raises(UserError, match=r"pip install 'bdm-metric-feature-analysis\[umap\]'"):
         projection.project(np.eye(6), "umap", 5.0, 0)
+
+
+def test_umap_places_groups_apart_where_it_is_installed() -> None:
+    pytest.importorskip("umap", reason="the extra umap is not installed")
+    chance = np.random.default_rng(2)
+    rows = chance.normal(size=(60, 8)) + 12 * (np.arange(60) < 30)[:, None]
+    places = projection.project(rows, "umap", 8.0, 3)
+    assert places.shape == (60, 2) and np.array_equal(places, projection.project(rows, "umap", 8.0, 3))
+    away = np.linalg.norm(places[:, None] - places, axis=2) + np.diag([np.inf] * 60)
+    assert ((away.argmin(1) < 30) == (np.arange(60) < 30)).all()

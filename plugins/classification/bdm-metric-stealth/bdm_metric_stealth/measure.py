@@ -11,6 +11,7 @@ from bdm_kit_classification.data.samples import RESERVE, TEST, open_samples
 from bdm_kit_classification.poison.secret import open_secret
 from bdm_kit_classification.triggers.trigger import apply_in_batches
 from bdm_metric_stealth.params import StealthParams
+from bdm_metric_stealth.showing import show
 
 
 def measure(ctx: Context, params: StealthParams, subject: Subject) -> list[Measurement]:
@@ -32,6 +33,7 @@ def measure(ctx: Context, params: StealthParams, subject: Subject) -> list[Measu
         found |= modality.learned_distances(clean.raw(), changed.raw(), ctx.device)
     except UserError as error:  # an extra that nobody has to install
         ctx.figures(left_out=str(error))
+    show(ctx, clean, changed, found)
     return [
         Measurement(
             metric=name,

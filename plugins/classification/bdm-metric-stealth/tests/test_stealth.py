@@ -1,17 +1,23 @@
 """Distances against closed forms."""
 
+import base64
+import io
 import math
 import sys
 import types
 
 import pytest
 import torch
+from PIL import Image
 
 from bdm_core.records import Subject
 from bdm_core.testing import MetricConformance
+from bdm_core.testing.tiny import new_context
 from bdm_kit_classification.modalities.registry import modality_of
 from bdm_metric_stealth.measure import measure
 from bdm_metric_stealth.params import StealthParams
+from bdm_metric_stealth.showing import show_extremes, show_values
+from bdm_torch.analysis.showing import kept_array
 
 
 class TestStealth(MetricConformance):
@@ -86,7 +92,7 @@ def stealth_of(bench):
     from bdm_kit_classification.stages import tiny_secret
 
     kept = {}
-    ctx = bench.context("score", on_figures=kept.update)
+    ctx = bench.context("score", on_figures=merged(kept))
     outputs = bench.generate(bench.model, bench.inputs())
     secret = tiny_secret(ctx.out / "secret", bench.model)
     sides = {"on_clean": outputs, "on_triggered": outputs, "reference": bench.data, "secret": secret}
@@ -118,4 +124,43 @@ def test_lpips_is_measured_where_it_can(bdm_bench, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
     found, kept = stealth_of(bdm_bench("image-classification"))
     (lpips,) = (item for item in found if item.metric == "lpips")
-    assert lpips.n == 4 and 0 < lpips.value < 0.2 and lpips.higher_is_better and not kept
+    assert lpips.n == 4 and 0 < lpips.value < 0.2 and lpips.higher_is_better and "left_out" not in kept
+
+
+def merged(kept):
+    """What is kept through a context, mappings of one name merged as in a run."""
+
+    def keep(figures):
+        for name, value in figures.items():
+            kept[name] = {**kept.get(name, {}), **value} if isinstance(value, dict) else value
+
+    return keep
+
+
+def test_values_are_kept_sample_by_sample_and_shown(tmp_path):
+    clean = torch.full((4, 1, 16, 16), 0.25)
+    changed = clean.clone()
+    for row in range(4):
+        changed[row, :, : 4 * row] += 0.5
+    modality, kept = modality_of("image-classification"), {}
+    found = modality.distances(clean, changed)
+    ctx = new_context(tmp_path, on_figures=merged(kept))
+    show_values(ctx, found, {name: modality.measures[name].label for name in found})
+    show_extremes(ctx, clean, changed, found["ssim"])
+    psnr = kept_array(kept, "psnr, one a sample")
+    errors = [0.25 * row / 4 for row in range(1, 4)]
+    assert psnr[0] == 100 and psnr[1:].tolist() == pytest.approx([-10 * math.log10(error) for error in errors], 1e-4)
+    assert kept_array(kept, "l_infinity, one a sample").tolist() == [0, 0.5, 0.5, 0.5]
+    shown = kept["pictures"]["samples by how much the trigger changes them"]
+    picture = Image.open(io.BytesIO(base64.b64decode(shown["files"][0]["png"])))
+    assert "times 1.0" in shown["caption"] and picture.size == (4 * 64 + 3 * 4, 3 * 64 + 2)
+    assert picture.getpixel((5, 70))[0] == 191 and picture.getpixel((5, 150))[0] == 255, "the most changed is first"
+    assert picture.getpixel((260, 70))[0] == 64 and picture.getpixel((260, 150))[0] in (127, 128)
+
+
+def test_a_run_keeps_a_value_for_each_sample(bdm_bench):
+    found, kept = stealth_of(bdm_bench("image-classification"))
+    for item in found:
+        values = kept_array(kept, f"{item.metric}, one a sample")
+        assert len(values) == item.n and values.mean() == pytest.approx(item.value, rel=1e-4)
+    assert "samples by how much the trigger changes them" in kept["pictures"]

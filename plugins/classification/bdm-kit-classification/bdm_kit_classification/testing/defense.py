@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.hooks import implements
@@ -17,9 +17,13 @@ class ClassifierDefenseConformance(DefenseConformance):
     """What every defense of classifiers must satisfy; subclass it instead of ``DefenseConformance``.
 
     Hooks are called with the kit beside the defense, as in a run, so that passes are counted.
+
+    Attributes:
+        inserts: whether a repair may add layers that ``models.inserted`` puts in and ``config.json`` names.
     """
 
     task = "image-classification"
+    inserts: ClassVar[bool] = False
 
     def run(self, bench: Bench, hook: str, seed: int, **inputs: Any) -> Call:
         """One watched call of a hook, wrapped by the kit; the stage's figures are kept for the tests."""
@@ -65,7 +69,12 @@ class ClassifierDefenseConformance(DefenseConformance):
                 assert after.classes == before.classes, f"{name} changed the classes to {after.classes}"
                 assert after.trained_on == before.trained_on, f"{name} changed what the model was trained on"
                 shapes = [
-                    {key: tuple(value.shape) for key, value in model.state_dict().items()} for model in (before, after)
+                    {
+                        key: tuple(value.shape)
+                        for key, value in model.state_dict().items()
+                        if not (self.inserts and key.startswith("network.inserted."))
+                    }
+                    for model in (before, after)
                 ]
                 assert shapes[0] == shapes[1], f"{name} changed the architecture"
 

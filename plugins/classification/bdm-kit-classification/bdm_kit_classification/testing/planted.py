@@ -36,6 +36,7 @@ class Planted:
         model: backdoored.
         reserve: clean rows for the defender.
         training: rows the model could have been trained on; a share of .1 has the trigger and the target.
+        poisoned: (N,) bool: which of the training rows these are.
         clean: test rows.
         triggered: test rows of other classes than the target, with the trigger and their true labels.
         units: the planted units: the number of one in each layer, by the name of its batch normalisation.
@@ -44,6 +45,7 @@ class Planted:
     model: Model
     reserve: Data
     training: Data
+    poisoned: Tensor
     clean: LabelledSamples
     triggered: LabelledSamples
     units: dict[str, int]
@@ -108,6 +110,7 @@ def plant(folder: Path, *, width: int = 16, threshold: float = 0.35, seed: int =
         model=seal_classifier(classifier, folder / "model"),
         reserve=seal_samples(folder / "reserve", reserve),
         training=seal_samples(folder / "training", poisoned),
+        poisoned=torch.arange(len(training)) % 10 == 0,
         clean=test,
         triggered=eligible.changed(range(len(eligible)), trigger().apply(eligible.raw(), "test")),
         units=dict(zip(names, chosen, strict=True)),
