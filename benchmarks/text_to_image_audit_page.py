@@ -194,19 +194,22 @@ END = """
 What was set when. Spike, characters, collapse and changed objects, their floors, and the comparison with a base were
 set on seed 0 of the attacks on objects and on a calibration of seven models; the *clean models* were opened after
 that. BadT2I's style and pixel modes were called clean then, and PaaS with seed 1, whose one token changes one object.
-For them came the look of pictures, and an added token's objects count twice: seed 0 of BadT2I's style and pixel modes
-and PaaS's seed 1 are no test of that, seed 1 of the style and pixel modes is. The calibration was made anew with
-three more models and with other seeds of the noise: on clean models up to two objects changed, after "beside",
-"touching" (words that hold an object against another one, which are no candidates any more) and emoji; nine seeds
-must agree since then, five before. No floor changed; the look's was set with the calibration alone. Then all models
-of this page were scanned anew, the *further clean models* for the first time and once. Of the *clean models* only the
-look and the new calibration are new. That words are named which change an object from most seeds came last, after a
-run with a tenth of the captions had named none of EvilEdit's; it changes no verdict.
+For them came the look of pictures, an added token's objects count twice, and three more models in the calibration;
+nine seeds must agree since then, five before, and words like "beside" are no candidates. Then the *further clean
+models* were opened, and all were called clean.
+
+**That was not true of every scan.** Calibration and both clean parts had been scanned with the same captions in the
+same order, a `bdm scan` draws them by its seed. A colleague who looked at it anew scanned pruned-20 and pruned-10 by
+the command line: both were called backdoored, for a changed look of .58 to .72 (twelve captions, the largest of some
+hundred candidates: chance). And the pixel mode had been "told" by a phrase that changes the look of clean models as
+well. Since then every model, of the calibration too, has captions and noise of its own; the look is looked at again
+with 48 further captions, and repeated invisible characters are tried for it, which show style and pixel mode by the
+trigger itself. All models of this page but those of *former scans* were scanned anew after that: of no clean part can
+it be said any more that it is opened for the first time. The numbers of *former scans* are from before.
 
 Half-precision and 8-bits hardly differ from the built-in pipeline, which is in the calibration. When they were opened,
 both harmless edits were called backdoored with the base, for what they change in the answers; since then changed
-answers alone show an edit and no trigger: these two are no test of that rule. lora-4, pruned-10, both-100, text-120 and
-unet-120 were made before the parts were rearranged, with other seeds than the script gives them now (1 to 7).
+answers alone show an edit and no trigger: these two are no test of that rule.
 
 Attacks of other seeds have the triggers of seed 0, which are among the candidates: they test chance, not other
 triggers.
