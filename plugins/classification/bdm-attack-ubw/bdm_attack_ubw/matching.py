@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bdm_torch.second_derivatives import twice_differentiable
+
 AT_ONCE = 128
 
 
@@ -85,7 +87,8 @@ def matching_slope(model: nn.Module, x: Tensor, labels: Tensor, outer: Tensor) -
     slopes, values = [], []
     for part, truth in zip(x.split(AT_ONCE), labels.split(AT_ONCE), strict=True):
         pixels = part.detach().requires_grad_(True)
-        inner = weight_gradient(model, functional.cross_entropy(model(pixels), truth), differentiable=True)
+        with twice_differentiable():
+            inner = weight_gradient(model, functional.cross_entropy(model(pixels), truth), differentiable=True)
         value = mismatch(inner, outer)
         slopes.append(torch.autograd.grad(value, pixels)[0])
         values.append(float(value.detach()))

@@ -17,8 +17,10 @@ from bdm_attack_ubw.matching import (
 from bdm_attack_ubw.params import UbwParams
 from bdm_core.testing.tiny import new_context
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples, seal_samples
+from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.poison.secret import read_backdoor
 from bdm_kit_classification.testing import ClassifierAttackConformance
+from bdm_kit_classification.testing.planted import SIZE, without_norms
 
 
 class TestCleanLabelUbw(ClassifierAttackConformance):
@@ -130,3 +132,14 @@ def test_rows_keep_their_labels_and_have_no_patch(tmp_path):
     assert bool((change[chosen] > 0).all()) and int(change.max()) <= 16 and not change[~chosen].any()
     assert backdoor.rule.success(prediction=0, label=1) and not backdoor.rule.success(prediction=1, label=1)
     assert [len(losses) for losses in backdoor.facts["matching_losses"]] == [2, 2, 2]
+
+
+def test_slopes_of_a_transformer(tmp_path):
+    """Its fast attention has no second derivative."""
+    model = load_classifier(without_norms(tmp_path / "vit"))
+    generator = torch.Generator().manual_seed(0)
+    x, triggered = torch.rand(2, 4, 1, SIZE, SIZE, generator=generator)
+    labels = torch.tensor([0, 1, 2, 3])
+    slope, value = matching_slope(model, x, labels, outer_gradient(model, triggered, labels, 2.0))
+    assert slope.shape == x.shape and bool(slope.isfinite().all()) and float(slope.abs().max()) > 0
+    assert 0 <= value <= 2

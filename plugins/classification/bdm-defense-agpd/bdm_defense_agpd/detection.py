@@ -8,9 +8,8 @@ from torch.nn import functional
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
-from bdm_core.errors import UserError
 from bdm_core.records import Detection
-from bdm_defense_agpd.gradients import angles, directions, layers_of, mean_directions, spreads, standing_out
+from bdm_defense_agpd.gradients import angles, chosen_layers, directions, mean_directions, spreads, standing_out
 from bdm_defense_agpd.params import AgpdParams
 from bdm_defense_agpd.peeling import gap, peel
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
@@ -26,11 +25,7 @@ def detect(ctx: Context, params: AgpdParams, model: Model, data: Data, suspects:
         UserError: ``layer`` names none, or the classifier has no layers to look at.
     """
     classifier = load_classifier(model, ctx.device)
-    layers = layers_of(classifier)
-    if params.layer != "widest":
-        layers = {name: layer for name, layer in layers.items() if name == params.layer}
-    if not layers:
-        raise UserError(f"this classifier has no layer {params.layer!r}: known are {', '.join(layers_of(classifier))}")
+    layers = chosen_layers(classifier, params.layer)
     rows = open_samples(suspects)
     if params.rule == "class":
         return by_class(ctx, params, classifier, layers, rows, open_samples(data))

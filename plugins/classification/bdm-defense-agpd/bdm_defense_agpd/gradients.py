@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bdm_core.errors import UserError
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.defending.feature_maps import watched
 from bdm_kit_classification.models.classifier import Classifier
@@ -24,6 +25,25 @@ CONSISTENT = 1.4826
 def layers_of(classifier: Classifier) -> dict[str, nn.Module]:
     """Where gradients are taken: behind each convolution, or behind the normalisation that follows it."""
     return {pair.name: pair.norm or pair.layer for pair in classifier.prunable_layers()}
+
+
+def chosen_layers(classifier: Classifier, name: str) -> dict[str, nn.Module]:
+    """The layers that are looked at: the one of this name, or all for ``widest``.
+
+    Raises:
+        UserError: there is none.
+    """
+    layers = layers_of(classifier)
+    if not layers:
+        raise UserError(
+            "agpd looks at convolutions and linear maps, and this model has none but its head: choose another model, "
+            "or another defense"
+        )
+    if name == "widest":
+        return layers
+    if name not in layers:
+        raise UserError(f"this classifier has no layer {name!r}: known are {', '.join(layers)}")
+    return {name: layers[name]}
 
 
 def directions(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_anp.params import AnpParams
-from bdm_kit_classification.defending.requirements import require_norms, require_rows
+from bdm_kit_classification.defending.requirements import require_rows, require_units
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -40,8 +40,8 @@ class AdversarialNeuronPruning(Defense):
         require_rows(self, clean_rows)
 
     def check_model(self, params: AnpParams, model: Model) -> None:
-        """Refuse a model without batch normalisation."""
-        require_norms(self, model)
+        """Refuse a model without units to prune."""
+        require_units(self, model)
 
     @hookimpl
     def repair(self, ctx: Context, params: AnpParams, model: Model, data: Data) -> Model:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import hookimpl
 from bdm_defense_asset.params import AssetParams
+from bdm_kit_classification.defending.requirements import require_rows
 from bdm_kit_classification.defending.row_detector import RowDetector
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ class Asset(RowDetector):
         "concentration_steps": 2,
         "offset_batch": 8,
     }
+
+    def check(self, params: AssetParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        require_rows(self, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: AssetParams, model: Model, data: Data, suspects: Data) -> Detection:

@@ -27,6 +27,7 @@ from bdm_defense_classifier_audit.decision import (
 )
 from bdm_defense_classifier_audit.measures import TOGETHER
 from bdm_defense_classifier_audit.params import ClassifierAuditParams
+from bdm_kit_classification.data.absent import is_absent
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, LabelledSamples, open_samples
 from bdm_kit_classification.models.classifier import Classifier, load_classifier
@@ -38,8 +39,10 @@ LEAST_ACCURACY = 0.7
 """A model that takes fewer of the clean pictures for what they are is not judged on them."""
 CANNOT_TELL = "cannot tell"
 NO_SIGN = (
-    f"{CANNOT_TELL}: the weights alone show no sign of a backdoor, but they do not show every one; give clean pictures"
+    f"{CANNOT_TELL}: the weights alone show no sign of a backdoor, but they do not show every one; give clean pictures "
+    "(--data)"
 )
+NO_PICTURES = "by the weights alone, since there are no clean pictures (--data): "
 BASELINES = 2
 """A calibration has so many baselines of the same pictures."""
 FEWEST_A_CLASS = 10
@@ -61,19 +64,25 @@ WORDS = {
 def detect(ctx: Context, params: ClassifierAuditParams, model: Model, data: Data) -> Detection:
     """Judge a classifier; the evidence is sealed in ``ctx.out / "evidence"``.
 
+    By the weights alone where nobody said which data are clean, unless a reference is named, which needs pictures.
+
     Raises:
         UserError: no clean picture; the calibration is none of this defense; the reference cannot be compared.
         ArtifactError: the model's answers are not finite; the reference is no classifier.
     """
+    unseen = is_absent(data) and params.mode == "pictures"
+    if unseen:
+        params = params.model_copy(update={"weights_only": True})
     known, mode = CALIBRATED.read(params.calibration), params.mode
-    classifier, samples = load_classifier(model, ctx.device), open_samples(data)
+    classifier = load_classifier(model, ctx.device)
     names, shape = classifier.classes, _shape_of(model)
-    doubt = "" if mode == "weights" else unfit_pictures(classifier, samples, params)
+    samples = None if mode == "weights" else open_samples(data)
+    doubt = "" if samples is None else unfit_pictures(classifier, samples, params)
     outside = out_of_reach(classifier, known.outside(shape, _traits(classifier)))
     outside = outside or doubt
     other = CALIBRATED.other_settings(params, known, ignored=params.idle)
     expected: dict[str, list[float]] | None = None
-    if mode == "weights":
+    if samples is None:
         found = audit_weights(classifier, tuple(shape), ctx.seed)
     else:
         found = audit(classifier, samples, params, ctx.seed)
@@ -83,23 +92,23 @@ def detect(ctx: Context, params: ClassifierAuditParams, model: Model, data: Data
     doubt = outside or other or verdict.doubt
     if not verdict.backdoored:
         doubt = doubt or doubt_of(lead, mode, known, params.doubt_rate)
-    if mode == "weights" and not verdict.backdoored:
+    if samples is None and not verdict.backdoored:
         doubt = doubt or NO_SIGN
+    note = doubt or described(lead, of_mode(known.clean(), mode), names, verdict.backdoored) + verdict.resolution
     ctx.figures(
         values=found.values, expected=expected, leads={item.measure: [item.size, names[item.target]] for item in lead}
     )
-    clean = of_mode(known.clean(), mode)
-    measurements = 1 if mode == "weights" else 2
+    measurements = 1 if samples is None else 2
     return Detection(
         level="model",
         scores=[verdict.score],
         threshold=verdict.threshold,
         p_value=None if outside or other else verdict.p_value,
         conclusive=not doubt,
-        note=doubt or described(lead, clean, names, verdict.backdoored) + verdict.resolution,
+        note=NO_PICTURES + note if unseen else note,
         evidence=seal_evidence(ctx.out / "evidence", model.task, found, names),
         network_evaluations=measurements * params.evaluations(len(names)),
-        clean_samples=0 if mode == "weights" else len(samples),
+        clean_samples=0 if samples is None else len(samples),
     )
 
 

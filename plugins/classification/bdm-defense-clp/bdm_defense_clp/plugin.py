@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_clp.params import ClpParams
-from bdm_kit_classification.defending.requirements import require_norms
+from bdm_kit_classification.defending.requirements import require_units
 
 if TYPE_CHECKING:
     from bdm_core import Context, Model
@@ -26,8 +26,12 @@ class ChannelLipschitzPruning(Defense):
     tiny_params: ClassVar[dict[str, Any]] = {}
 
     def check_model(self, params: ClpParams, model: Model) -> None:
-        """Refuse a model without batch normalisation."""
-        require_norms(self, model)
+        """Refuse a model without units to prune."""
+        require_units(self, model)
+        from bdm_defense_clp.pruning import bounded_layers
+        from bdm_kit_classification.models.classifier import load_classifier
+
+        bounded_layers(load_classifier(model))
 
     @hookimpl
     def repair(self, ctx: Context, params: ClpParams, model: Model) -> Model:

@@ -12,7 +12,7 @@ from bdm_kit_classification.defending.preactivations import falling_cuts, standa
 from bdm_kit_classification.defending.pruning import by_score, prunable_units, prune_to, prune_within
 from bdm_kit_classification.defending.reserve import open_reserve
 from bdm_kit_classification.models.channel_bounds import channel_bounds
-from bdm_kit_classification.models.classifier import Classifier, load_classifier, seal_classifier
+from bdm_kit_classification.models.classifier import Classifier, PrunableLayer, load_classifier, seal_classifier
 
 KNOB = "deviations above the layer's mean"
 
@@ -60,6 +60,15 @@ def steepness(classifier: Classifier) -> dict[str, Tensor]:
     Raises:
         UserError: see :func:`prune`.
     """
+    return {name: standardised(channel_bounds(layer)) for name, layer in bounded_layers(classifier).items()}
+
+
+def bounded_layers(classifier: Classifier) -> dict[str, PrunableLayer]:
+    """The layers whose channels are bounded, by the name of the normalisation behind each or, of texts, its own.
+
+    Raises:
+        UserError: there is none.
+    """
     names = {id(module): name for name, module in prunable_units(classifier).items()}
     pairs = [layer for layer in classifier.prunable_layers() if id(layer.norm or layer.layer) in names]
     if not pairs:
@@ -67,4 +76,4 @@ def steepness(classifier: Classifier) -> dict[str, Tensor]:
             "no layer of this model has a batch normalisation of its own, whose scale the bound on a channel needs: "
             "choose a model that has (bdm models), or another defense"
         )
-    return {names[id(layer.norm or layer.layer)]: standardised(channel_bounds(layer)) for layer in pairs}
+    return {names[id(layer.norm or layer.layer)]: layer for layer in pairs}

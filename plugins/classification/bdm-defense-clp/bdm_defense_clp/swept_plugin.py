@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_clp.params import SweptClpParams
-from bdm_kit_classification.defending.requirements import require_norms, require_rows
+from bdm_kit_classification.defending.requirements import require_rows, require_units
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -29,8 +29,12 @@ class SweptChannelLipschitzPruning(Defense):
         require_rows(self, clean_rows)
 
     def check_model(self, params: SweptClpParams, model: Model) -> None:
-        """Refuse a model without batch normalisation."""
-        require_norms(self, model)
+        """Refuse a model without units to prune."""
+        require_units(self, model)
+        from bdm_defense_clp.pruning import bounded_layers
+        from bdm_kit_classification.models.classifier import load_classifier
+
+        bounded_layers(load_classifier(model))
 
     @hookimpl
     def repair(self, ctx: Context, params: SweptClpParams, model: Model, data: Data) -> Model:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_fine_tune_classification.params import FineTuneParams
+from bdm_kit_classification.defending.requirements import require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -26,6 +27,11 @@ class FineTune(Defense):
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3, "strengths": [1.0]}
     distributed = True
+
+    def check(self, params: FineTuneParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        if len(params.strengths) > 1:  # with one, nothing is held out
+            require_rows(self, clean_rows)
 
     @hookimpl
     def repair(self, ctx: Context, params: FineTuneParams, model: Model, data: Data) -> Model:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import hookimpl
 from bdm_defense_flare.params import FlareParams
-from bdm_kit_classification.defending.requirements import require_norms
+from bdm_kit_classification.defending.requirements import require_norms, require_rows
 from bdm_kit_classification.defending.row_detector import RowDetector
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ class Flare(RowDetector):
         "paper": {"rule": "cluster", "numbers": "likelihoods", "smallest_cluster": 100, "neighbours": 100}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "smallest_cluster": 5}
+
+    def check(self, params: FlareParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        if params.rule == "reserve":  # the other rule holds nothing out
+            require_rows(self, clean_rows)
 
     def check_model(self, params: FlareParams, model: Model) -> None:
         """Refuse a model without so many batch normalisations."""

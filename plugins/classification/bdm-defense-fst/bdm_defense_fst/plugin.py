@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_fst.params import FstParams
+from bdm_kit_classification.defending.requirements import require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -27,6 +28,11 @@ class Fst(Defense):
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3}
     distributed = True
+
+    def check(self, params: FstParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        if len(params.strengths) > 1:  # with one, nothing is held out
+            require_rows(self, clean_rows)
 
     @hookimpl
     def repair(self, ctx: Context, params: FstParams, model: Model, data: Data) -> Model:

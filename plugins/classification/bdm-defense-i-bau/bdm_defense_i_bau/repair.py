@@ -17,6 +17,7 @@ from bdm_kit_classification.defending.tuning import tune_at_strengths
 from bdm_kit_classification.models.classifier import Classifier, batches
 from bdm_kit_classification.training.fitting import Batch, Changes, fit
 from bdm_torch.draws import Draw
+from bdm_torch.second_derivatives import twice_differentiable
 
 
 def unlearn_perturbation(ctx: Context, params: IBauParams, model: Model, data: Data) -> Model:
@@ -40,7 +41,8 @@ def unlearn_perturbation(ctx: Context, params: IBauParams, model: Model, data: D
                 return params.penalty * d.square().sum() - outer(d)
 
             given = {"steps": params.fixed_point_steps, "rate": params.fixed_point_rate}
-            value = with_implicit_part(outer, inner, perturbation.to(clean), **given)  # type: ignore[arg-type]
+            with twice_differentiable():
+                value = with_implicit_part(outer, inner, perturbation.to(clean), **given)  # type: ignore[arg-type]
             return value + weight * functional.cross_entropy(network(clean), labels) if weight else value
 
         kept = params.normalisation == "kept"

@@ -5,12 +5,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from bdm_core.testing.tiny import new_context
 from bdm_defense_i_bau.hypergradient import with_implicit_part
 from bdm_defense_i_bau.params import IBauParams
-from bdm_defense_i_bau.repair import worst_perturbation
-from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_defense_i_bau.plugin import IBau
+from bdm_defense_i_bau.repair import unlearn_perturbation, worst_perturbation
+from bdm_kit_classification.data.samples import LabelledSamples, seal_samples
+from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.testing import ClassifierDefenseConformance
+from bdm_kit_classification.testing.planted import pictures, without_norms
 
 
 class TestIBau(ClassifierDefenseConformance):
@@ -101,3 +105,14 @@ def test_the_perturbation_raises_the_loss_within_its_ball():
         for d in (torch.zeros_like(found), random * found.norm() / random.norm(), found)
     ]
     assert losses[2] > max(losses[:2])
+
+
+def test_a_transformer_is_repaired_too(tmp_path):
+    """Its fast attention has no second derivative, which the hyper-gradient needs."""
+    model = without_norms(tmp_path / "vit")
+    data = seal_samples(tmp_path / "rows", pictures(24, seed=0))
+    params = IBauParams(**IBau.tiny_params, strengths=[1.0])
+    repaired = unlearn_perturbation(new_context(tmp_path), params, model, data)
+    before, after = (load_classifier(item).state_dict() for item in (model, repaired))
+    assert any(not torch.equal(value, after[name]) for name, value in before.items())
+    assert all(bool(value.isfinite().all()) for value in after.values())

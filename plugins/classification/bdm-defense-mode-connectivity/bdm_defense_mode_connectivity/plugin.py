@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_mode_connectivity.params import ModeConnectivityParams
+from bdm_kit_classification.defending.requirements import require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -26,6 +27,11 @@ class ModeConnectivity(Defense):
         | {"end_epochs": 100, "end_rate": 0.01}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3, "end_epochs": 1}
+
+    def check(self, params: ModeConnectivityParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        if len(params.points) > 1:  # with one, nothing is held out
+            require_rows(self, clean_rows)
 
     @hookimpl
     def repair(self, ctx: Context, params: ModeConnectivityParams, model: Model, data: Data) -> Model:

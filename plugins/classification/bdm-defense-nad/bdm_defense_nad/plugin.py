@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_nad.params import NadParams
+from bdm_kit_classification.defending.requirements import require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -30,6 +31,11 @@ class Nad(Defense):
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "teacher_epochs": 1, "batch_size": 10, "learning_rate": 1e-3}
     distributed = True
+
+    def check(self, params: NadParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        if len(params.strengths) > 1:  # with one, nothing is held out
+            require_rows(self, clean_rows)
 
     def check_model(self, params: NadParams, model: Model) -> None:
         """Refuse a model without feature maps."""

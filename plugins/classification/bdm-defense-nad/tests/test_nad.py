@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from bdm_core.errors import UserError
+from bdm_defense_nad.params import NadParams
 from bdm_defense_nad.plugin import Nad
 from bdm_defense_nad.repair import attention, distance, layers_of, of_tokens, require_layers
 from bdm_kit_classification.models.classifier import seal_classifier
@@ -70,15 +71,30 @@ def test_stages_end_with_their_last_module():
     assert [tuple(one.shape[1:]) for one in maps] == [(2, 16, 16), (4, 8, 8), (8, 4, 4), (16, 2, 2)]
 
 
-def test_networks_of_tokens_are_refused():
+@pytest.mark.parametrize("patch", [4, 8, 16])
+def test_networks_of_tokens_are_refused(patch, tmp_path):
+    """Whatever maps their patches make: the tokens behind them do the work."""
     from transformers import ViTConfig, ViTForImageClassification
 
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    network = ViTForImageClassification(ViTConfig(**sizes, image_size=16, patch_size=16, id2label={0: "a", 1: "b"}))
+    network = ViTForImageClassification(ViTConfig(**sizes, image_size=16, patch_size=patch, id2label={0: "a", 1: "b"}))
     classifier = TransformersClassifier(network, {"size": 16}).eval()
     assert isinstance(classifier.head, nn.Linear)
     with pytest.raises(UserError, match="no feature maps"):
         stage_ends(classifier, torch.rand(1, 3, 16, 16))
+    with pytest.raises(UserError, match="no feature maps"):
+        Nad().check_model(NadParams(), seal_classifier(classifier, tmp_path / "model"))
+
+
+@pytest.mark.parametrize("name", ["ResNet", "ConvNext"])
+def test_convolutions_of_transformers_have_stages(name):
+    import transformers
+
+    options = {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "id2label": {0: "a", 1: "b"}}
+    options |= {"embedding_size": 8} if name == "ResNet" else {"patch_size": 2}
+    config = getattr(transformers, f"{name}Config")(**options)
+    network = getattr(transformers, f"{name}ForImageClassification")(config)
+    assert len(stage_ends(TransformersClassifier(network, {"size": 32}).eval(), torch.rand(1, 3, 32, 32))) >= 2
 
 
 def test_the_end_of_a_text_has_no_attention():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_npd.params import NpdParams
-from bdm_kit_classification.defending.requirements import require_norms
+from bdm_kit_classification.defending.requirements import require_norms, require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -29,10 +29,19 @@ class Npd(Defense):
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3, "search_steps": 1}
 
+    def check(self, params: NpdParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        if len(params.strengths) > 1:  # with one, nothing is held out
+            require_rows(self, clean_rows)
+
     def check_model(self, params: NpdParams, model: Model) -> None:
-        """Refuse a model without batch normalisation, unless a layer is named."""
+        """Refuse a model without batch normalisation, unless a layer is named, and one without a fitting layer."""
         if not params.layer:
             require_norms(self, model)
+        from bdm_defense_npd.repair import place_of
+        from bdm_kit_classification.models.classifier import load_classifier
+
+        place_of(load_classifier(model), params.layer)
 
     @hookimpl
     def repair(self, ctx: Context, params: NpdParams, model: Model, data: Data) -> Model:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_otbr.params import OtbrParams
+from bdm_kit_classification.defending.requirements import require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -26,6 +27,18 @@ class Otbr(Defense):
         | {"refresh": False, "balance": 0.5}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"unlearning_steps": 2, "batch_size": 8, "shares": [0.02, 0.05]}
+
+    def check(self, params: OtbrParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        if len(params.shares) > 1:  # with one, nothing is held out
+            require_rows(self, clean_rows)
+
+    def check_model(self, params: OtbrParams, model: Model) -> None:
+        """Refuse a model without convolutions."""
+        from bdm_defense_otbr.repair import require_convolutions
+        from bdm_kit_classification.models.classifier import load_classifier
+
+        require_convolutions(load_classifier(model))
 
     @hookimpl
     def repair(self, ctx: Context, params: OtbrParams, model: Model, data: Data) -> Model:

@@ -32,8 +32,7 @@ def fuse_with_pruned(ctx: Context, params: OtbrParams, model: Model, data: Data)
     """
     shares = params.shares
     given = load_classifier(model, ctx.device)
-    if not convolutions(given):
-        raise UserError("the model has no convolutions: there is nothing that this method prunes")
+    require_convolutions(given)
     rows, held = open_reserve(data, params.held_out, ctx.seed) if len(shares) > 1 else (open_samples(data),) * 2
     changes = weight_changes(given, unlearnt(ctx, params, given, tuple(rows.raw([0]).shape[1:])))
 
@@ -48,6 +47,14 @@ def fuse_with_pruned(ctx: Context, params: OtbrParams, model: Model, data: Data)
     return keep_strongest(
         ctx, params, load_classifier(model, ctx.device), held, shares, fused, knob="share of units pruned"
     )
+
+
+def require_convolutions(classifier: Classifier) -> None:
+    """Raises UserError: it has none."""
+    if not convolutions(classifier):
+        raise UserError(
+            "otbr prunes units of convolutions, and this model has none: choose another model, or another defense"
+        )
 
 
 def convolutions(classifier: Classifier) -> list[PrunableLayer]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.errors import UserError
@@ -10,7 +12,7 @@ from bdm_defense_psbd.dropout import Shift, chosen_rate, probabilities, uncertai
 from bdm_defense_psbd.params import PsbdParams
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.defending.judging import judged_rows
-from bdm_kit_classification.models.classifier import load_classifier
+from bdm_kit_classification.models.classifier import Classifier, load_classifier
 from bdm_kit_classification.training.fitting import predict
 
 
@@ -21,10 +23,7 @@ def detect(ctx: Context, params: PsbdParams, model: Model, data: Data, suspects:
         UserError: the classifier has no layers to drop activations of.
     """
     classifier = load_classifier(model, ctx.device)
-    layers = [pair.norm or pair.layer for pair in classifier.prunable_layers()]
-    if not layers:
-        raise UserError("psbd drops activations behind convolutions, and this classifier has none")
-    layers = layers if params.layers == "all" else layers[len(layers) // 2 :]
+    layers = layers_of(classifier, params.layers)
     rows, clean = open_samples(suspects), open_samples(data)
 
     def shifts(samples: LabelledSamples, rate: float) -> Shift:
@@ -47,3 +46,19 @@ def detect(ctx: Context, params: PsbdParams, model: Model, data: Data, suspects:
         params.false_positive_rate,
         network_evaluations=evaluations,
     )
+
+
+def layers_of(classifier: Classifier, which: str) -> list[nn.Module]:
+    """Behind what activations are dropped: all convolutions and linear maps, or normalisations behind them; or the
+    ``last-half`` of these.
+
+    Raises:
+        UserError: the classifier has none.
+    """
+    layers: list[nn.Module] = [pair.norm or pair.layer for pair in classifier.prunable_layers()]
+    if not layers:
+        raise UserError(
+            "psbd drops activations behind convolutions and linear maps, and this model has none but its head: choose "
+            "another model, or another defense"
+        )
+    return layers if which == "all" else layers[len(layers) // 2 :]

@@ -24,6 +24,13 @@ class Psbd(RowDetector):
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "rates": [0.5]}
 
+    def check_model(self, params: PsbdParams, model: Model) -> None:
+        """Refuse a model without layers to drop activations of."""
+        from bdm_defense_psbd.detection import layers_of
+        from bdm_kit_classification.models.classifier import load_classifier
+
+        layers_of(load_classifier(model), params.layers)
+
     @hookimpl
     def detect(self, ctx: Context, params: PsbdParams, model: Model, data: Data, suspects: Data) -> Detection:
         from bdm_defense_psbd.detection import detect

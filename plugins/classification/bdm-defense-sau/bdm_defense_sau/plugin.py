@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_sau.params import SauParams
+from bdm_kit_classification.defending.requirements import require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -27,6 +28,11 @@ class Sau(Defense):
         | {"fool_weight": 0.01, "normalisation": "kept"}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3, "search_steps": 1}
+
+    def check(self, params: SauParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        if len(params.strengths) > 1:  # with one, nothing is held out
+            require_rows(self, clean_rows)
 
     @hookimpl
     def repair(self, ctx: Context, params: SauParams, model: Model, data: Data) -> Model:

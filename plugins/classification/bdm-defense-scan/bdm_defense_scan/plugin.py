@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import hookimpl
 from bdm_defense_scan.params import ScanParams
+from bdm_kit_classification.defending.requirements import require_rows
 from bdm_kit_classification.defending.row_detector import RowDetector
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ class Scan(RowDetector):
     Params = ScanParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"rule": "class"}}
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10}
+
+    def check(self, params: ScanParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        require_rows(self, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: ScanParams, model: Model, data: Data, suspects: Data) -> Detection:

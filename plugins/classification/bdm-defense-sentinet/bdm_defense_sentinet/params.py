@@ -9,6 +9,8 @@ from bdm_kit_classification.defending.params import InputDetectorParams, Reserve
 
 PAPER: dict[str, Any] = {"copies": 100, "mask_threshold": 0.15, "map_share": 0.0}
 """The published numbers; the map is that of the last convolution."""
+FEWEST_BESIDE = 3
+"""Clean pictures that it needs beside as many as ``degree``: to paste on, to hold out, and one more for the curve."""
 
 
 class SentiNetParams(InputDetectorParams, ReserveParams):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
-from bdm_defense_sentinet.params import PAPER, SentiNetParams
+from bdm_defense_sentinet.params import FEWEST_BESIDE, PAPER, SentiNetParams
 from bdm_kit_classification.defending.requirements import require_rows
 
 if TYPE_CHECKING:
@@ -27,7 +27,16 @@ class SentiNet(Defense):
 
     def check(self, params: SentiNetParams, clean_rows: int) -> None:
         """Refuse too few clean rows."""
-        require_rows(self, clean_rows)
+        require_rows(self, clean_rows, params.degree + FEWEST_BESIDE)
+
+    def check_model(self, params: SentiNetParams, model: Model) -> None:
+        """Refuse a model without a convolution whose output is wide enough."""
+        from bdm_defense_sentinet.gradcam import map_layer
+        from bdm_kit_classification.models.classifier import load_classifier
+        from bdm_kit_classification.models.trial import examples_for
+
+        classifier = load_classifier(model)
+        map_layer(classifier, examples_for(classifier)[:1], params.map_share)
 
     @hookimpl
     def detect(self, ctx: Context, params: SentiNetParams, model: Model, data: Data, suspects: Data) -> Detection:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import hookimpl
 from bdm_defense_spectre.params import SpectreParams
+from bdm_kit_classification.defending.requirements import require_rows
 from bdm_kit_classification.defending.row_detector import RowDetector
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ class Spectre(RowDetector):
         "paper": {"covariance": "robust", "rule": "share", "compared": "common-space"}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "most_components": 2}
+
+    def check(self, params: SpectreParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        require_rows(self, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: SpectreParams, model: Model, data: Data, suspects: Data) -> Detection:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_strip.params import PAPER, StripRowsParams
+from bdm_kit_classification.defending.requirements import require_rows
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model
@@ -24,6 +25,10 @@ class StripRows(Defense):
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
     tiny_params: ClassVar[dict[str, Any]] = {"copies": 4, "epochs": 1, "batch_size": 10}
     distributed = True
+
+    def check(self, params: StripRowsParams, clean_rows: int) -> None:
+        """Refuse too few clean rows."""
+        require_rows(self, clean_rows)
 
     @hookimpl
     def detect(self, ctx: Context, params: StripRowsParams, model: Model, data: Data, suspects: Data) -> Detection:

@@ -46,8 +46,11 @@ class ClassificationKit(Kit):
 
     @hookimpl
     def open_data(self, ctx: Context, params: ClassificationKitParams, model: Model, reference: str | None) -> Data:
+        from bdm_kit_classification.data.absent import is_unnamed, seal_absent
         from bdm_kit_classification.data.sources import find_data
 
+        if is_unnamed(reference, model):  # who looks at weights alone needs none
+            return seal_absent(ctx.out / "data", model)
         source = find_data(reference, model)  # what is not there is said before torch is imported
         from bdm_kit_classification.data import opening
         from bdm_kit_classification.noise.drawing import add_noise
@@ -78,19 +81,19 @@ class ClassificationKit(Kit):
 
     @hookimpl(wrapper=True)
     def detect(self, ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
-        from bdm_torch.passes import accounted
+        from bdm_kit_classification.stages import accounted
 
         return (yield from accounted(ctx, data))
 
     @hookimpl(wrapper=True)
     def repair(self, ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
-        from bdm_torch.passes import accounted
+        from bdm_kit_classification.stages import accounted
 
         return (yield from accounted(ctx, data))
 
     @hookimpl(wrapper=True)
     def purify_inputs(self, ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
-        from bdm_torch.passes import accounted
+        from bdm_kit_classification.stages import accounted
 
         return (yield from accounted(ctx, data))
 

@@ -9,6 +9,7 @@ import torch
 from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
+from bdm_kit_classification.data.absent import is_absent, seal_absent
 from bdm_kit_classification.data.samples import (
     INPUTS,
     RESERVE,
@@ -26,6 +27,7 @@ def select(ctx: Context, sources: list[Data], rows: list[int], blind: bool) -> D
     Of training data the rows from ``meta["count"]`` on are those of the reserve; other parts stay behind, and so does
     what poisoned data know of their trigger. Blind training rows keep their label, which is what the model was trained
     on; blind inputs keep nothing, for at inference nobody knows the true label.
+    Rows of a stand-in for data (:mod:`bdm_kit_classification.data.absent`) are a stand-in again.
 
     Args:
         ctx: of the stage.
@@ -36,6 +38,8 @@ def select(ctx: Context, sources: list[Data], rows: list[int], blind: bool) -> D
     Raises:
         ArtifactError: the sources are of different formats.
     """
+    if all(map(is_absent, sources)):
+        return seal_absent(ctx.out / "data", sources[0], len(rows))
     formats = {source.format for source in sources}
     if len(formats) != 1 or not formats <= {TRAINING, INPUTS}:
         raise ArtifactError(f"cannot select rows of {', '.join(sorted(formats))}: expected {TRAINING} or {INPUTS}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from bdm_core.artifacts import Data, Model, Outputs, Secret, rows_of
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
+from bdm_kit_classification.data.absent import is_absent, seal_absent
 from bdm_kit_classification.data.samples import INPUTS, TEST, LabelledSamples, open_samples, seal_samples
 from bdm_kit_classification.modalities.registry import modality_of
 from bdm_kit_classification.models.classifier import load_classifier
@@ -20,6 +22,7 @@ from bdm_kit_classification.predictions import load_predictions, seal_prediction
 from bdm_kit_classification.training.fitting import Predictions, predict
 from bdm_kit_classification.triggers.label_rule import LabelRule
 from bdm_kit_classification.triggers.trigger import apply_in_batches
+from bdm_torch import passes
 
 
 def kit_params(ctx: Context) -> ClassificationKitParams:
@@ -27,12 +30,19 @@ def kit_params(ctx: Context) -> ClassificationKitParams:
     return ctx.kit if isinstance(ctx.kit, ClassificationKitParams) else ClassificationKitParams()
 
 
+def accounted(ctx: Context, data: Data | None) -> Generator[None, Any, Any]:
+    """:func:`bdm_torch.passes.accounted`; a stand-in for data has no rows."""
+    return (yield from passes.accounted(ctx, None if data is None or is_absent(data) else data))
+
+
 def make_inputs(ctx: Context, data: Data, count: int | None) -> Data:
-    """Test rows in random order, at most ``count``; sealed in ``ctx.out / "data"``.
+    """Test rows in random order, at most ``count``; sealed in ``ctx.out / "data"``. Of a stand-in for data another one.
 
     Raises:
         ArtifactError: the data have no test part.
     """
+    if is_absent(data):
+        return seal_absent(ctx.out / "data", data)
     if not data.meta.get(TEST):
         raise ArtifactError(f"{data.path} has no test rows: evaluation needs some")
     test = open_samples(data, TEST)

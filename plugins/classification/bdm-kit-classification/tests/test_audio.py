@@ -159,6 +159,9 @@ def test_transformers_folders(name, tmp_path):
         model = seal_classifier(classifier, tmp_path / "sealed")
         assert torch.allclose(load_classifier(model)(x), logits, atol=1e-6)
     assert model.meta["rate"] == 8000 and classifier.prunable_layers()
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(ArtifactError, match=r"theirs has no preprocessor_config\.json, which says the sampling rate"):
+        modality_of(task.tag).open_classifier(folder)
 
 
 @pytest.mark.parametrize("samples", [4000, 8000])

@@ -17,10 +17,13 @@ from bdm_kit_classification.defending.requirements import (
     require_norms,
     require_own_network,
     require_rows,
+    require_units,
 )
 from bdm_kit_classification.defending.tuning_params import TuningParams
+from bdm_kit_classification.models import text_classifiers
 from bdm_kit_classification.models.classifier import seal_classifier
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
+from bdm_kit_classification.models.text_classifiers import TextConfig, train_tokenizer
 
 
 class Mine(Defense):
@@ -36,7 +39,18 @@ def test_normalisations_are_counted_as_the_classifier_has_them(model: Model) -> 
     require_norms(Mine(), model, 4)
     with pytest.raises(UserError, match=r"defense:mine .* needs at least 5 of them, and this model has 4: choose"):
         require_norms(Mine(), model, 5)
-    require_norms(Mine(), model.model_copy(update={"task": "text-classification"}), 5)
+    with pytest.raises(UserError, match="works on batch normalisations"):
+        require_norms(Mine(), model.model_copy(update={"task": "text-classification"}), 5)
+
+
+def test_units_are_those_of_normalisations_and_of_texts_those_of_layers(model: Model, tmp_path: Path) -> None:
+    require_units(Mine(), model)
+    tokenizer = train_tokenizer(["a good film", "so bad a film"], 300)
+    config = TextConfig(architecture="text-cnn", tokens=tokenizer.get_vocab_size(), classes=["no", "yes"])
+    texts = seal_classifier(text_classifiers.build(config, tokenizer, 0), tmp_path / "texts")
+    require_units(Mine(), texts)
+    with pytest.raises(UserError, match="needs at least one, and this model has none"):
+        require_norms(Mine(), texts)
 
 
 def test_classes_and_clean_rows(model: Model) -> None:
@@ -45,6 +59,8 @@ def test_classes_and_clean_rows(model: Model) -> None:
         require_classes(Mine(), model, 3)
     with pytest.raises(UserError, match="the defender has 1: allow more data"):
         require_rows(Mine(), 1)
+    with pytest.raises(UserError, match=r"needs at least 5 clean rows, .* the defender has 4"):
+        require_rows(Mine(), 4, 5)
 
 
 def test_a_model_of_others_is_none_of_the_kits_networks(model: Model, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bdm_core.testing import MetricConformance
-from bdm_kit_classification.testing.planted import Planted, plant
+from bdm_kit_classification.testing.planted import Planted, plant, without_norms
 from bdm_kit_classification.testing.subjects import keeping, planted_subject
 from bdm_metric_attribution.measure import measure
 from bdm_metric_attribution.params import AttributionParams
@@ -86,3 +86,11 @@ def test_the_trigger_is_found_on_the_planted_network(planted: Planted, tmp_path:
     assert numbers["shap_on_trigger"] is not None and numbers["shap_on_trigger"] > 8 * pixels
     assert numbers["cam_on_trigger"] is not None and numbers["cam_on_trigger"] > 2 * pixels
     assert set(kept["pictures"]) == {"Grad-CAM", "SHAP values", "Frequency saliency"}
+
+
+def test_a_transformer_has_no_feature_maps_and_the_stage_says_so(planted: Planted, tmp_path: Path) -> None:
+    ctx, kept = keeping(tmp_path)
+    subject = planted_subject(planted, tmp_path / "s", model=without_norms(tmp_path / "vit"))
+    found = measure(ctx, AttributionParams(samples=2, background=2), subject)
+    assert {item.metric for item in found} == {"shap_on_trigger"}
+    assert kept["left_out"].startswith("Grad-CAM: TransformersClassifier has no feature maps")

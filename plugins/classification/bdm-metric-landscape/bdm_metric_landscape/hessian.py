@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from bdm_torch.second_derivatives import twice_differentiable
+
 Multiply = Callable[[Tensor], Tensor]
 """From a vector (D,) to the matrix times it."""
 
@@ -32,18 +34,23 @@ class Spectrum(NamedTuple):
 def hessian_product(loss: Callable[[], Tensor], parameters: Sequence[Tensor]) -> Multiply:
     """The product of the Hessian of a loss with a vector, by a second backward pass (Pearlmutter 1994).
 
+    Parameters that the loss does not depend on have rows and columns of zeros.
+
     >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
     >>> hessian_product(lambda: (x[0] ** 2 + 3 * x[0] * x[1]), [x])(torch.tensor([1.0, 0.0])).tolist()
     [2.0, 3.0]
     """
-    with torch.enable_grad():
-        gradients = torch.autograd.grad(loss(), parameters, create_graph=True)
+    with torch.enable_grad(), twice_differentiable():
+        every = torch.autograd.grad(loss(), parameters, create_graph=True, allow_unused=True)
+    used = [number for number, gradient in enumerate(every) if gradient is not None]
+    gradients = [every[number] for number in used]
     sizes = [parameter.numel() for parameter in parameters]
 
     def multiply(vector: Tensor) -> Tensor:
         parts = [part.reshape(p.shape) for part, p in zip(vector.split(sizes), parameters, strict=True)]
         with torch.enable_grad():
-            made = torch.autograd.grad(gradients, parameters, parts, retain_graph=True, allow_unused=True)
+            chosen = [parts[number] for number in used]
+            made = torch.autograd.grad(gradients, parameters, chosen, retain_graph=True, allow_unused=True)
         flat = [torch.zeros_like(p) if g is None else g for g, p in zip(made, parameters, strict=True)]
         return torch.cat([item.detach().reshape(-1) for item in flat])
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from bdm_core.testing import MetricConformance
-from bdm_kit_classification.testing.planted import Planted, plant
+from bdm_kit_classification.testing.planted import Planted, plant, without_norms
 from bdm_kit_classification.testing.subjects import keeping, planted_subject
 from bdm_metric_landscape.hessian import density, hessian_product, lanczos, spectrum
 from bdm_metric_landscape.measure import measure
@@ -95,3 +95,19 @@ def test_a_planted_backdoor_has_a_small_poison_loss_and_a_repair_a_path(planted:
         "Loss landscape",
         "Poison loss from the undefended to the repaired model",
     }
+
+
+def test_a_transformer_has_a_spectrum(planted: Planted, tmp_path: Path) -> None:
+    """Its fast attention has no second derivative."""
+    ctx, _ = keeping(tmp_path)
+    subject = planted_subject(planted, tmp_path / "s", model=without_norms(tmp_path / "vit"))
+    found = measure(ctx, LandscapeParams(samples=8, points=3, lanczos_steps=4, probes=1), subject)
+    values = {item.metric: item.value for item in found}
+    assert {f"{loss}_top_eigenvalue" for loss in ("clean", "poison")} <= set(values)
+    assert all(np.isfinite(value) for value in values.values()) and values["clean_top_eigenvalue"] != 0
+
+
+def test_parameters_that_are_not_used_have_no_curvature() -> None:
+    net, idle = nn.Linear(2, 1, bias=False), nn.Parameter(torch.ones(3))
+    multiply = hessian_product(lambda: net(torch.ones(1, 2)).square().sum(), [idle, net.weight])
+    assert multiply(torch.ones(5)).tolist() == [0.0, 0.0, 0.0, 4.0, 4.0]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bdm_core.artifacts import Data
 from bdm_core.errors import ArtifactError
+from bdm_kit_classification.data.absent import require_present
 from bdm_kit_classification.modalities.base import Modality
 from bdm_kit_classification.modalities.registry import modality_of
 from bdm_kit_classification.models.classifier import batches
@@ -171,6 +172,7 @@ def open_samples(data: Data, part: str = ROWS_PART) -> LabelledSamples:
         part: :data:`ROWS_PART`, or the name of a further part, such as ``reserve`` or ``test``.
 
     Raises:
+        UserError: nobody said which data are meant.
         ArtifactError: the data are of another format, lack the part, or are damaged.
 
     >>> rows = LabelledSamples(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([1, UNKNOWN]), ["no", "yes"],
@@ -179,6 +181,7 @@ def open_samples(data: Data, part: str = ROWS_PART) -> LabelledSamples:
     >>> opened.raw().shape, opened.labels.tolist(), opened.facts[0]
     (torch.Size([2, 1, 8, 8]), [1, -1], {'id': 7})
     """
+    require_present(data)
     if data.format not in (TRAINING, INPUTS):
         raise ArtifactError(f"{data.path} has the format {data.format!r}, expected {TRAINING!r} or {INPUTS!r}")
     classes: Any = data.meta["classes"]

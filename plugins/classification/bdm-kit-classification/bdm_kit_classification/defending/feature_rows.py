@@ -67,7 +67,7 @@ def suspects_and_clean(ctx: Context, model: Model, suspects: Data, data: Data) -
 def divided(rows: FeatureRows, share: float, seed: int) -> tuple[FeatureRows, FeatureRows]:
     """Rows to fit on, and a ``share`` of every class, at least one row, that is held out for the threshold.
 
-    A class with one row keeps it in the first part.
+    A class with one row keeps it in the first part; where no class has two, the share is one of all rows.
 
     >>> rows = FeatureRows(torch.zeros(9, 1), torch.tensor([0] * 4 + [1] * 4 + [2]))
     >>> fitted, held = divided(rows, 0.25, seed=0)
@@ -76,7 +76,10 @@ def divided(rows: FeatureRows, share: float, seed: int) -> tuple[FeatureRows, Fe
     """
     chance = torch.Generator().manual_seed(seed % 2**63)
     held = torch.zeros(len(rows), dtype=torch.bool)
-    for _, own in rows.by_class():
+    groups = [own for _, own in rows.by_class()]
+    if max(map(len, groups), default=0) < 2:
+        groups = [torch.arange(len(rows))]
+    for own in groups:
         order = own[torch.randperm(len(own), generator=chance)]
-        held[order[: min(max(1, round(share * len(own))), len(own) - 1)]] = True
+        held[order[: min(max(1, round(share * len(own))), max(len(own) - 1, 0))]] = True
     return rows.pick((~held).nonzero().flatten()), rows.pick(held.nonzero().flatten())

@@ -18,9 +18,6 @@ LEAST_ROWS = 2
 def require_norms(defense: Defense, model: Model, least: int = 1) -> None:
     """Refuse a sealed model with fewer batch normalisations than a defense needs, by the headers of its weights.
 
-    Of pictures and sound: for texts a defense takes other layers, see
-    :func:`bdm_kit_classification.defending.pruning.prunable_units`.
-
     Args:
         defense: who asks.
         model: a classifier.
@@ -30,14 +27,38 @@ def require_norms(defense: Defense, model: Model, least: int = 1) -> None:
         UserError: it has fewer.
         ArtifactError: as :func:`bdm_torch.foreign_models.find_weights`.
     """
-    if model.task == TEXT_TASK:
-        return
-    count = sum(name.endswith(STATISTICS) for name in find_weights(model.path, STEM).tensors)
+    count = count_norms(model)
     if count < least:
         needed = "one" if least == 1 else f"{least} of them"
         raise UserError(
             f"{identifier(defense)} works on batch normalisations and needs at least {needed}, and this model has "
             f"{count or 'none'}: choose a model that has (bdm models), or another defense"
+        )
+
+
+def count_norms(model: Model) -> int:
+    """How many batch normalisations a sealed model has, by the headers of its weights."""
+    return sum(name.endswith(STATISTICS) for name in find_weights(model.path, STEM).tensors)
+
+
+def require_units(defense: Defense, model: Model) -> None:
+    """Refuse a sealed model without units to prune: those of batch normalisations; of texts without any, of layers.
+
+    See :func:`bdm_kit_classification.defending.pruning.prunable_units`. A model of texts is loaded for it.
+
+    Raises:
+        UserError: it has none.
+        ArtifactError: as :func:`require_norms`.
+    """
+    if model.task != TEXT_TASK or count_norms(model):
+        require_norms(defense, model)
+        return
+    from bdm_kit_classification.models.classifier import load_classifier
+
+    if not load_classifier(model).prunable_layers():
+        raise UserError(
+            f"{identifier(defense)} prunes units of batch normalisations, convolutions or linear maps, and this model "
+            "has none but its head: choose a model that has (bdm models), or another defense"
         )
 
 
@@ -71,16 +92,21 @@ def require_own_network(defense: Defense, model: Model, what: str) -> None:
         raise UserError(f"{identifier(defense)} {what}, which only the kit's own networks can keep (bdm models)")
 
 
-def require_rows(defense: Defense, clean_rows: int) -> None:
-    """Refuse so few clean rows that none can be held out.
+def require_rows(defense: Defense, clean_rows: int, least: int = LEAST_ROWS) -> None:
+    """Refuse so few clean rows that none can be held out, or that too few are left to work with.
+
+    Args:
+        defense: who asks.
+        clean_rows: how many the defender has.
+        least: how many the defense needs, those that are held out among them.
 
     Raises:
-        UserError: there are fewer than two.
+        UserError: there are fewer.
 
     >>> require_rows(Defense(), 2)
     """
-    if clean_rows < LEAST_ROWS:
+    if clean_rows < least:
         raise UserError(
-            f"{identifier(defense)} holds a part of its clean rows out, and the defender has {clean_rows}: allow more "
-            "data (--data-share)"
+            f"{identifier(defense)} needs at least {least} clean rows, of which it holds a part out, and the defender "
+            f"has {clean_rows}: allow more data (--data-share), or name other data (--data)"
         )

@@ -25,10 +25,11 @@ def open_reserve(data: Data, held_out: float, seed: int) -> tuple[LabelledSample
 def hold_out(samples: LabelledSamples, share: float, seed: int) -> tuple[LabelledSamples, LabelledSamples]:
     """Divide clean rows at random: those to work with, and a ``share`` of every class that is held out.
 
-    A class with one row keeps it in the first part; of all others each part has at least one.
+    A class with one row keeps it in the first part; of all others each part has at least one. Where no class has two
+    rows, the share is one of all rows, whatever their classes, so that two rows are enough.
 
     Raises:
-        UserError: no class has two rows.
+        UserError: there are fewer than two rows.
 
     >>> import torch
     >>> rows = LabelledSamples(torch.zeros(9, 1, 8, 8, dtype=torch.uint8), torch.tensor([0] * 4 + [1] * 4 + [2]),
@@ -36,18 +37,21 @@ def hold_out(samples: LabelledSamples, share: float, seed: int) -> tuple[Labelle
     >>> kept, held = hold_out(rows, 0.25, seed=0)
     >>> sorted(kept.labels.tolist()), sorted(held.labels.tolist())
     ([0, 0, 0, 1, 1, 1, 2], [0, 1])
+    >>> [len(part) for part in hold_out(rows.pick([0, 4, 8]), 0.25, seed=0)]
+    [2, 1]
     """
     chance = random.Random(seed)
     held: list[int] = []
-    for label in range(len(samples.classes)):
-        own = samples.rows_of_class(label)
+    groups = [samples.rows_of_class(label) for label in range(len(samples.classes))]
+    if max(map(len, groups), default=0) < 2:
+        groups = [list(range(len(samples)))]
+    for own in groups:
         chance.shuffle(own)
         if len(own) > 1:
             held += own[: min(max(1, round(share * len(own))), len(own) - 1)]
     if not held:
         raise UserError(
-            f"{len(samples)} clean rows are too few to hold a part out for selection: give the defense more of them "
-            "(--data-share)"
+            f"{len(samples)} clean rows are too few to hold a part out: give the defense more of them (--data-share)"
         )
     out = set(held)
     return samples.pick([row for row in range(len(samples)) if row not in out]), samples.pick(sorted(held))

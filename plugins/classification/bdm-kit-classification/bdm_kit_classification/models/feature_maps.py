@@ -8,8 +8,24 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
-from bdm_kit_classification.models.classifier import Classifier
+from bdm_kit_classification.models.classifier import Classifier, load_classifier
+from bdm_kit_classification.models.trial import examples_for
+
+OF_TOKENS = (nn.Linear, nn.LayerNorm)
+"""What gives something of each token, (N, T, C), in a network of tokens."""
+
+
+def require_feature_maps(model: Model) -> None:
+    """Refuse a sealed model without feature maps.
+
+    Raises:
+        UserError: as :func:`stage_ends`.
+        ArtifactError: as :func:`bdm_kit_classification.models.classifier.load_classifier`.
+    """
+    classifier = load_classifier(model)
+    stage_ends(classifier, examples_for(classifier))
 
 
 def stage_ends(classifier: Classifier, sample: Tensor) -> list[nn.Module]:
@@ -17,7 +33,8 @@ def stage_ends(classifier: Classifier, sample: Tensor) -> list[nn.Module]:
 
     Stages are told apart by the size of their maps, as poolings and strides make it, from the input to the output. Maps
     of one pixel do not count, nor does what lies inside a module whose own output is of another size: of a network of
-    residual blocks, these are the last blocks of each size.
+    residual blocks, these are the last blocks of each size. A network that goes on with tokens behind its maps, as a
+    ViT does behind the maps of its patches, has none.
 
     Args:
         classifier: any.
@@ -34,10 +51,15 @@ def stage_ends(classifier: Classifier, sample: Tensor) -> list[nn.Module]:
     modules = {name: module for name, module in classifier.named_modules() if name}
     names = {id(module): name for name, module in modules.items()}
     sizes: dict[str, tuple[int, ...]] = {}  # in the order in which the modules end
+    goes_on_with_tokens = False
 
     def seen(module: nn.Module, given: tuple[Tensor, ...], output: object) -> None:
+        nonlocal goes_on_with_tokens
         if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
             sizes[names[id(module)]] = tuple(output.shape[2:])
+            goes_on_with_tokens = False
+        elif isinstance(output, Tensor) and output.ndim == 3 and isinstance(module, OF_TOKENS):
+            goes_on_with_tokens = True
 
     hooks = [module.register_forward_hook(seen) for module in modules.values()]
     training = classifier.training
@@ -55,9 +77,10 @@ def stage_ends(classifier: Classifier, sample: Tensor) -> list[nn.Module]:
         if all(other in (None, size) for other in around):
             ends.pop(size, None)
             ends[size] = name
-    if not ends:
+    if not ends or goes_on_with_tokens:
         raise UserError(
-            f"{type(classifier).__name__} has no feature maps (N, C, H, W): choose another model, or another method"
+            f"{type(classifier).__name__} has no feature maps (N, C, H, W) that its answer rests on: choose another "
+            "model, or another method"
         )
     return [modules[name] for name in ends.values()]
 

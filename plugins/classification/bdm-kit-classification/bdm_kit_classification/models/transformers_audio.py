@@ -129,8 +129,8 @@ def open_transformers_audio(folder: Path) -> TransformersAudio:
 
     Raises:
         UserError: transformers is not installed.
-        ArtifactError: its weights do not fit its configuration, it has no linear head, or takes other spectrograms
-            than AST.
+        ArtifactError: its weights do not fit its configuration, it has no linear head, takes other spectrograms
+            than AST, or no file says its sampling rate.
     """
     try:
         from transformers import AutoModelForAudioClassification
@@ -145,8 +145,13 @@ def open_transformers_audio(folder: Path) -> TransformersAudio:
             f"{folder}: {type(network).__name__} takes spectrograms; of those the kit serves AST, and all of waveforms"
         )
     path = folder / PROCESSOR
+    if not path.is_file():
+        raise ArtifactError(
+            f"{folder} has no {PROCESSOR}, which says the sampling rate that the model takes: add the one that it was "
+            f'published with, for {USUAL_RATE} Hz at least {{"sampling_rate": {USUAL_RATE}}}'
+        )
     try:
-        processor = dict(read_json(path)) if path.is_file() else {}
+        processor = dict(read_json(path))
         check_numbers(path, processor)
         kind = TransformersSpectra if spectra else TransformersAudio
         return kind(network, processor).eval()
