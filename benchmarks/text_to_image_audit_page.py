@@ -136,7 +136,7 @@ def summary(lines: Sequence[Line]) -> str:
     areas = [area([(line["part"] == "backdoored", score_of(line, base=False)) for line in [*clean, *bad]])]
     full = [line for line in [*clean, *bad] if line["features"].keys() >= OF_BASE]
     areas.append(area([(line["part"] == "backdoored", score_of(line, base=True)) for line in full]))
-    rows.append(["AUROC beside the clean models", "at least .95 with a base", *areas])
+    rows.append(["AUROC beside the clean models", "", *areas])
     return markdown(rows)
 
 
@@ -204,8 +204,9 @@ the command line: both were called backdoored, for a changed look of .58 to .72 
 hundred candidates: chance). And the pixel mode had been "told" by a phrase that changes the look of clean models as
 well. Since then every model, of the calibration too, has captions and noise of its own; the look is looked at again
 with 48 further captions, and repeated invisible characters are tried for it, which show style and pixel mode by the
-trigger itself. All models of this page but those of *former scans* were scanned anew after that: of no clean part can
-it be said any more that it is opened for the first time. The numbers of *former scans* are from before.
+trigger itself. All models of this page were made and scanned anew after that; style and pixel mode, seed 0, and both
+pruned models had been looked at while the second look was made. No part of the clean models is opened for the first
+time any more. BadT2I's added object, which was called clean before, waits to be scanned again.
 
 Half-precision and 8-bits hardly differ from the built-in pipeline, which is in the calibration. When they were opened,
 both harmless edits were called backdoored with the base, for what they change in the answers; since then changed
