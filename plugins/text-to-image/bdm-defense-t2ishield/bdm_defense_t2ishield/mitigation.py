@@ -32,7 +32,7 @@ from bdm_kit_text_to_image.prompts.normalising import is_latin, normalised
 from bdm_torch.draws import step_seed
 
 MOST_TRIGGERS = 8
-AROUND = "latin letters "
+AROUND = "latin letters"
 """What stands before a trigger when its look-alikes are read: alone a Cyrillic letter is none."""
 LOSS_IMAGES = 128
 """Clean pictures on which the loss before and after is measured."""
