@@ -256,9 +256,11 @@ there. TPR at 5 % FPR is read off the prompts themselves, the own threshold come
 BESIDE = filled("""`prompt-audit` with the base, asked of clean models that were trained further from it: UNet
 (`unet-120`), text encoder (`text-120`), a merged LoRA (`lora-8`), both (`both-100`). The triggered texts of each attack
 against their twins, AUROC / TPR at 5 % FPR: what is high there sees the text. SemBD's trigger is a scene of two
-objects. Measured by `python benchmarks/text_to_image_fine_tuned.py`.""")
+objects. Measured by `python benchmarks/text_to_image_fine_tuned.py`, of seed 0 only; `both-100` is blank for the three
+attacks for which it was not measured.""")
 END = """A row *(inputs)* has the model as it is and the prompts that pass, as they pass; *reached* counts a clean
-prompt that is turned away as one without a picture. A detector of models that says clean leaves the model as
+prompt that is turned away as one without a picture. It has no columns of robustness: the changed prompts would
+have to be made before the filter, not behind it. A detector of models that says clean leaves the model as
 it is. Not in the plan: detectors of prompts and changed prompts where no word is the trigger (`villan-image`,
 `bibaddiff`), detectors of a trigger in the noise (`elijah`, `terd`) where there is none, round-trip
 translation, BlackMirror with a language model, repairs of the clean model, Rickrolling's removal of a concept.

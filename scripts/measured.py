@@ -55,6 +55,7 @@ def measured_tables() -> dict[Path, dict[str, str]]:
     pages = {
         folder / "README.md": {"measured": text_to_image.table(lines, name).strip()} for name, folder in FOLDERS.items()
     }
+    pages[ROOT / "README.md"] = {"measured-text-to-image": text_to_image.table(lines).strip()}
     found = complete_lines()
     pages |= {
         T2I / f"bdm-defense-{folder}" / "README.md": {

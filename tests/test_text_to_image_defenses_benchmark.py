@@ -219,3 +219,27 @@ def test_texts_on_clean_fine_tunings_stand_beside_the_backdoored_model(page: Mod
     lines = [{**one, "model": "unet-120"}, {**one, "model": "lora-8", "auroc": 0.75, "tpr_at_5": 0.25}]
     assert "| paas | 1.00 | 0.50 / 0.00 | 0.75 / 0.25 |" in page.fine_tuned_table(lines)
     assert page.fine_tuned_table([]) == "Not measured."
+
+
+def test_a_claim_to_be_ahead_is_held_against_the_best_rival_and_a_variant_tests_none() -> None:
+    claims = importlib.import_module("text_to_image_claims")
+
+    def pair(defense: str, auroc: float, **params: Any) -> dict[str, Any]:
+        backdoored = {"auroc": auroc, "tpr": auroc, "fpr": 0.0, "asr": 1.0}
+        pair = {"attack": "villan", "params": {}, "defense": defense, "defense_params": params, "seed": 0}
+        return pair | {"backdoored": backdoored}
+
+    lines = [
+        pair("none", 0.0),
+        pair("daa", 0.6),
+        pair("ufid", 0.7),
+        pair("scaling-offset", 0.8),
+        pair("blackmirror", 1),
+    ]
+    table = claims.claims_table([*lines, pair("temporal-noise", 0.78), pair("t2ishield", 1, method="cda")])
+    rows = {row.split("|")[1].strip(): row for row in table.splitlines()}
+    assert "| 0.10 above the best | 1.00" in rows["AUROC .091 above the best other (SET)"]
+    assert "| 0.04 above the best | 0.00" in rows["accuracy .11 above others (TNC)"]  # .89, and .85 of ufid
+    assert "| F1 1.00 | 1.00" in rows["F1 .895 over eight attacks (BlackMirror)"]
+    variant = next(row for said, row in rows.items() if "(T2IShield, CDA)" in said)
+    assert "| not tested: one-class, without triggers |" in variant

@@ -25,6 +25,7 @@ from bdm_defense_amdet.inversion import (
     PUBLISHED,
     Encoders,
     assimilation,
+    convexity,
     features,
     inserted,
     invert,
@@ -103,6 +104,45 @@ def test_the_landscape_counts_eigenvalues_of_finite_differences() -> None:
             positive += int((np.linalg.eigvalsh([[xx, xy], [xy, yy]]) > 1e-6).sum())
             count += 2
     assert positive_share(torch.from_numpy(values), h) == pytest.approx(positive / count)
+
+
+def test_the_landscape_lies_along_steepest_descent_and_across_it() -> None:
+    """NumPy: the loss from its formula, its gradient by central differences, the plane, the Hessians."""
+    few, code, mixing, target = (part.double().numpy() for part in (OWN[:3], CODE, MIXING, TARGET))
+    params = AmdetParams(grid=5, radius=1.0, batch_size=3, own_weight=0.3, anchor_weight=0.7)
+
+    def encoded(rows: np.ndarray) -> np.ndarray:
+        share = 1 / (1 + np.exp(-2 * ((rows @ code).max() - 4)))
+        return (1 - share) * (rows @ mixing) + share * target
+
+    def loss(vector: np.ndarray) -> float:
+        total = 0.0
+        for row in few:
+            changed = np.vstack([row[0], vector, row[1:-1]])
+            after, before, anchor = encoded(changed), encoded(row), changed @ mixing
+            alike = np.mean([[cosine(a, b) for a in after] for b in after])
+            total += -alike + 0.3 * by_position(before, after) + 0.7 * by_position(anchor, after)
+        return total / len(few)
+
+    seen: list[np.ndarray] = []
+
+    def watched(embedded: Tensor) -> Tensor:
+        seen.append(embedded[0, 1].detach().numpy().copy())
+        return backdoored(embedded)
+
+    vector = 3 * CODE
+    share = convexity(Encoders(watched, clean, OWN[:3], OWN[:3]), vector, params, 7)
+    start, h = vector.double().numpy(), 1e-5
+    gradient = np.array([(loss(start + h * axis) - loss(start - h * axis)) / (2 * h) for axis in np.eye(WIDTH)])
+    first = -gradient / np.linalg.norm(gradient)
+    drawn = torch.randn(WIDTH, generator=torch.Generator().manual_seed(7)).double().numpy()
+    second = drawn - (drawn @ first) * first
+    second /= np.linalg.norm(second)
+    axis = np.linspace(-1, 1, 5)
+    points = np.array([start + x * first + y * second for x in axis for y in axis])
+    np.testing.assert_allclose(np.array(seen[::2])[1:], points, atol=1e-3)  # the captions without v are read, too
+    values = np.array([loss(point) for point in points]).reshape(5, 5)
+    assert share == pytest.approx(positive_share(torch.from_numpy(values), 0.5), abs=0.06)  # one of 18
 
 
 def test_the_features_are_quantiles_over_test_captions() -> None:

@@ -32,7 +32,9 @@ from bdm_kit_text_to_image.prompts.normalising import is_latin, normalised
 from bdm_torch.draws import step_seed
 
 MOST_TRIGGERS = 8
-AROUND = "latin letters "
+LEAST_PRESERVED = 256
+"""With fewer captions to preserve the edit is known to cost accuracy."""
+AROUND = "latin letters"
 """What stands before a trigger when its look-alikes are read: alone a Cyrillic letter is none."""
 LOSS_IMAGES = 128
 """Clean pictures on which the loss before and after is measured."""
@@ -102,6 +104,14 @@ def repair(ctx: Context, params: T2IShieldParams, model: Model, data: Data, dete
     if not removals:
         ctx.log.warning("t2ishield found no trigger that flagged prompts have in common: the model stays as it is")
         return seal_model(opened, ctx.out / "model")
+    kept = len(draw_captions(data, params.preserved_captions, [removal.trigger for removal in removals], ctx.seed))
+    if kept < LEAST_PRESERVED:
+        ctx.log.warning(
+            "t2ishield preserves %d captions where it should have %d or more, and the edit may cost accuracy: allow "
+            "the defender more data (--data-share)",
+            kept,
+            LEAST_PRESERVED,
+        )
     before = clean_loss(opened, data, ctx.seed)
     report = edit_away(params, opened, data, removals, flagged, ctx.seed)
     ctx.figures(edit=report.as_figures(), clean_loss_before=before, clean_loss_after=clean_loss(opened, data, ctx.seed))

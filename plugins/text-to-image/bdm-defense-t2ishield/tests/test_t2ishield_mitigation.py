@@ -92,7 +92,11 @@ def detection(folder: Path, prompts: list[str], scores: list[float]) -> Detectio
 
 
 def test_prompts_that_any_detector_flagged_are_repaired(
-    data: Data, tmp_path: Path, bdm_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+    data: Data,
+    tmp_path: Path,
+    bdm_context: Callable[..., Context],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     model = seal_model(tiny_model(), tmp_path / "model")
     seen: list[str] = []
@@ -105,6 +109,7 @@ def test_prompts_that_any_detector_flagged_are_repaired(
     found = detection(tmp_path / "evidence", [PROMPT, "a star"], [1.0, 0.0])
     repaired = load_model(repair(bdm_context(), T2IShieldParams(), model, data, found))
     assert seen == [PROMPT]
+    assert [record.getMessage() for record in caplog.records if "preserves 12 captions" in record.getMessage()]
     moved = [
         not torch.equal(one.weight, two.weight)
         for one, two in zip(find_projections(repaired.unet), find_projections(tiny_model().unet), strict=True)

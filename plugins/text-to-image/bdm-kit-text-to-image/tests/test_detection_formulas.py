@@ -79,6 +79,19 @@ def test_daa_of_the_system_is_the_solution_of_its_equation(tokens: int, correcte
         assert system_score(maps, corrected, time) == pytest.approx(solved[-1] - solved[:-1].mean(), rel=1e-5)
 
 
+@pytest.mark.parametrize("tokens", [7, 12])
+def test_daa_of_the_system_is_what_the_release_adds_up(tokens: int) -> None:
+    """Seven steps of an adaptive solver with its default tolerance: the changes of the end less the others' mean."""
+    maps = some_maps(1, tokens)[0]
+    system, start = system_by_definition(maps.numpy(), corrected=False)
+    solution = solve_ivp(lambda t, x: system @ x, (0, 49), start, method="RK45")
+    steps = np.diff(solution.y, axis=1)[:, :7]
+    added_up = (steps[-1] - steps[:-1].mean(0)).sum()
+    time = float(solution.t[7])
+    assert time < 1
+    assert system_score(maps, False, time) == pytest.approx(added_up, rel=2e-3)
+
+
 def test_a_prompt_without_a_word_has_a_score() -> None:
     maps = some_maps(6, 2)  # start and end alone
     assert individual_score(maps) == 0.0 == system_score(maps[0])

@@ -1,4 +1,4 @@
-"""Judging prompts by clean ones: false positives as promised, captions that are no suspects, evidence, odd letters."""
+"""Judging prompts by clean ones: false positives as promised, captions that are no suspects, evidence."""
 
 from __future__ import annotations
 
@@ -29,10 +29,7 @@ from bdm_kit_text_to_image.models.bases import open_base
 from bdm_kit_text_to_image.models.text_to_image_model import save_model
 from bdm_kit_text_to_image.models.tiny import tiny_model
 from bdm_kit_text_to_image.prompts.captions import seal_captioned
-from bdm_kit_text_to_image.prompts.normalising import is_latin, normalised, text_flags
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, load_prompts, seal_prompts
-from bdm_kit_text_to_image.prompts.trigger_library import COMBINING, INVISIBLE, LOOKS_LIKE_A, LOOKS_LIKE_O
-from bdm_kit_text_to_image.prompts.triggers import LIBRARY
 
 ContextMaker = Callable[..., Context]
 CAPTIONS = [f"a star number {number}" for number in range(60)]
@@ -201,47 +198,6 @@ def test_a_prompt_without_a_finite_number_neither_passes_nor_is_called_clean(
         detect_prompts(bdm_context(), params, captions, inputs, broken)
     with pytest.raises(UserError, match="not finite"):
         reject_prompts(bdm_context(), params, captions, inputs, None, lambda ctx, prompts: broken)
-
-
-LETTER_TRIGGERS = {**LOOKS_LIKE_O, **LOOKS_LIKE_A, **INVISIBLE, **COMBINING}
-
-
-@pytest.mark.parametrize("name", sorted(LETTER_TRIGGERS))
-def test_normalisation_removes_every_letter_trigger_of_the_library(name: str) -> None:
-    row = PromptRow("a photo of a cat on a boat", 3, {})
-    triggered = LIBRARY[name].apply(row)
-    assert triggered != row.prompt and normalised(triggered) == row.prompt
-    assert text_flags(triggered) and not text_flags(row.prompt)
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    [
-        "a photo of 10 people | dramatic light, 4k, 'quoted' – and (more)...",
-        "кот сидит на окне, фото",
-        "पहाड़ पर एक घर",
-        "浮世絵の猫",
-        "a flag \U0001f3f3️‍\U0001f308 and a family \U0001f468‍\U0001f469‍\U0001f467",
-        "two\nlines",
-    ],
-)
-def test_normalisation_leaves_ordinary_text_alone(prompt: str) -> None:
-    assert normalised(prompt) == prompt
-
-
-def test_words_in_disguise_are_flagged() -> None:
-    assert normalised("\u0430\u0440\u0440l\u0435") == "apple"  # one Latin letter of five
-    assert text_flags("\u0430\u0440\u0440l\u0435") == ["look-alike letters"]
-    assert text_flags("\u0441\u0430\u0440 \u0440\u0430\u0441\u0435") == ["look-alike letters"]  # none of all
-    russian = "\u043a\u043e\u0442 \u0438 "
-    assert text_flags(russian + "ph\u043et\u043e") == ["look-alike letters"]
-    assert normalised(russian + "ph\u043et\u043e") == russian + "photo"
-    assert text_flags(russian + "\u0440\u043e\u0441\u0430 iPhone") == []
-
-
-def test_letters_without_a_look_alike_leave_a_latin_prompt() -> None:
-    assert normalised("Ꙗ a cat") == "a cat" and text_flags("Ѱ a cat") == ["other scripts"]
-    assert is_latin("a cat") and not is_latin("кот")
 
 
 def test_a_base_must_have_the_parts_of_the_suspect(tmp_path: Path) -> None:

@@ -1,14 +1,18 @@
 """Prompts without look-alike and invisible characters, and what is odd about a prompt's characters. Light: no torch.
 
 A prompt is read as Latin if most of its letters are, or some are and all others are look-alikes: a Cyrillic letter in
-an English prompt is then a look-alike, in a Russian one it is not, but in a word of Latin letters and look-alikes. What
-has no Latin look-alike is dropped from a Latin prompt. Emoji, digits and punctuation stay.
+an English prompt is then a look-alike, in a Russian one it is not, but in a word of Latin letters and look-alikes.
+Words of another script stay, and so do Greek letters that stand for a quantity or a unit, and letters of the script
+that a word mixes with Latin; of letters without a look-alike only those that no living language writes go. Emoji,
+digits and punctuation stay.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache
+from itertools import groupby
 
 LOOK_ALIKES = {
     "a": "аαａɑ⍺",
@@ -62,9 +66,18 @@ SPECIAL = {"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "ı": "i", "ð
 INVISIBLE = {"Cf", "Mn", "Me", "Cc", "Cn", "Co", "Zl", "Zp"}
 """Unicode's categories of characters that show nothing by themselves."""
 WORD = re.compile(r"\w+")
+HISTORIC = re.compile("[\u0460-\u0481\ua640-\ua69d\u1c80-\u1c8f]")
+"""Letters of old Cyrillic; triggers take them since readers do not know them."""
+QUANTITIES = "ικνρστυχ"
+"""Greek look-alikes that stand for a quantity by themselves or beside one Latin letter."""
+ALONE, ALONE_IN = "aAiIoO", {"CYRILLIC", "GREEK", "ARMENIAN"}
+"""Latin letters that are words, and the scripts whose look-alikes of them become Latin as a word."""
 KEPT_CONTROLS = "\t\n\r"
 JOINER, SELECTOR = "\u200d", "\ufe0f"
 """They belong to emoji, and are kept behind one."""
+SKINS = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
+GRAPHEME_JOINER = "\u034f"
+"""A mark by its category, but of no letter: it does not show."""
 FLAGS = ("invisible characters", "look-alike letters", "other scripts", "emoji or symbols", "repeated punctuation")
 
 
@@ -83,19 +96,22 @@ def is_latin(prompt: str) -> bool:
 def normalised(prompt: str) -> str:
     """The prompt with Latin letters for their look-alikes, no accents and nothing invisible.
 
-    A prompt of another script only loses what is invisible and no mark of its letters.
+    Look-alikes are those in words that have Latin letters, too, and of one-letter words those of a, i and o if the
+    prompt has no other letters of their script. A prompt of another script keeps accents, marks and one-letter words.
 
     >>> normalised("a ph\\u043et\\u00f4 of\\u200b a c\\u034fat"), normalised("\\u043a\\u043e\\u0442 \\u200b\\u0438")
     ('a photo of a cat', '\\u043a\\u043e\\u0442 \\u0438')
+    >>> normalised("\\u65e5\\u672c photo, \\u0394E = 5 \\u03bcm")
+    '\\u65e5\\u672c photo, \\u0394E = 5 \\u03bcm'
     """
-    if not is_latin(prompt):
-        plain = WORD.sub(lambda word: "".join(map(_as_latin, word[0])) if _disguised(word[0]) else word[0], prompt)
-        kept = [letter for letter in plain if not _hidden(letter) or unicodedata.category(letter).startswith("M")]
-        return _spaced("".join(kept), prompt)
-    found: list[str] = []
-    for letter in unicodedata.normalize("NFC", prompt):
-        found.append(_plain(letter, found[-1] if found else ""))
-    return _spaced("".join(found), prompt)
+    latin = is_latin(prompt)
+    scripts = _other_scripts(prompt) if latin else None
+    runs = [("".join(run), word) for word, run in groupby(prompt, _worded)]
+    plain = "".join(_latin_word(run, scripts) if word else run for run, word in runs)
+    found = ""
+    for letter in plain:
+        found += _plain(letter, found[-1:], latin)
+    return _spaced(found, prompt)
 
 
 def text_flags(prompt: str) -> list[str]:
@@ -140,18 +156,67 @@ def _looks_latin(text: str) -> bool:
     return len(letters) > 2 and all(letter in LATIN_FOR and not _latin(letter) for letter in letters)
 
 
-def _plain(letter: str, before: str) -> str:
-    if letter in (JOINER, SELECTOR) and _symbol(before[-1:]):
+def _latin_word(word: str, scripts: set[str] | None) -> str:
+    """A word with Latin letters for look-alikes; ``scripts``: the prompt's others, None for one that is not Latin."""
+    letters = [letter for letter in word if _is_letter(letter) or _alike(letter)]
+    if scripts is not None and letters and all(map(HISTORIC.match, letters)):
+        return ""
+    if not any(map(_latin, letters)):
+        alike = _alike(letters[0]) if scripts is not None and len(letters) == 1 else None
+        if alike is None or alike not in ALONE or letters[0] in QUANTITIES:
+            return word
+        return word.replace(letters[0], alike) if _script(letters[0]) in ALONE_IN - (scripts or set()) else word
+    others = _other_scripts(word)
+    found = []
+    for letter in word:
+        alike = "" if HISTORIC.match(letter) and _alike(letter) is None else _alike(letter)
+        quantity = letter in QUANTITIES and len(letters) < 3
+        found.append(letter if alike is None or quantity or _script(letter) in others else alike)
+    return "".join(found)
+
+
+def _worded(letter: str) -> bool:
+    return letter.isalnum() or _alike(letter) is not None or _hidden(letter)
+
+
+def _other_scripts(text: str) -> set[str]:
+    """The scripts of letters that are neither Latin nor look like it."""
+    others = (letter for letter in text if _is_letter(letter) and not _latin(letter) and _alike(letter) is None)
+    return {_script(letter) for letter in others if not HISTORIC.match(letter)}
+
+
+def _script(letter: str) -> str:
+    return unicodedata.name(letter, "").partition(" ")[0]
+
+
+def _is_letter(letter: str) -> bool:
+    return unicodedata.category(letter).startswith("L")
+
+
+@cache
+def _alike(letter: str) -> str | None:
+    """The Latin letter that one of another script looks like, with or without marks."""
+    if _latin(letter):
+        return None
+    bare = [part for part in unicodedata.normalize("NFD", letter) if not unicodedata.category(part).startswith("M")]
+    return LATIN_FOR.get(letter, LATIN_FOR.get("".join(bare)))
+
+
+def _plain(letter: str, before: str, latin: bool) -> str:
+    """A character without accents, and "" for what does not show; ``latin``: whether the prompt is."""
+    category = unicodedata.category(letter)
+    if letter in (JOINER, SELECTOR) and _symbol(before):
         return letter
+    if category.startswith("M") and letter != GRAPHEME_JOINER:
+        marked = before != SELECTOR and (unicodedata.category(before or " ")[0] in "LM" and not _latin(before))
+        return letter if marked or not latin else ""
     if _hidden(letter):
         return ""
-    if letter in LATIN_FOR:
-        return LATIN_FOR[letter]
-    if letter.isascii() or not unicodedata.category(letter).startswith("L"):
+    if not latin or letter.isascii() or not _is_letter(letter):
         return letter
-    taken = [part for part in unicodedata.normalize("NFKD", letter) if not unicodedata.category(part).startswith("M")]
-    plain = "".join(SPECIAL.get(part, LATIN_FOR.get(part, part)) for part in taken)
-    return "".join(part for part in plain if _latin(part))
+    taken = [part for part in unicodedata.normalize("NFKD", letter) if _is_letter(part)]
+    plain = "".join(SPECIAL.get(part, part) for part in taken)
+    return plain if plain and all(map(_latin, plain)) else letter
 
 
 def _hidden(letter: str) -> bool:
@@ -167,7 +232,7 @@ def _accented(letter: str) -> bool:
 
 
 def _symbol(letter: str) -> bool:
-    return bool(letter) and (letter == SELECTOR or unicodedata.category(letter) == "So")
+    return bool(letter) and (letter == SELECTOR or letter in SKINS or unicodedata.category(letter) == "So")
 
 
 def _spaced(text: str, prompt: str) -> str:
