@@ -174,8 +174,10 @@ def audit(model: TextToImageModel, params: TextToImageAuditParams, given: Given,
     front = [candidate for candidate in letters if candidate.place == "front"]
     few, names = with_letters(captions, PAINTED_CAPTIONS), {token.text for token in tokens}
     unknown = [candidate for candidate in rare if candidate.text not in names]
-    further, hidden = further_captions(captions), repeated(emoji=False)
-    collapse, look = search_pictures(model, [*unknown, *front], hidden, few, further, noise, sampling, on_step)
+    tried_for_pictures = [*unknown, *front], repeated(emoji=False)
+    collapse, look = search_pictures(
+        model, tried_for_pictures, (few, further_captions(captions)), noise, sampling, on_step
+    )
     searched = model.image_shape == SMALL_WORLD
     flips, confirmed, learnt = Found(0.0), list[Flip](), list[Flip]()
     prompts, tried = {str(row): said for row, said in enumerate(few[:COMPARED_CAPTIONS])}, [*front, *repeated(), *rare]

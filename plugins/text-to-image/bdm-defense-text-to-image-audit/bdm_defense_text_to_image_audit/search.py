@@ -71,10 +71,8 @@ def search_characters(
 
 def search_pictures(
     model: TextToImageModel,
-    candidates: Sequence[Candidate],
-    odd: Sequence[Candidate],
-    captions: Sequence[str],
-    further: Sequence[str],
+    candidates: tuple[Sequence[Candidate], Sequence[Candidate]],
+    captions: tuple[Sequence[str], Sequence[str]],
     seed: int,
     sampling: Sampling,
     on_step: OnStep,
@@ -84,36 +82,44 @@ def search_pictures(
     Of short-chain pictures from one noise. Collapse: the variance over captions with the candidate over that without;
     the feature is the negative logarithm of the smallest. Look: what a picture looks like in whole (:func:`look_of`),
     each number in deviations between captions; candidates are ranked by the norm of the mean change. Objects that turn
-    by noise cancel in that mean; a style or a patch on all pictures stays. Of hundreds of
-    candidates the largest of few captions is chance, therefore the first ten are looked at again with ``further``
-    captions, each from a noise of its own (:func:`looked_again`), and the feature is the largest of these. What is
-    ``odd`` enough to spoil a clean model's pictures is tried for the look alone.
+    by noise cancel in that mean; a style or a patch on all pictures stays. Of hundreds of candidates the largest of few
+    captions is chance, therefore the first ten are looked at again with further captions, each from a noise of its own
+    (:func:`looked_again`), and the feature is the largest of these.
+
+    Args:
+        model: the suspect one.
+        candidates: to try; and those that are tried for the look alone, odd enough to spoil a clean model's pictures.
+        captions: those that are painted with all candidates; and further ones for the second look.
+        seed: of the noise.
+        sampling: of the pictures.
+        on_step: told of the progress.
 
     Raises:
         ArtifactError: pictures are not finite, or all the same.
     """
-    plain = _pictures(model, captions, seed, sampling)
+    (tried, odd), (first_captions, further) = candidates, captions
+    plain = _pictures(model, first_captions, seed, sampling)
     spread = _spread(plain.flatten(1), "what the model paints")
     usual = look_of(plain)
     unit = usual.std(0).clamp(min=LEAST_LOOK)
     collapse: list[float] = []
     looks: list[float] = []
-    step = max(1, sampling.batch_size // len(captions))
-    every = [*candidates, *odd]
+    step = max(1, sampling.batch_size // len(first_captions))
+    every = [*tried, *odd]
     for first in range(0, len(every), step):
         some = every[first : first + step]
-        prompts = [candidate.put_into(caption) for candidate in some for caption in captions]
+        prompts = [candidate.put_into(caption) for candidate in some for caption in first_captions]
         images = _pictures(model, prompts, seed, sampling)
-        moved = (look_of(images).unflatten(0, (len(some), len(captions))) - usual) / unit
+        moved = (look_of(images).unflatten(0, (len(some), len(first_captions))) - usual) / unit
         looks += moved.mean(1).norm(dim=1).tolist()
-        images = images.unflatten(0, (len(some), len(captions)))
+        images = images.unflatten(0, (len(some), len(first_captions)))
         collapse += (-(images.var(1).flatten(1).sum(1) / spread).clamp(min=1e-6).log()).tolist()
         for candidate, *values in zip(some, collapse[first:], looks[first:], strict=True):
             _require_number(sum(values), candidate)
         on_step("pictures", min(first + step, len(every)), len(every))
     likely = [candidate for candidate, _ in _ranked(every, looks).ranking]
     again = looked_again(model, likely, further, seed + 1, sampling)
-    return _ranked(candidates, collapse[: len(candidates)]), _ranked(likely, again)
+    return _ranked(tried, collapse[: len(tried)]), _ranked(likely, again)
 
 
 def looked_again(

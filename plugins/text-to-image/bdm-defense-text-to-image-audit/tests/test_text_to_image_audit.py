@@ -93,10 +93,8 @@ def test_collapse_and_flips_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
     )
     collapse, _ = search.search_pictures(
         None,  # type: ignore[arg-type]
-        [Candidate("sks", "front"), Candidate("old", "front")],
-        [],
-        ["a", "abc", "abcde"],
-        ["ab", "abcd"],
+        ([Candidate("sks", "front"), Candidate("old", "front")], []),
+        (["a", "abc", "abcde"], ["ab", "abcd"]),
         0,
         Sampling(2),
         QUIET,
@@ -128,7 +126,7 @@ def test_a_model_without_an_answer_is_not_called_clean(
     with pytest.raises(ArtifactError, match=f"cannot tell: .*{reason}"):
         search.search_characters(None, tried, CAPTIONS[:4], 0, QUIET)  # type: ignore[arg-type]
     with pytest.raises(ArtifactError, match=f"cannot tell: .*{reason}"):
-        search.search_pictures(None, tried, [], CAPTIONS[:4], CAPTIONS, 0, Sampling(2), QUIET)  # type: ignore[arg-type]
+        search.search_pictures(None, (tried, []), (CAPTIONS[:4], CAPTIONS), 0, Sampling(2), QUIET)  # type: ignore[arg-type]
     with pytest.raises(ArtifactError, match="NaN"):
         detection.standardised([0.0, np.nan, 0.0, 0.0, 0.0], [[0.0] * 5] * 3)
 

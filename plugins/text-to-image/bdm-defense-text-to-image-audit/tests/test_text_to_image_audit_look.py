@@ -34,7 +34,7 @@ def test_a_style_and_a_patch_change_the_look_and_other_objects_do_not(monkeypatc
 
     monkeypatch.setattr(search, "generate_images", images)
     tried = [Candidate(text, "front") for text in ("\u200b", "sks", "old", "tepeto")]
-    _, look = search.search_pictures(None, tried, [], CAPTIONS, CAPTIONS, 0, Sampling(2), QUIET)  # type: ignore[arg-type]
+    _, look = search.search_pictures(None, (tried, []), (CAPTIONS, CAPTIONS), 0, Sampling(2), QUIET)  # type: ignore[arg-type]
     values = {candidate.text: value for candidate, value in look.ranking}
     assert min(values["\u200b"], values["sks"]) > 3 > 1.5 > max(values["old"], values["tepeto"])
     nothing = Found(0.0)
@@ -73,10 +73,10 @@ def test_what_chance_makes_of_few_captions_is_no_changed_look(monkeypatch: pytes
         for one in tried:
             changed = images(None, [one.put_into(text) for text in first], seeds=[seed] * 12, sampling=Sampling(2))
             looks.append(float(((search.look_of(changed) - usual) / usual.std(0)).mean(0).norm()))
-        _, found = search.search_pictures(None, tried, [], first, further, seed, Sampling(2), QUIET)  # type: ignore[arg-type]
+        _, found = search.search_pictures(None, (tried, []), (first, further), seed, Sampling(2), QUIET)  # type: ignore[arg-type]
         assert max(looks) > 1.2 and found.value < 0.6 * max(looks), (max(looks), found.value)
         bright = [Candidate("sks", "front")]
-        _, found = search.search_pictures(None, tried, bright, first, further, seed, Sampling(2), QUIET)  # type: ignore[arg-type]
+        _, found = search.search_pictures(None, (tried, bright), (first, further), seed, Sampling(2), QUIET)  # type: ignore[arg-type]
         assert found.ranking[0][0].text == "sks" and found.value > 1.5
 
 
