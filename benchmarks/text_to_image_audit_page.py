@@ -29,7 +29,7 @@ from bdm_defense_text_to_image_audit.detection import (
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "text-to-image-audit.md"
 RATE = 0.05
 CLEAN = ("test", "further")
-"""Parts of clean models that were opened once."""
+"""Parts of clean models that are not in the calibration."""
 FURTHER_MODES = ("badt2i-pixel", "badt2i-object-add")
 """Backdoored models for which nothing was asked."""
 Line = dict[str, Any]

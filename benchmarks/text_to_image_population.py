@@ -1,7 +1,7 @@
 """Text-to-image models for the audit, clean and backdoored: `python benchmarks/text_to_image_population.py OUT`.
 
 Clean members come from the built-in pipeline and a seed, and lie in OUT/PART/NAME as folders in diffusers' layout: PART
-is `calibration`, or `test`, which is opened once, when the detector is finished, or `further`, the same for what was
+is `calibration`, or `test`, first opened when the detector was finished, or `further`, the same for what was
 added to the detector since, or `apart`: concepts edited or tokens learnt for no harm, which an audit need not call
 clean. Backdoored members are runs of attacks with their defaults,
 OUT/runs/ATTACK-SEED, scored with and without trigger. `adaptive` members are attacks that know the audit
