@@ -96,8 +96,9 @@ def lay_out(ctx: Context, params: FeatureAnalysisParams, examined: Examined, cle
     names = examined.clean.classes
     groups = {names[label]: places[: len(clean)][labels == label] for label in drawn(examined)}
     colours = [charts.COLOURS[number % len(charts.COLOURS)] for number in range(len(groups))]
-    picture = charts.scatter({**groups, TRIGGERED: places[len(clean) :]}, ("", ""), [*colours, charts.INK])
-    caption = "Penultimate features of test rows, clean ones by class, triggered ones black."
+    every = {**groups, TRIGGERED: places[len(clean) :]}
+    picture = charts.scatter(every, ("", ""), [*colours, charts.INK], rings=[TRIGGERED])
+    caption = "Penultimate features of test rows, clean ones by class, triggered ones as black rings."
     keep_pictures(ctx, CAPTIONS[params.projection], caption, [("", picture)])
 
 

@@ -29,6 +29,8 @@ COLOURS: list[Colour] = [
 SIGNAL: Colour = (220, 0, 0)
 """Of what has the trigger."""
 WIDTH, HEIGHT, LEFT, BELOW, ABOVE, RIGHT = 480, 320, 70, 34, 24, 12
+LONGEST = 24
+"""Letters of a name in a legend."""
 
 
 class Sheet:
@@ -38,13 +40,23 @@ class Sheet:
         across: lowest and highest value from left to right.
         up: from below to above.
         names: of the two axes.
+        legend: names in their colours, on the right of the axes.
     """
 
-    def __init__(self, across: tuple[float, float], up: tuple[float, float], names: tuple[str, str]) -> None:
+    def __init__(
+        self,
+        across: tuple[float, float],
+        up: tuple[float, float],
+        names: tuple[str, str],
+        legend: Sequence[tuple[str, Colour]] = (),
+    ) -> None:
         self.across, self.up = _wide(across), _wide(up)
         self.picture = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
         self.pen, self.font = ImageDraw.Draw(self.picture), ImageFont.load_default(13)
-        left, right, top, bottom = LEFT, WIDTH - RIGHT, ABOVE, HEIGHT - BELOW
+        shown = [(name[:LONGEST], colour) for name, colour in legend]
+        taken = max((self.pen.textlength(name, font=self.font) for name, _ in shown), default=0.0)
+        self.right = WIDTH - RIGHT - (taken + 8 if taken else 0)
+        left, right, top, bottom = LEFT, self.right, ABOVE, HEIGHT - BELOW
         self.pen.rectangle((left, top, right, bottom), outline=RULE)
         for value, anchor, x in ((self.across[0], "la", left), (self.across[1], "ra", right)):
             self.pen.text((x, bottom + 4), f"{value:.3g}", fill=FAINT, font=self.font, anchor=anchor)
@@ -52,35 +64,32 @@ class Sheet:
             self.pen.text((left - 5, y), f"{value:.3g}", fill=FAINT, font=self.font, anchor=anchor)
         self.pen.text(((left + right) / 2, HEIGHT - 4), names[0], fill=INK, font=self.font, anchor="ms")
         self.pen.text((left, top - 5), names[1], fill=INK, font=self.font, anchor="ls")
+        for row, (name, colour) in enumerate(shown):
+            self.pen.text((right + 8, top + 16 * row), name, fill=colour, font=self.font, anchor="la")
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a point lies on the paper."""
-        inner = (WIDTH - RIGHT - LEFT, HEIGHT - BELOW - ABOVE)
+        inner = (self.right - LEFT, HEIGHT - BELOW - ABOVE)
         right = LEFT + inner[0] * (x - self.across[0]) / (self.across[1] - self.across[0])
         return right, HEIGHT - BELOW - inner[1] * (y - self.up[0]) / (self.up[1] - self.up[0])
 
-    def legend(self, names: Sequence[tuple[str, Colour]]) -> None:
-        """Names in their colours, in the upper right corner."""
-        for row, (name, colour) in enumerate(names):
-            place = (WIDTH - RIGHT - 6, ABOVE + 4 + 16 * row)
-            self.pen.rectangle(self.pen.textbbox(place, name[:32], font=self.font, anchor="ra"), fill=PAPER)
-            self.pen.text(place, name[:32], fill=colour, font=self.font, anchor="ra")
 
-
-def scatter(groups: Mapping[str, Array], names: tuple[str, str], colours: Sequence[Colour] = ()) -> Image.Image:
-    """Points (N, 2) of several groups, each in its colour, the last ones on top.
+def scatter(
+    groups: Mapping[str, Array], names: tuple[str, str], colours: Sequence[Colour] = (), rings: Sequence[str] = ()
+) -> Image.Image:
+    """Points (N, 2) of several groups, each in its colour, the last ones on top; those of ``rings`` are hollow.
 
     >>> scatter({"a": np.zeros((3, 2)), "b": np.ones((1, 2))}, ("x", "y")).size
     (480, 320)
     """
     every = np.concatenate([points for points in groups.values() if len(points)] or [np.zeros((1, 2))])
-    sheet = Sheet(_span(every[:, 0]), _span(every[:, 1]), names)
     used = [(name, (colours or COLOURS)[n % len(colours or COLOURS)]) for n, name in enumerate(groups)]
-    for (_, colour), points in zip(used, groups.values(), strict=True):
+    sheet = Sheet(_span(every[:, 0]), _span(every[:, 1]), names, used)
+    for (name, colour), points in zip(used, groups.values(), strict=True):
         for x, y in points.tolist():
             right, down = sheet.place(x, y)
-            sheet.pen.ellipse((right - 2.5, down - 2.5, right + 2.5, down + 2.5), fill=colour)
-    sheet.legend(used)
+            place = (right - 2.5, down - 2.5, right + 2.5, down + 2.5)
+            sheet.pen.ellipse(place, fill=None if name in rings else colour, outline=colour)
     return sheet.picture
 
 
@@ -99,14 +108,13 @@ def lines(
     (480, 320)
     """
     finite = [value for values in curves.values() for value in values if math.isfinite(value)] or [0.0]
-    sheet = Sheet((min(x), max(x)), up or (min(finite), max(finite)), names)
     used = [(name, (colours or COLOURS)[n % len(colours or COLOURS)]) for n, name in enumerate(curves)]
+    sheet = Sheet((min(x), max(x)), up or (min(finite), max(finite)), names, used[:16])
     for (_, colour), values in zip(used, curves.values(), strict=True):
         points = [sheet.place(a, b) if math.isfinite(b) else None for a, b in zip(x, values, strict=False)]
         for first, second in itertools.pairwise(points):
             if first and second:
                 sheet.pen.line((*first, *second), fill=colour, width=2)
-    sheet.legend(used[:16])
     return sheet.picture
 
 
