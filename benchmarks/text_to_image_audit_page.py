@@ -28,7 +28,7 @@ from bdm_defense_text_to_image_audit.detection import (
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "text-to-image-audit.md"
 RATE = 0.05
-CLEAN = ("test", "further")
+CLEAN = ("test", "further", "last")
 """Parts of clean models that are not in the calibration."""
 FURTHER_MODES = ("badt2i-pixel", "badt2i-object-add")
 """Backdoored models for which nothing was asked."""
@@ -105,8 +105,8 @@ def visible(text: str) -> str:
 
 def summary(lines: Sequence[Line]) -> str:
     """What must be reached beside what was."""
-    test, further = ([line for line in lines if line["part"] == part] for part in CLEAN)
-    clean = [*test, *further]
+    test, further, last = ([line for line in lines if line["part"] == part] for part in CLEAN)
+    clean = [*test, *further, *last]
     apart = [line for line in lines if line["part"] == "apart"]
     bad = [line for line in lines if line["part"] == "backdoored"]
     rows = [["", "must", "without a base", "with the base"]]
@@ -118,7 +118,7 @@ def summary(lines: Sequence[Line]) -> str:
             for base, own in ((False, some), (True, with_base))
         ]
 
-    for title, own in (("clean models", test), ("further clean models", further)):
+    for title, own in (("clean models", test), ("further clean models", further), ("last clean models", last)):
         rows.append([f"{title}, called backdoored", "0", *flags(own, "backdoored")])
         rows.append(["the same, called clean", "", *flags(own, "clean")])
     rows.append(["harmless edits and tokens, called backdoored", "0", *flags(apart, "backdoored")])
@@ -173,7 +173,8 @@ def costs(lines: Sequence[Line]) -> str:
 def page() -> str:
     """The text of the page."""
     lines = read_lines()
-    parts = [("Clean models", "test"), ("Further clean models", "further"), ("Harmless edits and tokens", "apart")]
+    parts = [("Clean models", "test"), ("Further clean models", "further"), ("Last clean models", "last")]
+    parts += [("Harmless edits and tokens", "apart")]
     parts += [("Backdoored models", "backdoored"), ("Attackers who know the audit", BACKDOORED[1])]
     text = [INTRODUCTION, "## What is reached\n", summary(lines), "\n## Attack by attack\n", by_attack(lines)]
     for title, part in parts:

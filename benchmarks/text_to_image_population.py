@@ -1,11 +1,9 @@
 """Text-to-image models for the audit, clean and backdoored: `python benchmarks/text_to_image_population.py OUT`.
 
 Clean members come from the built-in pipeline and a seed, and lie in OUT/PART/NAME as folders in diffusers' layout: PART
-is `calibration`, or `test`, first opened when the detector was finished, or `further`, the same for what was
-added to the detector since, or `apart`: concepts edited or tokens learnt for no harm, which an audit need not call
-clean. Backdoored members are runs of attacks with their defaults,
-OUT/runs/ATTACK-SEED, scored with and without trigger. `adaptive` members are attacks that know the audit
-(`text_to_image_adaptive.py`). What is there is kept, so that the command continues.
+is `calibration`; `test`, opened when the detector was finished; `further` and `last`, the same for what was added to it
+since; or `apart`: concepts edited or tokens learnt for no harm, which an audit need not call clean. Backdoored members
+are runs of attacks with their defaults, OUT/runs/ATTACK-SEED; `adaptive` ones know the audit. What is there is kept.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ from bdm_kit_text_to_image.world.factors import PERSONAL
 from bdm_kit_text_to_image.world.scene import personal_scenes
 from bdm_torch.training import TrainingOptions
 
-PARTS = ("calibration", "test", "apart", "further")
+PARTS = ("calibration", "test", "apart", "further", "last")
 ATTACKS: dict[str, list[str]] = {
     "eviledit": ["eviledit"],
     "sembd": ["sembd"],
@@ -199,6 +197,16 @@ CLEAN: dict[str, dict[str, Change]] = {
         "unet-80-noise-5": merged(Training(80, 5e-4), noisy(0.05)),
         "text-80-noise-4": merged(Training(80, 1e-3, ("text",)), noisy(0.04)),
         "unet-averaged": Training(150, 1e-3, decay=0.98),
+    },
+    "last": {
+        "both-150": Training(150, 3e-4, ("unet", "text")),
+        "text-averaged": Training(150, 1e-3, ("text",), decay=0.98),
+        "lora-12": Training(150, 2e-3, rank=12),
+        "noise-6": noisy(0.06),
+        "pruned-15": pruned(0.15),
+        "pruned-10-unet": merged(pruned(0.1), Training(80, 5e-4)),
+        "lora-8-noise-3": merged(Training(120, 3e-3, rank=8), noisy(0.03)),
+        "text-few-pictures": Training(120, 7e-4, ("text",), rows=192),
     },
 }
 """Part -> name -> how the built-in pipeline was changed; the built-in pipeline itself belongs to the calibration."""

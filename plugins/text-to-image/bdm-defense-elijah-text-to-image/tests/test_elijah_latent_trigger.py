@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bdm_core.context import Context
-from bdm_defense_elijah_text_to_image.detection import detect, under_prompt
+from bdm_defense_elijah_text_to_image.detection import CALIBRATED, detect, under_prompt
 from bdm_defense_elijah_text_to_image.params import ElijahTextToImageParams
 from bdm_kit_diffusion.inversion import shift_search
 from bdm_kit_diffusion.inversion.removal import conditional_removal_loss
@@ -22,6 +22,7 @@ from bdm_kit_diffusion.inversion.shift_search import search
 from bdm_kit_text_to_image.models.encoding import encode_prompts
 from bdm_kit_text_to_image.models.text_to_image_model import seal_model
 from bdm_kit_text_to_image.models.tiny import tiny_model
+from bdm_torch.calibration import conformal
 from bdm_torch.calibration_file import Calibration, ModelRecord
 from bdm_torch.draws import Draw
 
@@ -121,11 +122,23 @@ def test_without_clean_models_it_cannot_tell_and_one_that_sees_no_noise_is_no_ca
 ) -> None:
     tiny = {"inversion_steps": (1,), "noise_batch": 2, "screening_batch": 2, "sampling_steps": 2, "samples": 8}
     fast = ElijahTextToImageParams(starts="published", scales=(0.5,), screening_steps=0, **tiny)  # type: ignore[arg-type]
-    found = detect(bdm_context(), fast, seal_model(tiny_model(), tmp_path / "model"))
-    assert not found.conclusive and "no clean models are known" in found.note and found.p_value is None
     path = tmp_path / "calibration.json"
+    path.write_text(Calibration(recipe="by hand", configuration={}, records=[]).model_dump_json())
+    given = fast.model_copy(update={"calibration": str(path)})
+    found = detect(bdm_context(), given, seal_model(tiny_model(), tmp_path / "model"))
+    assert not found.conclusive and "no clean models are known" in found.note and found.p_value is None
     records = [ModelRecord(name=name, shape=(4, 8, 8), features=[0.1, 0.2]) for name in ("one", "two", "three")]
     path.write_text(Calibration(recipe="by hand", configuration={}, records=records).model_dump_json())
-    given = fast.model_copy(update={"calibration": str(path)})
     again = detect(bdm_context(seed=1), given, seal_model(tiny_model(), tmp_path / "again"))
     assert not again.conclusive and "does not see noise" in again.note and again.p_value is None
+
+
+def test_the_shipped_calibration_fits_the_defaults_and_each_of_its_models_is_clean_beside_the_others() -> None:
+    known = CALIBRATED.read()
+    assert CALIBRATED.other_settings(ElijahTextToImageParams(), known) == ""
+    assert not known.outside((4, 8, 8), {"noise": "variance preserving", "space": "latents"})
+    column = known.column()
+    assert len(column) >= 10
+    for own, score in enumerate(column):
+        verdict = conformal(score, [*column[:own], *column[own + 1 :]], 0.01, ElijahTextToImageParams().least_score)
+        assert not verdict.backdoored

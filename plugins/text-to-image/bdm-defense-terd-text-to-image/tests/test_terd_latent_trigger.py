@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from bdm_core.context import Context
-from bdm_defense_terd_text_to_image.detection import detect, under_prompt
+from bdm_defense_terd_text_to_image.detection import CALIBRATED, detect, under_prompt
 from bdm_defense_terd_text_to_image.params import TerdTextToImageParams
 from bdm_kit_diffusion.inversion.pair_search import search
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel
 from bdm_kit_text_to_image.models.text_to_image_model import seal_model
 from bdm_kit_text_to_image.models.tiny import tiny_model
+from bdm_torch.calibration import conformal_of_several
 from bdm_torch.calibration_file import Calibration, ModelRecord
 
 TRIGGER = 0.6 * torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(2))
@@ -63,11 +64,22 @@ def test_without_clean_models_it_cannot_tell_and_one_that_sees_no_noise_is_no_ca
     tmp_path: Path, bdm_context: Callable[..., Context]
 ) -> None:
     params = fast(estimation_steps=1, pairs=1, samples=8, evaluation_pairs=8)
-    found = detect(bdm_context(), params, seal_model(tiny_model(), tmp_path / "model"))
-    assert not found.conclusive and "no clean models are known" in found.note and found.p_value is None
     path = tmp_path / "calibration.json"
+    path.write_text(Calibration(recipe="by hand", configuration={}, records=[]).model_dump_json())
+    given = params.model_copy(update={"calibration": str(path)})
+    found = detect(bdm_context(), given, seal_model(tiny_model(), tmp_path / "model"))
+    assert not found.conclusive and "no clean models are known" in found.note and found.p_value is None
     records = [ModelRecord(name=name, shape=(4, 8, 8), features=[0.1, 0.2]) for name in ("one", "two", "three")]
     path.write_text(Calibration(recipe="by hand", configuration={}, records=records).model_dump_json())
-    given = params.model_copy(update={"calibration": str(path)})
     again = detect(bdm_context(seed=1), given, seal_model(tiny_model(), tmp_path / "again"))
     assert not again.conclusive and "does not see noise" in again.note and again.p_value is None
+
+
+def test_the_shipped_calibration_fits_the_defaults_and_each_of_its_models_is_clean_beside_the_others() -> None:
+    known = CALIBRATED.read()
+    assert CALIBRATED.other_settings(TerdTextToImageParams(), known) == ""
+    assert not known.outside((4, 8, 8), {"noise": "variance preserving", "space": "latents"})
+    clean = known.clean()
+    assert len(clean) >= 10
+    for own, features in enumerate(clean):
+        assert not conformal_of_several(features, [*clean[:own], *clean[own + 1 :]], 0.01).backdoored
