@@ -11,10 +11,18 @@ from bdm_kit_classification.defending.params import RowDetectorParams
 class ActivationClusteringParams(RowDetectorParams):
     """Parameters of ``defense:activation-clustering``."""
 
-    rule: Literal["reserve", "class"] = Field(
+    rule: Literal["reserve", "class", "reclassification"] = Field(
         "reserve",
         description="reserve: rows are flagged whose score few clean rows reach; class: the whole smaller cluster of "
-        "classes whose two clusters differ in size and lie apart, as published.",
+        "classes whose two clusters differ in size and lie apart, as published; reclassification: the smaller clusters "
+        "that a new model, trained without them, takes for another class, as published too.",
+    )
+    reclassified: float = Field(
+        1.0,
+        gt=0,
+        le=1000,
+        description="T of the rule reclassification: a cluster is poisoned where fewer rows than so many times those "
+        "of the most frequent other class are classified as their label; 1 is published.",
     )
     largest_share: float = Field(
         0.35, gt=0, le=0.5, description="Rule class: the smaller cluster of a poisoned class is smaller; as released."

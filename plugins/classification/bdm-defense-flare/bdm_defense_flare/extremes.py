@@ -11,6 +11,7 @@ import warnings
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.cluster import HDBSCAN
 from torch import Tensor, nn
 
@@ -63,13 +64,11 @@ def distances(vectors: Tensor, clean: Tensor) -> Tensor:
     return (rest * torch.linalg.solve(covariance, rest.T).T).sum(1)
 
 
-def dense_cluster(vectors: Tensor, smallest: int, neighbours: int) -> Tensor | None:
-    """How surely each row (N, L) belongs to the densest cluster but the largest, in [0, 1]; None if there is only one.
+def dense_cluster(values: NDArray[np.float64], smallest: int, neighbours: int) -> Tensor | None:
+    """How surely each row (N, D) belongs to the densest cluster but the largest, in [0, 1]; None if there is only one.
 
-    Clusters are those of HDBSCAN on vectors that are standardised over all rows; the densest one has the smallest
-    median distance to the cluster's centre.
+    Clusters are those of HDBSCAN; the densest one has the smallest median distance to the cluster's centre.
     """
-    values = ((vectors - vectors.mean(0)) / vectors.std(0).clamp_min(1e-9)).numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         found = HDBSCAN(min_cluster_size=smallest, min_samples=min(neighbours, len(values) - 1)).fit(values)

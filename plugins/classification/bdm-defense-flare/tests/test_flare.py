@@ -12,6 +12,7 @@ from bdm_core.errors import UserError
 from bdm_defense_flare.detection import detect
 from bdm_defense_flare.extremes import dense_cluster, distances, extremes
 from bdm_defense_flare.params import FlareParams
+from bdm_defense_flare.separation import standardised
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.testing import RowDetectorConformance
@@ -86,7 +87,7 @@ def test_planted_cluster_is_found_and_shuffled_flags_are_not() -> None:
     vectors = normal(600, 4)
     poisoned = torch.arange(600) % 10 == 0
     vectors[poisoned] = 0.2 * vectors[poisoned] + 6
-    found = dense_cluster(vectors, 30, 10)
+    found = dense_cluster(standardised(vectors), 30, 10)
     assert found is not None
     flagged = found > 0
     assert 2 * float((flagged & poisoned).sum()) / float(flagged.sum() + poisoned.sum()) > 0.95
@@ -95,4 +96,4 @@ def test_planted_cluster_is_found_and_shuffled_flags_are_not() -> None:
 
 
 def test_one_cluster_is_no_finding() -> None:
-    assert dense_cluster(normal(200, 4), 30, 10) is None
+    assert dense_cluster(standardised(normal(200, 4)), 30, 10) is None

@@ -8,10 +8,14 @@ from torch import Tensor
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.records import Detection
+from bdm_defense_spectre.filtering import filtered_covariance
 from bdm_defense_spectre.params import SpectreParams
 from bdm_defense_spectre.whitening import covariance_of_clean, robust_covariance, scores, sizes_for, whiten
 from bdm_kit_classification.defending.feature_rows import divided, suspects_and_clean
 from bdm_kit_classification.defending.judging import judged_rows
+
+FEWEST = 5
+"""Rows of a class that an estimate of its own covariance needs; with fewer, clean rows whiten it."""
 
 
 def detect(ctx: Context, params: SpectreParams, model: Model, data: Data, suspects: Data) -> Detection:
@@ -27,8 +31,13 @@ def detect(ctx: Context, params: SpectreParams, model: Model, data: Data, suspec
     for label, own in rows.by_class():
         features = rows.features[own]
         of_class = clean.of(label) if len(clean.of(label)) else features
-        robust = params.covariance == "robust" and len(features) >= 5
-        estimate = robust_covariance(features, ctx.seed) if robust else covariance_of_clean(of_class, deviations)
+        known_covariance = covariance_of_clean(of_class, deviations)
+        if params.covariance == "reserve" or len(features) < FEWEST:
+            estimate = known_covariance
+        elif params.covariance == "robust":
+            estimate = robust_covariance(features, ctx.seed)
+        else:
+            estimate = filtered_covariance(features, params.poison_rate * len(rows), params.filtered)
         rank = int(torch.linalg.matrix_rank(features - features.mean(0)))
         sizes = sizes_for(len(own), rank, params.most_components)
         removed = min(round(params.surplus * params.poison_rate * len(rows)), len(own) // 2)
@@ -37,7 +46,11 @@ def detect(ctx: Context, params: SpectreParams, model: Model, data: Data, suspec
         found[own] = scores(whitening(features), weight)
         known = held.labels == label
         of_held[known] = scores(whitening(held.features[known]), weight)
-        means[label] = float(found[own].mean())
+        if params.rule == "share" and params.chosen_by == "clean-rows":
+            whitening, weight = whiten(features, known_covariance, params.alpha, sizes)
+            means[label] = float(scores(whitening(features), weight).mean())
+        else:
+            means[label] = float(found[own].mean())
     ctx.figures(mean_scores={str(label): mean for label, mean in means.items()})
     evaluations = len(rows) + len(reserve)
     if params.rule == "reserve":

@@ -11,15 +11,27 @@ from bdm_kit_classification.defending.params import RowDetectorParams
 class SpectreParams(RowDetectorParams):
     """Parameters of ``defense:spectre``."""
 
-    covariance: Literal["reserve", "robust"] = Field(
+    covariance: Literal["reserve", "robust", "filter"] = Field(
         "reserve",
-        description="What whitens a class: reserve: covariance of clean rows; robust: minimum covariance determinant "
-        "of the suspects, in the manner of the paper.",
+        description="What whitens a class: reserve: covariance of clean rows; filter: covariance and mean of the "
+        "suspects that filters leave, as published; robust: minimum covariance determinant of the suspects.",
+    )
+    filtered: float = Field(
+        2.0,
+        gt=0,
+        le=10,
+        description="Covariance filter: so many times poison_rate of all rows, and half of a class, are left out at "
+        "most; 2 is published.",
     )
     rule: Literal["reserve", "share"] = Field(
         "reserve",
         description="reserve: rows are flagged whose score few clean rows reach; share: the highest scores of the "
         "class with the highest mean score, as published.",
+    )
+    chosen_by: Literal["mean-score", "clean-rows"] = Field(
+        "mean-score",
+        description="Rule share: which class is taken: that of the highest mean score; clean-rows: that whose mean "
+        "score is highest where the covariance of clean rows whitens all classes. The authors' code is told.",
     )
     compared: Literal["own-space", "common-space"] = Field(
         "own-space",

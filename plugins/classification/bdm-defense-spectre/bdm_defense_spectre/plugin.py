@@ -22,7 +22,7 @@ class Spectre(RowDetector):
     paper = "https://arxiv.org/abs/2104.11315"
     Params = SpectreParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"covariance": "robust", "rule": "share", "compared": "common-space"}
+        "paper": {"covariance": "filter", "rule": "share", "chosen_by": "clean-rows", "compared": "common-space"}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "most_components": 2}
 
