@@ -55,9 +55,7 @@ def measure(ctx: Context, params: NabFilterParams, subject: Subject) -> list[Mea
     lost = torch.tensor(success) & ~bad.rejected
     return [
         share("c_rej", clean.rejected, False, "clean", "C-REJ", "Clean test rows that the filter turns away."),
-        share(
-            "psr", right & ~clean.rejected, True, "clean", "PSR", "Clean test rows that pass and are right."
-        ),
+        share("psr", right & ~clean.rejected, True, "clean", "PSR", "Clean test rows that pass and are right."),
         share("b_rej", bad.rejected, True, "triggered", "B-REJ", "Triggered rows that the filter turns away."),
         share("dsr", bad.rejected | right_bad, True, "triggered", "DSR", "Those turned away or right."),
         share("asr", lost, False, "triggered", "ASR that passes", "Those that pass and get the attacker's class."),
