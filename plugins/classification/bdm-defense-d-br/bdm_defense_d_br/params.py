@@ -11,6 +11,12 @@ class DbrParams(DistinguishingParams):
 
     epochs: int = Field(6, ge=1, le=100_000, description="Times that each row taken for clean is relearnt.")
     learning_rate: float = Field(0.01, gt=0, le=10, description="Peak learning rate.")
+    max_gradient_norm: float | None = Field(
+        1.0,
+        gt=0,
+        description="Gradients are clipped to this norm, or momentum carries the ascent past its bound and the network "
+        "to chance; null: never, as published.",
+    )
     highest_loss: float = Field(
         4.0, gt=0, le=1000, description="Rows taken for poisoned are unlearnt while their loss is below it."
     )

@@ -41,6 +41,7 @@ class DBR(Defense):
             "shift": 4,
             "flip": True,
             "highest_loss": 1000.0,
+            "max_gradient_norm": None,
         }
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "warmup_epochs": 1, "compact_epochs": 1}

@@ -1,9 +1,12 @@
 """D-BR; telling rows apart is tested with the kit."""
 
+import pytest
 import torch
 
+from bdm_core.errors import StageError
 from bdm_core.testing.tiny import new_context
 from bdm_defense_d_br.params import DbrParams
+from bdm_defense_d_br.plugin import DBR
 from bdm_defense_d_br.removal import unlearn_and_relearn
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.testing import ClassifierDefenseConformance
@@ -33,3 +36,32 @@ def test_a_planted_backdoor_is_unlearnt(tmp_path):
     unlearn_and_relearn(new_context(tmp_path / "unlearn", seed=1), classifier, clean, bad, params)
     assert accuracy(classifier, bad) < 0.1
     assert accuracy(classifier, clean) > 0.95
+
+
+def test_the_ascent_does_not_carry_the_network_to_chance(tmp_path):
+    """A victim that is sure of its rows: their gradient is small until it is huge, and momentum sums it up.
+
+    Without the clip weights are beyond all numbers within 50 steps; with it a step is never longer than lr / (1 - m).
+    """
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(200) % 4
+    pictures = torch.randint(0, 60, (200, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    for row, label in enumerate(labels.tolist()):
+        down, right = 4 * (label // 2), 4 * (label % 2)
+        pictures[row, :, down : down + 4, right : right + 4] += 100
+    clean = LabelledSamples(pictures, labels, ["a", "b", "c", "d"], "image-classification")
+    bad = clean.pick([row for row in range(80) if row % 4])
+    bad.stored[:, :, 7:, 7:] = 255
+    bad.labels[:] = 0
+    classifier = clean.modality.small_classifier(clean.stored, clean.classes, 0)
+    known = DbrParams(batch_size=20, epochs=8, learning_rate=0.05)
+    fit(new_context(tmp_path / "fit", seed=1), classifier, clean.followed_by(bad), known)
+    assert accuracy(classifier, clean) == accuracy(classifier, bad) == 1
+    start = {name: value.clone() for name, value in classifier.state_dict().items()}
+    params = DbrParams(batch_size=20, learning_rate=0.05)
+    unlearn_and_relearn(new_context(tmp_path / "clipped", seed=1), classifier, clean, bad, params)
+    assert accuracy(classifier, bad) < 0.1 and accuracy(classifier, clean) > 0.95
+    classifier.load_state_dict(start)
+    with pytest.raises(StageError, match="not finite"):
+        free = params.model_copy(update={"max_gradient_norm": DBR.presets["paper"]["max_gradient_norm"]})
+        unlearn_and_relearn(new_context(tmp_path / "free", seed=1), classifier, clean, bad, free)

@@ -13,7 +13,7 @@ from bdm_defense_psbd.params import PsbdParams
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.defending.judging import judged_rows
 from bdm_kit_classification.models.classifier import Classifier, load_classifier
-from bdm_kit_classification.training.fitting import predict
+from bdm_kit_classification.training.fitting import Changes, fit, predict
 
 
 def detect(ctx: Context, params: PsbdParams, model: Model, data: Data, suspects: Data) -> Detection:
@@ -23,8 +23,10 @@ def detect(ctx: Context, params: PsbdParams, model: Model, data: Data, suspects:
         UserError: the classifier has no layers to drop activations of.
     """
     classifier = load_classifier(model, ctx.device)
-    layers = layers_of(classifier, params.layers)
     rows, clean = open_samples(suspects), open_samples(data)
+    if params.checkpoint_epochs:
+        classifier = checkpoint(ctx, params, classifier, rows)
+    layers = layers_of(classifier, params.layers)
 
     def shifts(samples: LabelledSamples, rate: float) -> Shift:
         plain = predict(classifier, samples).logits.softmax(1)
@@ -39,6 +41,7 @@ def detect(ctx: Context, params: PsbdParams, model: Model, data: Data, suspects:
     ctx.figures(rate=params.rates[place], rates=params.rates, clean_changed=changed[0], suspects_changed=changed[1])
     of_rows, of_clean = found[place]
     evaluations = len(params.rates) * (params.passes + 1) * (len(rows) + len(clean))
+    evaluations += params.checkpoint_epochs * len(rows)
     return judged_rows(
         "data",
         -of_rows.uncertainty,
@@ -46,6 +49,16 @@ def detect(ctx: Context, params: PsbdParams, model: Model, data: Data, suspects:
         params.false_positive_rate,
         network_evaluations=evaluations,
     )
+
+
+def checkpoint(ctx: Context, params: PsbdParams, known: Classifier, rows: LabelledSamples) -> Classifier:
+    """A new network of the architecture of ``known`` on its way: trained on the rows, at the rates of a training of
+    ``epochs``, and left after ``checkpoint_epochs`` of them.
+    """
+    made = known.fresh(ctx.seed)
+    steps = params.checkpoint_epochs * params.steps(len(rows)) // params.epochs
+    fit(ctx, made, rows, params, Changes(until=steps), label="checkpoint")
+    return made
 
 
 def layers_of(classifier: Classifier, which: str) -> list[nn.Module]:

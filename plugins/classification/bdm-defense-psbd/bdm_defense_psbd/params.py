@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import model_validator
+
 from bdm_core import Field
 from bdm_kit_classification.defending.params import RowDetectorParams, between
 
@@ -24,3 +26,17 @@ class PsbdParams(RowDetectorParams):
     layers: Literal["all", "last-half"] = Field(
         "last-half", description="Behind which convolutions activations are dropped."
     )
+    checkpoint_epochs: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="What is looked at: 0: the model; else a new network of its architecture after so many of the "
+        "epochs of its training on the training rows, as published.",
+    )
+
+    @model_validator(mode="after")
+    def _within_the_training(self) -> PsbdParams:
+        """A checkpoint comes from a training that is not over yet, or just over."""
+        if self.checkpoint_epochs > self.epochs:
+            raise ValueError(f"checkpoint_epochs={self.checkpoint_epochs} is beyond the {self.epochs} epochs")
+        return self

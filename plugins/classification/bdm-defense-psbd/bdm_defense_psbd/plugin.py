@@ -20,7 +20,20 @@ class Psbd(RowDetector):
     paper = "https://arxiv.org/abs/2406.05826"
     Params = PsbdParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"passes": 3, "wanted_shift": 0.8, "layers": "all", "false_positive_rate": 0.25}
+        "paper": {
+            "passes": 3,
+            "wanted_shift": 0.8,
+            "layers": "all",
+            "false_positive_rate": 0.25,
+            "checkpoint_epochs": 95,
+            "epochs": 100,
+            "batch_size": 128,
+            "learning_rate": 0.1,
+            "weight_decay": 1e-4,
+            "warmup": 0.0,
+            "shift": 4,
+            "flip": True,
+        }
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "rates": [0.5]}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from bdm_core.testing.tiny import new_context
+from bdm_defense_psbd.detection import checkpoint
 from bdm_defense_psbd.dropout import chosen_rate, probabilities, uncertainties
 from bdm_defense_psbd.params import PsbdParams
 from bdm_defense_psbd.plugin import Psbd
@@ -19,7 +21,7 @@ from bdm_kit_classification.models.classifier import Classifier, PrunableLayer
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.testing import RowDetectorConformance
 from bdm_kit_classification.testing.separation import separation
-from bdm_kit_classification.training.fitting import predict
+from bdm_kit_classification.training.fitting import Changes, Predictions, fit, predict
 
 
 class TestPsbd(RowDetectorConformance):
@@ -28,6 +30,15 @@ class TestPsbd(RowDetectorConformance):
     def test_impossible_rates_are_refused(self) -> None:
         with pytest.raises(ValidationError, match=r"within \(0, 1\)"):
             PsbdParams(rates=[1.0])
+
+
+class TestPsbdOfACheckpoint(RowDetectorConformance):
+    plugin = "psbd"
+    params: ClassVar[dict[str, object]] = {**Psbd.tiny_params, "epochs": 2, "checkpoint_epochs": 1}
+
+    def test_a_checkpoint_beyond_the_training_is_refused(self) -> None:
+        with pytest.raises(ValidationError, match="beyond the 2 epochs"):
+            PsbdParams(epochs=2, checkpoint_epochs=3)
 
 
 def random_probabilities(seed: int) -> torch.Tensor:
@@ -50,6 +61,53 @@ def test_the_rate_is_that_of_the_largest_difference_among_those_that_shift_clean
     reached = {rate: one - other for rate, one, other in zip(rates, clean, suspects, strict=True) if one >= 0.8}
     assert rates[chosen_rate(rates, clean, suspects, 0.8)] == max(reached, key=reached.__getitem__) == 0.6
     assert rates[chosen_rate(rates, clean, suspects, 0.99)] == 0.2, "none shifts so many: the largest of all"
+
+
+def changing(share: float, count: int) -> torch.Tensor:
+    """Probabilities (count, 2) whose first rows, so many, are of class 1, the others of class 0."""
+    changed = torch.arange(count) < round(share * count)
+    return torch.stack([torch.where(changed, 0.1, 0.9), torch.where(changed, 0.9, 0.1)], 1)
+
+
+@pytest.mark.parametrize(("steady", "wanted"), [(0.0, 0.7), (0.3, 0.3)])
+def test_the_preset_chooses_the_published_rate(monkeypatch, tmp_path: Path, steady: float, wanted: float) -> None:
+    """The largest difference is at .3, that among rates at which 80 % of the reserve shift at .7; the second time so
+    many shift nowhere.
+    """
+    of_clean = {0.1: 0.1, 0.2: 0.3, 0.3: 0.7, 0.4: 0.75, 0.5: 0.8, 0.6: 0.85, 0.7: 0.9, 0.8: 0.95, 0.9: 0.95}
+    of_rows = {0.1: 0.05, 0.2: 0.2, 0.3: 0.1, 0.4: 0.5, 0.5: 0.7, 0.6: 0.7, 0.7: 0.6, 0.8: 0.8, 0.9: 0.85}
+
+    def shifted(classifier, given: LabelledSamples, layers, rate: float, seed: int) -> torch.Tensor:
+        share = of_clean[rate] - steady * (of_clean[rate] >= 0.8) if len(given) == 20 else of_rows[rate]
+        return changing(share, len(given))
+
+    def plain(classifier, given: LabelledSamples) -> Predictions:
+        return Predictions(torch.tensor([[1.0, 0.0]]).repeat(len(given), 1), torch.zeros(len(given), 1))
+
+    pictures = torch.zeros(60, 1, 4, 4, dtype=torch.uint8)
+    rows = LabelledSamples(pictures, torch.arange(60) % 4, ManyUnits.classes, ManyUnits.task)
+    suspects, clean = (seal_samples(tmp_path / str(count), rows.pick(list(range(count)))) for count in (40, 20))
+    module, kept, ctx = "bdm_defense_psbd.detection", {}, new_context(tmp_path / "run")
+    object.__setattr__(ctx, "on_figures", kept.update)
+    monkeypatch.setattr(f"{module}.load_classifier", lambda model, device: ManyUnits())
+    monkeypatch.setattr(f"{module}.probabilities", shifted)
+    monkeypatch.setattr(f"{module}.predict", plain)
+    params = PsbdParams(**{**Psbd.presets["paper"], "checkpoint_epochs": 0})
+    Psbd().detect(ctx=ctx, params=params, model=None, data=clean, suspects=suspects)
+    assert kept["rate"] == wanted and kept["rates"] == [round(0.1 * number, 1) for number in range(1, 10)]
+
+
+def test_a_checkpoint_is_the_training_half_way(tmp_path: Path) -> None:
+    """What the whole training has after two of its four epochs, and nothing of the model that was given."""
+    known = build(ImageConfig(architecture="cnn", shape=(1, 8, 8), classes=["a", "b"]), seed=0)
+    params, seen = PsbdParams(epochs=4, checkpoint_epochs=2, batch_size=8), []
+    ctx = new_context(tmp_path / "part", seed=3)
+    found = checkpoint(ctx, params, known, samples())
+    whole = known.fresh(3)
+    after = Changes(after_step=lambda step: seen.append(whole.head.weight.detach().clone()))
+    fit(new_context(tmp_path / "whole", seed=3), whole, samples(), params, after)
+    assert len(seen) == 4 * 3 and not found.training
+    assert torch.equal(found.head.weight, seen[2 * 3 - 1])
 
 
 def samples() -> LabelledSamples:

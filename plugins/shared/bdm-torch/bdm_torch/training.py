@@ -38,6 +38,7 @@ class TrainingOptions:
 
     Attributes:
         steps: optimiser steps.
+        until: it ends after so many of them, at the rates of the whole; None: after all.
         batch_size: samples a step, over all processes.
         learning_rate: the peak rate.
         schedule: ``cosine`` falls to 0 at the last step, ``constant`` does not; both after a linear warm-up.
@@ -72,6 +73,12 @@ class TrainingOptions:
     optimizer: Optimizer = "adamw"
     momentum: float = 0.9
     evaluation_mode: bool = False
+    until: int | None = None
+
+    @property
+    def made(self) -> int:
+        """How many of the steps are made."""
+        return self.steps if self.until is None else min(self.until, self.steps)
 
     def rate(self, step: int) -> float:
         """The learning rate of step 0, 1, ..., steps - 1."""
@@ -126,7 +133,7 @@ def train(
     """
     accelerator = accelerator_for(device, options.mixed_precision)
     world, rank = accelerator.num_processes, accelerator.process_index
-    if options.steps < 1 or options.batch_size < 1 or options.batch_size % world:
+    if options.made < 1 or options.batch_size < 1 or options.batch_size % world:
         raise UserError(
             f"training needs at least one step and a batch_size that is a multiple of the {world} processes, "
             f"not steps={options.steps}, batch_size={options.batch_size}"
@@ -185,7 +192,7 @@ def train(
         clear()
 
     with torch.random.fork_rng(devices=cuda):
-        for step in range(first, options.steps):
+        for step in range(first, options.made):
             optimizer.param_groups[0]["lr"] = options.rate(step)
             for name, one in objective.along.items():
                 others[name].param_groups[0]["lr"] = replace(options, learning_rate=one.learning_rate).rate(step)
@@ -199,12 +206,12 @@ def train(
             if options.ema_decay is not None:
                 follow(average, parameters, min(options.ema_decay, (1 + step) / (10 + step)))
             pending.append(value)
-            last = step + 1 == options.steps
+            last = step + 1 == options.made
             if len(pending) == SYNCHRONISE_EVERY or last:
                 losses += _finite(accelerator.reduce(torch.stack(pending), "mean").tolist(), step)
                 pending.clear()
                 if progress is not None and rank == 0:
-                    progress(options.label, step + 1, options.steps, losses[-1])
+                    progress(options.label, step + 1, options.made, losses[-1])
                 due = last or time.monotonic() - saved >= options.checkpoint_seconds
                 if checkpoint is not None and rank == 0 and due:
                     write_checkpoint(checkpoint, snapshot, losses, identity)

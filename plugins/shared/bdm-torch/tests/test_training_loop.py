@@ -22,6 +22,7 @@ from bdm_core.errors import ArtifactError, PluginError, StageError, UserError
 from bdm_core.run.ranks import lone_hook
 from bdm_torch.accelerators import needs_no_wrapper
 from bdm_torch.draws import Draw, step_seed
+from bdm_torch.objective import Objective
 from bdm_torch.tensors import read_tensors, write_tensors
 from bdm_torch.training import TrainingOptions, train
 
@@ -279,3 +280,15 @@ def test_mixed_precision_and_compilation_need_the_wrapper(options: dict[str, Any
         assert needs_no_wrapper(Accelerator(cpu=True, **options)) is (not options)
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_the_first_part_of_a_training_is_the_whole_one_up_to_there() -> None:
+    """At the rates of the whole: bit by bit what the whole training has after so many steps."""
+    model, seen = network(), []
+    plain = replace(FEW, ema_decay=None)
+    objective = Objective(loss, after_step=lambda step: seen.append(weights(model).clone()))
+    whole = train(model, objective, plain, seed=7)
+    part = network()
+    result = train(part, loss, replace(plain, until=5), seed=7)
+    assert torch.equal(weights(part), seen[4]) and result.losses == whole.losses[:5]
+    assert len(train(network(), loss, replace(plain, until=99), seed=7).losses) == plain.steps

@@ -57,6 +57,7 @@ class Changes:
             ``recorder.record`` itself.
         evaluation_mode: train in evaluation mode: batch normalisation uses and keeps its statistics.
         state: further tensors that the callables change in place, by name; part of the checkpoint.
+        until: it ends after so many steps, at the rates of the whole training; None: after all.
     """
 
     batch: ChangeBatch | None = None
@@ -67,6 +68,7 @@ class Changes:
     recorder: LossRecorder | None = None
     evaluation_mode: bool = False
     state: Mapping[str, Tensor] = field(default_factory=dict)
+    until: int | None = None
 
 
 def fit(
@@ -133,7 +135,9 @@ def fit(
     state = {**changes.state, **({"recorded": recorder.losses} if recorder is not None else {})}
     objective = Objective(loss, changes.along, changes.step, changes.after_step, state)
     options: TrainingOptions = replace(
-        params.options(len(samples), classifier.suited), evaluation_mode=changes.evaluation_mode
+        params.options(len(samples), classifier.suited),
+        evaluation_mode=changes.evaluation_mode,
+        until=changes.until,
     )
     with shared_statistics(classifier):
         return train_in_stage(ctx, classifier, objective, options, label=label, curve=f"{label} loss")
