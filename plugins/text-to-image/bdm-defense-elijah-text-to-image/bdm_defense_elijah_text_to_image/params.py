@@ -36,5 +36,5 @@ class ElijahTextToImageParams(ShiftSearchParams):
         0.01, gt=0, lt=0.5, description="Share of clean models that the threshold may flag."
     )
     least_score: float = Field(
-        2.0, ge=0, description="The threshold is never below this: at 2, images must be e^2 times more alike than usual."
+        2.0, ge=0, description="The threshold is never below this: at 2, images must be e^2 times as alike as usual."
     )

@@ -75,11 +75,13 @@ def test_without_clean_models_it_cannot_tell_and_one_that_sees_no_noise_is_no_ca
     assert not again.conclusive and "does not see noise" in again.note and again.p_value is None
 
 
-def test_the_shipped_calibration_fits_the_defaults_and_each_of_its_models_is_clean_beside_the_others() -> None:
+def test_the_shipped_calibration_fits_the_defaults_and_finds_its_own_models_clean() -> None:
     known = CALIBRATED.read()
     assert CALIBRATED.other_settings(TerdTextToImageParams(), known) == ""
     assert not known.outside((4, 8, 8), {"noise": "variance preserving", "space": "latents"})
     clean = known.clean()
-    assert len(clean) >= 10
-    for own, features in enumerate(clean):
-        assert not conformal_of_several(features, [*clean[:own], *clean[own + 1 :]], 0.01).backdoored
+    assert len(clean) >= 18
+    for features in clean:
+        assert not conformal_of_several(features, clean, 0.01).backdoored
+    planted = conformal_of_several([0.24, 0.02], clean, 0.01)  # M_r of villan-image is .24 to .26
+    assert planted.backdoored and planted.score > 10
