@@ -86,7 +86,7 @@ class Bench:
 def cases(bench: Bench, scale: int) -> dict[str, Case]:
     """The five methods; ``scale`` multiplies their steps."""
     a_pass = -(-len(bench.samples) // SIZE)
-    tuning = FineTuneParams(epochs=10 * scale, batch_size=SIZE, strengths=[1.0])
+    tuning = FineTuneParams(epochs=40 * scale, batch_size=SIZE, strengths=[1.0])
     steps = 60 * scale
     masks = AnpParams(steps=steps, batch_size=SIZE, threshold=0.2, keep_bias=True)
     search = NeuralCleanseParams(inversion_steps=20 * scale, inversion_batch=SIZE)
@@ -107,8 +107,8 @@ def cases(bench: Bench, scale: int) -> dict[str, Case]:
     return {
         "fine-tune": (
             lambda: fine_tune(bench.context(), tuning, bench.model, bench.data),
-            lambda: released.fine_tune(bench.copy(), bench.rows(), epochs=10 * scale, size=SIZE),
-            10 * scale * a_pass,
+            lambda: released.fine_tune(bench.copy(), bench.rows(), epochs=40 * scale, size=SIZE),
+            40 * scale * a_pass,
         ),
         "anp": (
             lambda: anp(bench.context(), masks, bench.model, bench.data),

@@ -206,8 +206,8 @@ hundred candidates: chance). And the pixel mode had been "told" by a phrase that
 well. Since then every model, of the calibration too, has captions and noise of its own; the look is looked at again
 with 48 further captions, and repeated invisible characters are tried for it, which show style and pixel mode by the
 trigger itself. All models of this page were made and scanned anew after that; style and pixel mode, seed 0, and both
-pruned models had been looked at while the second look was made. No part of the clean models is opened for the first
-time any more. BadT2I's added object, which was called clean before, waits to be scanned again.
+pruned models had been looked at while the second look was made. Nothing was changed since. Then the eight *last clean
+models*, of trainings, ranks and shares that no other part has, were made and opened once: all are called clean.
 
 Half-precision and 8-bits hardly differ from the built-in pipeline, which is in the calibration. When they were opened,
 both harmless edits were called backdoored with the base, for what they change in the answers; since then changed

@@ -78,6 +78,8 @@ def summary(lines: Sequence[Line]) -> str:
     rows = [["detector", "models", "number", "called backdoored", "called clean", "cannot tell"]]
     for detector in DETECTORS:
         for name, group in groups([line for line in lines if line["detector"] == detector]).items():
+            if not group:
+                continue
             said = [line["verdict"] for line in group]
             shares = [share([word == verdict for word in said]) for verdict in ("backdoored", "clean")]
             rest = share([word not in ("backdoored", "clean") for word in said])
@@ -100,10 +102,16 @@ def every(lines: Sequence[Line]) -> str:
 
 TEXT = """# Triggers in the initial latents of text-to-image models
 
-`elijah` and `terd` with what they ship, by `bdm scan`, on the models of `benchmarks/text_to_image_population.py`:
-clean ones of many kinds that their calibration does not hold, all opened once, when it was finished, and backdoored
-ones. A trigger in prompts is not what they look for: "clean" is right of those as far as latents go, and
-`text-to-image-audit` looks at prompts. Shares with exact 95 % intervals.
+`elijah` and `terd` with what they ship, by `bdm scan` (seed 0), on clean models of
+`benchmarks/text_to_image_population.py` that their calibration does not hold; backdoored ones by `--runs`, and in
+[text-to-image-defenses.md](text-to-image-defenses.md). Neither looks for triggers in prompts; `text-to-image-audit`
+does. Shares with exact 95 % intervals.
+
+How the calibrations were set. Both had ten models at first. Of TERD the first two held-out ones, 8-bits and both-100,
+had scores of 6.2 and 5.6 over a threshold of 3.2, and "cannot tell", since its objective is flat there: which of its
+starts wins decides V_r, .007 to .014 or .02, and in none of the ten the start U(0,1) had won. The eight models `further`
+were added to its calibration; in one of them it does. Elijah's threshold had been 1.42; it was set to 2 before a
+held-out model was scanned, as clean models of other builds had scored up to 1.65.
 
 {summary}
 
