@@ -108,10 +108,10 @@ TEXT = """# Triggers in the initial latents of text-to-image models
 does. Shares with exact 95 % intervals.
 
 How the calibrations were set. Both had ten models at first. Of TERD the first two held-out ones, 8-bits and both-100,
-had scores of 6.2 and 5.6 over a threshold of 3.2, and "cannot tell", since its objective is flat there: which of its
-starts wins decides V_r, .007 to .014 or .02, and in none of the ten the start U(0,1) had won. The eight models `further`
-were added to its calibration; in one of them it does. Elijah's threshold had been 1.42; it was set to 2 before a
-held-out model was scanned, as clean models of other builds had scored up to 1.65.
+had scores of 6.2 and 5.6 over a threshold of 3.2, and "cannot tell", since its objective is flat there: the start
+U(0,1) had won, and V_r was .019, where the ten had .009 to .013. Eight models (the part `further`) were added to its
+calibration, one of which has .020, and the two were scanned again. Elijah's threshold had been 1.42; it was set to 2
+before a held-out model was scanned, as clean models of an earlier population had scored up to 1.65.
 
 {summary}
 
