@@ -83,5 +83,5 @@ def test_the_shipped_calibration_fits_the_defaults_and_finds_its_own_models_clea
     assert len(clean) >= 18
     for features in clean:
         assert not conformal_of_several(features, clean, 0.01).backdoored
-    planted = conformal_of_several([0.24, 0.02], clean, 0.01)  # M_r of villan-image is .24 to .26
+    planted = conformal_of_several([0.28, 0.17], clean, 0.01)  # as with villan-image
     assert planted.backdoored and planted.score > 10
