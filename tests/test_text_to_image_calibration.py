@@ -1,4 +1,4 @@
-"""Detectors of text-to-image models without a calibration: a scan says so and how to make one, and then uses it."""
+"""Detectors of text-to-image models without clean models: a scan says so and how to calibrate, and then uses that."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from bdm_core.plugin import Defense
 from bdm_core.run.specification import specify
 from bdm_kit_text_to_image.models.text_to_image_model import seal_model
 from bdm_kit_text_to_image.models.tiny import tiny_model
+from bdm_torch.calibration_file import Calibration
 
 PLUGINS = Path(__file__).parents[1] / "plugins" / "text-to-image"
 TASK = "text-to-image"
 
 
 @pytest.mark.parametrize("name", ["elijah", "terd"])
-def test_a_scan_cannot_tell_until_there_is_a_calibration(name: str, tmp_path: Path) -> None:
+def test_a_scan_cannot_tell_until_clean_models_are_known(name: str, tmp_path: Path) -> None:
     defense = find("defense", name, TASK).load()
     assert isinstance(defense, Defense)
-    params = {f"defense:{name}": dict(defense.tiny_params)}
+    none = tmp_path / "none.json"
+    none.write_text(Calibration(recipe="by hand", configuration={}, records=[]).model_dump_json(), encoding="utf-8")
+    params = {f"defense:{name}": {**defense.tiny_params, "calibration": str(none)}}
     options: dict[str, Any] = {"task": TASK, "device": "cpu", "detectors": [name]}
     suspect = tmp_path / "suspect"
     seal_model(tiny_model(), suspect)

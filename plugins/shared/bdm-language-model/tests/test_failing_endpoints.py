@@ -71,8 +71,9 @@ def test_a_rate_is_kept(params: Any) -> None:
         return honest(body)
 
     with ScriptedEndpoint(respond) as endpoint:
-        ask(params(endpoint, concurrency=4, requests_per_minute=600), [1, 2, 3])
-    assert seen[2] - seen[0] >= 0.15
+        began = time.monotonic()  # a request may arrive late: only what has passed since the beginning is certain
+        ask(params(endpoint, concurrency=4, requests_per_minute=600), [1, 2, 3, 4])
+    assert max(seen) - began >= 0.29
 
 
 def test_a_wait_that_is_too_long_stops(params: Any) -> None:
