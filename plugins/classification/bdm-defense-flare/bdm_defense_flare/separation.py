@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bdm_core.errors import UserError
 from bdm_defense_flare.condensed_tree import CondensedTree, Floats, condensed_tree
 from bdm_defense_flare.params import MISSING_UMAP
+from bdm_kit_classification.analysis.umap_places import umap_places
 
 Embedding = Callable[[Tensor], Floats]
 """embed(vectors (N, L)): places (N, D)."""
@@ -50,13 +50,8 @@ def by_umap(vectors: Tensor, neighbours: int, seed: int) -> Floats:
     Raises:
         UserError: umap-learn is not installed.
     """
-    try:
-        import umap  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        raise UserError(MISSING_UMAP) from None
     width = max(2, min(neighbours, len(vectors) - 1))
-    made = umap.UMAP(n_neighbors=width, min_dist=0.0, n_components=2, random_state=seed % 2**32, n_jobs=1)
-    return np.asarray(made.fit_transform(vectors.numpy()), dtype=np.float64)
+    return umap_places(vectors.numpy(), width, 0.0, seed, MISSING_UMAP)
 
 
 def stable_density(tree: CondensedTree, least: float, depth: int) -> tuple[float, float] | None:

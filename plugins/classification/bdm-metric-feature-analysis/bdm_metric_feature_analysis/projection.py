@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bdm_core.errors import UserError
+from bdm_kit_classification.analysis.umap_places import umap_places
 
 Array = np.ndarray[Any, Any]
 EXTRA = "metric:feature-analysis with projection=umap needs umap-learn: pip install 'bdm-metric-feature-analysis[umap]'"
@@ -35,23 +35,12 @@ def project(features: Array, kind: str, perplexity: float, seed: int) -> Array:
         return wide
     width = max(2.0, min(perplexity, (len(features) - 1) / 3))
     if kind == "umap":
-        return _umap(features, round(width), seed)
+        return umap_places(features, round(width), 0.1, seed, EXTRA)
     from sklearn.manifold import TSNE
 
     if not np.ptp(features, axis=0).any():  # all rows alike: there is nothing to lay out
         return np.zeros((len(features), 2))
     places: Array = np.asarray(
         TSNE(2, perplexity=width, init="random", random_state=seed % 2**32).fit_transform(features)
-    )
-    return places
-
-
-def _umap(features: Array, neighbours: int, seed: int) -> Array:
-    try:
-        import umap  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        raise UserError(EXTRA) from None
-    places: Array = np.asarray(
-        umap.UMAP(n_neighbors=neighbours, random_state=seed % 2**32, n_jobs=1).fit_transform(features)
     )
     return places
