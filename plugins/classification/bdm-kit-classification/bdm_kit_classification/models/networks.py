@@ -17,6 +17,18 @@ from bdm_core.errors import ArtifactError
 Pairs = list[tuple[str, str]]
 
 
+def pixels_first(x: Tensor) -> Tensor:
+    """The same values (N, C, H, W), the channels of a pixel side by side in memory where a CPU computes.
+
+    There, convolutions and poolings of small networks take about half of the time so; their results keep the layout.
+
+    >>> import torch
+    >>> pixels_first(torch.zeros(2, 3, 4, 5)).stride(), pixels_first(torch.zeros(2, 1, 4, 5)).stride()
+    ((60, 1, 15, 3), (20, 1, 5, 1))
+    """
+    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) if x.device.type == "cpu" else x
+
+
 class SmallNetwork(nn.Module):
     """Four convolutions with batch normalisation, three poolings, the mean over the picture, a linear head.
 
@@ -40,10 +52,12 @@ class SmallNetwork(nn.Module):
 
     def body(self, x: Tensor) -> Tensor:
         """Features (N, F)."""
+        x = pixels_first(x)
         for index, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            x = functional.relu(norm(conv(x)))
+            x = norm(conv(x))
             if index < 3 and min(x.shape[2:]) > 1:
-                x = functional.max_pool2d(x, 2)
+                x = functional.max_pool2d(x, 2)  # before the ReLU, which gives the same and has less to do
+            x = functional.relu(x)
         return x.mean((2, 3))
 
 
@@ -129,6 +143,7 @@ class VGG19BN(nn.Module):
     def body(self, x: Tensor) -> Tensor:
         """Features (N, 8 width); poolings stop where the picture is one pixel high or wide."""
         layers = iter(zip(self.convs, self.norms, strict=True))
+        x = pixels_first(x)
         for factor in VGG19:
             if factor:
                 conv, norm = next(layers)
