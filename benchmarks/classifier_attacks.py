@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,47 +39,20 @@ STAGES = ("poisoned data", "backdoored model")
 
 
 class Clock:
-    """Processor seconds of each stage, from the events of a sweep with one worker.
-
-    What the worker has used between a stage's start and end is the stage's.
-    """
+    """Processor seconds of each stage, from the events of a sweep."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._start = 0.0
 
     def hear(self, event: dict[str, Any]) -> None:
         """Called with every event."""
-        if event["event"] == "task_started":
-            self._start = children_seconds()
-        elif event["event"] == "task_finished" and event.get("computed") and "key" in event:  # a run has none
-            self.seconds[event["key"]] = children_seconds() - self._start
+        if event["event"] == "task_finished" and event.get("computed") and "key" in event:  # a run has none
+            self.seconds[event["key"]] = event["processor"]
 
     def of(self, view: RunView) -> float | None:
         """Those of the stages of a run that are the attack's; None where one came from the store."""
         keys = [entry["key"] for entry in view.stages if entry["label"] in STAGES]
         return round(sum(self.seconds[key] for key in keys), 1) if all(key in self.seconds for key in keys) else None
-
-
-def children_seconds() -> float:
-    """Processor time that the running children of this process and their children have used so far (Linux)."""
-    used, parents = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents[int(folder.name)] = int(fields[1])
-        used[int(folder.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-
-    def below(number: int) -> bool:
-        while number in parents:
-            number = parents[number]
-            if number == os.getpid():
-                return True
-        return False
-
-    return sum(seconds for number, seconds in used.items() if below(number))
 
 
 def line_of(part: str, cell: Cell, view: RunView, clock: Clock) -> Line:

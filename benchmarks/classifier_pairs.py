@@ -62,8 +62,8 @@ TRAINING = ("poison_data", "inject_backdoor")
 """The stages of an attack."""
 
 
-def line_of(part: str, cell: Cell, view: RunView, clock: Clock | None) -> Line:
-    """What the results have of a pair. `clock`: None where several workers share the processor time."""
+def line_of(part: str, cell: Cell, view: RunView, clock: Clock) -> Line:
+    """What the results have of a pair."""
     spec = cell.spec
     found: Line = {**identity(part, cell), "status": "complete"}
     defense = find("defense", str(spec.defense), spec.task).load()
@@ -80,9 +80,8 @@ def line_of(part: str, cell: Cell, view: RunView, clock: Clock | None) -> Line:
     last = next((row for row in ("repaired", "purified", "backdoored") if row in found), "backdoored")
     found["cost"] = {name: value_of(view.results, last, f"metric:cost.{name}") for name in COST}
     own = [entry["key"] for entry in view.stages if entry["stage"] in WORK and entry["label"] != CLEAN_WORK]
-    seconds = clock.seconds if clock else {}
-    known = all(key in seconds for key in own)
-    found["cost"]["processor_seconds"] = round(sum(seconds[key] for key in own), 2) if own and known else None
+    known = all(key in clock.seconds for key in own)
+    found["cost"]["processor_seconds"] = round(sum(clock.seconds[key] for key in own), 2) if own and known else None
     bound = value_of(view.results, "repaired", "metric:operating-point.best_asr")
     if bound is not None:
         found["upper_bound"] = {
@@ -129,7 +128,7 @@ class Measurement:
     def __init__(self, part: str, work: Path, workers: int = 1) -> None:
         self.part, self.work, self.workers = part, work, workers
         self.began = time.monotonic()
-        self.clock = Clock() if workers == 1 else None
+        self.clock = Clock()
         self.before = dict(read_speed(SPEED))
         self.counts = {"pairs": 0, "refused": 0, "failed": 0}
         self.left: dict[str, Cell] = {}
@@ -173,8 +172,7 @@ class Measurement:
 
     def hear(self, event: dict[str, Any]) -> None:
         """Called with every event of the sweep."""
-        if self.clock is not None:
-            self.clock.hear(event)
+        self.clock.hear(event)
         if event["event"] == "cell_finished":
             self.complete(event["run"])
         elif event["event"] == "cell_failed":
@@ -243,7 +241,7 @@ def main() -> None:
     parser.add_argument("--defenses", nargs="+", default=None, help="by default the plan's")
     parser.add_argument("--seeds", type=int, nargs="+", default=None, help="by default the plan's")
     parser.add_argument("--at-once", type=int, default=12, help="so many defenses, in the plan's order, in one sweep")
-    parser.add_argument("--workers", type=int, default=1, help="stages at a time; CPU seconds are known for 1 alone")
+    parser.add_argument("--workers", type=int, default=1, help="stages at a time")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-classifier-pairs"), help="for the runs")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the page")
     given = parser.parse_args()

@@ -109,7 +109,8 @@ class Engine:
     def _finish(self, task: Task, outcome: dict[str, Any]) -> None:
         state = self._state
         state.left[_kind(task)] -= 1
-        facts: Event = {name: outcome[name] for name in ("key", "computed", "worker", "memory") if name in outcome}
+        told = ("key", "computed", "worker", "memory", "processor")
+        facts: Event = {name: outcome[name] for name in told if name in outcome}
         if outcome.get("status") not in ("done", "unneeded"):
             reason = str(outcome.get("error") or "the executor gave no reason")
             self._tell({"event": "task_failed", **_facts(task), **facts, "error": reason})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from bdm_sweep.sketch import Shelf, Sketch, body_of
 Outcome = dict[str, Any]
 """What came of a task: ``status`` (``done``, ``unneeded``, ``failed``, or ``refused``
 by a defense of the cell), ``error``; ``key`` of the finished stage;
-``computed``: key and seconds of every stage that was not in the store; ``memory``: the highest, in bytes."""
+``computed``: key and seconds of every stage that was not in the store; ``memory``: the highest, in bytes;
+``processor``: processor seconds of the task, those of finished child processes among them."""
 _WORKPLACES: dict[Path, Workplace] = {}
 
 
@@ -31,12 +33,14 @@ def perform(task: dict[str, Any]) -> Outcome:
         task: as :meth:`bdm_core.plugin.Executor.submit` gets it.
     """
     out = Path(task["out"]).resolve()
+    before = sum(os.times()[:4])
     try:
         if out not in _WORKPLACES:
             _WORKPLACES[out] = Workplace(out)
     except BdmError as error:
         return failed(str(error))
-    return _WORKPLACES[out].perform(task)
+    outcome = _WORKPLACES[out].perform(task)
+    return {**outcome, "processor": round(sum(os.times()[:4]) - before, 2)}
 
 
 class Workplace:
