@@ -2,10 +2,11 @@
 
 ``benchmarks/plans/classifier-pairs.yaml`` has the attacks that poison rows and all defenses; ``-no-rows`` the others,
 ``-rates`` further poison rates of four attacks, ``-third-seed`` a third seed of two, ``-clean`` clean models for the
-detectors of models, ``-deep`` a deeper network. Attack after attack and seed after seed, a line of JSON for each pair
-goes to ``benchmarks/results/classifier_pairs.jsonl`` as soon as it is finished, and one for each that was refused or
-failed, with the reason; the page is ``docs/benchmarks/classifier-pairs.md``. Pairs that are measured or were refused
-are skipped, those that failed are tried again. ``--page`` writes the page from the lines that there are.
+detectors of models, ``-deep`` a deeper network, ``-longer`` longer trained victims. Attack after attack and seed after
+seed, a line of JSON for each pair goes to ``benchmarks/results/classifier_pairs.jsonl`` as soon as it is finished, and
+one for each that was refused or failed, with the reason; the page is ``docs/benchmarks/classifier-pairs.md``. Pairs
+that are measured or were refused are skipped, those that failed are tried again. ``--page`` writes the page from the
+lines that there are.
 """
 
 from __future__ import annotations

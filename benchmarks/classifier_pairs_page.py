@@ -30,8 +30,8 @@ from classifier_pairs_state import BOUND, bounds, state
 from swept import Line
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "classifier-pairs.md"
-OTHER_NETWORK = "classifier-pairs-deep"
-"""The plan whose pairs have no part in ranks and orderings."""
+OTHER_VICTIMS = ("classifier-pairs-deep", "classifier-pairs-longer")
+"""The plans whose pairs have no part in ranks and orderings."""
 Columns = dict[str, tuple[Number, int]]
 
 
@@ -126,7 +126,7 @@ def write_page(lines: Sequence[Line]) -> Path:
     lines = latest(lines)
     complete = [line for line in lines if line["status"] == "complete"]
     attacked = [line for line in complete if not is_clean(line)]
-    usual = [line for line in attacked if line["part"] != OTHER_NETWORK]
+    usual = [line for line in attacked if line["part"] not in OTHER_VICTIMS]
     repairs = [line for line in usual if final(line)]
     detectors = [line for line in usual if "auroc" in line["backdoored"]]
     PAGE.write_text(
@@ -149,8 +149,8 @@ INTRODUCTION = """# Attacks on image classifiers against defenses
 Every attack and every defense of the task, each with its defaults: no test labels, no knowledge of the attack, only the
 declared access, clean rows of the reserve (as many as a tenth of the training rows), the threshold of a detector from
 that reserve. A detector of models that says clean leaves the model as it is. The network is the kit's small CNN, but
-for the plan of a deeper network, whose pairs have no part in ranks and orderings. The data are declared once for each
-attack. Attacks that poison no training row (`bit-flip`, `trojannet`, `bad-encoder`) are paired with the defenses that
+for the plans of a deeper network and of longer training, whose pairs have no part in ranks and orderings. The data are
+declared once for each attack. Attacks that poison no training row (`bit-flip`, `trojannet`, `bad-encoder`) are paired with the defenses that
 neither look at training rows nor train the model.
 
 Means over attacks, then over seeds, ± half of the 95 % t interval over seeds (none for one seed). A mean over few

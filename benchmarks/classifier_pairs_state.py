@@ -21,6 +21,7 @@ PARTS = {
     "classifier-pairs-clean": "clean models for the detectors of models",
     "classifier-pairs-no-rows": "three attacks that poison no row",
     "classifier-pairs-deep": "a deeper network",
+    "classifier-pairs-longer": "longer training, three networks",
 }
 AN_HOUR = 400
 Speed = Mapping[str, Mapping[str, float]]

@@ -20,7 +20,7 @@ NO_ROWS = {"bad-encoder", "bit-flip", "trojannet"}
 """Attacks that poison no training row."""
 ALONE = {"retrain"}
 """Repairs what a detector of rows has flagged, and has nothing to do without one."""
-ENDS = ("", "-rates", "-third-seed", "-clean", "-no-rows", "-deep")
+ENDS = ("", "-rates", "-third-seed", "-clean", "-no-rows", "-deep", "-longer")
 PLANS = {end: read_plan(BENCHMARKS / "plans" / f"classifier-pairs{end}.yaml") for end in ENDS}
 
 
@@ -53,7 +53,7 @@ def test_the_plans_have_every_attack_and_every_defense_of_the_task() -> None:
 def test_the_page_knows_the_plans(load: Any) -> None:
     assert set(load("state").PARTS) == {f"classifier-pairs{end}" for end in PLANS}
     assert {path.stem for path in (BENCHMARKS / "plans").glob("classifier-pairs*.yaml")} == set(load("state").PARTS)
-    assert set(PLANS["-deep"].models) == set(load("making").MODELS)
+    assert set(PLANS["-deep"].models) == set(load("making").MODELS) < set(PLANS["-longer"].models)
 
 
 def test_the_plan_of_rates_has_the_same_defenses() -> None:
