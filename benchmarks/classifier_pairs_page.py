@@ -150,8 +150,8 @@ Every attack and every defense of the task, each with its defaults: no test labe
 declared access, clean rows of the reserve (as many as a tenth of the training rows), the threshold of a detector from
 that reserve. A detector of models that says clean leaves the model as it is. The network is the kit's small CNN, but
 for the plans of a deeper network and of longer training, whose pairs have no part in ranks and orderings. The data are
-declared once for each attack. Attacks that poison no training row (`bit-flip`, `trojannet`, `bad-encoder`) are paired with the defenses that
-neither look at training rows nor train the model.
+declared once for each attack. Attacks that poison no training row (`bit-flip`, `trojannet`, `bad-encoder`) are paired
+with the defenses that neither look at training rows nor train the model.
 
 Means over attacks, then over seeds, ± half of the 95 % t interval over seeds (none for one seed). A mean over few
 attacks is no ranking of the methods: look at how many pairs there are. Where inputs are turned away, ASR, ACC and R-Acc
