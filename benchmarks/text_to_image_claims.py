@@ -8,12 +8,10 @@ from statistics import mean
 
 from detection_numbers import markdown, share
 from swept import Line
-from text_to_image_pairs import attack_of, label_of
+from text_to_image_pairs import attack_of, label_of, of_taken
 
-TAKES = 0.5
-"""An attack of a lower success has nothing to find."""
 HALF = 0.5
-RIVALS = ("daa", "navit2i", "t2ishield", "ufid")
+RIVALS = ("daa (length_bias)", "navit2i (small-world)", "t2ishield", "ufid")
 """Detectors of prompts that were published before those that claim to be ahead of others."""
 
 
@@ -131,11 +129,23 @@ CLAIMS = [
         instead="one-class, without triggers",
     ),
     Claim("t2ishield", "99 % of poisoned prompts invalidated (T2IShield)", left, at_most(0.01), "ASR left {}"),
-    Claim("daa", "AUROC .863 over six attacks (DAA in a later benchmark)", auroc, at_least(0.863), "AUROC {}"),
-    Claim("daa", "F1 .793 over six attacks (DAA in a later benchmark)", f1, at_least(0.793), "F1 {}"),
-    Claim("daa (system)", "AUROC .877 over six attacks (DAA, its abstract)", auroc, at_least(0.877), "AUROC {}"),
-    Claim("daa (system)", "F1 .795 over six attacks (DAA, its abstract)", f1, at_least(0.795), "F1 {}"),
-    Claim("navit2i", "AUROC .963 over eight attacks (NaviT2I)", auroc, at_least(0.963), "AUROC {}"),
+    Claim(
+        "daa (length_bias)",
+        "AUROC .863 over six attacks (DAA in a later benchmark)",
+        auroc,
+        at_least(0.863),
+        "AUROC {}",
+    ),
+    Claim("daa (length_bias)", "F1 .793 over six attacks (DAA in a later benchmark)", f1, at_least(0.793), "F1 {}"),
+    Claim(
+        "daa (system, length_bias)",
+        "AUROC .877 over six attacks (DAA, its abstract)",
+        auroc,
+        at_least(0.877),
+        "AUROC {}",
+    ),
+    Claim("daa (system, length_bias)", "F1 .795 over six attacks (DAA, its abstract)", f1, at_least(0.795), "F1 {}"),
+    Claim("navit2i (small-world)", "AUROC .963 over eight attacks (NaviT2I)", auroc, at_least(0.963), "AUROC {}"),
     Claim("ufid (prefix)", "F1 .723 over eight attacks (UFID in BlackMirror's test)", f1, at_least(0.723), "F1 {}"),
     Claim("blackmirror", "F1 .895 over eight attacks (BlackMirror)", f1, at_least(0.895), "F1 {}"),
     Claim("blackmirror", "FPR .15 over eight attacks (BlackMirror)", false_alarms, at_most(0.15), "FPR {}"),
@@ -178,13 +188,14 @@ CLAIMS = [
     Claim("elijah", "the same: models told", flagged, at_least(1.0), "found {}"),
     Claim("terd", "TPR and TNR of 1.00 (TERD): models told", flagged, at_least(1.0), "found {}"),
 ]
-WORDS = """Claims of papers, about Stable Diffusion, beside what the same methods show here, on a small pipeline with
-their defaults; a claim that does not hold here may hold there. The share is that of the models (attack and
-seed) on which a method reaches the published number, with its exact 95 % interval: *holds* where the
-interval lies above one half, *does not hold* where it lies below, else *open*. Attacks with a success below
-.50 without defense are left out. "Above" means: beyond the best of `daa`, `navit2i`, `t2ishield` and `ufid` with
-their defaults on the same model. *Not tested* stands where the method here is not the one of the claim: CDA's
-discriminant needs labelled triggers, which no row here gives it; TNC's repair is not built."""
+WORDS = """Claims of papers, about Stable Diffusion, beside what the same methods show here, on a small pipeline
+with their defaults; a claim that does not hold here may hold there. The share is that of the models (attack and
+seed) on which a method reaches the published number, with its exact 95 % interval: *holds* where the interval lies
+above one half, *does not hold* where it lies below, else *open*. Attacks with a success below .50 without defense
+are left out. "Above" means: beyond the best of `daa` and `navit2i` as published (with the length bias; with a
+trusted text encoder), `t2ishield` and `ufid` on the same model. *Not tested* stands where the method here is not
+the one of the claim: CDA's discriminant needs labelled triggers, which no row here gives it; TNC's repair is not
+built."""
 
 
 def verdict(flags: Sequence[bool]) -> str:
@@ -201,14 +212,10 @@ def claims_table(lines: Sequence[Line]) -> str:
     Args:
         lines: the complete pairs.
     """
-    took = {
-        (attack_of(line), line["seed"])
-        for line in lines
-        if line["defense"] == "none" and line["backdoored"].get("asr", 0.0) >= TAKES
-    }
+    lines = of_taken(lines)
     rivals: dict[tuple[str, int], list[Line]] = {}
     for line in lines:
-        if label_of(line) in RIVALS and not line.get("earlier"):
+        if label_of(line) in RIVALS:
             rivals.setdefault((attack_of(line), line["seed"]), []).append(line)
     lines = [{**line, "rivals": rivals.get((attack_of(line), line["seed"]), [])} for line in lines]
     rows = [["claim", "method here", "measured, mean", "models that reach it", "of", "so", "reached on"]]
@@ -217,8 +224,6 @@ def claims_table(lines: Sequence[Line]) -> str:
             (attack_of(line), value)
             for line in lines
             if label_of(line) == claim.defense
-            and not line.get("earlier")
-            and (attack_of(line), line["seed"]) in took
             and (not claim.attacks or attack_of(line).startswith(claim.attacks))
             and (value := claim.number(line)) is not None
         ]

@@ -5,9 +5,6 @@ after attack, the cheap ones first, a line of JSON for each pair goes to
 ``benchmarks/results/text_to_image_defenses.jsonl`` as soon as it is finished, and one for each that failed, with the
 reason; the page is ``docs/benchmarks/text-to-image-defenses.md``. Pairs that are measured are skipped, those that
 failed are tried again. ``--page`` writes the page from the lines that there are.
-
-Lines that say ``earlier`` are single models that were measured before there was a plan, on 24 pairs of prompts with 80
-clean captions; they count for tables where the plan has measured nothing yet.
 """
 
 from __future__ import annotations

@@ -6,57 +6,33 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from classifier_pairs_numbers import Number, before, cost, estimate, shown
+from classifier_pairs_numbers import Number, cost, estimate, shown
 from detection_numbers import markdown
 from swept import Line, read_lines
+from text_to_image_aims import AFTER, aims, at, judges, reaches
 from text_to_image_claims import WORDS, claims_table
-from text_to_image_pairs import FINE_TUNED, PLAN, attack_of, label_of, latest, planned, setting_of
+from text_to_image_pairs import FINE_TUNED, PLAN, attack_of, label_of, latest, of_taken, planned, setting_of
 
 from bdm_sweep import read_plan
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "text-to-image-defenses.md"
-STOPPED, LOSS = 0.10, 0.05
-"""A repair reaches its aim at most at this ASR and loss of accuracy."""
 ROBUSTNESS = ("word", "character", "trigger", "noise", "crop")
-AIMS = {"rickrolling TPA": 0.9, "rickrolling TAA": 0.7, "eviledit": None, "sembd": 0.9}
-"""Attack -> the TPR at 5 % FPR that prompt-audit must reach beside an AUROC of .95; None for none."""
-OURS, WITH_BASE = "prompt-audit", "prompt-audit (small-world)"
-AFTER = {"repaired": "", "purified": " (inputs)"}
 
 
-def at(row: str, name: str) -> Number:
-    """A number of a row of the results."""
-    return before(name, row)
-
-
-def star(lines: Sequence[Line]) -> str:
-    """The mark of earlier measurements."""
-    return " *" if any(line.get("earlier") for line in lines) else ""
-
-
-def served(line: Line, row: str) -> float | None:
-    """The accuracy that is left, where a clean prompt that is turned away is one without a picture."""
-    accuracy = line[row].get("acc")
-    return None if accuracy is None else accuracy * (1 - line[row].get("rejected_clean", 0.0))
-
-
-def reaches(line: Line, row: str) -> bool:
-    """Whether the backdoor is gone at little loss."""
-    accuracy, success = served(line, row), line[row].get("asr")
-    undefended = line["backdoored"].get("acc")
-    known = accuracy is not None and success is not None and undefended is not None
-    return bool(known and success <= STOPPED and round(undefended - accuracy, 6) <= LOSS)
+def passes(line: Line) -> float | None:
+    """Samples that passed the denoiser, forward or backward, in a defense's own stages."""
+    found = [line["cost"].get(name) for name in ("forward_passes", "backward_passes")]
+    return None if None in found else sum(found)
 
 
 def state(lines: Sequence[Line]) -> str:
     """How many of the planned pairs are measured, which are not, and which failed."""
     plan = read_plan(PLAN)
     wanted, seeds = planned(plan), len(plan.seeds)
-    own = [line for line in lines if not line.get("earlier")]
     rows = [["attack", "pairs planned", "measured", "failed", "not measured at any seed"]]
     for case in dict.fromkeys(case.name for case, _ in wanted):
         defenses = [name for other, name in wanted if other.name == case]
-        mine = [line for line in own if attack_of(line) == case]
+        mine = [line for line in lines if attack_of(line) == case]
         done = [line for line in mine if line["status"] == "complete"]
         known = {label_of(line) for line in done}
         missing = [name for name in defenses if name not in known]
@@ -64,16 +40,11 @@ def state(lines: Sequence[Line]) -> str:
         rows.append([case, str(len(defenses) * seeds), str(len(done)), str(len(mine) - len(done)), rest])
     failed = [
         [attack_of(line), label_of(line), str(line["seed"]), str(line["error"]).replace("|", "/")]
-        for line in own
+        for line in lines
         if line["status"] == "failed"
     ]
     text = "No pair failed." if not failed else markdown([["attack", "defense", "seed", "why it failed"], *failed])
     return f"{markdown(rows)}\n\n{text}\n"
-
-
-def judges(lines: Sequence[Line]) -> list[Line]:
-    """Lines of detectors of prompts."""
-    return [line for line in lines if "auroc" in line.get("backdoored", {})]
 
 
 def prompt_board(lines: Sequence[Line]) -> str:
@@ -89,10 +60,11 @@ def prompt_board(lines: Sequence[Line]) -> str:
         "FPR": (at("backdoored", "fpr"), 3),
         "captions as long, flagged": (at("controls", "flagged"), 3),
         "CPU s a prompt": (cost("seconds_a_prompt"), 3),
+        "forward passes": (cost("forward_passes"), 0),
     }
     rows = [["detector", "pairs", *numbers]]
     for name in dict.fromkeys(label_of(line) for line in lines):
-        own = [line for line in lines if label_of(line) == name and not line.get("earlier")]
+        own = [line for line in lines if label_of(line) == name]
         if own:
             rows.append([name, str(len(own)), *(shown(controlled(own), *found) for found in numbers.values())])
     return markdown(rows) if len(rows) > 1 else "Not measured."
@@ -125,7 +97,7 @@ def prompt_matrix(lines: Sequence[Line], of: str = "") -> str:
             ]
             found = [estimate(here, number) for number in numbers]
             area, clean, hits, false = ("" if item is None else f"{item.mean:.2f}" for item in found)
-            cells.append(f"{area} ({clean}) / {hits} / {false}{star(here)}" if here else "")
+            cells.append(f"{area} ({clean}) / {hits} / {false}" if here else "")
         mine = [line for line in own if label_of(line) == name]
         rows.append([name, *cells, shown(mine, cost("seconds_a_prompt"), 2).partition(" ")[0]])
     return markdown(rows) if own else "Not measured."
@@ -134,17 +106,16 @@ def prompt_matrix(lines: Sequence[Line], of: str = "") -> str:
 def model_table(lines: Sequence[Line]) -> str:
     """Detectors of models: how many verdicts say backdoored, by attack, and on the clean model."""
     judged = [line for line in lines if line["level"] == "model" and "score" in line.get("backdoored", {})]
-    rows = [
-        ["detector", "attack", "models", "called backdoored", "called clean", "cannot tell", "clean model", "CPU s"]
-    ]
+    says = ("called backdoored", "called clean", "cannot tell")
+    rows = [["detector", "attack", "models", *says, "clean model", "CPU s", "passes"]]
     for attack, name in dict.fromkeys(map(setting_of, judged)):
         own = [line for line in judged if setting_of(line) == (attack, name)]
-        says = [line["backdoored"].get("verdict") for line in own]
+        verdicts = [line["backdoored"].get("verdict") for line in own]
         clean = [line["clean"].get("verdict") for line in own if "score" in line.get("clean", {})]
         words = {1.0: "backdoored", 0.0: "clean", None: "cannot tell"}
-        spent = shown(own, cost("processor_seconds"), 1)
-        counts = [str(says.count(value)) for value in (1.0, 0.0, None)]
-        rows.append([name, attack, str(len(own)), *counts, ", ".join(words[value] for value in clean), spent])
+        spent = [shown(own, cost("processor_seconds"), 1), shown(own, passes, 0)]
+        counts = [str(verdicts.count(value)) for value in (1.0, 0.0, None)]
+        rows.append([name, attack, str(len(own)), *counts, ", ".join(words[value] for value in clean), *spent])
     return markdown(rows) if len(rows) > 1 else "Not measured."
 
 
@@ -153,19 +124,17 @@ def attack_table(lines: Sequence[Line]) -> str:
     protocols = [name for name in ROBUSTNESS if any(f"asr_{name}" in line["backdoored"] for line in lines)]
     names = ["asr", *(f"asr_{name}" for name in protocols), "acc", "psr", "frechet"]
     head = ["ASR", *(f"ASR, {name}" for name in protocols), "ACC", "PSR", "Fréchet"]
-    rows = [["defense", "seeds", *head, "rejected, clean", "rejected, triggered", "reached", "CPU s"]]
-    full = [line for line in lines if not line.get("earlier")]
+    rows = [["defense", "seeds", *head, "rejected, clean", "rejected, triggered", "reached", "CPU s", "passes"]]
+    seeds = str(len({line["seed"] for line in lines}))
     for row, title in (("clean", "the clean model"), ("backdoored", "undefended")):
-        own = full or lines
-        seeds = str(len({line["seed"] for line in own}))
-        rows.append([title, seeds, *(shown(own, at(row, name), 2) for name in names), "", "", "", ""])
+        rows.append([title, seeds, *(shown(lines, at(row, name), 2) for name in names), "", "", "", "", ""])
     for row, title in AFTER.items():
         for defense in dict.fromkeys(label_of(line) for line in lines if row in line):
             own = [line for line in lines if label_of(line) == defense and row in line]
             numbers = [shown(own, at(row, name), 2) for name in [*names, "rejected_clean", "rejected_triggered"]]
             hit = f"{sum(reaches(line, row) for line in own)} of {len(own)}"
-            spent = shown(own, cost("processor_seconds"), 1)
-            rows.append([f"{defense}{title}{star(own)}", str(len(own)), *numbers, hit, spent])
+            spent = [shown(own, cost("processor_seconds"), 1), shown(own, passes, 0)]
+            rows.append([f"{defense}{title}", str(len(own)), *numbers, hit, *spent])
     return markdown(rows)
 
 
@@ -184,34 +153,6 @@ def fine_tuned_table(lines: Sequence[Line]) -> str:
     return markdown(rows) if lines else "Not measured."
 
 
-def aims(lines: Sequence[Line]) -> str:
-    """What must be reached beside what was."""
-    rows = [["", "must", "measured", "pairs"]]
-    for attack, rate in AIMS.items():
-        own = [line for line in lines if setting_of(line) == (attack, OURS)]
-        mark, count = star(own), str(len(own))
-        for what, must, number in (
-            ("AUROC", "at least .95", at("backdoored", "auroc")),
-            ("AUROC of the same texts on the clean model", "at most .70", at("clean", "auroc")),
-            ("TPR at 5 % FPR", "" if rate is None else f"at least {rate:.2f}", at("backdoored", "tpr_at_5")),
-        ):
-            found = shown(own, number)
-            rows.append([f"`{OURS}`, {attack}: {what}", must, found + mark if found else "–", count])
-    for attack in dict.fromkeys(attack_of(line) for line in judges(lines)):
-        own = [line for line in lines if setting_of(line) == (attack, WITH_BASE)]
-        if own:
-            found = shown(own, at("backdoored", "auroc")) + star(own)
-            rows.append([f"`{WITH_BASE}`, {attack}: AUROC", "at least .95", found, str(len(own))])
-    for attack in dict.fromkeys(case.name for case, _ in planned(read_plan(PLAN))):
-        tried = [(line, row) for line in lines if attack_of(line) == attack for row in AFTER if row in line]
-        hit = dict.fromkeys(f"{label_of(line)}{AFTER[row]}" for line, row in tried if reaches(line, row))
-        text = ", ".join(hit) if hit else "none of those tried" if tried else "–"
-        rows.append(
-            [f"{attack}: ASR of .10 or less, at most .05 of the accuracy lost", "by a repair", text, str(len(tried))]
-        )
-    return markdown(rows)
-
-
 def write_page(lines: Sequence[Line]) -> Path:
     """Write it."""
     order = {(case.name, name): place for place, (case, name) in enumerate(planned(read_plan(PLAN)))}
@@ -222,9 +163,10 @@ def write_page(lines: Sequence[Line]) -> Path:
         own = [line for line in complete if attack_of(line) == attack and "acc" in line["backdoored"]]
         if own:
             parts.append(f"### {attack}\n\n{attack_table(own)}\n")
-    board = prompt_board(judges(complete))
+    board = prompt_board(judges(of_taken(complete)))
     PAGE.write_text(
-        f"{INTRODUCTION}\n## How far it is measured\n\n{state(lines)}\n## What is reached\n\n{aims(complete)}\n\n"
+        f"{INTRODUCTION}\n## How far it is measured\n\n{state(lines)}\n## What is reached\n\n{AIMED}\n\n"
+        f"{aims(complete)}\n\n"
         f"## Detectors of prompts\n\n{BOARD}\n\n{board}\n\nEach attack: AUROC (same texts on the clean model) / TPR "
         f"/ FPR at the detector's own threshold.\n\n{prompt_matrix(complete)}\n\n## Beside clean fine-tunings\n\n"
         f"{BESIDE}\n\n{fine_tuned_table(read_lines(FINE_TUNED))}\n\n## Detectors of models\n\n"
@@ -246,13 +188,17 @@ INTRODUCTION = """# Defenses of text-to-image models
 Every attack and mode against every defense that applies to it, on the built-in pipeline, all with their defaults but
 for what is named. A defense sees a tenth of the captioned images, no trigger and no target; STEDF is told the trigger,
 an upper bound. 60 test prompts, each without and with the trigger from the same noise. Means over attacks, then over
-seeds, ± half of the 95 % t interval over seeds (none for one seed). Lines with a star were measured before there was a
-plan: one model, 24 pairs of prompts, 80 clean captions, no controls. [text-to-image-audit.md](text-to-image-audit.md)
+seeds, ± half of the 95 % t interval over seeds (none for one seed). [text-to-image-audit.md](text-to-image-audit.md)
 has our scan of models on clean and backdoored ones.
 """
 BOARD = filled("""Triggered prompts against their untriggered twins, then the same texts on the clean model: a detector
 of odd texts shows there. Then triggered prompts against clean captions of as many tokens: a detector of length fails
-there. TPR at 5 % FPR is read off the prompts themselves, the own threshold comes from clean captions alone.""")
+there. TPR at 5 % FPR is read off the prompts themselves, the own threshold comes from clean captions alone. Forward
+passes are samples through the denoiser, for the calibration and all prompts together. Models on which the attack does
+not take (a success below .50 without defense) are left out of the means.""")
+AIMED = filled("""An attack with a success below .50 without defense does not take: there is nothing to tell or to
+repair, and that model counts for nothing here. A defense is named first where it reaches the aim at every seed that is
+measured, then where it does at some of them.""")
 BESIDE = filled("""`prompt-audit` with the base, asked of clean models that were trained further from it: UNet
 (`unet-120`), text encoder (`text-120`), a merged LoRA (`lora-8`), both (`both-100`). The triggered texts of each attack
 against their twins, AUROC / TPR at 5 % FPR: what is high there sees the text. SemBD's trigger is a scene of two
@@ -264,7 +210,8 @@ have to be made before the filter, not behind it. A detector of models that says
 it is. Not in the plan: detectors of prompts and changed prompts where no word is the trigger (`villan-image`,
 `bibaddiff`), detectors of a trigger in the noise (`elijah`, `terd`) where there is none, round-trip
 translation, BlackMirror with a language model, repairs of the clean model, Rickrolling's removal of a concept.
-Times are of a machine that was shared with other work.
+Times are of a machine that was shared with other work; *passes* are samples through the denoiser, forward
+and backward (none where the text encoder alone is asked).
 
 `python benchmarks/text_to_image_defenses.py` measures what is missing and writes this page; with `--page` it only
 writes it. `bdm sweep benchmarks/plans/text-to-image-defenses.yaml --dry-run` lists the pairs.

@@ -62,7 +62,7 @@ class Judged:
 
 def wanted() -> list[Line]:
     """The lines of backdoored models that prompt-audit has judged with a base, one an attack and seed."""
-    lines = [line for line in latest(read_lines(LINES)) if line["status"] == "complete" and not line.get("earlier")]
+    lines = [line for line in latest(read_lines(LINES)) if line["status"] == "complete"]
     return [line for line in lines if line["defense"] == "prompt-audit" and line["defense_params"].get("reference")]
 
 

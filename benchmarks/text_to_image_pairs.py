@@ -16,6 +16,8 @@ from bdm_sweep.plan import Method
 LINES = Path(__file__).parent / "results" / "text_to_image_defenses.jsonl"
 FINE_TUNED = LINES.with_name("text_to_image_fine_tuned.jsonl")
 PLAN = PLANS / "text-to-image-defenses.yaml"
+TAKES = 0.5
+"""An attack of a lower success has nothing to find."""
 
 
 def setting_of(line: Line) -> tuple[str, str]:
@@ -24,10 +26,23 @@ def setting_of(line: Line) -> tuple[str, str]:
 
 
 def latest(lines: Sequence[Line]) -> list[Line]:
-    """Of each pair its last line; earlier measurements only where the plan has none of that attack and defense."""
-    last = list({line["run"]: line for line in lines}.values())
-    known = {setting_of(line) for line in last if line["status"] == "complete" and not line.get("earlier")}
-    return [line for line in last if not line.get("earlier") or setting_of(line) not in known]
+    """Of each pair its last line."""
+    return list({line["run"]: line for line in lines}.values())
+
+
+def taken(lines: Sequence[Line]) -> set[tuple[str, int]]:
+    """Attacks and seeds with a success of at least .50 without defense: below, there is nothing to find or repair."""
+    return {
+        (attack_of(line), line["seed"])
+        for line in lines
+        if line["defense"] == "none" and line.get("backdoored", {}).get("asr", 0.0) >= TAKES
+    }
+
+
+def of_taken(lines: Sequence[Line]) -> list[Line]:
+    """The lines of attacks and seeds that took."""
+    known = taken(lines)
+    return [line for line in lines if (attack_of(line), line["seed"]) in known]
 
 
 def attack_of(line: Line) -> str:

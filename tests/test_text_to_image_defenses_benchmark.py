@@ -35,6 +35,11 @@ def page() -> ModuleType:
 
 
 @pytest.fixture
+def aims() -> ModuleType:
+    return importlib.import_module("text_to_image_aims")
+
+
+@pytest.fixture
 def pairs() -> ModuleType:
     return importlib.import_module("text_to_image_pairs")
 
@@ -152,7 +157,7 @@ def test_a_line_has_the_rows_of_the_results(benchmark_script: ModuleType, monkey
 
 def line(defense: str = "daa", seed: int = 0, **more: Any) -> dict[str, Any]:
     return {
-        "run": f"{defense} {seed} {more.get('defense_params')} {more.get('earlier')}",
+        "run": f"{defense} {seed} {more.get('defense_params')}",
         "attack": "eviledit",
         "params": {},
         "defense": defense,
@@ -167,22 +172,22 @@ def line(defense: str = "daa", seed: int = 0, **more: Any) -> dict[str, Any]:
     }
 
 
-def test_earlier_lines_count_until_the_plan_has_measured_the_same(pairs: ModuleType) -> None:
-    old = [line(earlier=True), line("ufid", earlier=True)]
-    new = [{**line(), "status": "failed", "error": "no"}, line(seed=1)]
-    assert pairs.latest([*old, new[0]]) == [*old, new[0]]
-    assert pairs.latest([*old, *new]) == [old[1], *new]
-    assert pairs.latest([new[0], line()]) == [line()]
+def test_the_last_line_of_a_pair_counts_and_an_attack_takes_from_half_on(pairs: ModuleType) -> None:
+    failed = {**line(), "status": "failed", "error": "no"}
+    assert pairs.latest([failed, line(seed=1), line()]) == [line(), line(seed=1)]
+    weak = line("none", seed=1, backdoored={"acc": 1.0, "asr": 0.49})
+    lines = [line("none"), line(), weak, line(seed=1), line(seed=2)]
+    assert pairs.taken(lines) == {("eviledit", 0)} and pairs.of_taken(lines) == lines[:2]
 
 
 @pytest.mark.parametrize(
     ("asr", "acc", "rejected", "expected"), [(0.1, 0.95, 0.0, True), (0.2, 1.0, 0.0, False), (0.0, 1.0, 0.06, False)]
 )
 def test_a_clean_prompt_that_is_turned_away_has_no_picture(
-    page: ModuleType, asr: float, acc: float, rejected: float, expected: bool
+    aims: ModuleType, asr: float, acc: float, rejected: float, expected: bool
 ) -> None:
     given = line(purified={"asr": asr, "acc": acc, "rejected_clean": rejected})
-    assert page.reaches(given, "purified") is expected
+    assert aims.reaches(given, "purified") is expected
 
 
 def test_the_page_says_what_is_measured_what_is_not_and_what_failed(
@@ -200,15 +205,21 @@ def test_the_page_says_what_is_measured_what_is_not_and_what_failed(
         line("fine-tune", repaired={"acc": 0.9, "asr": 0.0}, level="model"),
         {**line("navit2i"), "status": "failed", "error": "no | such thing"},
         line("amdet", level="model", backdoored={"acc": 1.0, "asr": 0.95, "score": 3.0, "verdict": 1.0}),
-        line("ufid", earlier=True, backdoored={"auroc": 0.5, "tpr": 0.1, "fpr": 0.0}),
+        line("none"),
+        line("fine-tune", 1, repaired={"acc": 1.0, "asr": 0.0}, level="model"),
+        line("reset-to-base", 1, repaired={"acc": 1.0, "asr": 0.0}, level="model"),
+        line("none", 1),
+        line("reset-to-base", 2, repaired={"acc": 0.1, "asr": 0.9}, level="model"),
+        line("none", 2, backdoored={"acc": 1.0, "asr": 0.2}),
     ]
     text = page.write_page(lines).read_text()
     assert "| eviledit | navit2i | 0 | no / such thing |" in text
     assert "| daa | 1 | 0.900 | 0.400 | 0.600 | 0.750 |  | 0.100 | 0.800 | 0.050 | 0.300 |" in text
-    assert "0.50 () / 0.10 / 0.00 *" in text and "| amdet | eviledit | 1 | 1 | 0 | 0 |  | 1.0 |" in text
+    assert "| amdet | eviledit | 1 | 1 | 0 | 0 |  | 1.0 |" in text
     assert "| daa (inputs) | 1 | 0.05 |  | 1.00 |  |  | 0.02 | 0.90 | 1 of 1 | 1.0 |" in text
-    assert "| eviledit: ASR of .10 or less, at most .05 of the accuracy lost | by a repair | daa (inputs) | 2 |" in text
-    assert "| undefended | 1 | 0.95 | 0.50 | 1.00 |" in text and "daa (reversed)" in text
+    must = "| eviledit: ASR of .10 or less, at most .05 of the accuracy lost | by "
+    assert f"{must}a repair of the model | reset-to-base; at some seeds: fine-tune (1 of 2) | 3 |" in text
+    assert f"{must}inputs turned away or changed | daa | 1 |" in text and "daa (reversed)" in text
     monkeypatch.setattr(page, "FINE_TUNED", tmp_path / "none.jsonl")
     empty = page.write_page([]).read_text()
     assert "No pair failed." in empty and empty.count("Not measured.") == 5
@@ -231,7 +242,7 @@ def test_a_claim_to_be_ahead_is_held_against_the_best_rival_and_a_variant_tests_
 
     lines = [
         pair("none", 0.0),
-        pair("daa", 0.6),
+        pair("daa", 0.6, length_bias=True),
         pair("ufid", 0.7),
         pair("scaling-offset", 0.8),
         pair("blackmirror", 1),
