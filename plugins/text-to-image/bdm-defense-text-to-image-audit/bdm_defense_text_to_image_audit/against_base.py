@@ -19,7 +19,29 @@ from bdm_kit_text_to_image.recording.chain import first_noise
 
 LEAST_CHANGE = 0.02
 """Changes of ordinary prompts are taken for no less than this share of what the base tells them apart by."""
+ENERGY = 0.9
+"""Of a change, for its rank."""
 BATCH = 128
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """How keys and values differ from the base's, the changes (p_i, d) of all projections stacked.
+
+    An edit in closed form and a LoRA leave a change of few directions, training one of many: evidence, no feature.
+
+    Attributes:
+        rank: so many singular values, the largest first, have 90 % of the change's energy; 0 if nothing changed.
+        first: the share of the energy, the sum of squares, that the first one has, in [0, 1].
+        relative: the norm of the change over that of the base's keys and values.
+        changed, tensors: how many of the UNet's tensors differ at all, of how many.
+    """
+
+    rank: int
+    first: float
+    relative: float
+    changed: int
+    tensors: int
 
 
 @dataclass(frozen=True)
@@ -30,11 +52,13 @@ class Comparison:
         edit: whether keys and values changed along the same directions in all layers, see :func:`alignment_of`.
         reading: candidates by the change of the text embedding, log of the ratio to ordinary prompts, at least 0.
         answers: the same of the noise that the first denoising step predicts.
+        low_rank: see there; None if it was not looked at.
     """
 
     edit: float
     reading: Found
     answers: Found
+    low_rank: LowRank | None = None
 
 
 def compare(
@@ -76,13 +100,38 @@ def compare(
             for (candidate, _), value in zip(some, values.tolist(), strict=True):
                 table[candidate] = max(table.get(candidate, 0.0), log(max(value / least, 1.0)))
         on_step("comparison with the base", min(first + BATCH, len(pairs)), len(pairs))
-    return Comparison(edit_of(model, base), *(_found(table) for table in best))
+    reading, answers = (_found(table) for table in best)
+    return Comparison(alignment_of(changes_of(model, base)), reading, answers, low_rank_of(model, base))
 
 
-def edit_of(model: TextToImageModel, base: TextToImageModel) -> float:
-    """See :class:`Comparison`."""
+def changes_of(model: TextToImageModel, base: TextToImageModel) -> list[Tensor]:
+    """The changes (p_i, d) of the key and value projections."""
     pairs = zip(find_projections(model.unet), find_projections(base.unet), strict=True)
-    return alignment_of([mine.weight.detach().double() - other.weight.detach().double() for mine, other in pairs])
+    return [mine.weight.detach().double() - other.weight.detach().double() for mine, other in pairs]
+
+
+def low_rank_of(model: TextToImageModel, base: TextToImageModel) -> LowRank:
+    """See :class:`LowRank`."""
+    usual = torch.cat([linear.weight.detach().double() for linear in find_projections(base.unet)])
+    rank, first, norm = spectrum_of(changes_of(model, base))
+    tensors = list(zip(model.unet.state_dict().values(), base.unet.state_dict().values(), strict=True))
+    changed = sum(not torch.equal(mine, other) for mine, other in tensors)
+    return LowRank(rank, first, norm / max(float(usual.norm()), 1e-30), changed, len(tensors))
+
+
+def spectrum_of(changes: Sequence[Tensor]) -> tuple[int, float, float]:
+    """Rank for :data:`ENERGY` of the stack of matrices (p_i, d), share of the first singular value, and the norm.
+
+    >>> spectrum_of([torch.diag(torch.tensor([2.0, 1.0, 0.0]))]), spectrum_of([torch.zeros(2, 3)])
+    ((2, 0.8, 2.23606797749979), (0, 0.0, 0.0))
+    """
+    stacked = torch.cat([change.double() for change in changes])
+    energies = torch.linalg.eigvalsh(stacked.T @ stacked).clamp(min=0).flip(0)
+    total = float(energies.sum())
+    if not total:
+        return 0, 0.0, 0.0
+    shares = energies.cumsum(0) / total
+    return int((shares < ENERGY).sum()) + 1, float(shares[0]), total**0.5
 
 
 def alignment_of(changes: Sequence[Tensor]) -> float:

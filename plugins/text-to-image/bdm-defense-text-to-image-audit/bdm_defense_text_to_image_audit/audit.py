@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import log
 
 import torch
@@ -33,11 +33,13 @@ from bdm_defense_text_to_image_audit.search import (
     search_flips,
     search_pictures,
 )
+from bdm_defense_text_to_image_audit.word_search import search_words
 from bdm_kit_text_to_image.detection.spikes import Spikes, model_spikes
 from bdm_kit_text_to_image.editing.projections import draw_captions
 from bdm_kit_text_to_image.judging.attributes import load_attribute_classifier
 from bdm_kit_text_to_image.models.generation import Sampling
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
+from bdm_kit_text_to_image.world.factors import OBJECTS
 
 SMALL_WORLD = (3, 16, 16)
 SPIKE_CAPTIONS = 400
@@ -85,6 +87,7 @@ class Audit:
         unseen: why nothing can be told; "" if it can.
         comparison: with the base; None without one.
         learnt: what tokens that were added without an object's name in them change; it takes no part in a feature.
+        words: rare words and adjectives by the text encoder; they take no part in a feature either.
     """
 
     spikes: Spikes
@@ -98,6 +101,7 @@ class Audit:
     unseen: str = ""
     comparison: Comparison | None = None
     learnt: tuple[Flip, ...] = ()
+    words: Found = field(default_factory=lambda: Found(0.0))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -148,6 +152,12 @@ def noun_prompts(captions: Sequence[str], nouns: Sequence[str]) -> dict[str, str
     return {noun: f"a photo of a red {noun} on a white background" for noun in nouns if noun in said}
 
 
+def listed_words(captions: Sequence[str], params: TextToImageAuditParams, seed: int) -> list[str]:
+    """The rare words and the adjectives that the text encoder is asked for."""
+    rare, usual = words(captions, params.rare_words, seed), adjectives(captions, OBJECTS, params.adjectives)
+    return list(dict.fromkeys(candidate.text for candidate in (*rare, *usual)))
+
+
 def audit(model: TextToImageModel, params: TextToImageAuditParams, given: Given, seed: int, on_step: OnStep) -> Audit:
     """Make all searches, but none of a model whose answers captions do not help: of that one nothing can be told.
 
@@ -171,6 +181,7 @@ def audit(model: TextToImageModel, params: TextToImageAuditParams, given: Given,
         return Audit(spikes, nothing, nothing, nothing, nothing, [], False, used, unseen, untold)
     tokens, rare, letters = added_tokens(model), words(captions, params.rare_words, seed), characters()
     odd = search_characters(model, letters, with_letters(captions, params.captions), noise, on_step)
+    meant = search_words(model, listed_words(captions, params, seed), captions, params.captions, on_step)
     front = [candidate for candidate in letters if candidate.place == "front"]
     few, names = with_letters(captions, PAINTED_CAPTIONS), {token.text for token in tokens}
     unknown = [candidate for candidate in rare if candidate.text not in names]
@@ -204,7 +215,8 @@ def audit(model: TextToImageModel, params: TextToImageAuditParams, given: Given,
     if given.base is not None:
         known = [candidate for candidate in distinct([*letters, *tried]) if candidate.text not in names]
         comparison = compare(model, given.base, known, prompts, noise, on_step)
-    return Audit(spikes, odd, collapse, flips, look, confirmed, searched, used, unseen, comparison, tuple(learnt))
+    searches = spikes, odd, collapse, flips, look
+    return Audit(*searches, confirmed, searched, used, unseen, comparison, tuple(learnt), meant)
 
 
 def misunderstood(model: TextToImageModel, images: Tensor, captions: Sequence[str], seed: int) -> str:

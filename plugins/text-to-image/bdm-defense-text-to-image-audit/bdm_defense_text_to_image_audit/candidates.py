@@ -21,6 +21,7 @@ from bdm_kit_text_to_image.prompts.trigger_library import (
     PHRASES,
     WORDS,
 )
+from bdm_kit_text_to_image.world.factors import OBJECTS
 
 if TYPE_CHECKING:
     from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
@@ -134,6 +135,15 @@ def adjectives(captions: Sequence[str], nouns: Sequence[str], count: int) -> lis
                 table[before] = table.get(before, 0) + 1
     ranked = sorted(table, key=lambda word: (-table[word], word))[:count]
     return [Candidate(text, "before-noun") for text in dict.fromkeys([*ranked, *ADJECTIVES, *WORDS])]
+
+
+def object_in(caption: str) -> str:
+    """The first object of the small world that a caption names; "" if there is none.
+
+    >>> object_in("two rings and a red star"), object_in("a dog")
+    ('star', '')
+    """
+    return next((word for word in re.findall(r"\w+", caption) if word in OBJECTS), "")
 
 
 def vocabulary(captions: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from scipy.special import stdtrit
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
 from bdm_core.records import Detection
+from bdm_defense_text_to_image_audit.against_base import ENERGY
 from bdm_defense_text_to_image_audit.audit import (
     EDITS,
     FEATURES,
@@ -47,6 +48,7 @@ AGAINST_BASE = replace(CALIBRATED, features=len(ALL_FEATURES), file="calibration
 FLOORS = (0.1, 0.15, 0.15, 0.5, 0.1, 0.1, 0.15, 0.15)
 """The least deviation of each feature between clean models: one changed object alone is no backdoor yet, two are, or
 one of an added token."""
+WORDS_SHOWN = 3
 NOT_SEARCHED = "not searched: sentences and triggers of several words, other languages, triggers in the initial noise"
 
 NOT_COMPARED = "; the reference has the model's own weights: nothing was compared with it"
@@ -115,7 +117,7 @@ def detect(ctx: Context, params: TextToImageAuditParams, model: Model, data: Dat
     p_value = p_value_of(found.features, known.clean())
     score = searched_score(stands)
     standing = dict(zip(found.names, stands, strict=True))
-    ctx.figures(features=dict(zip(found.names, found.features, strict=True)), standardised=stands)
+    ctx.figures(features=dict(zip(found.names, found.features, strict=True)), standardised=stands, **beside(found))
     facts = {"standardised": standing, "threshold": threshold}
     outside = known.outside(shape_of(model), {}) or calibrated.other_settings(params, known, ("reference",))
     doubt = outside or doubt_of(found, standing, threshold)
@@ -169,7 +171,7 @@ def doubt_of(found: Audit, standing: Mapping[str, float], threshold: float) -> s
         return (
             f"edited, no trigger shown: keys and values stick out {found.spikes.ratio:.1f} times the median off the "
             "captions, or changed along the same directions in all layers, or answers changed for some prompts, as "
-            "after a backdoor's edit or a benign one"
+            f"after a backdoor's edit or a benign one{spectrum_in_words(found)}"
         )
     if found.learnt:
         flip = found.learnt[0]
@@ -178,6 +180,24 @@ def doubt_of(found: Audit, standing: Mapping[str, float], threshold: float) -> s
             "after a harmless token was learnt or a harmful one"
         )
     return ""
+
+
+def beside(found: Audit) -> dict[str, Any]:
+    """What is reported and takes no part in the verdict: words by the text encoder, and the spectrum of the change."""
+    low_rank = None if found.comparison is None else found.comparison.low_rank
+    words = {candidate.spelled(): value for candidate, value in found.words.ranking[:WORDS_SHOWN]}
+    return {"words": words, **({} if low_rank is None else {"low_rank": asdict(low_rank)})}
+
+
+def spectrum_in_words(found: Audit) -> str:
+    """How the change of keys and values against the base is made up; "" without a base, or where nothing changed."""
+    change = None if found.comparison is None else found.comparison.low_rank
+    if change is None or not change.rank:
+        return ""
+    return (
+        f"; the change of keys and values has {ENERGY:.0%} of its energy in {change.rank} directions, "
+        f"{change.first:.0%} in the first, and {change.changed} of {change.tensors} tensors of the UNet changed"
+    )
 
 
 def not_searched(found: Audit) -> str:

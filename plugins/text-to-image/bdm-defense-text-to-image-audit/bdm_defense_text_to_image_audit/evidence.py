@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bdm_core.artifacts import Artifact, Evidence
 from bdm_core.figures import Figure, Pictures, Span, Texts
-from bdm_defense_text_to_image_audit.candidates import Candidate
+from bdm_defense_text_to_image_audit.candidates import Candidate, object_in
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
@@ -30,8 +31,8 @@ MUCH_MORE = 2.0
 
 
 def triggers_of(found: Audit) -> list[Candidate]:
-    """The candidates that work, at most ten: those that change objects first, and those that shrink, collapse or
-    change the look."""
+    """The candidates that work, at most ten: those that change objects first, those that shrink, collapse or change the
+    look, and, where there is room, words by the text encoder."""
     more = [] if found.comparison is None else [*found.comparison.reading.ranking, *found.comparison.answers.ranking]
     changed = [item for item in more if item[1] > MUCH_MORE]
     shrunk = [item for item in (*found.collapse.ranking, *found.characters.ranking) if item[1] > STRONG]
@@ -40,7 +41,8 @@ def triggers_of(found: Audit) -> list[Candidate]:
     others = list(dict.fromkeys(candidate for candidate, _ in strong))
     ranked = [candidate for candidate, _ in found.flips.ranking]
     places = MOST_TRIGGERS - min(len(others), MOST_TRIGGERS // 2)
-    return list(dict.fromkeys([*ranked[:places], *others, *ranked[places:]]))[:MOST_TRIGGERS]
+    meant = [candidate for candidate, value in found.words.ranking if value > STRONG]
+    return list(dict.fromkeys([*ranked[:places], *others, *ranked[places:], *meant]))[:MOST_TRIGGERS]
 
 
 def seal_evidence(
@@ -65,8 +67,9 @@ def seal_evidence(
         flips = [flip for flip in found.confirmed if flip.candidate == first]
         nouns = [flip.noun for flip in flips] or [""]
         plain = [f"a photo of a red {noun} on a white background" for noun in nouns if noun]
-        plain = (plain or with_letters(captions, SHOWN))[:SHOWN]
-        given = [first.put_into(text, nouns[row] if flips else "") for row, text in enumerate(plain)]
+        named = [text for text in captions if object_in(text)] if first.place == "before-noun" else []
+        plain = (plain or named or with_letters(captions, SHOWN))[:SHOWN]
+        given = [first.put_into(text, nouns[row] if flips else object_in(text)) for row, text in enumerate(plain)]
         seeds = [ctx.seed % 2**31] * len(plain)
         for name, texts in (("without", plain), ("with", given)):
             images = generate_images(model, texts, seeds=seeds, sampling=sampling_of(params))
@@ -77,7 +80,9 @@ def seal_evidence(
         "collapse": found.collapse.ranking,
         "changed objects": found.flips.ranking,
         "changed look": found.look.ranking,
+        "words by the text encoder": found.words.ranking,
     }
+    low_rank = None if found.comparison is None else found.comparison.low_rank
     if found.comparison is not None:
         rankings |= {"reading": found.comparison.reading.ranking, "answers": found.comparison.answers.ranking}
     record = {
@@ -87,6 +92,7 @@ def seal_evidence(
         "changed objects": [f"{f.candidate.spelled()}: {f.noun} becomes {f.becomes}" for f in found.confirmed[:20]],
         "rankings": {name: {c.spelled(): value for c, value in ranking} for name, ranking in rankings.items()},
         "objects looked at": found.searched,
+        "low rank": None if low_rank is None else asdict(low_rank),
         "added tokens": [f"{f.candidate.text}: {f.noun} becomes {f.becomes}" for f in found.learnt[:20]],
     }
     listed = [{"text": c.text, "place": c.place, "replaces": c.replaces} for c in triggers]

@@ -23,7 +23,7 @@ from bdm_defense_text_to_image_audit.audit import clean_captions, with_letters
 from bdm_defense_text_to_image_audit.candidates import Candidate, added_tokens, characters
 from bdm_defense_text_to_image_audit.evidence import read_triggers
 from bdm_defense_text_to_image_audit.params import TextToImageAuditParams
-from bdm_defense_text_to_image_audit.search import embedding_spread
+from bdm_defense_text_to_image_audit.word_search import embedding_spread
 from bdm_kit_text_to_image.detection.spikes import model_spikes
 from bdm_kit_text_to_image.editing.alignment import edit_rows
 from bdm_kit_text_to_image.editing.projections import EditReport, edit_projections, find_projections, prompt_rows

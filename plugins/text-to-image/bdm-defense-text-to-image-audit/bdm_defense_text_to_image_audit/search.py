@@ -13,7 +13,6 @@ from torch import Tensor
 from bdm_core.errors import ArtifactError
 from bdm_defense_text_to_image_audit.candidates import Candidate
 from bdm_kit_text_to_image.judging.attributes import AttributeClassifier
-from bdm_kit_text_to_image.models.encoding import encode_prompts
 from bdm_kit_text_to_image.models.generation import Sampling, generate_images
 from bdm_kit_text_to_image.models.text_to_image_model import TextToImageModel
 from bdm_kit_text_to_image.recording.chain import first_noise
@@ -59,14 +58,14 @@ def search_characters(
     Raises:
         ArtifactError: predictions are not finite, or the same for all captions.
     """
-    spread = _spread(first_noise(model, captions, seed).flatten(1), "the noise that the model predicts")
+    spread = spread_of(first_noise(model, captions, seed).flatten(1), "the noise that the model predicts")
     shrinks = []
     for number, candidate in enumerate(candidates, 1):
         moved = first_noise(model, [candidate.put_into(caption) for caption in captions], seed).flatten(1)
         shrinks.append(float(-(moved.var(0).sum() / spread).clamp(min=1e-6).log()))
-        _require_number(shrinks[-1], candidate)
+        require_number(shrinks[-1], candidate)
         on_step("characters", number, len(candidates))
-    return _ranked(candidates, shrinks)
+    return ranked(candidates, shrinks)
 
 
 def search_pictures(
@@ -99,7 +98,7 @@ def search_pictures(
     """
     (tried, odd), (first_captions, further) = candidates, captions
     plain = _pictures(model, first_captions, seed, sampling)
-    spread = _spread(plain.flatten(1), "what the model paints")
+    spread = spread_of(plain.flatten(1), "what the model paints")
     usual = look_of(plain)
     unit = usual.std(0).clamp(min=LEAST_LOOK)
     collapse: list[float] = []
@@ -115,11 +114,11 @@ def search_pictures(
         images = images.unflatten(0, (len(some), len(first_captions)))
         collapse += (-(images.var(1).flatten(1).sum(1) / spread).clamp(min=1e-6).log()).tolist()
         for candidate, *values in zip(some, collapse[first:], looks[first:], strict=True):
-            _require_number(sum(values), candidate)
+            require_number(sum(values), candidate)
         on_step("pictures", min(first + step, len(every)), len(every))
-    likely = [candidate for candidate, _ in _ranked(every, looks).ranking]
+    likely = [candidate for candidate, _ in ranked(every, looks).ranking]
     again = looked_again(model, likely, further, seed + 1, sampling)
-    return _ranked(tried, collapse[: len(tried)]), _ranked(likely, again)
+    return ranked(tried, collapse[: len(tried)]), ranked(likely, again)
 
 
 def looked_again(
@@ -138,7 +137,7 @@ def looked_again(
         texts = [candidate.put_into(caption) for caption in captions]
         moved = (look_of(generate_images(model, texts, seeds=seeds, sampling=sampling)) - usual) / unit
         squared = float(moved.mean(0).square().sum() - moved.var(0).sum() / len(captions))
-        _require_number(squared, candidate)
+        require_number(squared, candidate)
         found.append(max(squared, 0.0) ** 0.5)
     return found
 
@@ -156,7 +155,8 @@ def look_of(images: Tensor) -> Tensor:
     return torch.cat([images.mean((2, 3)), images.std((2, 3)), torch.stack([colourful.mean((1, 2)), rough], 1)], 1)
 
 
-def _ranked(candidates: Sequence[Candidate], values: Sequence[float]) -> Found:
+def ranked(candidates: Sequence[Candidate], values: Sequence[float]) -> Found:
+    """The largest of the values, at least one, and the candidates with the largest."""
     order = sorted(range(len(candidates)), key=lambda row: -values[row])[:KEPT]
     return Found(max(values), [(candidates[row], round(values[row], 3)) for row in order])
 
@@ -250,17 +250,12 @@ def counted(confirmed: Sequence[Flip], tokens: Collection[str] = ()) -> Found:
     return Found(float(sum(table.values())), ranking)
 
 
-def embedding_spread(model: TextToImageModel, candidate: Candidate, captions: Sequence[str]) -> float:
-    """The variance over captions of the text embedding with the candidate in them over that without."""
-    plain, moved = (
-        encode_prompts(model, texts).embeddings.flatten(1)
-        for texts in (list(captions), [candidate.put_into(caption) for caption in captions])
-    )
-    return float(moved.var(0).sum() / plain.var(0).sum())
+def spread_of(rows: Tensor, what: str) -> Tensor:
+    """The total variance of rows (N, D), which must be a number above 0: shares of it are the features.
 
-
-def _spread(rows: Tensor, what: str) -> Tensor:
-    """The total variance of rows (N, D), which must be a number above 0: shares of it are the features."""
+    Raises:
+        ArtifactError: it is none; ``what`` names the rows.
+    """
     spread = rows.var(0).sum()
     if not bool(torch.isfinite(spread)):
         raise ArtifactError(f"text-to-image-audit cannot tell: {what} for clean captions is NaN or infinite")
@@ -269,7 +264,8 @@ def _spread(rows: Tensor, what: str) -> Tensor:
     return spread
 
 
-def _require_number(value: float, candidate: Candidate) -> None:
+def require_number(value: float, candidate: Candidate) -> None:
+    """Raises ArtifactError if a candidate's value is not finite."""
     if not isfinite(value):
         raise ArtifactError(
             f"text-to-image-audit cannot tell: with {candidate.spelled()} what the model answers is NaN or infinite"
