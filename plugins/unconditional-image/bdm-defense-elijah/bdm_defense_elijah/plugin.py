@@ -46,6 +46,13 @@ class Elijah(Defense):
         },
     }
 
+    def check(self, params: ElijahParams, clean_rows: int) -> None:
+        """Refuse a calibration that is none."""
+        from bdm_defense_elijah.decision import CALIBRATED
+
+        if params.calibration:
+            CALIBRATED.read(params.calibration)
+
     @hookimpl
     def detect(self, ctx: Context, params: ElijahParams, model: Model) -> Detection:
         from bdm_defense_elijah.detection import detect
