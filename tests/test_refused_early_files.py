@@ -49,6 +49,7 @@ DEFENSES: list[tuple[str, str, dict[str, Any], str]] = [
         "defense:text-perturbation: the environment variable OPENAI_API_KEY holds no key",
     ),
     ("reference-audit", NOISE, {"reference": "nowhere"}, "no model 'nowhere'"),
+    ("elijah", NOISE, {"decision": "random-forest"}, "needs at least 3 clean and 3 backdoored models"),
     ("classifier-audit", IMAGES, {"reference": "nowhere"}, "no model 'nowhere'"),
     ("mntd", IMAGES, {"meta_classifier": "nowhere"}, "nowhere has no meta.safetensors"),
     ("onion", "text-classification", {"language_model": "nowhere"}, "language_model nowhere is no folder"),
@@ -146,3 +147,7 @@ def test_extras_that_are_not_installed_are_said(models: dict[str, Model], monkey
         metric = find("metric", name, task).load()
         with pytest.raises(UserError, match="pip install"):
             metric.check_model(metric.Params(**params), models[task])
+    for task in (NOISE, PROMPTS):
+        defense = find("defense", "elijah", task).load()
+        with pytest.raises(UserError, match="pip install"):
+            defense.check(defense.Params(distance="lpips"), 200)

@@ -47,11 +47,14 @@ class Elijah(Defense):
     }
 
     def check(self, params: ElijahParams, clean_rows: int) -> None:
-        """Refuse a calibration that is none."""
-        from bdm_defense_elijah.decision import CALIBRATED
+        """Refuse LPIPS where it is not installed, and a calibration that is none or knows too few for the forest."""
+        from bdm_defense_elijah.decision import CALIBRATED, require_both_kinds
+        from bdm_kit_diffusion.inversion.candidate_images import require_distance
 
-        if params.calibration:
-            CALIBRATED.read(params.calibration)
+        require_distance(params.distance)
+        known = CALIBRATED.read(params.calibration)
+        if params.decision == "random-forest":
+            require_both_kinds(known)
 
     @hookimpl
     def detect(self, ctx: Context, params: ElijahParams, model: Model) -> Detection:
