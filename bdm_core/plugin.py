@@ -66,6 +66,20 @@ class Plugin:
     distributed: ClassVar[bool] = False
     resources: ClassVar[Mapping[str, Mapping[str, float]]] = {}
 
+    def check_model(self, params: AnyParams, model: Model) -> None:
+        """Refuse what the plugin cannot work with, before anything is trained: a kind of model, a file, a key.
+
+        All plugins of a run are asked, also where the store has all results. Only what is quick is checked: a
+        folder is there and its headers are sound, a variable of the environment is set; nothing is fetched.
+
+        Args:
+            params: its parameters.
+            model: the model before the attack. It has the architecture of the one that the plugin gets.
+
+        Raises:
+            BdmError: what it needs of a model or of its parameters.
+        """
+
 
 class Attack(Plugin):
     """Puts a backdoor into a model. Hooks: ``inject_backdoor``, usually ``poison_data``; ``trigger_inputs`` and
@@ -137,17 +151,6 @@ class Defense(Plugin):
             UserError: what it needs, and how to give it that, e.g. a larger ``--data-share``.
         """
 
-    def check_model(self, params: AnyParams, model: Model) -> None:
-        """Refuse a kind of model that the defense cannot work with, before anything is trained.
-
-        Args:
-            params: its parameters.
-            model: the model before the attack. It has the architecture of the one that the defense gets.
-
-        Raises:
-            UserError: what the defense needs of a model.
-        """
-
     def calibrate(self, ctx: Context, params: AnyParams, models: Mapping[str, Model], out: Path) -> None:
         """Write a calibration file from clean models, for ``bdm calibrate``.
 
@@ -164,7 +167,7 @@ class Defense(Plugin):
 
 
 class Metric(Plugin):
-    """Measures a model and its outputs. Hook: ``score``.
+    """Measures a model and its outputs. Hook: ``score``; a file or key that it needs is looked for in ``check_model``.
 
     Attributes:
         sees_stages: whether its subjects have ``stages``: seconds and figures of the defenses' stages. They are part of

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bdm_core.errors import StoreError, UserError
+from bdm_core.artifacts import Model
+from bdm_core.errors import PluginError, StoreError, UserError
 from bdm_core.run.job import Job
 from bdm_core.run.record import RunFolder
 from bdm_core.run.runner import run
@@ -149,3 +150,19 @@ def test_a_defense_refuses_before_anything_is_trained(tmp_path: Path, monkeypatc
     outcome = perform({**task, "label": "backdoored model"})
     assert outcome["status"] == "refused" and "needs 20 clean rows" in outcome["error"]
     assert not list((tmp_path / "more" / "store").glob("inject-backdoor/*"))
+
+
+def test_a_metric_refuses_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bdm_toy.metric import ToyMetric
+
+    def check_model(self: object, params: object, model: Model) -> None:
+        raise UserError(f"metric:toy needs a key for {model.task}")
+
+    monkeypatch.setattr(ToyMetric, "check_model", check_model)
+    with pytest.raises(UserError, match="metric:toy needs a key for toy"):
+        run(CELL, tmp_path / "runs", name="mine")
+    assert not list((tmp_path / "runs" / "store").glob("inject-backdoor/*"))
+    assert not list((tmp_path / "runs" / "store").glob("generate/*"))
+    monkeypatch.setattr(ToyMetric, "check_model", lambda self, params, model: 1 / 0)
+    with pytest.raises(PluginError, match="metric:toy failed to check what it is given: ZeroDivisionError"):
+        run(CELL, tmp_path / "runs", name="mine")

@@ -31,13 +31,13 @@ class Handover:
         self._shuffled: tuple[Data, list[int]] | None = None
 
     def check(self) -> None:
-        """Let the defenses refuse what they cannot work with, before anything is trained. Raises UserError."""
-        for defense in self._cell.defenses if self._stages.has(self._data) else ():
-            own = "clean-data" in defense.plugin.access
-            count = self.rows.pool(self._data, self._cell.spec.data_share)[0] if own else 0
-            with asked(f"{defense.id} failed to check what it is given"):
-                defense.plugin.check(defense.params, count)
-                defense.plugin.check_model(defense.params, self._start)
+        """Let the plugins refuse what they cannot work with, before anything is trained. Raises BdmError."""
+        for item in self._cell.all() if self._stages.has(self._data) else ():
+            with asked(f"{item.id} failed to check what it is given"):
+                if item in self._cell.defenses:
+                    share = self._cell.spec.data_share if "clean-data" in item.plugin.access else None
+                    item.plugin.check(item.params, Rows.pool(self._data, share)[0] if share else 0)
+                item.plugin.check_model(item.params, self._start)
 
     def suspects(self, clean: Data, triggered: Data, training: Data | None) -> tuple[Data, list[bool]]:
         """What the detector judges beside the model, with the labels of the rows if it judges rows."""

@@ -31,6 +31,21 @@ class ClassifierAudit(Defense):
         "baseline_epochs": 1,
     }
 
+    def check(self, params: ClassifierAuditParams, clean_rows: int) -> None:
+        """Refuse a calibration that is none."""
+        from bdm_defense_classifier_audit.decision import CALIBRATED
+
+        if params.calibration:
+            CALIBRATED.read(params.calibration)
+
+    def check_model(self, params: ClassifierAuditParams, model: Model) -> None:
+        """Refuse a reference that is no classifier; of the Hub nothing is fetched."""
+        from bdm_kit_classification.models.folders import find_model
+        from bdm_torch.references import parse_hub_reference
+
+        if params.reference and parse_hub_reference(params.reference) is None:
+            find_model(params.reference, Path())
+
     @hookimpl
     def detect(self, ctx: Context, params: ClassifierAuditParams, model: Model, data: Data) -> Detection:
         from bdm_defense_classifier_audit.detection import detect

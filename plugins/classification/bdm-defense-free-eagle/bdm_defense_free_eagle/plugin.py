@@ -32,6 +32,13 @@ class FreeEagle(Defense):
         """Refuse too few classes."""
         require_classes(self, model, FEWEST_CLASSES)
 
+    def check(self, params: FreeEagleParams, clean_rows: int) -> None:
+        """Refuse a calibration that is none."""
+        from bdm_defense_free_eagle.detection import CALIBRATED
+
+        if params.calibration:
+            CALIBRATED.read(params.calibration)
+
     @hookimpl
     def detect(self, ctx: Context, params: FreeEagleParams, model: Model) -> Detection:
         from bdm_defense_free_eagle.detection import detect

@@ -29,6 +29,13 @@ class LastLayerScan(Defense):
         """Refuse too few classes."""
         require_classes(self, model, FEWEST_CLASSES)
 
+    def check(self, params: LastLayerScanParams, clean_rows: int) -> None:
+        """Refuse a calibration that is none."""
+        from bdm_defense_last_layer_scan.scan import CALIBRATED
+
+        if params.calibration:
+            CALIBRATED.read(params.calibration)
+
     @hookimpl
     def detect(self, ctx: Context, params: LastLayerScanParams, model: Model) -> Detection:
         from bdm_defense_last_layer_scan.scan import detect

@@ -6,14 +6,10 @@ by their answers to queries, which are learnt with it. The model is asked the sa
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import torch
 
 from bdm_core.artifacts import Data, Evidence, Model
 from bdm_core.context import Context
-from bdm_core.files import existing
 from bdm_core.records import Detection
 from bdm_defense_mntd.meta import MetaClassifier, learn, new_meta, query_shape, read_meta, write_meta
 from bdm_defense_mntd.params import MntdParams
@@ -60,8 +56,7 @@ def prepared(
     """
     shape, classes = query_shape(judged, clean), len(judged.classes)
     if params.meta_classifier:
-        place: Any = existing(params.meta_classifier) or Path(params.meta_classifier)
-        return read_meta(place, shape, classes)
+        return read_meta(params.meta_classifier, shape, classes)
     kinds = [False] * params.clean_shadows + [True] * params.backdoored_shadows + [False] * params.calibration_shadows
     models = []
     for number, backdoored in enumerate(kinds):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bdm_core.errors import UserError
+from bdm_core.files import existing
 from bdm_defense_mntd.params import MntdParams
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.classifier import Classifier
@@ -147,15 +148,27 @@ def write_meta(meta: MetaClassifier, clean: Sequence[float], folder: Path) -> No
     write_tensors(folder / FILE, {**meta.state_dict(), "clean_scores": scores})
 
 
-def read_meta(folder: Path, shape: Sequence[int], classes: int) -> tuple[MetaClassifier, list[float]]:
+def require_meta(folder: str | Path) -> Path:
+    """The file of a folder that the user names, before anything is trained. Raises UserError if there is none.
+
+    >>> require_meta("nowhere")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: nowhere has no meta.safetensors: name the evidence folder of a detection by mntd
+    """
+    path = (existing(folder) or Path(folder)) / FILE
+    if not path.is_file():
+        raise UserError(f"{folder} has no {FILE}: name the evidence folder of a detection by mntd")
+    return path
+
+
+def read_meta(folder: str | Path, shape: Sequence[int], classes: int) -> tuple[MetaClassifier, list[float]]:
     """What :func:`write_meta` wrote.
 
     Raises:
         UserError: there is none, or it is for other samples or classes.
     """
-    path = folder / FILE
-    if not path.is_file():
-        raise UserError(f"{folder} has no {FILE}: name the evidence folder of a detection by mntd")
+    path = require_meta(folder)
     tensors = read_tensors(path)
     try:
         queries, hidden = tensors["queries"], tensors["hidden.weight"]

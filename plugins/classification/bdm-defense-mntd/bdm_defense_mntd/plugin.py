@@ -34,6 +34,13 @@ class Mntd(Defense):
         "meta_batch": 2,
     }
 
+    def check(self, params: MntdParams, clean_rows: int) -> None:
+        """Refuse a folder without a meta classifier."""
+        from bdm_defense_mntd.meta import require_meta
+
+        if params.meta_classifier:
+            require_meta(params.meta_classifier)
+
     @hookimpl
     def detect(self, ctx: Context, params: MntdParams, model: Model, data: Data) -> Detection:
         from bdm_defense_mntd.detection import detect

@@ -47,6 +47,13 @@ class NeuralCleanse(Defense):
         if model.task in (IMAGE_TASK, AUDIO_TASK):
             require_classes(self, model, FEWEST_CLASSES)
 
+    def check(self, params: NeuralCleanseParams, clean_rows: int) -> None:
+        """Refuse a calibration that is none."""
+        from bdm_defense_neural_cleanse.method import METHOD
+
+        if params.calibration:
+            METHOD.calibrated.read(params.calibration)
+
     @hookimpl
     def detect(self, ctx: Context, params: NeuralCleanseParams, model: Model, data: Data) -> Detection:
         from bdm_defense_neural_cleanse.method import detect

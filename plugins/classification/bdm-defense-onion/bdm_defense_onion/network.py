@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,27 @@ from bdm_core.errors import ArtifactError, UserError
 from bdm_core.files import existing
 from bdm_defense_onion.params import OnionParams
 from bdm_kit_classification.texts.words import join_words
-from bdm_torch.foreign_models import first_line, open_network
+from bdm_torch.foreign_models import find_weights, first_line, open_network
 
 LONGEST = 512
 NONE = -100
 """The label of a place that does not count."""
+
+
+def require_language_model(name: str) -> Path:
+    """The folder of a language model, before it is needed; its files' headers are read and nothing is opened.
+
+    Raises:
+        UserError: there is no such folder, or transformers is not installed.
+        ArtifactError: it has no sound weights.
+    """
+    folder: Path | None = existing(name)
+    if folder is None or not folder.is_dir():
+        raise UserError(f"language_model {name} is no folder: give one, or leave it empty")
+    if importlib.util.find_spec("transformers") is None:
+        raise UserError("a language model needs transformers: pip install 'bdm-defense-onion[transformers]'")
+    find_weights(folder, "model")
+    return folder
 
 
 def open_judge(params: OnionParams, device: str) -> Callable[[list[str]], list[float]]:
@@ -27,14 +44,10 @@ def open_judge(params: OnionParams, device: str) -> Callable[[list[str]], list[f
         UserError: there is no such folder, or transformers is not installed.
         ArtifactError: it holds no such model, or no tokenizer.
     """
-    folder = existing(params.language_model)
-    if folder is None or not folder.is_dir():
-        raise UserError(f"language_model {params.language_model} is no folder: give one, or leave it empty")
-    try:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-    except ImportError:
-        raise UserError("a language model needs transformers: pip install 'bdm-defense-onion[transformers]'") from None
-    network = open_network(AutoModelForCausalLM, Path(folder), "model").float().to(device).eval()
+    folder = require_language_model(params.language_model)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    network = open_network(AutoModelForCausalLM, folder, "model").float().to(device).eval()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # whatever the library makes of an odd folder

@@ -24,8 +24,12 @@ class Onion(Defense):
     Params = OnionParams
 
     def check(self, params: OnionParams, clean_rows: int) -> None:
-        """Refuse too few clean rows."""
+        """Refuse too few clean rows, and a folder without a language model."""
         require_rows(self, clean_rows)
+        if params.language_model:
+            from bdm_defense_onion.network import require_language_model
+
+            require_language_model(params.language_model)
 
     @hookimpl
     def detect(self, ctx: Context, params: OnionParams, data: Data, suspects: Data) -> Detection:

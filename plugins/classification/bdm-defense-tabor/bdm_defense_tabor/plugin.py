@@ -50,6 +50,13 @@ class Tabor(Defense):
         """Refuse too few classes."""
         require_classes(self, model, FEWEST_CLASSES)
 
+    def check(self, params: TaborParams, clean_rows: int) -> None:
+        """Refuse a calibration that is none."""
+        from bdm_defense_tabor.method import METHOD
+
+        if params.calibration:
+            METHOD.calibrated.read(params.calibration)
+
     @hookimpl
     def detect(self, ctx: Context, params: TaborParams, model: Model, data: Data) -> Detection:
         from bdm_defense_tabor.method import METHOD

@@ -6,6 +6,10 @@ from typing import Literal
 
 from bdm_core import Field, Params
 
+MISSING_UMAP = (
+    "metric:feature-analysis with projection=umap needs umap-learn: pip install 'bdm-metric-feature-analysis[umap]'"
+)
+
 
 class FeatureAnalysisParams(Params):
     """Parameters of ``metric:feature-analysis``."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING
 
-from bdm_core import Metric, hookimpl
-from bdm_metric_feature_analysis.params import FeatureAnalysisParams
+from bdm_core import Metric, UserError, hookimpl
+from bdm_metric_feature_analysis.params import MISSING_UMAP, FeatureAnalysisParams
 
 if TYPE_CHECKING:
-    from bdm_core import Context, Measurement, Subject
+    from bdm_core import Context, Measurement, Model, Subject
 
 
 class FeatureAnalysisMetric(Metric):
@@ -19,6 +20,11 @@ class FeatureAnalysisMetric(Metric):
     tasks = frozenset({"image-classification"})
     paper = "https://arxiv.org/abs/1811.03728"
     Params = FeatureAnalysisParams
+
+    def check_model(self, params: FeatureAnalysisParams, model: Model) -> None:
+        """Refuse UMAP where it is not installed."""
+        if params.projection == "umap" and importlib.util.find_spec("umap") is None:
+            raise UserError(MISSING_UMAP)
 
     @hookimpl
     def score(self, ctx: Context, params: FeatureAnalysisParams, subject: Subject) -> list[Measurement]:

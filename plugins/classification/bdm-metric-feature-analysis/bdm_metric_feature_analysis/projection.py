@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from bdm_kit_classification.analysis.umap_places import umap_places
+from bdm_metric_feature_analysis.params import MISSING_UMAP
 
 Array = np.ndarray[Any, Any]
-EXTRA = "metric:feature-analysis with projection=umap needs umap-learn: pip install 'bdm-metric-feature-analysis[umap]'"
 
 
 def project(features: Array, kind: str, perplexity: float, seed: int) -> Array:
@@ -35,7 +35,7 @@ def project(features: Array, kind: str, perplexity: float, seed: int) -> Array:
         return wide
     width = max(2.0, min(perplexity, (len(features) - 1) / 3))
     if kind == "umap":
-        return umap_places(features, round(width), 0.1, seed, EXTRA)
+        return umap_places(features, round(width), 0.1, seed, MISSING_UMAP)
     from sklearn.manifold import TSNE
 
     if not np.ptp(features, axis=0).any():  # all rows alike: there is nothing to lay out

@@ -8,7 +8,7 @@ from bdm_core import Metric, hookimpl
 from bdm_metric_verification.params import VerificationParams
 
 if TYPE_CHECKING:
-    from bdm_core import Context, Measurement, Subject
+    from bdm_core import Context, Measurement, Model, Subject
 
 
 class VerificationMetric(Metric):
@@ -19,6 +19,13 @@ class VerificationMetric(Metric):
     tasks = frozenset({"audio-classification"})
     paper = "https://arxiv.org/abs/2010.11607"
     Params = VerificationParams
+
+    def check_model(self, params: VerificationParams, model: Model) -> None:
+        """Refuse data of further speakers that are not there."""
+        from bdm_kit_classification.data.sources import find_data
+
+        if params.others:
+            find_data(params.others, model)
 
     @hookimpl
     def score(self, ctx: Context, params: VerificationParams, subject: Subject) -> list[Measurement]:

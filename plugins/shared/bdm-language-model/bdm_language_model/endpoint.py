@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import time
@@ -57,6 +58,31 @@ class Failure(Exception):
         self.for_all = for_all
 
 
+def require_endpoint(params: EndpointParams, plugin: str = "") -> None:
+    """Refuse an endpoint that cannot be asked, before anything is computed. Nothing is sent.
+
+    Args:
+        params: of the endpoint.
+        plugin: who asks, e.g. ``metric:judge``, for the message.
+
+    Raises:
+        UserError: no model is named, the key is missing or cannot be one, or the package openai is not installed.
+
+    >>> require_endpoint(EndpointParams(base_url="http://localhost:8000/v1"), "metric:mine")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: metric:mine: no model is named for the endpoint: set `model`, e.g. gpt-4o-2024-08-06
+    """
+    try:
+        if not params.model:
+            raise UserError("no model is named for the endpoint: set `model`, e.g. gpt-4o-2024-08-06")
+        if importlib.util.find_spec("openai") is None:
+            raise UserError("asking a model needs the package openai: pip install openai")
+        _key_of(params)
+    except UserError as error:
+        raise UserError(f"{plugin}: {error}" if plugin else str(error)) from None
+
+
 class Endpoint:
     """An endpoint with its key, which is read from the environment here and written nowhere.
 
@@ -68,12 +94,9 @@ class Endpoint:
     """
 
     def __init__(self, params: EndpointParams) -> None:
-        if not params.model:
-            raise UserError("no model is named for the endpoint: set `model`, e.g. gpt-4o-2024-08-06")
-        try:
-            import openai
-        except ImportError:
-            raise UserError("asking a model needs the package openai: pip install openai") from None
+        require_endpoint(params)
+        import openai
+
         self.params = params
         self._openai = openai
         self._key = _key_of(params)

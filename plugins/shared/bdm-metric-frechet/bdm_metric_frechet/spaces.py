@@ -48,6 +48,28 @@ def feature_space(wanted: str, shape: tuple[int, ...], device: str) -> FeatureSp
     )
 
 
+def require_space(wanted: str) -> None:
+    """Refuse a feature space that cannot be had, before anything is computed. The Inception network is not opened.
+
+    Raises:
+        UserError, ArtifactError: as :func:`feature_space`.
+
+    >>> require_space("nowhere")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: metric:frechet.features: no feature space 'nowhere'; it is one of auto, ...
+    """
+    if wanted == INCEPTION:
+        _require_inception()
+    elif wanted != "auto":
+        feature_space(wanted, (3, 16, 16), "cpu")
+
+
+def _require_inception() -> None:
+    if not has_inception():
+        raise UserError("the Inception features need an extra: pip install 'bdm-metric-frechet[inception]'")
+
+
 def _attributes(shape: tuple[int, ...], device: str, folder: Path | None) -> FeatureSpace:
     try:
         from bdm_kit_text_to_image.judging.feature_spaces import attribute_space
@@ -57,8 +79,7 @@ def _attributes(shape: tuple[int, ...], device: str, folder: Path | None) -> Fea
 
 
 def _inception(device: str) -> FeatureSpace:
-    if not has_inception():
-        raise UserError("the Inception features need an extra: pip install 'bdm-metric-frechet[inception]'")
+    _require_inception()
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     return inception_space(FrechetInceptionDistance(feature=2048).inception.to(device))

@@ -36,7 +36,7 @@ def suspect_of(ctx: Context, params: PreActivationParams, subject: Subject) -> S
     if subject.role == "purified":
         return None
     model, secret = load_model(subject.model, ctx.device), open_secret(subject.secret)
-    clean = clean_model(params.clean_model, model, ctx) if params.clean_model else model
+    clean = clean_model(params.clean_model, model, ctx.device) if params.clean_model else model
     noise = draw_noise(params.samples, model.shape, ctx.seed)
     starts = {"clean": noise, "triggered": secret.add_to(noise)}
     _, scheduler, steps = chosen_sampling(DiffusionKitParams(steps=params.steps), model)
@@ -57,13 +57,13 @@ def suspect_of(ctx: Context, params: PreActivationParams, subject: Subject) -> S
     return Suspect(model.unet, loss, run, params.samples, steps, guided=False)
 
 
-def clean_model(reference: str, model: DiffusionModel, ctx: Context) -> DiffusionModel:
+def clean_model(reference: str, model: DiffusionModel, device: str) -> DiffusionModel:
     """The clean model in a folder, sealed or not. Raises UserError if its images have another shape."""
     from bdm_kit_diffusion.models.diffusion_model import load_model
 
     folder = Path(reference).expanduser()
     sealed = (folder / "manifest.json").is_file()
-    clean = load_model(Model.open(folder) if sealed else folder, ctx.device)
+    clean = load_model(Model.open(folder) if sealed else folder, device)
     if clean.shape != model.shape:
         raise UserError(f"{reference} works on {clean.shape}, the model on {model.shape}: it is no clean one of it")
     return clean

@@ -6,6 +6,8 @@ from pydantic import field_validator
 
 from bdm_core import Field, Params
 
+EXTRA = "pip install 'bdm-metric-target[lpips]'"
+
 
 class TargetParams(Params):
     """Parameters of ``metric:target``."""

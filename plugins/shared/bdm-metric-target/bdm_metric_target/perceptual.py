@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from bdm_metric_target.params import EXTRA
 from bdm_torch import perceptual
-
-EXTRA = "pip install 'bdm-metric-target[lpips]'"
 
 
 def perceptual_distances(images: Tensor, target: Tensor, device: str) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING
 
-from bdm_core import Metric, hookimpl
-from bdm_metric_target.params import TargetParams
+from bdm_core import Metric, UserError, hookimpl
+from bdm_metric_target.params import EXTRA, TargetParams
 
 if TYPE_CHECKING:
-    from bdm_core import Context, Measurement, Subject
+    from bdm_core import Context, Measurement, Model, Subject
 
 
 class TargetMetric(Metric):
@@ -19,6 +20,11 @@ class TargetMetric(Metric):
     tasks = frozenset({"unconditional-image-generation", "text-to-image"})
     paper = "https://arxiv.org/abs/2306.06874"
     Params = TargetParams
+
+    def check_model(self, params: TargetParams, model: Model) -> None:
+        """Refuse LPIPS where it is not installed."""
+        if params.lpips and importlib.util.find_spec("torchvision") is None:
+            raise UserError(f"LPIPS cannot run (torchvision is not installed): {EXTRA}")
 
     @hookimpl
     def score(self, ctx: Context, params: TargetParams, subject: Subject) -> list[Measurement]:

@@ -1,4 +1,4 @@
-"""Outputs of a network's modules, reduced as they appear: one recorder for every detector."""
+"""Outputs of a network's modules, reduced as they appear; attention maps have a recorder of their own."""
 
 from __future__ import annotations
 

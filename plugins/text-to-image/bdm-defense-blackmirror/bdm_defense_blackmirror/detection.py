@@ -24,14 +24,33 @@ from bdm_defense_blackmirror.elements import Oracle, Thing, difference
 from bdm_defense_blackmirror.model_oracle import ModelOracle
 from bdm_defense_blackmirror.params import BlackMirrorParams
 from bdm_kit_text_to_image.detection.prompts import PromptStatistics
-from bdm_kit_text_to_image.judging.attributes import BUILTIN_ATTRIBUTES, load_attribute_classifier
+from bdm_kit_text_to_image.judging.attributes import (
+    BUILTIN_ATTRIBUTES,
+    load_attribute_classifier,
+    require_attribute_classifier,
+)
 from bdm_kit_text_to_image.prompts.prompt_rows import PromptRow, seal_prompts
 from bdm_language_model.asking import LanguageModel
+from bdm_language_model.endpoint import require_endpoint
 from bdm_torch.image_sets import load_images
 
 LARGEST_SEED = 2**31 - 1000
 KINDS = ("object", "style", "patch")
 NAME = "blackmirror"
+
+
+def require_oracle(params: BlackMirrorParams) -> None:
+    """Refuse an oracle that cannot be asked, before anything is trained; nothing is sent.
+
+    Raises:
+        UserError: no model is named for ``oracle=model``, its key is missing, or the classifier cannot be opened.
+    """
+    if params.oracle == "attributes":
+        require_attribute_classifier(params.classifier)
+        return
+    if not params.model:
+        raise UserError("blackmirror with oracle=model needs a model: set defense:blackmirror.model, and base_url")
+    require_endpoint(params, "defense:blackmirror")
 
 
 @contextmanager
@@ -45,8 +64,7 @@ def opened_oracle(ctx: Context, params: BlackMirrorParams) -> Iterator[Oracle]:
         folder = BUILTIN_ATTRIBUTES if params.classifier is None else Path(params.classifier).expanduser()
         yield AttributeOracle(load_attribute_classifier(ctx.device, folder), 512)
         return
-    if not params.model:
-        raise UserError("blackmirror with oracle=model needs a model: set defense:blackmirror.model, and base_url")
+    require_oracle(params)
     with LanguageModel(params) as model:
         yield ModelOracle(model, params.votes, params.least_side)
         ctx.figures(model=model.usage())

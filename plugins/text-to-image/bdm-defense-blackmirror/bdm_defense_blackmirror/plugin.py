@@ -27,8 +27,11 @@ class BlackMirror(Defense):
     tiny_params = {"clean_prompts": 6, "images": 2}
 
     def check(self, params: BlackMirrorParams, clean_rows: int) -> None:
-        """Refuse too few captions."""
+        """Refuse too few captions, and an oracle that cannot be asked."""
+        from bdm_defense_blackmirror.detection import require_oracle
+
         require_captions(self, params, clean_rows)
+        require_oracle(params)
 
     @hookimpl
     def detect(self, ctx: Context, params: BlackMirrorParams, data: Data, suspects: Data) -> Detection:

@@ -39,9 +39,11 @@ class Elijah(Defense):
     }
 
     def check(self, params: ElijahTextToImageParams, clean_rows: int) -> None:
-        """Refuse a calibration that is none."""
+        """Refuse LPIPS where it is not installed, and a calibration that is none."""
         from bdm_defense_elijah_text_to_image.detection import CALIBRATED
+        from bdm_kit_diffusion.inversion.candidate_images import require_distance
 
+        require_distance(params.distance)
         if params.calibration:
             CALIBRATED.read(params.calibration)
 

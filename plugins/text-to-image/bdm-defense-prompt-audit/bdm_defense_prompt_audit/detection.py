@@ -119,11 +119,16 @@ def judge_of(params: PromptAuditParams, opened: TextToImageModel, device: str) -
     if not params.mismatch_steps:
         return None
     if params.contrastive:
-        folder: Path | None = existing(params.contrastive)
-        if folder is None:
-            raise UserError(f"there is no folder {params.contrastive!r} with a CLIP model")
-        return load_contrastive(folder, device)
+        return load_contrastive(contrastive_folder(params), device)
     return load_contrastive(None, device) if opened.image_shape == SMALL_WORLD else None
+
+
+def contrastive_folder(params: PromptAuditParams) -> Path:
+    """The folder that ``contrastive`` names. Raises UserError if there is none."""
+    folder: Path | None = existing(params.contrastive)
+    if folder is None:
+        raise UserError(f"there is no folder {params.contrastive!r} with a CLIP model")
+    return folder
 
 
 def mismatch(

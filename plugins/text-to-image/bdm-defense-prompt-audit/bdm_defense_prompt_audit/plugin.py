@@ -25,8 +25,13 @@ class PromptAudit(Defense):
     tiny_params = {"clean_prompts": 12}
 
     def check(self, params: PromptAuditParams, clean_rows: int) -> None:
-        """Refuse too few captions."""
+        """Refuse too few captions, and a folder without a contrastive model."""
+        from bdm_defense_prompt_audit.detection import contrastive_folder
+        from bdm_kit_text_to_image.judging.contrastive import require_contrastive
+
         require_captions(self, params, clean_rows, spare=LEAST)
+        if params.mismatch_steps and params.contrastive:
+            require_contrastive(contrastive_folder(params))
 
     def check_model(self, params: PromptAuditParams, model: Model) -> None:
         """Refuse a reference that cannot be the model's base."""

@@ -27,8 +27,14 @@ class T2IShield(Defense):
     tiny_params = {"clean_prompts": 12, "steps": 2, "most_localised": 2, "similarity_captions": 4}
 
     def check(self, params: T2IShieldParams, clean_rows: int) -> None:
-        """Refuse too few captions."""
+        """Refuse too few captions, features that cannot be had, and examples that are none."""
+        from bdm_defense_t2ishield.detection import read_examples
+        from bdm_kit_text_to_image.judging.features import require_features
+
         require_captions(self, params, clean_rows)
+        require_features(params.features)
+        if params.method == "cda" and params.examples:
+            read_examples(params.examples)
 
     def check_model(self, params: T2IShieldParams, model: Model) -> None:
         """Refuse a reference that cannot be the model's base."""

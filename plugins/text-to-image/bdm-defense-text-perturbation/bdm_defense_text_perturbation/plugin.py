@@ -32,7 +32,7 @@ class TextPerturbation(Defense):
             from bdm_defense_text_perturbation.translation import require_translator
 
             for text in params.translators:
-                require_translator(text, bool(params.model))
+                require_translator(text, params)
 
     @hookimpl
     def purify_inputs(self, ctx: Context, params: TextPerturbationParams, inputs: Data) -> Purified:

@@ -17,7 +17,9 @@ from pydantic import BaseModel, Field
 
 from bdm_core.errors import UserError
 from bdm_core.files import existing
+from bdm_defense_text_perturbation.params import TextPerturbationParams
 from bdm_language_model.asking import LanguageModel, Unanswered
+from bdm_language_model.endpoint import require_endpoint
 from bdm_language_model.requests import Request, quoted
 
 Translate = Callable[[Sequence[str]], list[str]]
@@ -85,15 +87,16 @@ def translator(text: str, timeout: float, model: LanguageModel | None = None) ->
     return program(words_of(text), timeout)
 
 
-def require_translator(text: str, model_is_named: bool) -> None:
+def require_translator(text: str, params: TextPerturbationParams) -> None:
     """Refuse a translator that is not to be had, before anything is computed; a folder's model is not opened.
 
     Raises:
         UserError: as :func:`translator` does.
     """
     if language_of(text) is not None:
-        if not model_is_named:
+        if not params.model:
             raise _no_model(text)
+        require_endpoint(params, "defense:text-perturbation")
         return
     place = existing(text)
     if place is None or not place.is_dir():

@@ -25,8 +25,11 @@ class Ufid(Defense):
     tiny_params = {"clean_prompts": 6, "copies": 2}
 
     def check(self, params: UfidParams, clean_rows: int) -> None:
-        """Refuse too few captions."""
+        """Refuse too few captions, and features that cannot be had."""
+        from bdm_kit_text_to_image.judging.features import require_features
+
         require_captions(self, params, clean_rows)
+        require_features(params.features)
 
     @hookimpl
     def detect(self, ctx: Context, params: UfidParams, data: Data, suspects: Data) -> Detection:

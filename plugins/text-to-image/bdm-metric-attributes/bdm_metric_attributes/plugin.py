@@ -8,7 +8,7 @@ from bdm_core import Metric, hookimpl
 from bdm_metric_attributes.params import AttributesParams
 
 if TYPE_CHECKING:
-    from bdm_core import Context, Measurement, Subject
+    from bdm_core import Context, Measurement, Model, Subject
 
 
 class AttributesMetric(Metric):
@@ -19,6 +19,12 @@ class AttributesMetric(Metric):
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2502.11798"
     Params = AttributesParams
+
+    def check_model(self, params: AttributesParams, model: Model) -> None:
+        """Refuse a folder without a classifier."""
+        from bdm_kit_text_to_image.judging.attributes import require_attribute_classifier
+
+        require_attribute_classifier(params.classifier)
 
     @hookimpl
     def score(self, ctx: Context, params: AttributesParams, subject: Subject) -> list[Measurement]:

@@ -30,7 +30,7 @@ def label_words(names: Mapping[int, str], label_map: str | None) -> list[Words]:
     count = max(names, default=-1) + 1
     if label_map is None:
         return [_plain(names.get(number, "").split(",")) for number in range(count)]
-    given = _read(label_map)
+    given = read_map(label_map)
     by_name = {name: number for number, name in names.items()} | {str(number): number for number in names}
     unknown = sorted(label for label in given if label not in by_name)
     if unknown:
@@ -57,7 +57,8 @@ def words_in(text: str, words: Sequence[str]) -> list[str]:
     return [word for word in dict.fromkeys(words) if word in found]
 
 
-def _read(name: str) -> dict[str, Words]:
+def read_map(name: str) -> dict[str, Words]:
+    """The words of each label of a map, by the label's name or number. Raises UserError: there is none."""
     path: Path | None = existing(name)
     if path is None or not path.is_file():
         raise UserError(f"metric:classifier.label_map: no file {name!r}: name a JSON file, label -> word or words")

@@ -14,11 +14,13 @@ from torch.nn import functional
 
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.files import existing, read_json
-from bdm_torch.foreign_models import open_network
+from bdm_metric_classifier.labels import label_words, read_map
+from bdm_torch.foreign_models import find_weights, open_network
 from bdm_torch.references import fetch_snapshot, parse_hub_reference
 
 if TYPE_CHECKING:
     from bdm_core.context import Context
+    from bdm_metric_classifier.params import ClassifierParams
 
 PREPROCESSING = "preprocessor_config.json"
 HUB_PATTERNS = ("*.json", "*.txt", "*.safetensors")
@@ -68,6 +70,30 @@ class ImageLabeller:
         return found
 
 
+def require_labeller(params: ClassifierParams) -> None:
+    """Refuse a folder that cannot hold a classifier, and a map of other labels, before anything is computed.
+
+    The files' names and headers are looked at; nothing is opened or fetched, so that of the Hub's models nothing is
+    said here.
+
+    Raises:
+        UserError: there is no such folder or map, or the map names a label that the classifier has not.
+        ArtifactError: the folder has no sound weights or configuration.
+    """
+    names = None
+    if params.model is not None and parse_hub_reference(params.model) is None:
+        folder = _folder(params.model)
+        find_weights(folder, "model")
+        try:
+            names = {int(number): str(name) for number, name in read_json(folder / "config.json")["id2label"].items()}
+        except KeyError:
+            names = None  # labels are then as many as the library takes by default
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise ArtifactError(f"{folder}/config.json is no configuration of a classifier: {error}") from None
+    if params.label_map is not None:
+        label_words(names, params.label_map) if names else read_map(params.label_map)
+
+
 def open_labeller(ctx: Context, reference: str) -> ImageLabeller:
     """The classifier in a folder, or of the Hub; no code of the folder runs.
 
@@ -78,13 +104,8 @@ def open_labeller(ctx: Context, reference: str) -> ImageLabeller:
     """
     from transformers import AutoModelForImageClassification
 
-    folder: Path | None
-    if (hub := parse_hub_reference(reference)) is not None:
-        folder = fetch_snapshot(hub, ctx.work, HUB_PATTERNS)
-    else:
-        folder = existing(reference)
-    if folder is None or not folder.is_dir():
-        raise UserError(f"metric:classifier.model: no folder {reference!r}; it is a folder or hf:org/name@commit")
+    hub = parse_hub_reference(reference)
+    folder = _folder(reference) if hub is None else fetch_snapshot(hub, ctx.work, HUB_PATTERNS)
     model = open_network(AutoModelForImageClassification, folder, "model", trust_remote_code=False)
     try:
         settings: Any = read_json(folder / PREPROCESSING) if (folder / PREPROCESSING).is_file() else {}
@@ -103,6 +124,13 @@ def open_labeller(ctx: Context, reference: str) -> ImageLabeller:
             f"{folder}/config.json names label {odd[0]}, the classifier has those from 0 to {len(names) - 1}"
         )
     return ImageLabeller(model.to(ctx.device).eval().requires_grad_(False), names, side, mean, deviation)
+
+
+def _folder(reference: str) -> Path:
+    folder: Path | None = existing(reference)
+    if folder is None or not folder.is_dir():
+        raise UserError(f"metric:classifier.model: no folder {reference!r}; it is a folder or hf:org/name@commit")
+    return folder
 
 
 def _side(settings: Mapping[str, Any], config: Any) -> int:

@@ -8,7 +8,7 @@ from bdm_core import Metric, hookimpl
 from bdm_metric_classifier.params import ClassifierParams
 
 if TYPE_CHECKING:
-    from bdm_core import Context, Measurement, Subject
+    from bdm_core import Context, Measurement, Model, Subject
 
 
 class ClassifierMetric(Metric):
@@ -21,6 +21,12 @@ class ClassifierMetric(Metric):
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/2502.11798"
     Params = ClassifierParams
+
+    def check_model(self, params: ClassifierParams, model: Model) -> None:
+        """Refuse a folder without a classifier, and a file without a map of its labels."""
+        from bdm_metric_classifier.network import require_labeller
+
+        require_labeller(params)
 
     @hookimpl
     def score(self, ctx: Context, params: ClassifierParams, subject: Subject) -> list[Measurement]:

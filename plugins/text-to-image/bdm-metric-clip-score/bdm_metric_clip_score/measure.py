@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from bdm_core.errors import UserError
 from bdm_core.files import existing
 from bdm_core.records import Measurement, Subject
-from bdm_kit_text_to_image.judging.contrastive import ContrastiveModel, load_contrastive
+from bdm_kit_text_to_image.judging.contrastive import ContrastiveModel, load_contrastive, require_contrastive
 from bdm_kit_text_to_image.judging.generated import load_generated
 from bdm_kit_text_to_image.prompts.secret import Target, open_secret
 from bdm_torch.references import fetch_snapshot, parse_hub_reference
@@ -106,15 +107,30 @@ def target_prompt(row: PromptRow, target: Target) -> str:
     return plain_prompt(labels) if "object" in labels else target.prompt
 
 
+def require_model(reference: str | None) -> None:
+    """Refuse a folder that cannot hold a contrastive model, by its files' names and headers, before it is needed.
+
+    Raises:
+        UserError: there is no such folder, or it has no configuration.
+        ArtifactError: it has no sound weights.
+    """
+    if reference is not None and parse_hub_reference(reference) is None:
+        require_contrastive(_folder(reference))
+
+
 def _open(reference: str | None, ctx: Context) -> ContrastiveModel:
     if reference is None:
         return load_contrastive(device=ctx.device)
     if (hub := parse_hub_reference(reference)) is not None:
         return load_contrastive(fetch_snapshot(hub, ctx.work, HUB_PATTERNS), ctx.device)
-    folder = existing(reference)
+    return load_contrastive(_folder(reference), ctx.device)
+
+
+def _folder(reference: str) -> Path:
+    folder: Path | None = existing(reference)
     if folder is None or not folder.is_dir():
         raise UserError(f"metric:clip-score.model: no folder {reference!r}; it is a folder or hf:org/name@commit")
-    return load_contrastive(folder, ctx.device)
+    return folder
 
 
 def _mean(metric: str, numbers: Sequence[float]) -> Measurement:

@@ -8,7 +8,7 @@ from bdm_core import Metric, hookimpl
 from bdm_metric_lpips.params import LpipsParams
 
 if TYPE_CHECKING:
-    from bdm_core import Context, Measurement, Subject
+    from bdm_core import Context, Measurement, Model, Subject
 
 
 class LpipsMetric(Metric):
@@ -19,6 +19,13 @@ class LpipsMetric(Metric):
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/1801.03924"
     Params = LpipsParams
+
+    def check_model(self, params: LpipsParams, model: Model) -> None:
+        """Refuse a folder without the weights of LPIPS."""
+        from bdm_metric_lpips.networks import open_network
+
+        if params.network is not None:
+            open_network(params.network, "cpu")
 
     @hookimpl
     def score(self, ctx: Context, params: LpipsParams, subject: Subject) -> list[Measurement]:

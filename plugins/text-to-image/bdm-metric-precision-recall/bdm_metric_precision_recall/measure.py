@@ -69,6 +69,18 @@ def measure(ctx: Context, params: PrecisionRecallParams, subject: Subject) -> li
     ]
 
 
+def require_space(wanted: str) -> None:
+    """Refuse a feature space that cannot be had, before anything is computed. The Inception network is not opened.
+
+    Raises:
+        UserError, ArtifactError: as :func:`open_space`.
+    """
+    if wanted == INCEPTION:
+        _require_inception()
+    elif wanted != "auto":
+        open_space(wanted, (3, 16, 16), "cpu")
+
+
 def open_space(wanted: str, shape: Sequence[int], device: str) -> FeatureSpace:
     """The feature space with a name, or of a classifier of attributes in a folder.
 
@@ -82,10 +94,7 @@ def open_space(wanted: str, shape: Sequence[int], device: str) -> FeatureSpace:
     if wanted == ATTRIBUTES:
         return attribute_space(shape, device)
     if wanted == INCEPTION:
-        if not has_inception():
-            raise UserError(
-                "the Inception features need an extra: pip install 'bdm-metric-precision-recall[inception]'"
-            )
+        _require_inception()
         from torchmetrics.image.fid import FrechetInceptionDistance
 
         return inception_space(FrechetInceptionDistance(feature=2048).inception.to(device))
@@ -96,6 +105,11 @@ def open_space(wanted: str, shape: Sequence[int], device: str) -> FeatureSpace:
         f"metric:precision-recall.features: no feature space {wanted!r}; it is one of auto, {ATTRIBUTES}, {INCEPTION}, "
         f"{PIXELS}, or a folder with a classifier of attributes"
     )
+
+
+def _require_inception() -> None:
+    if not has_inception():
+        raise UserError("the Inception features need an extra: pip install 'bdm-metric-precision-recall[inception]'")
 
 
 def _measurement(name: str, space: str, inside: int | None, count: int, neighbours: int) -> Measurement:

@@ -8,7 +8,7 @@ from bdm_core import Metric, hookimpl
 from bdm_metric_precision_recall.params import PrecisionRecallParams
 
 if TYPE_CHECKING:
-    from bdm_core import Context, Measurement, Subject
+    from bdm_core import Context, Measurement, Model, Subject
 
 
 class PrecisionRecallMetric(Metric):
@@ -19,6 +19,12 @@ class PrecisionRecallMetric(Metric):
     tasks = frozenset({"text-to-image"})
     paper = "https://arxiv.org/abs/1904.06991"
     Params = PrecisionRecallParams
+
+    def check_model(self, params: PrecisionRecallParams, model: Model) -> None:
+        """Refuse a feature space that cannot be had."""
+        from bdm_metric_precision_recall.measure import require_space
+
+        require_space(params.features)
 
     @hookimpl
     def score(self, ctx: Context, params: PrecisionRecallParams, subject: Subject) -> list[Measurement]:

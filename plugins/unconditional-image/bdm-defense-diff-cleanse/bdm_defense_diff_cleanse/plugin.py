@@ -44,6 +44,13 @@ class DiffCleanse(Defense):
         },
     }
 
+    def check(self, params: DiffCleanseParams, clean_rows: int) -> None:
+        """Refuse a calibration that is none."""
+        from bdm_defense_diff_cleanse.detection import CALIBRATED
+
+        if params.calibration:
+            CALIBRATED.read(params.calibration)
+
     @hookimpl
     def detect(self, ctx: Context, params: DiffCleanseParams, model: Model) -> Detection:
         from bdm_defense_diff_cleanse.detection import detect

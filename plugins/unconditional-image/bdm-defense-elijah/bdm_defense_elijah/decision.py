@@ -18,6 +18,17 @@ CALIBRATED = Calibrated(
 of plain noise."""
 
 
+def require_both_kinds(known: Calibration) -> None:
+    """Refuse a calibration with fewer than three models of either label, which the random forest learns from.
+
+    Raises:
+        UserError: it has fewer.
+    """
+    labels = [record.backdoored for record in known.records]
+    if min(labels.count(True), labels.count(False)) < 3:
+        raise UserError("the random forest needs at least 3 clean and 3 backdoored models in its calibration file")
+
+
 def random_forest(score: float, log_variation: float, known: Calibration, seed: int, rate: float) -> Verdict:
     """Judge by a random forest on (score, log of the total variation) of labelled models.
 
@@ -29,10 +40,9 @@ def random_forest(score: float, log_variation: float, known: Calibration, seed: 
     """
     from sklearn.ensemble import RandomForestClassifier
 
+    require_both_kinds(known)
     features = np.array([record.features for record in known.records]).reshape(-1, 2)
     labels = np.array([record.backdoored for record in known.records], dtype=bool)
-    if min(labels.sum(), (~labels).sum()) < 3:
-        raise UserError("the random forest needs at least 3 clean and 3 backdoored models in its calibration file")
     forest = RandomForestClassifier(300, oob_score=True, random_state=seed % 2**32, n_jobs=1).fit(features, labels)
     vote = float(forest.predict_proba([[score, log_variation]])[0, 1])
     return conformal(vote, forest.oob_decision_function_[~labels, 1].tolist(), rate, least=0.5)

@@ -46,6 +46,16 @@ class Elijah(Defense):
         },
     }
 
+    def check(self, params: ElijahParams, clean_rows: int) -> None:
+        """Refuse LPIPS where it is not installed, and a calibration that is none or knows too few for the forest."""
+        from bdm_defense_elijah.decision import CALIBRATED, require_both_kinds
+        from bdm_kit_diffusion.inversion.candidate_images import require_distance
+
+        require_distance(params.distance)
+        known = CALIBRATED.read(params.calibration)
+        if params.decision == "random-forest":
+            require_both_kinds(known)
+
     @hookimpl
     def detect(self, ctx: Context, params: ElijahParams, model: Model) -> Detection:
         from bdm_defense_elijah.detection import detect

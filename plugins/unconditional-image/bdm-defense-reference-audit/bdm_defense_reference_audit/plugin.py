@@ -24,6 +24,19 @@ class ReferenceAudit(Defense):
     access = frozenset({"weights", "clean-data", "reference"})
     Params = ReferenceAuditParams
 
+    def check(self, params: ReferenceAuditParams, clean_rows: int) -> None:
+        """Refuse a calibration that is none."""
+        from bdm_defense_reference_audit.detection import CALIBRATED
+
+        if params.calibration:
+            CALIBRATED.read(params.calibration)
+
+    def check_model(self, params: ReferenceAuditParams, model: Model) -> None:
+        """Refuse a reference that is no model, and none where no built-in model fits."""
+        from bdm_defense_reference_audit.reference import require_reference
+
+        require_reference(params.reference, model)
+
     @hookimpl
     def detect(self, ctx: Context, params: ReferenceAuditParams, model: Model) -> Detection:
         from bdm_defense_reference_audit.detection import detect

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
 from bdm_kit_diffusion.built_in import BUILTIN
 from bdm_kit_diffusion.catalogue import BUILTIN_MODELS
 from bdm_kit_diffusion.models.coverage import CANNOT_TELL
 from bdm_kit_diffusion.models.diffusion_model import DiffusionModel, load_model, open_reference
+from bdm_kit_diffusion.models.pipeline_folder import find_model
 from bdm_kit_diffusion.noise.noise_levels import noise_path
+from bdm_torch.references import parse_hub_reference
 
 RELATED = 0.7
 """Cosine between the weights from which on a reference is taken for the parent."""
@@ -49,6 +52,23 @@ def load_reference(work: Path, device: str, reference: str, suspect: DiffusionMo
         "reference-audit needs the public model that this one was made from, and no built-in model fits: give "
         "--set defense:reference-audit.reference=MODEL (a folder or hf:org/name@commit)"
     )
+
+
+def require_reference(reference: str, model: Model) -> None:
+    """Refuse what cannot be the reference, before anything is trained; of the Hub nothing is fetched.
+
+    Args:
+        reference: see :func:`load_reference`. A folder's configuration and headers are looked at.
+        model: of the suspect's architecture, sealed. It is opened where no reference is named.
+
+    Raises:
+        UserError: none is named and no built-in model fits.
+        ArtifactError: the one named is no model.
+    """
+    if not reference:
+        load_reference(Path(), "cpu", "", load_model(model, "cpu"))
+    elif parse_hub_reference(reference) is None:
+        find_model(reference, Path())
 
 
 def comparable(one: DiffusionModel, other: DiffusionModel) -> bool:

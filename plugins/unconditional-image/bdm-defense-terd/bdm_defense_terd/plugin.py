@@ -27,6 +27,13 @@ class Terd(Defense):
     Params = TerdParams
     presets = {"paper": PAPER}
 
+    def check(self, params: TerdParams, clean_rows: int) -> None:
+        """Refuse a calibration that is none."""
+        from bdm_defense_terd.decision import CALIBRATED
+
+        if params.calibration:
+            CALIBRATED.read(params.calibration)
+
     @hookimpl
     def detect(self, ctx: Context, params: TerdParams, model: Model) -> Detection:
         from bdm_defense_terd.detection import detect

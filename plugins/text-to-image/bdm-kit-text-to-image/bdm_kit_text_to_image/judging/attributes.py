@@ -168,5 +168,20 @@ def load_attribute_classifier(
     return classifier.to(device).eval().requires_grad_(False)
 
 
+def require_attribute_classifier(folder: str | None) -> None:
+    """Refuse a folder of the user's that holds no classifier, before it is needed; None names the built-in one.
+
+    Raises:
+        UserError, ArtifactError: as :func:`load_attribute_classifier`.
+
+    >>> require_attribute_classifier("nowhere")
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: nowhere holds no attribute classifier (model.safetensors, config.json): ...
+    """
+    if folder is not None:
+        load_attribute_classifier(folder=Path(folder).expanduser())
+
+
 def _block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.SiLU()]

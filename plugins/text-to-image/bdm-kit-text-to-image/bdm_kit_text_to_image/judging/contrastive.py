@@ -19,7 +19,7 @@ from torch.nn import functional
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.files import existing
 from bdm_kit_text_to_image.built_in import BUILTIN
-from bdm_torch.foreign_models import first_line, open_network
+from bdm_torch.foreign_models import find_weights, first_line, open_network
 
 BUILTIN_CONTRASTIVE = BUILTIN / "contrastive"
 PREPROCESSING = "preprocessor_config.json"
@@ -119,6 +119,23 @@ def save_contrastive(contrastive: ContrastiveModel, folder: Path) -> None:
     (folder / PREPROCESSING).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
+def require_contrastive(folder: Path) -> None:
+    """Refuse a folder that cannot hold a contrastive model, by its files' names and headers, before it is needed.
+
+    Raises:
+        UserError: it has no configuration.
+        ArtifactError: see :func:`bdm_torch.foreign_models.find_weights`.
+
+    >>> require_contrastive(Path("nowhere"))
+    Traceback (most recent call last):
+        ...
+    bdm_core.errors.UserError: nowhere holds no contrastive model: name a folder with a CLIPModel in ...
+    """
+    if existing(folder / "config.json") is None:
+        raise UserError(f"{folder} holds no contrastive model: name a folder with a CLIPModel in transformers' format")
+    find_weights(folder, "model")
+
+
 def load_contrastive(folder: Path | None = None, device: str | torch.device = "cpu") -> ContrastiveModel:
     """The contrastive model in a folder, by default the built-in one.
 
@@ -134,8 +151,7 @@ def load_contrastive(folder: Path | None = None, device: str | torch.device = "c
     from transformers.utils import logging
 
     source = folder or BUILTIN_CONTRASTIVE
-    if existing(source / "config.json") is None:
-        raise UserError(f"{source} holds no contrastive model: name a folder with a CLIPModel in transformers' format")
+    require_contrastive(source)
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

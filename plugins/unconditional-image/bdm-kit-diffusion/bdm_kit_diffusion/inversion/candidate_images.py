@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bdm_core.errors import UserError
 from bdm_diffusers.samplers import build_scheduler, default_steps, fitting_samplers, solver_class
 from bdm_diffusers.sampling import SamplingOptions, draw_noise, sample
 from bdm_kit_diffusion.inversion.shift_search import FLAT_SCALE
@@ -19,6 +21,18 @@ from bdm_torch.diversity import Distance, perceptual_distances, pixel_distances,
 SMALLEST_RATIO = 1e-4
 """Below this, sets count as equally uniform: 8-bit images would be identical."""
 DISTANCES: dict[str, Distance] = {"pixel": pixel_distances, "lpips": perceptual_distances}
+
+
+def require_distance(name: str) -> None:
+    """Refuse a distance whose network is not installed, before it is needed.
+
+    Raises:
+        UserError: it is LPIPS, and torchvision is missing.
+
+    >>> require_distance("pixel")
+    """
+    if name == "lpips" and importlib.util.find_spec("torchvision") is None:
+        raise UserError("distance=lpips needs pip install 'bdm-torch[lpips]'")
 
 
 @dataclass(frozen=True, eq=False)
