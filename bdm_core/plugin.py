@@ -170,8 +170,8 @@ class Metric(Plugin):
     """Measures a model and its outputs. Hook: ``score``; a file or key that it needs is looked for in ``check_model``.
 
     Attributes:
-        sees_stages: whether its subjects have ``stages``: seconds and figures of the defenses' stages. They are part of
-            what decides its numbers, so that those are computed again where a defense was.
+        sees_stages: whether its subjects have ``stages``: seconds, memory and figures of the defenses' stages. They are
+            part of what decides its numbers, so that those are computed again where a defense was.
 
     >>> class Mine(Metric):
     ...     name = "mine"

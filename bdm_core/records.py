@@ -103,8 +103,9 @@ class Subject(Record):
             inputs, for metrics of the change; else empty.
         undefended: of ``purified`` and ``repaired`` the backdoored model; else None.
         stages: of each stage of a defense in this run, by its label (``detection``, ``detection on clean model``,
-            ``purified inputs``, ``purified inputs under trigger``, ``repaired model``), its ``seconds`` and its
-            ``figures`` without the curves; empty for a metric that does not say ``sees_stages``.
+            ``purified inputs``, ``purified inputs under trigger``, ``repaired model``), its ``seconds``, its
+            ``peak_memory_bytes`` (None where unknown) and its ``figures`` without the curves; empty for a metric that
+            does not say ``sees_stages``.
     """
 
     role: Literal["clean", "backdoored", "purified", "repaired"]

@@ -45,7 +45,7 @@ class StageRunner:
         observers: told of every stage.
         on_finished: called with (label, finished stage) after each.
         launch: this process among those of an ``accelerate launch``.
-        defending: seconds and figures, but for curves, of each stage of a defense so far, by label.
+        defending: seconds, peak memory and figures, but for curves, of each stage of a defense so far, by label.
     """
 
     store: Store
@@ -112,8 +112,8 @@ class StageRunner:
         if finished is None:
             finished = self._lead(job) if self.rank == 0 else self._follow(job)
         if hook in BLIND:
-            figures = {name: value for name, value in finished.record.figures.items() if name != "curves"}
-            self.defending[job.label] = {"seconds": finished.record.seconds, "figures": figures}
+            cost = finished.record.model_dump(include={"seconds", "peak_memory_bytes", "figures"})
+            self.defending[job.label] = {**cost, "figures": {k: v for k, v in cost["figures"].items() if k != "curves"}}
         self.on_finished(job.label, finished)
         return finished.value
 

@@ -25,12 +25,15 @@ COUNTED = {
 def measure(subject: Subject) -> list[Measurement]:
     """The cost of the stages that made a row; nothing where no defense worked, and only what was counted.
 
-    Times and passes of the stages add up; of clean samples the most of one stage counts, for all get the same.
+    Times and passes of the stages add up; of clean samples and of memory the most of one stage counts.
     """
     stages = [_mapping(subject.stages[label]) for label in STAGES[subject.role] if label in subject.stages]
     if not stages:
         return []
     found = [_measurement("seconds", sum(float(stage["seconds"]) for stage in stages), "seconds", SECONDS)]
+    peaks = [float(peak) / 2**20 for stage in stages if (peak := stage.get("peak_memory_bytes")) is not None]
+    if peaks:
+        found.append(_measurement("peak_memory", max(peaks), "peak memory in MiB", MEMORY))
     costs = [_mapping(_mapping(stage["figures"]).get("cost")) for stage in stages]
     for name, (label, description) in COUNTED.items():
         numbers = [float(cost[name]) for cost in costs if name in cost]
@@ -41,6 +44,7 @@ def measure(subject: Subject) -> list[Measurement]:
 
 
 SECONDS = "Wall time of the defense's stages in seconds."
+MEMORY = "Highest memory of the process in one of the defense's stages, with that on the device, in MiB."
 
 
 def _measurement(metric: str, value: float, label: str, description: str) -> Measurement:

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class CostMetric(Metric):
-    """Seconds, forward and backward passes and clean samples of the defense's stages."""
+    """Seconds, memory, forward and backward passes and clean samples of the defense's stages."""
 
     name = "cost"
-    summary = "What a defense costs: seconds, forward and backward passes, clean samples"
+    summary = "What a defense costs: seconds, memory, forward and backward passes, clean samples"
     sees_stages: ClassVar[bool] = True
 
     @hookimpl

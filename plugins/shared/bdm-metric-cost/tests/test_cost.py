@@ -9,11 +9,13 @@ from bdm_metric_cost.measure import measure
 STAGES: dict[str, Any] = {
     "detection": {
         "seconds": 1.5,
+        "peak_memory_bytes": 3 * 2**20,
         "figures": {"cost": {"forward_passes": 10, "backward_passes": 0, "clean_samples": 40}, "queries": 3},
     },
-    "detection on clean model": {"seconds": 9.0, "figures": {}},
+    "detection on clean model": {"seconds": 9.0, "peak_memory_bytes": None, "figures": {}},
     "repaired model": {
         "seconds": 2.0,
+        "peak_memory_bytes": 5 * 2**20,
         "figures": {"cost": {"forward_passes": 100, "backward_passes": 60, "clean_samples": 40}},
     },
     "purified inputs": {"seconds": 0.25, "figures": {}},
@@ -41,10 +43,11 @@ class TestCost(MetricConformance):
         rows = {subject.role: subject for name, subject in self.rows(bench).items() if subject.stages}
         passes = {"forward_passes": 10.0, "backward_passes": 0.0, "clean_samples": 40.0}
         assert told(rows["clean"]) == {"seconds": 9.0}
-        assert told(rows["backdoored"]) == {"seconds": 1.5, **passes}
-        assert told(rows["purified"]) == {"seconds": 2.25, **passes}
+        assert told(rows["backdoored"]) == {"seconds": 1.5, "peak_memory": 3.0, **passes}
+        assert told(rows["purified"]) == {"seconds": 2.25, "peak_memory": 3.0, **passes}
         assert told(rows["repaired"]) == {
             "seconds": 3.5,
+            "peak_memory": 5.0,
             "forward_passes": 110.0,
             "backward_passes": 60.0,
             "clean_samples": 40.0,
