@@ -26,7 +26,11 @@ def pixels_first(x: Tensor) -> Tensor:
     >>> pixels_first(torch.zeros(2, 3, 4, 5)).stride(), pixels_first(torch.zeros(2, 1, 4, 5)).stride()
     ((60, 1, 15, 3), (20, 1, 5, 1))
     """
-    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) if x.device.type == "cpu" else x
+    if x.device.type != "cpu":
+        return x
+    count, channels, height, width = x.shape
+    pixels = x.reshape(count, height, width, 1) if channels == 1 else x.permute(0, 2, 3, 1).contiguous()
+    return pixels.permute(0, 3, 1, 2)
 
 
 class SmallNetwork(nn.Module):
