@@ -20,7 +20,7 @@ Pairs = list[tuple[str, str]]
 def pixels_first(x: Tensor) -> Tensor:
     """The same values (N, C, H, W), the channels of a pixel side by side in memory where a CPU computes.
 
-    There, convolutions and poolings of small networks take about half of the time so; their results keep the layout.
+    There, convolutions and poolings of small networks are faster so; their results keep the layout.
 
     >>> import torch
     >>> pixels_first(torch.zeros(2, 3, 4, 5)).stride(), pixels_first(torch.zeros(2, 1, 4, 5)).stride()
