@@ -62,10 +62,8 @@ def aims(lines: Sequence[Line]) -> str:
         ):
             rows.append([f"`{OURS}`, {attack}: {what}", must, shown(own, number) or "–", str(len(own))])
     for attack in dict.fromkeys(attack_of(line) for line in judges(lines)):
-        here = [line for line in lines if setting_of(line) == (attack, WITH_BASE)]
-        own = of_taken([*here, *(line for line in lines if line["defense"] == "none")])
-        own = [line for line in own if line["defense"] != "none"]
-        if here:
+        own = [line for line in took if setting_of(line) == (attack, WITH_BASE)]
+        if any(setting_of(line) == (attack, WITH_BASE) for line in lines):
             found = shown(own, at("backdoored", "auroc")) if own else without(lines, attack)
             rows.append([f"`{WITH_BASE}`, {attack}: AUROC", "at least .95", found, str(len(own))])
     for attack in dict.fromkeys(case.name for case, _ in planned(read_plan(PLAN))):
