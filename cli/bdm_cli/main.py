@@ -14,6 +14,7 @@ from bdm_cli.commands import Command, Commands
 from bdm_cli.console import own_output
 from bdm_cli.interrupts import raise_on_sigterm
 from bdm_cli.options import Debug
+from bdm_sweep.allocation import keep_freed_memory
 
 app = typer.Typer(
     name="bdm",
@@ -61,8 +62,9 @@ def main() -> None:
 
     SIGTERM ends a run as Ctrl-C does, with an honest record. OpenMP's threads spin for a short time only while they
     wait, unless the user's environment says otherwise: where another program wants a core, threads that spin for long
-    make small networks over ten times slower.
+    make small networks over ten times slower. Freed memory is kept, see :mod:`bdm_sweep.allocation`.
     """
+    keep_freed_memory()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them fails on any damaged distribution
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")

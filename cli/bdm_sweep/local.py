@@ -15,6 +15,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from bdm_sweep.allocation import keeping_environment
+
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")
 GRACE_SECONDS = 5.0
 """So long a worker has to end before it is killed."""
@@ -153,7 +155,7 @@ class Pool:
 
     def _start(self, place: int) -> _Worker:
         ours, theirs = socket.socketpair()
-        environment = {**os.environ, **dict.fromkeys(THREADS, str(self.slots.threads))}
+        environment = {**os.environ, **keeping_environment(), **dict.fromkeys(THREADS, str(self.slots.threads))}
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         if self.slots.devices:
             environment["CUDA_VISIBLE_DEVICES"] = self.slots.devices[place % len(self.slots.devices)]

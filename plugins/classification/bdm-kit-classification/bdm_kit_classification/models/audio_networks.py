@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bdm_kit_classification.models.folding import convolved
 from bdm_kit_classification.models.networks import Pairs, SmallNetwork
 from bdm_kit_classification.sounds.spectra import log_mel, mel_matrix
 
@@ -86,7 +87,7 @@ class M5(nn.Module):
         """Features (N, 4 width); poolings stop where nothing is left to pool."""
         x = x[:, None]
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = functional.relu(norm(conv(x)))
+            x = functional.relu(convolved(conv, norm, x))
             x = functional.max_pool1d(x, 4) if x.shape[2] >= 4 else x
         return x.mean(2)
 
@@ -125,7 +126,7 @@ class XVector(nn.Module):
         """Features (N, width): the embedding of a speaker."""
         x = self.front(x)[:, 0]
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = functional.relu(norm(conv(x)))
+            x = functional.relu(convolved(conv, norm, x))
         deviation = (x - x.mean(2, keepdim=True)).square().mean(2).add(1e-6).sqrt()
         x = torch.cat([x.mean(2), deviation], 1)
         for layer, norm in zip(self.segments, self.segment_norms, strict=True):

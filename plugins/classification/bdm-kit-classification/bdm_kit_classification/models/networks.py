@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bdm_core.errors import ArtifactError
+from bdm_kit_classification.models.folding import convolved
 
 Pairs = list[tuple[str, str]]
 
@@ -58,7 +59,7 @@ class SmallNetwork(nn.Module):
         """Features (N, F)."""
         x = pixels_first(x)
         for index, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            x = norm(conv(x))
+            x = convolved(conv, norm, x)
             if index < 3 and min(x.shape[2:]) > 1:
                 x = functional.max_pool2d(x, 2)  # before the ReLU, which gives the same and has less to do
             x = functional.relu(x)
@@ -86,7 +87,7 @@ class PreActBlock(nn.Module):
         """The block's output."""
         active = functional.relu(self.bn1(x))
         kept = x if self.shortcut is None else self.shortcut(active)
-        return kept + self.conv2(functional.relu(self.bn2(self.conv1(active))))
+        return kept + self.conv2(functional.relu(convolved(self.conv1, self.bn2, active)))
 
 
 class PreActResNet18(nn.Module):
@@ -151,7 +152,7 @@ class VGG19BN(nn.Module):
         for factor in VGG19:
             if factor:
                 conv, norm = next(layers)
-                x = functional.relu(norm(conv(x)))
+                x = functional.relu(convolved(conv, norm, x))
             elif min(x.shape[2:]) > 1:
                 x = functional.max_pool2d(x, 2)
         return x.mean((2, 3))
