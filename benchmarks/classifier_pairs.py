@@ -1,7 +1,7 @@
 """Attacks on image classifiers against defenses, by several plans: `python benchmarks/classifier_pairs.py`.
 
 ``benchmarks/plans/classifier-pairs.yaml`` has the attacks that poison rows and all defenses; ``-no-rows`` the others,
-``-rates`` further poison rates of four attacks, ``-third-seed`` a third seed of two, ``-clean`` clean models for the
+``-rates`` further poison rates of four attacks, ``-third-seed`` a third seed of three, ``-clean`` clean models for the
 detectors of models, ``-deep`` a deeper network, ``-longer`` longer trained victims. Attack after attack and seed after
 seed, a line of JSON for each pair goes to ``benchmarks/results/classifier_pairs.jsonl`` as soon as it is finished, and
 one for each that was refused or failed, with the reason; the page is ``docs/benchmarks/classifier-pairs.md``. Pairs
@@ -196,6 +196,8 @@ class Measurement:
 def measure(part: str, given: argparse.Namespace) -> None:
     """Sweep the pairs of a plan that have no number: seed by seed, attack by attack, some defenses at a time."""
     plan = read_plan(PLANS / f"{part}.yaml")
+    if given.models:
+        plan = plan.model_copy(update={"models": [name for name in plan.models if name in given.models]})
     make_models(plan)
     known = {line["run"] for line in latest(read_lines(LINES)) if status_of(line) != "failed"}
     preparation, measurement = Preparation(), Measurement(part, given.work, given.workers)
@@ -240,6 +242,7 @@ def main() -> None:
     parser.add_argument("--part", choices=list(PARTS), action="append", help="by default all")
     parser.add_argument("--attacks", nargs="+", default=None, help="by default the plan's")
     parser.add_argument("--defenses", nargs="+", default=None, help="by default the plan's")
+    parser.add_argument("--models", nargs="+", default=None, help="by default the plan's")
     parser.add_argument("--seeds", type=int, nargs="+", default=None, help="by default the plan's")
     parser.add_argument("--at-once", type=int, default=12, help="so many defenses, in the plan's order, in one sweep")
     parser.add_argument("--workers", type=int, default=1, help="stages at a time")
