@@ -29,6 +29,7 @@ from classifier_pairs_making import (
 )
 from classifier_pairs_numbers import latest, status_of
 from classifier_pairs_page import write_page
+from classifier_pairs_readmes import write_readmes
 from classifier_pairs_state import PARTS, SPEED, read_speed
 from swept import PLANS, Line, read_lines
 from text_to_image import value_of
@@ -252,7 +253,9 @@ def main() -> None:
     if not given.page:
         for part in given.part or PARTS:
             measure(part, given)
-    print(f"written: {write_page(read_lines(LINES))}")
+    lines = read_lines(LINES)
+    complete = [line for line in latest(lines) if line["status"] == "complete"]
+    print(f"written: {write_page(lines)} and {len(write_readmes(complete))} READMEs")
 
 
 if __name__ == "__main__":
