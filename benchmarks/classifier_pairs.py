@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from classifier_pairs_making import (
     Meta,
     MetaClassifiers,
     given_meta,
+    made_ahead,
     make_models,
     planned_by_swept,
 )
@@ -41,6 +43,7 @@ from bdm_core.store.store import Store
 from bdm_results.view import RunView
 from bdm_sweep import Plan, read_plan, sweep
 from bdm_sweep.cells import Cell, Preparation, cells_of
+from bdm_sweep.plan import Method
 from bdm_sweep.sketch import Shelf, Sketch
 
 RESULTS = Path(__file__).parent / "results"
@@ -203,23 +206,52 @@ def measure(part: str, given: argparse.Namespace) -> None:
     known = {line["run"] for line in latest(read_lines(LINES)) if status_of(line) != "failed"}
     preparation, measurement = Preparation(), Measurement(part, given.work, given.workers)
     metas = MetaClassifiers(given.work)
-    defenses = [item for item in plan.defenses if not given.defenses or item.name in given.defenses]
-    for seed in [seed for seed in plan.seeds if not given.seeds or seed in given.seeds]:
-        for attack in [item for item in plan.attacks if not given.attacks or item.name in given.attacks]:
-            for start in range(0, len(defenses), given.at_once):
-                some = defenses[start : start + given.at_once]
+    plan = plan.model_copy(
+        update={"defenses": [item for item in plan.defenses if not given.defenses or item.name in given.defenses]}
+    )
+    wanted = [
+        (seed, attack)
+        for seed in plan.seeds
+        for attack in plan.attacks
+        if (not given.seeds or seed in given.seeds) and (not given.attacks or attack.name in given.attacks)
+    ]
+    with made_ahead(part, given.work, missing(plan, wanted, known, preparation) if given.workers > 1 else []):
+        for seed, attack in wanted:
+            for start in range(0, len(plan.defenses), given.at_once):
+                some = plan.defenses[start : start + given.at_once]
                 one = plan.model_copy(update={"attacks": [attack], "defenses": some, "seeds": [seed]})
                 found = cells_of(one, preparation)
                 cells = {cell.name: cell for cell in found.possible if cell.name not in known}
                 measurement.refuse({cell.name: (cell, why) for cell, why in found.impossible if cell.name not in known})
-                shares = attack.name not in OTHER_NETWORK
-                alone = {name: cell for name, cell in cells.items() if not (shares and cell.spec.defense == SHARED)}
+                alone = {
+                    name: cell
+                    for name, cell in cells.items()
+                    if not (shares(attack.name) and cell.spec.defense == SHARED)
+                }
                 if alone:
                     measurement.sweep(only(one, alone), alone)
                 if len(alone) < len(cells):
-                    hand_over(
-                        only(one, {name: cells[name] for name in cells.keys() - alone.keys()}), measurement, metas
-                    )
+                    left = {name: cells[name] for name in cells.keys() - alone.keys()}
+                    hand_over(only(one, left), measurement, metas)
+
+
+def missing(
+    plan: Plan, wanted: Sequence[tuple[int, Method]], known: Set[str], preparation: Preparation
+) -> list[tuple[str, int]]:
+    """Models and seeds of whose meta classifier some pair that is wanted is not known yet."""
+    found = {}
+    mine = [item for item in plan.defenses if item.name == SHARED]
+    for seed, attack in wanted if mine else []:
+        one = plan.model_copy(update={"attacks": [attack], "defenses": mine, "seeds": [seed]})
+        for cell in cells_of(one, preparation).possible if shares(str(attack.name)) else []:
+            if cell.name not in known:
+                found[str(cell.spec.model), seed] = None
+    return list(found)
+
+
+def shares(attack: str) -> bool:
+    """Whether the pair of MNTD and an attack has the meta classifier of the clean model."""
+    return attack not in OTHER_NETWORK
 
 
 def only(plan: Plan, cells: dict[str, Cell]) -> Plan:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from swept import PLANS
+
 from bdm_core.records import Detection
 from bdm_results.view import RunView
-from bdm_sweep import Plan, sweep
+from bdm_sweep import Plan, read_plan, sweep
 from bdm_sweep.cells import Cell, Preparation, cells_of
 from bdm_sweep.plan import Method
 
@@ -80,6 +85,27 @@ class MetaClassifiers:
         return self._made[key]
 
 
+@contextmanager
+def made_ahead(part: str, work: Path, wanted: Sequence[tuple[str, int]]) -> Iterator[None]:
+    """Within this, another process makes meta classifiers whenever a core is idle; who needs one early waits for it.
+
+    Args:
+        part: name of the plan.
+        work: folder of the runs.
+        wanted: models and seeds.
+    """
+    if not wanted:
+        yield
+        return
+    command = [sys.executable, __file__, part, str(work), *(f"{model}={seed}" for model, seed in wanted)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def given_meta(plan: Plan, meta: Meta) -> Plan:
     """A plan of MNTD alone, which is handed a meta classifier."""
     own = [_with_parameter(item, meta.folder) for item in plan.defenses if item.name == SHARED]
@@ -94,3 +120,21 @@ def planned_by_swept(plan: Plan, swept: Plan, preparation: Preparation) -> dict[
     """Name of a cell that is run -> the plan's cell for which it stands, which keeps its own name and parameters."""
     planned = [cell for cell in cells_of(plan, preparation).possible if cell.spec.defense == SHARED]
     return {one.name: other for one, other in zip(cells_of(swept, preparation).possible, planned, strict=True)}
+
+
+def main() -> None:
+    """Make meta classifiers of MNTD while nothing else wants the cores: PLAN WORK MODEL=SEED..."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("part")
+    parser.add_argument("work", type=Path)
+    parser.add_argument("wanted", nargs="+", metavar="MODEL=SEED")
+    given = parser.parse_args()
+    os.nice(19)
+    plan, metas = read_plan(PLANS / f"{given.part}.yaml"), MetaClassifiers(given.work)
+    for text in given.wanted:
+        model, _, seed = text.rpartition("=")
+        metas.of(plan, model, int(seed))
+
+
+if __name__ == "__main__":
+    main()
