@@ -87,7 +87,7 @@ class MetaClassifiers:
 
 @contextmanager
 def made_ahead(part: str, work: Path, wanted: Sequence[tuple[str, int]]) -> Iterator[None]:
-    """Within this, another process makes meta classifiers whenever a core is idle; who needs one early waits for it.
+    """Within this, another process of low priority makes meta classifiers; who needs one early waits for it.
 
     Args:
         part: name of the plan.
@@ -123,7 +123,7 @@ def planned_by_swept(plan: Plan, swept: Plan, preparation: Preparation) -> dict[
 
 
 def main() -> None:
-    """Make meta classifiers of MNTD while nothing else wants the cores: PLAN WORK MODEL=SEED..."""
+    """Make meta classifiers of MNTD at low priority: PLAN WORK MODEL=SEED..."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("part")
     parser.add_argument("work", type=Path)
