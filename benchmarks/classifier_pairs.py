@@ -14,14 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from classifier_attacks import Clock
+from classifier_pairs_cells import grouped, is_shared, missing, only
 from classifier_pairs_making import (
-    OTHER_NETWORK,
-    SHARED,
     Meta,
     MetaClassifiers,
     given_meta,
@@ -43,7 +41,6 @@ from bdm_core.store.store import Store
 from bdm_results.view import RunView
 from bdm_sweep import Plan, read_plan, sweep
 from bdm_sweep.cells import Cell, Preparation, cells_of
-from bdm_sweep.plan import Method
 from bdm_sweep.sketch import Shelf, Sketch
 
 RESULTS = Path(__file__).parent / "results"
@@ -198,7 +195,7 @@ class Measurement:
 
 
 def measure(part: str, given: argparse.Namespace) -> None:
-    """Sweep the pairs of a plan that have no number: seed by seed, attack by attack, some defenses at a time."""
+    """Sweep the pairs of a plan that have no number: seed by seed, some attacks and some defenses at a time."""
     plan = read_plan(PLANS / f"{part}.yaml")
     if given.models:
         plan = plan.model_copy(update={"models": [name for name in plan.models if name in given.models]})
@@ -216,48 +213,21 @@ def measure(part: str, given: argparse.Namespace) -> None:
         if (not given.seeds or seed in given.seeds) and (not given.attacks or attack.name in given.attacks)
     ]
     with made_ahead(part, given.work, missing(plan, wanted, known, preparation) if given.workers > 1 else []):
-        for seed, attack in wanted:
+        for seed, attacks in grouped(plan, wanted, known, preparation, given.attacks_at_once):
             for start in range(0, len(plan.defenses), given.at_once):
                 some = plan.defenses[start : start + given.at_once]
-                one = plan.model_copy(update={"attacks": [attack], "defenses": some, "seeds": [seed]})
+                one = plan.model_copy(update={"attacks": attacks, "defenses": some, "seeds": [seed]})
                 found = cells_of(one, preparation)
                 cells = {cell.name: cell for cell in found.possible if cell.name not in known}
                 measurement.refuse({cell.name: (cell, why) for cell, why in found.impossible if cell.name not in known})
-                alone = {
-                    name: cell
-                    for name, cell in cells.items()
-                    if not (shares(attack.name) and cell.spec.defense == SHARED)
-                }
+                alone = {name: cell for name, cell in cells.items() if not is_shared(cell)}
                 if alone:
                     measurement.sweep(only(one, alone), alone)
-                if len(alone) < len(cells):
-                    left = {name: cells[name] for name in cells.keys() - alone.keys()}
-                    hand_over(only(one, left), measurement, metas)
-
-
-def missing(
-    plan: Plan, wanted: Sequence[tuple[int, Method]], known: Set[str], preparation: Preparation
-) -> list[tuple[str, int]]:
-    """Models and seeds of whose meta classifier some pair that is wanted is not known yet."""
-    found = {}
-    mine = [item for item in plan.defenses if item.name == SHARED]
-    for seed, attack in wanted if mine else []:
-        one = plan.model_copy(update={"attacks": [attack], "defenses": mine, "seeds": [seed]})
-        for cell in cells_of(one, preparation).possible if shares(str(attack.name)) else []:
-            if cell.name not in known:
-                found[str(cell.spec.model), seed] = None
-    return list(found)
-
-
-def shares(attack: str) -> bool:
-    """Whether the pair of MNTD and an attack has the meta classifier of the clean model."""
-    return attack not in OTHER_NETWORK
-
-
-def only(plan: Plan, cells: dict[str, Cell]) -> Plan:
-    """A plan with the defenses of some cells alone."""
-    wanted = {cell.spec.defense for cell in cells.values()}
-    return plan.model_copy(update={"defenses": [item for item in plan.defenses if item.name in wanted]})
+                for attack in attacks if len(alone) < len(cells) else []:
+                    mine = cells_of(one.model_copy(update={"attacks": [attack]}), preparation).possible
+                    left = {cell.name: cell for cell in mine if cell.name in cells and is_shared(cell)}
+                    if left:
+                        hand_over(only(one.model_copy(update={"attacks": [attack]}), left), measurement, metas)
 
 
 def hand_over(plan: Plan, measurement: Measurement, metas: MetaClassifiers) -> None:
@@ -278,6 +248,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=None, help="by default the plan's")
     parser.add_argument("--seeds", type=int, nargs="+", default=None, help="by default the plan's")
     parser.add_argument("--at-once", type=int, default=12, help="so many defenses, in the plan's order, in one sweep")
+    parser.add_argument("--attacks-at-once", type=int, default=1, help="so many attacks in one sweep: cores idle less")
     parser.add_argument("--workers", type=int, default=1, help="stages at a time")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-classifier-pairs"), help="for the runs")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the page")

@@ -258,3 +258,32 @@ def test_a_shared_meta_classifier_keeps_the_pair_s_name(load: Any, tmp_path: Pat
     (name, cell) = next(iter(making.planned_by_swept(plan, swept, preparation).items()))
     assert cell.name == planned.name != name and "defense:mntd" not in cell.spec.params
     assert swept.defenses[0].params == {"meta_classifier": str(tmp_path)}
+
+
+def test_attacks_go_together_of_which_the_same_is_missing(load: Any) -> None:
+    cells, plan, preparation = (
+        load("cells"),
+        PLANS["-third-seed"],
+        importlib.import_module("bdm_sweep.cells").Preparation(),
+    )
+    plan = plan.model_copy(
+        update={"defenses": [item for item in plan.defenses if item.name in ("clp", "mntd", "ibd-psc")]}
+    )
+    wanted = [(2, attack) for attack in plan.attacks]
+
+    def names(known: set[str], most: int) -> list[list[str]]:
+        return [[item.name for item in group] for _, group in cells.grouped(plan, wanted, known, preparation, most)]
+
+    assert names(set(), 2) == [["badnets", "blended"], ["wanet"]] and names(set(), 1) == [
+        ["badnets"],
+        ["blended"],
+        ["wanet"],
+    ]
+    found = importlib.import_module("bdm_sweep.cells").cells_of(plan, preparation)
+    of_blended = {cell.name for cell in found.possible if cell.spec.attack == "blended"}
+    one = next(cell.name for cell in found.possible if cell.spec.attack == "badnets")
+    assert names({one}, 3) == [["badnets"], ["blended", "wanet"]]
+    impossible = {cell.name for cell, _ in found.impossible}
+    assert names(of_blended | impossible, 3) == [["badnets", "wanet"]]
+    assert cells.missing(plan, wanted, set(), preparation) == [("mnist-cnn", 2)]
+    assert cells.missing(plan, wanted, {cell.name for cell in found.possible}, preparation) == []
