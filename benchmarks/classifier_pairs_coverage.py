@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from classifier_attacks_page import DATA
 from classifier_pairs_models import separating, verdict_words
 from classifier_pairs_numbers import (
     CONTROLS,
@@ -36,8 +37,13 @@ def words(text: str) -> str:
 
 
 def short(attack: str) -> str:
-    """An attack's name without its data, of which each attack has one."""
-    return attack.rpartition(", ")[0]
+    """An attack's name without its data, of which each attack has one; other networks than the usual are named.
+
+    >>> short("badnets, mnist-5k"), short("badnets (`epochs` 100), clutter-cnn-wide")
+    ('badnets', 'badnets (`epochs` 100) on clutter-cnn-wide')
+    """
+    name, _, data = attack.rpartition(", ")
+    return name if data in DATA.values() else f"{name} on {data}"
 
 
 def hits(lines: Sequence[Line], name: str) -> dict[str, tuple[int, int]]:
