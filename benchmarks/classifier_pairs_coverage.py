@@ -46,11 +46,20 @@ def short(attack: str) -> str:
     return name if data in DATA.values() else f"{name} on {data}"
 
 
+def by_setting(lines: Sequence[Line], name: str) -> dict[str, list[Line]]:
+    """Attack that counts -> the lines of a defense on it."""
+    own = [line for line in of_defense(lines, name) if counts(line)]
+    return {attack: of_attack(own, attack) for attack in dict.fromkeys(map(attack_of, own))}
+
+
 def hits(lines: Sequence[Line], name: str) -> dict[str, tuple[int, int]]:
     """Attack that counts -> in how many seeds a defense reaches its aim on it, and of how many."""
-    own = [line for line in of_defense(lines, name) if counts(line)]
-    by_attack = {attack: of_attack(own, attack) for attack in dict.fromkeys(map(attack_of, own))}
-    return {attack: (sum(map(reaches, here)), len(here)) for attack, here in by_attack.items()}
+    return {attack: (sum(map(reaches, here)), len(here)) for attack, here in by_setting(lines, name).items()}
+
+
+def reached_on_average(lines: Sequence[Line]) -> bool:
+    """Whether the means over at least `SEEDS` seeds reach the aim."""
+    return len(lines) >= SEEDS and (stops(lines) or separates(lines))
 
 
 def by_defense(lines: Sequence[Line]) -> str:
@@ -70,13 +79,15 @@ def by_defense(lines: Sequence[Line]) -> str:
     enough = [
         name for name, own in found.items() if any(hit == seeds and seeds >= SEEDS for hit, seeds in own.values())
     ]
+    on_average = [name for name in names if any(map(reached_on_average, by_setting(lines, name).values()))]
     missed = [name for name, own in found.items() if not any(hit for hit, _ in own.values())]
     judged = [name for name, verdicts in verdict_words(lines).items() if "reached" in verdicts and name not in enough]
     text = (
         f"In every measured seed of at least one attack {len(all_seeds)} of {len(names)} defenses reach it, and "
         f"{len(enough)} of these over at least {SEEDS} seeds; with detectors of models that reach it over models "
-        f"(see there) these are {len(enough) + len(judged)} (at least {DEFENSES} are asked for). Tried and not reached "
-        f"on any attack so far: {', '.join(missed) or 'none'}."
+        f"(see there) these are {len(enough) + len(judged)} (at least {DEFENSES} are asked for). In the mean over at "
+        f"least {SEEDS} seeds {len(on_average)} reach it. Tried and not reached on any attack so far: "
+        f"{', '.join(missed) or 'none'}."
     )
     return f"{table(rows)}\n\n{words(text)}\n"
 

@@ -221,6 +221,14 @@ def test_each_attack_has_what_stops_it_or_says_that_nothing_does(load: Any) -> N
     assert "| a | 1 of 1 | badnets 1/1 |" in words and "any attack so far: b." in words.replace("\n", " ")
 
 
+def test_an_aim_is_reached_on_average_only_over_enough_seeds(load: Any) -> None:
+    coverage = load("coverage")
+    lines = [line("a", seed, repaired=repaired(asr, 0.97)) for seed, asr in enumerate((0.02, 0.03, 0.2))]
+    assert coverage.reached_on_average(lines) and not coverage.reached_on_average(lines[:2])
+    assert "over at least 3 seeds 1 reach it" in coverage.by_defense(lines).replace("\n", " ")
+    assert "0 of 1 defenses reach it" in coverage.by_defense(lines).replace("\n", " ")
+
+
 def test_the_page_says_how_many_pairs_are_measured_refused_and_failed(
     load: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
