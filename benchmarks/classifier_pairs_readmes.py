@@ -67,11 +67,8 @@ def of_one(lines: Sequence[Line], name: str, *, named: bool) -> str:
     mine = [line for line in of_defense(lines, name) if not is_clean(line)]
     if not mine or name in CONTROLS:
         return ""
-    known = [
-        attack for attack in dict.fromkeys(map(attack_of, mine)) if of_attack(mine, attack)[0]["attack"] in ATTACKS
-    ]
     rows = [["attack, data", "seeds", *NUMBERS]]
-    for attack in known:
+    for attack in dict.fromkeys(attack_of(line) for line in mine if line["attack"] in ATTACKS):
         here = of_attack(mine, attack)
         rows.append([attack, str(len(here)), *(shown(here, number) for number in NUMBERS.values())])
     parts = [f"`{name}`:"] if named else []

@@ -1,8 +1,9 @@
 """Memory that is freed is kept for the next tensor.
 
 By its defaults, glibc gives large blocks back to the system as soon as they are free, and gets others, which the system
-zeroes page by page. Small networks make and free such blocks with every layer: on a CPU core, their training takes .75
-of the time where blocks are kept, and results are the same. Other C libraries have other rules and are left alone.
+zeroes page by page. Small networks make and free such blocks with every layer: on a CPU core, their training takes
+about .85 of the time where blocks are kept, and .75 with large pages too; weights are the same to the bit. Other C
+libraries have other rules and are left alone.
 """
 
 from __future__ import annotations

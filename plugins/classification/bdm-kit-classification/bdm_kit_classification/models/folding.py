@@ -29,7 +29,7 @@ def convolved(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
     >>> torch.allclose(convolved(conv, norm.eval(), inputs), norm(conv(inputs)), atol=1e-6)
     True
     """
-    if not can_fold(conv, norm):
+    if not foldable(conv, norm):
         return norm(conv(x))  # type: ignore[no-any-return]
     assert isinstance(conv, nn.Conv1d | nn.Conv2d)
     factor = norm.weight * (norm.running_var + norm.eps).rsqrt()  # type: ignore[operator]
@@ -40,7 +40,7 @@ def convolved(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
     return CONVOLUTIONS[type(conv)](x, weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
-def can_fold(conv: nn.Module, norm: nn.Module) -> bool:
+def foldable(conv: nn.Module, norm: nn.Module) -> bool:
     """Whether the output of ``norm`` is that of one convolution, and nobody asks for what lies between."""
     fixed = type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d) and not norm.training
     if not fixed or norm.weight is None or norm.running_mean is None:
