@@ -31,7 +31,7 @@ def measure(ctx: Context, subject: Subject) -> list[Measurement]:
     aim = "the target" if rule.kind != "untargeted" else WRONG
     clean, triggered = Said.of(subject.on_clean), Said.of(subject.on_triggered).eligible(rule)
     without = clean.of_samples(triggered).eligible(rule)
-    rejected = round(subject.rejected_triggered * eligible_share(subject, rule))
+    rejected = turned_away(subject, rule, triggered)
     found = [
         Measurement(
             metric="accuracy",
@@ -103,31 +103,33 @@ def share(hits: int, count: int) -> dict[str, Any]:
     return {"value": estimate.value, "stderr": estimate.stderr, "n": count, "share": True}
 
 
-def eligible_share(subject: Subject, rule: LabelRule) -> float:
-    """Share of the test samples that are eligible: which of them were turned away, a subject does not say."""
-    if not subject.rejected_triggered or not subject.reference.meta.get(TEST):
-        return 1.0
-    labels = open_samples(subject.reference, TEST).labels.tolist()
-    return sum(map(rule.eligible, labels)) / len(labels)
+def turned_away(subject: Subject, rule: LabelRule, passed: Said) -> int:
+    """How many eligible triggered samples a defense turned away: those that the undefended model was asked about too,
+    and that did not pass. Without a row of the undefended model every rejected sample counts.
+    """
+    if len(subject.before) != 2:
+        return subject.rejected_triggered
+    return max(0, len(Said.of(subject.before[1]).eligible(rule)) - len(passed))
 
 
 def changes(subject: Subject, rule: LabelRule, clean: Said, triggered: Said, rejected: int) -> list[Measurement]:
     """DER and RIR against the undefended model; nothing for rows without one.
 
     With d = max(0, ACC before - ACC after), DER = (max(0, ASR before - ASR after) - d + 1) / 2 and
-    RIR = (max(0, R-Acc after - R-Acc before) - d + 1) / 2 (Zhu et al. 2023, arXiv 2304.11823; BackdoorBench).
+    RIR = (max(0, R-Acc after - R-Acc before) - d + 1) / 2 (Zhu et al. 2023, arXiv 2304.11823; BackdoorBench). A sample
+    that a defense turns away is one that is not classified: it counts in the number of samples and not as right.
     """
     if len(subject.before) != 2:
         return []
     clean_before, before = Said.of(subject.before[0]), Said.of(subject.before[1]).eligible(rule)
     values: dict[str, float | None] = {"der": None, "rir": None}
-    if len(clean) and len(clean_before) and len(before) and len(triggered) + rejected:
-        lost = max(0.0, clean_before.right / len(clean_before) - clean.right / len(clean))
+    if len(clean_before) and len(before) and len(clean) + subject.rejected_clean and len(triggered) + rejected:
+        served = clean.right / (len(clean) + subject.rejected_clean)
+        lost = max(0.0, clean_before.right / len(clean_before) - served)
         less = before.hits(rule) / len(before) - triggered.hits(rule) / (len(triggered) + rejected)
+        more = triggered.right / (len(triggered) + rejected) - before.right / len(before)
         values["der"] = (max(0.0, less) - lost + 1) / 2
-        if len(triggered):
-            more = triggered.right / len(triggered) - before.right / len(before)
-            values["rir"] = (max(0.0, more) - lost + 1) / 2
+        values["rir"] = (max(0.0, more) - lost + 1) / 2
     sentences = {
         "der": "Defense effectiveness: (fall of ASR - loss of accuracy + 1) / 2, in [0, 1]; .5 is no effect.",
         "rir": "Robustness improvement: (rise of R-Acc - loss of accuracy + 1) / 2, in [0, 1]; .5 is no effect.",

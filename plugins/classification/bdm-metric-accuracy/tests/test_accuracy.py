@@ -49,20 +49,20 @@ def outputs(folder, said, true=TRUE):
 def numbers(tmp_path, bdm_bench):
     bench = bdm_bench("image-classification")
 
-    def of(rule, clean, triggered, **more):
+    def of(rule, clean, triggered, of=(TRUE, TRUE), before=(), **more):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         trigger = square([1, 8, 8], size=2, corner="centre", margin=0, value=1.0)
         examples = LabelledSamples(
             torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.tensor([1]), list("abcd"), "image-classification"
         )
         subject = Subject(
-            role="repaired",
             model=bench.model,
-            on_clean=outputs(folder / "clean", clean),
-            on_triggered=outputs(folder / "triggered", triggered),
+            on_clean=outputs(folder / "clean", clean, of[0]),
+            on_triggered=outputs(folder / "triggered", triggered, of[1]),
             reference=bench.data,
             secret=seal_secret(folder / "secret", Backdoor(rule, trigger), examples, 0),
-            **{key: [outputs(folder / f"{key}{n}", said) for n, said in enumerate(item)] for key, item in more.items()},
+            before=[outputs(folder / f"before{n}", said) for n, said in enumerate(before)],
+            **{"role": "repaired", **more},
         )
         return {item.metric: (item.value, item.n) for item in measure(new_context(folder / "ctx"), subject)}
 
@@ -116,3 +116,20 @@ def test_changes_against_the_undefended_model(numbers):
     found = numbers(rule, [0, 1, 2, 3, 0], [0, 1, 2, 0, 1], before=[TRUE, [0, 0, 0, 0, 0]])
     assert found["der"][0] == pytest.approx((3 / 4 - 1 / 5 + 1) / 2)
     assert found["rir"][0] == pytest.approx((3 / 4 - 1 / 5 + 1) / 2)
+
+
+def test_what_is_turned_away_is_counted(numbers):
+    """Of four eligible triggered samples two are rejected, and of the two that pass one is a success; a row of the
+    target class that is rejected or passes changes nothing."""
+    rule = LabelRule(kind="all-to-one", classes=4, target=0)
+    gone = {"role": "purified", "rejected_clean": 2, "before": [TRUE, [0, 0, 0, 0, 0]]}
+    for target, rejected in (([], 3), ([0], 2)):
+        passed = [*target, 1, 2]
+        found = numbers(
+            rule, [1, 2, 3], [0] * len(target) + [0, 2], of=([1, 2, 3], passed), **gone, rejected_triggered=rejected
+        )
+        assert (
+            found["accuracy"] == (1.0, 3) and found["asr"] == (1 / 4, 4) and found["recovered_accuracy"] == (1 / 2, 2)
+        )
+        assert found["der"][0] == pytest.approx((3 / 4 - 2 / 5 + 1) / 2)  # 3 of 5 clean samples are served and right
+        assert found["rir"][0] == pytest.approx((1 / 4 - 2 / 5 + 1) / 2)

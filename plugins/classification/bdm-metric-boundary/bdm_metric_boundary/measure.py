@@ -124,7 +124,13 @@ def show_curve(ctx: Context, strengths: list[float], rates: list[float], right: 
 
 
 def maps(ctx: Context, params: BoundaryParams, examined: Examined) -> float | None:
-    """The maps of the first rows, and the mean share of the wanted class on them; None if no row has a partner."""
+    """The maps of the first rows, and the mean share of the wanted class on them.
+
+    None if no row has a partner, and for an untargeted attack, which wants no class.
+    """
+    if examined.wanted is None:
+        ctx.figures(left_out="maps of the decision boundary: the attack is untargeted and has no target class")
+        return None
     clean, triggered = examined.inputs(examined.without), examined.inputs(examined.triggered)
     every, wanted, names = examined.inputs(examined.clean), examined.wanted.tolist(), examined.clean.classes
     pictures: list[tuple[str, Image.Image]] = []

@@ -33,8 +33,8 @@ def plane(clean: Tensor, triggered: Tensor, target: Tensor, points: int) -> tupl
     up = towards - share * right
     places = torch.stack([torch.zeros(2), torch.tensor([1.0, 0.0]), torch.tensor([float(share), 1.0])])
     low, high = places[:, 0].min() - MARGIN, places[:, 0].max() + MARGIN
-    across = torch.linspace(float(low), float(high), points)
-    upward = torch.linspace(-MARGIN, 1 + MARGIN, points)
+    across = torch.linspace(float(low), float(high), points, device=clean.device)
+    upward = torch.linspace(-MARGIN, 1 + MARGIN, points, device=clean.device)
     b, a = torch.meshgrid(upward, across, indexing="ij")
     flat = (a.flatten()[:, None, None, None] * right) + (b.flatten()[:, None, None, None] * up)
     return clean + flat, places

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from bdm_core.testing import MetricConformance
-from bdm_kit_classification.testing.planted import Planted, plant
+from bdm_kit_classification.testing.planted import CLASSES, Planted, plant
 from bdm_kit_classification.testing.subjects import keeping, planted_subject
+from bdm_kit_classification.triggers.label_rule import LabelRule
 from bdm_metric_boundary.measure import measure
 from bdm_metric_boundary.params import BoundaryParams
 from bdm_metric_boundary.plane import classes_on, plane
@@ -47,3 +48,11 @@ def test_a_planted_trigger_works_from_its_threshold_on(planted: Planted, tmp_pat
     assert numbers["target_area"] is not None and numbers["target_area"] > 0.2
     assert kept["arrays"]["decision map 1"]["shape"] == [11, 11]
     assert set(kept["pictures"]) == {"Sensitivity to the trigger's strength", "Decision boundary"}
+
+
+def test_an_untargeted_attack_has_no_target_class_to_map(planted: Planted, tmp_path: Path) -> None:
+    ctx, kept = keeping(tmp_path / "ctx")
+    rule = LabelRule(kind="untargeted", classes=len(CLASSES))
+    found = measure(ctx, BoundaryParams(points=5, maps=1), planted_subject(planted, tmp_path / "subject", rule))
+    assert {item.metric for item in found} == {"strength_half", "asr_over_strength"}
+    assert "untargeted" in kept["left_out"] and "Decision boundary" not in kept["pictures"]

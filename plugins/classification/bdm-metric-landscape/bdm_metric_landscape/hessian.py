@@ -47,7 +47,7 @@ def hessian_product(loss: Callable[[], Tensor], parameters: Sequence[Tensor]) ->
     sizes = [parameter.numel() for parameter in parameters]
 
     def multiply(vector: Tensor) -> Tensor:
-        parts = [part.reshape(p.shape) for part, p in zip(vector.split(sizes), parameters, strict=True)]
+        parts = [part.reshape(p.shape).to(p) for part, p in zip(vector.split(sizes), parameters, strict=True)]
         with torch.enable_grad():
             chosen = [parts[number] for number in used]
             made = torch.autograd.grad(gradients, parameters, chosen, retain_graph=True, allow_unused=True)

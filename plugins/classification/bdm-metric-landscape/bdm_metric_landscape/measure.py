@@ -49,6 +49,9 @@ def measure(ctx: Context, params: LandscapeParams, subject: Subject) -> list[Mea
             )
     show_landscape(ctx, params, examined, rows)
     path(ctx, params, examined, rows, subject)
+    if POISON not in rows:
+        ctx.figures(left_out="the poison loss: the attack is untargeted and wants no class")
+        return found
     found.append(
         Measurement(
             metric="poison_loss",
@@ -65,18 +68,18 @@ def measure(ctx: Context, params: LandscapeParams, subject: Subject) -> list[Mea
 
 
 def losses_of(examined: Examined) -> Rows:
-    """Inputs and labels of each loss."""
+    """Inputs and labels of each loss; an untargeted attack has no poison loss."""
     known = [row for row, label in enumerate(examined.clean.labels.tolist()) if label >= 0]
     clean = examined.clean.pick(known)
-    device = examined.classifier.device
-    return {
-        CLEAN: (examined.inputs(clean), clean.labels.to(device)),
-        POISON: (examined.inputs(examined.triggered), examined.wanted.to(device)),
-    }
+    device, wanted = examined.classifier.device, examined.wanted
+    rows = {CLEAN: (examined.inputs(clean), clean.labels.to(device))}
+    if wanted is not None:
+        rows[POISON] = (examined.inputs(examined.triggered), wanted.to(device))
+    return rows
 
 
 def ask(examined: Examined, rows: Rows) -> list[float]:
-    """Both losses."""
+    """Each loss."""
     with torch.no_grad():
         return [float(functional.cross_entropy(examined.classifier(inputs), want)) for inputs, want in rows.values()]
 
@@ -100,7 +103,7 @@ def spectra(ctx: Context, params: LandscapeParams, examined: Examined, rows: Row
 
 
 def show_landscape(ctx: Context, params: LandscapeParams, examined: Examined, rows: Rows) -> None:
-    """Both losses on one square around the model."""
+    """The losses on one square around the model."""
     generator = torch.Generator().manual_seed(ctx.seed % 2**63)
     made = landscape(examined.classifier, lambda: ask(examined, rows), params.points, params.radius, generator)
     keep_arrays(ctx, {f"landscape of the {name}": made[place] for place, name in enumerate(rows)})
@@ -116,7 +119,7 @@ def show_landscape(ctx: Context, params: LandscapeParams, examined: Examined, ro
 
 
 def path(ctx: Context, params: LandscapeParams, examined: Examined, rows: Rows, subject: Subject) -> None:
-    """Both losses on the straight way from the undefended model to a repaired one of the same architecture."""
+    """The losses on the straight way from the undefended model to a repaired one of the same architecture."""
     if subject.role != "repaired" or subject.undefended is None:
         return
     before = load_classifier(subject.undefended, ctx.device)

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from bdm_core.testing import MetricConformance
-from bdm_kit_classification.testing.planted import Planted, plant, without_norms
+from bdm_kit_classification.testing.planted import CLASSES, Planted, plant, without_norms
 from bdm_kit_classification.testing.subjects import keeping, planted_subject
+from bdm_kit_classification.triggers.label_rule import LabelRule
 from bdm_metric_landscape.hessian import density, hessian_product, lanczos, spectrum
 from bdm_metric_landscape.measure import measure
 from bdm_metric_landscape.params import LandscapeParams
@@ -95,6 +96,21 @@ def test_a_planted_backdoor_has_a_small_poison_loss_and_a_repair_a_path(planted:
         "Loss landscape",
         "Poison loss from the undefended to the repaired model",
     }
+
+
+def test_an_untargeted_attack_has_no_poison_loss(planted: Planted, tmp_path: Path) -> None:
+    ctx, kept = keeping(tmp_path / "ctx")
+    rule = LabelRule(kind="untargeted", classes=len(CLASSES))
+    given = planted_subject(planted, tmp_path / "subject", rule, role="repaired", undefended=planted.model)
+    found = measure(ctx, LandscapeParams(samples=8, points=3, lanczos_steps=2, probes=1), given)
+    assert {item.metric for item in found} == {"clean_top_eigenvalue", "clean_mean_eigenvalue"}
+    assert "untargeted" in kept["left_out"] and "landscape of the clean loss" in kept["arrays"]
+
+
+def test_a_vector_is_brought_to_the_device_of_the_parameters() -> None:
+    net = nn.Linear(2, 1, device="meta")  # stands for an accelerator
+    multiply = hessian_product(lambda: net(torch.ones(1, 2, device="meta")).square().sum(), [*net.parameters()])
+    assert multiply(torch.ones(3)).device.type == "meta"
 
 
 def test_a_transformer_has_a_spectrum(planted: Planted, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import torch
 
 from bdm_core.context import Context
@@ -20,7 +22,7 @@ def measure(ctx: Context, params: StealthParams, subject: Subject) -> list[Measu
         return []
     samples, backdoor = open_samples(subject.reference, TEST), open_secret(subject.secret)
     rows = [row for row, label in enumerate(samples.labels.tolist()) if backdoor.rule.eligible(label)]
-    clean = samples.pick(rows[: params.samples])
+    clean = samples.pick(drawn(rows, params.samples, ctx.seed))
     if not len(clean):
         return []
     changed = clean.changed(range(len(clean)), apply_in_batches(backdoor.trigger, clean.raw(), "test", ctx.seed))
@@ -48,3 +50,12 @@ def measure(ctx: Context, params: StealthParams, subject: Subject) -> list[Measu
         for name, values in found.items()
         if bool(torch.isfinite(values).all())
     ]
+
+
+def drawn(rows: list[int], most: int, seed: int) -> list[int]:
+    """At most so many of the rows, drawn at random and in their order: folders list one class after the other.
+
+    >>> drawn([3, 5, 8], 5, 0), max(drawn(list(range(1000)), 10, 0)) > 500
+    ([3, 5, 8], True)
+    """
+    return rows if len(rows) <= most else sorted(random.Random(seed).sample(rows, most))

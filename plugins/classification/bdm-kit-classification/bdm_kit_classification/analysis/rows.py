@@ -36,17 +36,10 @@ class Examined:
     rule: LabelRule
 
     @property
-    def wanted(self) -> Tensor:
-        """(N,) int64: the class that each triggered row is to get; of an untargeted attack the next one."""
-        classes = len(self.clean.classes)
+    def wanted(self) -> Tensor | None:
+        """(N,) int64: the class that each triggered row is to get; None for an untargeted attack, which wants none."""
         said = [self.rule.wanted(label) for label in self.triggered.labels.tolist()]
-        return torch.tensor(
-            [
-                (label + 1) % classes if want is None else want
-                for label, want in zip(self.triggered.labels.tolist(), said, strict=True)
-            ],
-            dtype=torch.int64,
-        )
+        return None if None in said else torch.tensor(said, dtype=torch.int64)
 
     def inputs(self, samples: LabelledSamples) -> Tensor:
         """Samples as the classifier takes them: (N, C, H, W) float32 in [0, 1] on its device."""

@@ -17,14 +17,14 @@ from bdm_kit_classification.training.fitting import predict
 from bdm_kit_classification.triggers.label_rule import LabelRule
 
 
-def planted_subject(planted: Planted, folder: Path, **more: Any) -> Subject:
-    """The backdoored model's row; ``more`` replaces fields."""
+def planted_subject(planted: Planted, folder: Path, rule: LabelRule | None = None, **more: Any) -> Subject:
+    """The backdoored model's row; ``more`` replaces fields, ``rule`` what the secret says that the attacker wants."""
     classifier = load_classifier(planted.model)
     seen = {
         name: seal_predictions(folder / name, predict(classifier, samples), samples)
         for name, samples in (("clean", planted.clean), ("triggered", planted.triggered))
     }
-    rule = LabelRule(kind="all-to-one", classes=len(CLASSES), target=TARGET)
+    rule = rule or LabelRule(kind="all-to-one", classes=len(CLASSES), target=TARGET)
     fields: dict[str, Any] = {
         "role": "backdoored",
         "model": planted.model,
