@@ -125,10 +125,11 @@ class Measurement:
         part: name of the plan.
         work: folder of the runs.
         workers: stages at a time.
+        timed: how many an hour is written down, too: not of some defenses alone, which may be slow or quick ones.
     """
 
-    def __init__(self, part: str, work: Path, workers: int = 1) -> None:
-        self.part, self.work, self.workers = part, work, workers
+    def __init__(self, part: str, work: Path, workers: int = 1, *, timed: bool = True) -> None:
+        self.part, self.work, self.workers, self.timed = part, work, workers, timed
         self.began = time.monotonic()
         self.clock = Clock()
         self.before = dict(read_speed(SPEED))
@@ -167,6 +168,8 @@ class Measurement:
     def _append(self, line: Line) -> None:
         with LINES.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if not self.timed:
+            return
         spent = {**self.counts, "seconds": time.monotonic() - self.began}
         old = self.before.get(str(self.workers), {})
         total = {name: round(old.get(name, 0) + value, 1) for name, value in spent.items()}
@@ -201,7 +204,7 @@ def measure(part: str, given: argparse.Namespace) -> None:
         plan = plan.model_copy(update={"models": [name for name in plan.models if name in given.models]})
     make_models(plan)
     known = {line["run"] for line in latest(read_lines(LINES)) if status_of(line) != "failed"}
-    preparation, measurement = Preparation(), Measurement(part, given.work, given.workers)
+    preparation, measurement = Preparation(), Measurement(part, given.work, given.workers, timed=not given.defenses)
     metas = MetaClassifiers(given.work)
     plan = plan.model_copy(
         update={"defenses": [item for item in plan.defenses if not given.defenses or item.name in given.defenses]}
