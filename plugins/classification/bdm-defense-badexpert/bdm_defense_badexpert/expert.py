@@ -26,13 +26,12 @@ def wrong_labels(samples: LabelledSamples) -> LabelledSamples:
 
 def train_expert(ctx: Context, classifier: Classifier, clean: LabelledSamples, params: BadExpertParams) -> None:
     """Let ``classifier`` unlearn its clean task, in place; batch normalisation as in training."""
-    shared = {"batch_size": params.batch_size, "momentum": params.momentum, "weight_decay": params.weight_decay}
     unlearning = params.model_copy(
         update={
-            **shared,
             "epochs": params.expert_epochs,
             "learning_rate": params.expert_learning_rate,
             "optimizer": params.expert_optimizer,
+            "weight_decay": params.expert_weight_decay,
             "schedule": "constant",
             "warmup": 0.0,
         }

@@ -12,9 +12,11 @@ PAPER: dict[str, Any] = {
     "expert_epochs": 1,
     "expert_learning_rate": 1e-4,
     "expert_optimizer": "adam",
+    "expert_weight_decay": 0.0,
     "epochs": 10,
     "learning_rate": 0.1,
     "batch_size": 128,
+    "weight_decay": 1e-4,
     "false_positive_rate": 0.01,
 }
 """The published numbers for CIFAR-10: 5 % of clean rows, one epoch of unlearning."""
@@ -31,3 +33,4 @@ class BadExpertParams(ClassifierTraining, InputDetectorParams, ReserveParams):
     )
     expert_learning_rate: float = Field(0.003, gt=0, le=10, description="Constant learning rate of the expert.")
     expert_optimizer: Literal["sgd", "adam"] = Field("sgd", description="Optimiser of the expert.")
+    expert_weight_decay: float = Field(5e-4, ge=0, le=1, description="Decay of the expert's weights.")

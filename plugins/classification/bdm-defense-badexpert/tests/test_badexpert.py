@@ -11,7 +11,7 @@ import torch
 
 from bdm_core.context import Context
 from bdm_defense_badexpert.expert import Experts, rule, suspicion, train_expert, wrong_labels
-from bdm_defense_badexpert.params import BadExpertParams
+from bdm_defense_badexpert.params import PAPER, BadExpertParams
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.testing import ClassifierDefenseConformance
@@ -51,6 +51,22 @@ def test_the_expert_forgets(tmp_path) -> None:
     train_expert(ctx, classifier, samples, params)
     assert accuracy(classifier, samples) < 0.2
     assert wrong_labels(samples).labels.tolist()[:3] == [1, 2, 0]
+
+
+def test_the_two_trainings_of_the_paper_have_decays_of_their_own(tmp_path) -> None:
+    """Adam without decay unlearns by the gradient alone: weights that no row moves stay as they are."""
+    assert PAPER["expert_weight_decay"] == 0 and PAPER["weight_decay"] == 1e-4
+    samples = stripes()
+    for decay in (0.0, 0.1):
+        classifier = build(ImageConfig(architecture="cnn", shape=(1, 8, 8), classes=samples.classes, width=4), seed=0)
+        with torch.no_grad():  # a feature that is always zero: its weight in the head gets no gradient
+            classifier.network.norms[-1].weight[0], classifier.network.norms[-1].bias[0] = 0, -1
+        before = classifier.head.weight[:, 0].detach().clone()
+        params = BadExpertParams(**{**PAPER, "expert_weight_decay": decay, "batch_size": 30})
+        ctx = Context(out=tmp_path / str(decay), work=tmp_path / str(decay), seed=0)
+        ctx.work.mkdir()
+        train_expert(ctx, classifier, samples, params)
+        assert torch.equal(classifier.head.weight[:, 0], before) == (decay == 0)
 
 
 def test_a_trained_backdoor_outlives_the_unlearning(tmp_path) -> None:

@@ -18,7 +18,10 @@ from bdm_kit_classification.models.classifier import Classifier, load_classifier
 
 KNOB = "deviations below the layer's mean entropy"
 SMALLEST = 1e-6
-"""Standardised values that are nearer than this count as so far apart: float32 does not tell more."""
+"""Values whose deviation is a smaller share of the largest are all the same: float32 does not tell more."""
+RESOLUTION = 0.01
+"""A spacing counts as no smaller, in deviations: the step of the authors' histogram. Else the entropy of a unit with
+many equal values, such as those of blank borders and saturated strokes, would be what this number is."""
 
 
 def prune(ctx: Context, params: EpParams, model: Model, data: Data, training_data: Data) -> Model:
@@ -63,7 +66,8 @@ def entropies(values: Tensor) -> Tensor:
     """Differential entropy of each column (n, units) once it has mean 0 and deviation 1, by Vasicek's estimator.
 
     Vasicek (1976): the mean of log(n / 2m (x[i+m] - x[i-m])) over the sorted sample, the ends repeated, with m the
-    square root of n. A column without any spread has no entropy: the result is nan there.
+    square root of n. Spacings are at least :data:`RESOLUTION`. A column without any spread has no entropy: the result
+    is nan there.
     """
     values = values.double()
     count = len(values)
@@ -71,6 +75,6 @@ def entropies(values: Tensor) -> Tensor:
     spread = values.std(0, correction=0)
     ordered = ((values - values.mean(0)) / spread).sort(0).values
     padded = torch.cat([ordered[:1].expand(window, -1), ordered, ordered[-1:].expand(window, -1)])
-    gaps = (padded[2 * window :] - padded[: -2 * window]).clamp_min(SMALLEST)
+    gaps = (padded[2 * window :] - padded[: -2 * window]).clamp_min(RESOLUTION)
     found = (gaps * count / (2 * window)).log().mean(0)
     return torch.where(spread > SMALLEST * values.abs().amax(0).clamp_min(SMALLEST), found, torch.nan)

@@ -45,13 +45,27 @@ def test_two_modes_have_less_entropy_than_one_and_no_spread_has_none() -> None:
     assert two < one - 0.5 and none != none
 
 
+def test_equal_values_are_no_second_mode() -> None:
+    """A third of the rows exactly equal, as those behind a saturated stroke, is less suspicious than a mode far away;
+    where a unit has both, the mode shows all the same.
+    """
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(2000, 3, generator=generator)
+    values[:700, ::2] = 0.0
+    values[1900:, 1:] += 40
+    tied, far, both = entropies(values).tolist()
+    assert far < tied - 0.5 and both < tied - 0.5
+    floor = torch.tensor(0.01 * 2000 / (2 * 45)).log()
+    assert float(entropies((torch.arange(2000) == 0).double()[:, None])) >= floor
+
+
 def test_a_small_trigger_shows_in_the_maximum_of_a_map_and_hardly_in_its_mean(planted: Planted) -> None:
     unit, classifier = planted.units["network.norms.0"], load_classifier(planted.model)
     by_pooling = {
         pooling: suspicion(classifier, open_samples(planted.training), pooling)["network.norms.0"].nan_to_num(-9)
         for pooling in ("max", "mean", "both")
     }
-    assert int(by_pooling["max"].argmax()) == unit and float(by_pooling["max"][unit]) > 3
+    assert int(by_pooling["max"].argmax()) == unit and float(by_pooling["max"][unit]) > 2.5
     assert float(by_pooling["mean"][unit]) < 1
     assert by_pooling["both"].equal(torch.maximum(by_pooling["max"], by_pooling["mean"]))
 

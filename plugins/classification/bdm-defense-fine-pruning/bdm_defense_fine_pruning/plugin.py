@@ -30,6 +30,8 @@ class FinePruning(Defense):
             "batch_size": 256,
             "learning_rate": 0.01,
             "warmup": 0.0,
+            "shift": 4,
+            "flip": True,
         },
         "sound": {"learning_rate": 0.2},
     }

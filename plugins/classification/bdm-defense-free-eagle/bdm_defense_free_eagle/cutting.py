@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from bdm_kit_classification.models.classifier import Classifier
 
+LOOKED_AT = 32
+"""So many random pictures tell whether representations are ever negative."""
+
 
 class LaterPart:
     """The part of a classifier behind a cut.
@@ -18,7 +21,8 @@ class LaterPart:
 
     Attributes:
         shape: of one representation, without the batch.
-        rectified: whether representations are never negative there, because a ReLU comes before the cut.
+        rectified: whether representations are never negative there, as behind a ReLU: those of :data:`LOOKED_AT`
+            random pictures have no negative value, and it is not the picture itself.
 
     Args:
         classifier: in evaluation mode.
@@ -33,22 +37,22 @@ class LaterPart:
         stages = cast(list[nn.Module], list(blocks or convs or []))
         place = round(depth * len(stages))
         self._stage = stages[place] if place < len(stages) else None
-        self.rectified = self._stage is None or (blocks is None and place > 0)
         self._picture = torch.zeros(1, *picture, device=classifier.device)
+        noise = torch.rand(LOOKED_AT, *picture, generator=torch.Generator().manual_seed(0)).to(classifier.device)
         with torch.no_grad():
-            if self._stage is None:
-                self.shape = tuple(classifier.features(self._picture).shape[1:])
-            else:
-                self.shape = self._seen(self._stage)
+            seen = classifier.features(noise) if self._stage is None else self._seen(self._stage, noise)
+        self.shape = tuple(seen.shape[1:])
+        self.rectified = (self._stage is None or place > 0) and bool((seen >= 0).all())
 
-    def _seen(self, stage: nn.Module) -> tuple[int, ...]:
-        shapes: list[tuple[int, ...]] = []
-        handle = stage.register_forward_pre_hook(lambda module, given: shapes.append(tuple(given[0].shape[1:])))
+    def _seen(self, stage: nn.Module, pictures: Tensor) -> Tensor:
+        """What comes before a stage."""
+        seen: list[Tensor] = []
+        handle = stage.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
         try:
-            self.classifier(self._picture)
+            self.classifier(pictures)
         finally:
             handle.remove()
-        return shapes[0]
+        return seen[0]
 
     def __call__(self, representations: Tensor) -> Tensor:
         """Logits (N, K) of representations (N, *shape)."""

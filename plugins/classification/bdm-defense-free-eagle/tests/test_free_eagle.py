@@ -40,6 +40,26 @@ def test_the_later_part_of_the_networks_own_representation_is_the_network(archit
     assert not part.rectified or float(seen[0].detach().min()) >= 0
 
 
+@pytest.mark.parametrize(
+    ("architecture", "depth", "rectified"),
+    [
+        ("cnn", 0.0, False),
+        ("cnn", 0.5, True),
+        ("cnn", 1.0, True),
+        ("vgg19-bn", 0.25, True),
+        ("preact-resnet18", 0.5, False),
+        ("preact-resnet18", 1.0, True),
+        ("preact-resnet18-published", 1.0, False),
+    ],
+)
+def test_only_what_follows_a_relu_is_kept_above_zero(architecture: str, depth: float, rectified: bool) -> None:
+    """Of the published ResNet no ReLU follows the last block: its features are negative too."""
+    part = LaterPart(network(architecture), depth, (1, 8, 8))
+    assert part.rectified == rectified
+    found = representations(part, 6, FreeEagleParams(steps=60, learning_rate=0.1), 0, lambda *told: None)
+    assert (float(found.min()) >= 0) == rectified
+
+
 def test_representations_are_optimised_for_their_class() -> None:
     """Whatever the others do: each class's own loss falls, and what comes behind a ReLU stays above zero."""
     part = LaterPart(network("cnn"), 0.5, (1, 8, 8))

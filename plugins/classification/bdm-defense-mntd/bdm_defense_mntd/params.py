@@ -20,6 +20,7 @@ PAPER: dict[str, Any] = {
     "batch_size": 100,
     "optimizer": "adam",
     "learning_rate": 1e-3,
+    "weight_decay": 0.0,
     "schedule": "constant",
     "warmup": 0.0,
 }

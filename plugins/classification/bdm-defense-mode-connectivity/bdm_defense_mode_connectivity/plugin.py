@@ -24,7 +24,7 @@ class ModeConnectivity(Defense):
     Params = ModeConnectivityParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"epochs": 100, "batch_size": 128, "learning_rate": 3e-5, "warmup": 0.0, "points": [0.1]}
-        | {"end_epochs": 100, "end_rate": 0.01}
+        | {"end_epochs": 100, "end_rate": 0.01, "shift": 4, "flip": True}
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "learning_rate": 1e-3, "end_epochs": 1}
 

@@ -85,6 +85,18 @@ def test_refreshed_statistics_are_those_of_the_rows(bdm_bench):
     assert torch.allclose(first.running_var, seen.var(1), rtol=1e-4) and first.momentum == 0.1
 
 
+def test_a_short_last_batch_counts_no_more_than_others(bdm_bench):
+    """Ten rows, eight at a time, are five and five: the mean of both means is that of all rows, whatever the order."""
+    bench = bdm_bench("image-classification")
+    rows, classifier = open_samples(bench.shared).pick(range(10)), load_classifier(bench.model)
+    rows = rows.pick(rows.raw().mean((1, 2, 3)).argsort())
+    refresh_statistics(classifier, rows, batch_size=8)
+    seen = classifier.network.convs[0](classifier.prepare(rows.raw())).transpose(0, 1).flatten(1)
+    assert torch.allclose(classifier.network.norms[0].running_mean, seen.mean(1), atol=1e-5)
+    uneven = torch.stack([part.mean(1) for part in seen.tensor_split([seen.shape[1] * 8 // 10], dim=1)]).mean(0)
+    assert not torch.allclose(uneven, seen.mean(1), atol=1e-3)
+
+
 @pytest.mark.parametrize("points", [[0.2, 0.1], [0.5, 1.5], [0.1, 0.1]])
 def test_points_rise(points):
     with pytest.raises(ValidationError, match="rise"):

@@ -19,6 +19,7 @@ from bdm_kit_classification.models.classifier import Classifier, load_classifier
 from bdm_kit_classification.training.fitting import Batch, Changes, accuracy, fit
 from bdm_kit_classification.training.params import ClassifierTraining
 from bdm_torch.draws import Draw
+from bdm_torch.objective import Step
 from bdm_torch.training import TrainingOptions
 
 LARGEST_GRADIENT = 20.0
@@ -50,9 +51,13 @@ def prune(ctx: Context, params: RnpParams, model: Model, data: Data) -> Model:
 
 
 def unlearn(ctx: Context, params: RnpParams, classifier: Classifier, rows: LabelledSamples) -> None:
-    """Raise the loss of clean rows in place, epoch by epoch, until few are right (equation 2 of the paper)."""
-    one_epoch = ClassifierTraining(
-        epochs=1,
+    """Raise the loss of clean rows in place, until after an epoch few are right (equation 2 of the paper).
+
+    It is one training over all epochs, so that each has rows in another order and momentum goes on; steps after the
+    end are not made.
+    """
+    training = ClassifierTraining(
+        epochs=params.unlearn_epochs,
         batch_size=params.batch_size,
         learning_rate=params.unlearn_learning_rate,
         momentum=params.momentum,
@@ -60,22 +65,30 @@ def unlearn(ctx: Context, params: RnpParams, classifier: Classifier, rows: Label
         warmup=0.0,
         max_gradient_norm=LARGEST_GRADIENT,
     )
+    steps_an_epoch = training.steps(len(rows)) // training.epochs
+    right = torch.full((training.epochs,), torch.nan, dtype=torch.float64)  # after each epoch that was made
+    latest = torch.zeros((), device=classifier.device)
 
     def raised(model: nn.Module, batch: Batch, draw: Draw) -> Tensor:
         return -functional.cross_entropy(model(batch.inputs), batch.labels)
 
-    right: list[float] = []
-    for epoch in range(params.unlearn_epochs):
-        fit(ctx, classifier, rows, one_epoch, Changes(loss=raised), label=f"unlearn {epoch + 1}")
-        right.append(accuracy(classifier, rows))
-        if right[-1] <= params.unlearn_until:
-            break
-    ctx.curve("accuracy while unlearning", right)
-    if right[-1] > params.unlearn_until:
+    def made(step: Step) -> Tensor:
+        if not bool((right <= params.unlearn_until).any()):
+            latest.copy_(step.backward())
+            step.optimise()
+            if step.number % steps_an_epoch == steps_an_epoch - 1:
+                right[step.number // steps_an_epoch] = accuracy(classifier, rows)
+        return latest.clone()
+
+    changes = Changes(loss=raised, step=made, state={"right": right, "latest": latest})
+    fit(ctx, classifier, rows, training, changes, label="unlearn")
+    measured = right[~right.isnan()].tolist()
+    ctx.curve("accuracy while unlearning", measured)
+    if measured[-1] > params.unlearn_until:
         ctx.log.warning(
             "after %d epochs of unlearning %.0f %% of the clean rows are still right: masks may not tell units apart",
-            len(right),
-            100 * right[-1],
+            len(measured),
+            100 * measured[-1],
         )
 
 

@@ -1,9 +1,9 @@
 """Corruptions by noise and by blur. All lengths are shares of the picture's shorter side, all noise has the unit of
 the pixels, [0, 1], and is the same for every picture: a picture's answer must not depend on its neighbours.
 
-Severities 1 to 5 are about those of Hendrycks and Dietterich (ICLR 2019, arXiv 1903.12261) for pictures of 32 pixels
-(CIFAR-10-C), as the docstrings say; 6 to 10 are about those for 224 pixels (ImageNet-C), with lengths in pixels there
-as shares of 32 here.
+Severities 1 to 5 are those of Hendrycks and Dietterich (ICLR 2019, arXiv 1903.12261) for pictures of 32 pixels
+(CIFAR-10-C, their ``make_cifar_c.py``), as the docstrings say: exactly, or as strong where a corruption is of another
+kind here; 6 to 10 likewise those for 224 pixels (ImageNet-C), with lengths in pixels there as shares of 32 here.
 """
 
 from __future__ import annotations
@@ -48,16 +48,21 @@ def convolved(x: Tensor, kernel: Tensor) -> Tensor:
     return functional.conv2d(padded, kernel.expand(x.shape[1], 1, height, width).to(x), groups=x.shape[1])
 
 
-def disc(radius: float, soft: float = 0.5) -> Tensor:
-    """A disc of this radius in pixels with an edge ``2 soft`` wide; it sums to 1, radius 0 is a single pixel.
+def disc(radius: float) -> Tensor:
+    """The mean over a disc of this radius in pixels, each of its points read bilinearly: (h, w), odd, summing to 1.
 
-    >>> disc(0.0).shape, round(float(disc(2.3).sum()), 6)
-    (torch.Size([1, 1]), 1.0)
+    So a disc that lies within one pixel blurs a little too; radius 0 is a single pixel.
+
+    >>> disc(0.0).shape, round(float(disc(2.3).sum()), 6), round(float(disc(0.3)[1, 0]), 2)
+    (torch.Size([1, 1]), 1.0, 0.06)
     """
-    reach = math.ceil(radius + soft - 1e-9) if radius > 0 else 0
+    reach = math.ceil(radius)
     line = torch.arange(-reach, reach + 1, dtype=torch.float32)
-    distance = (line[:, None].square() + line.square()).sqrt()
-    kernel = ((radius + soft - distance) / (2 * soft)).clamp(0, 1) if reach else torch.ones(1, 1)
+    fine = 2 * (torch.arange(32, dtype=torch.float32) + 0.5) / 32 - 1
+    down, right = fine[:, None].expand(32, 32), fine.expand(32, 32)
+    inside = down.square() + right.square() <= 1
+    rows, columns = ((1 - (line[:, None] - radius * one[inside]).abs()).clamp_min(0) for one in (down, right))
+    kernel = rows @ columns.T
     return kernel / kernel.sum()
 
 
@@ -75,20 +80,26 @@ def side_of(x: Tensor) -> int:
 
 
 def defocus_blur(x: Tensor, severity: int, seed: int) -> Tensor:
-    """A lens out of focus: a disc of radius .03, .04, .055, .07, .09 of the side."""
-    return convolved(
-        x, disc((0.03, 0.04, 0.055, 0.07, 0.09, 0.094, 0.125, 0.188, 0.25, 0.313)[severity - 1] * side_of(x))
-    )
+    """A lens out of focus: a disc of radius .19, .50, .78, .94, 1.43 of 32 pixels.
+
+    Released are .3, .4, .5, 1, 1.5 pixels with an alias blur of .4, .5, .6, .2, .1: on a grid of 32 pixels a single
+    pixel, a cross and a square, blurred within 3x3. These radii give the same variance there, and rise with the side.
+    """
+    radius = (0.19, 0.50, 0.78, 0.94, 1.43, 3.0, 4.0, 6.0, 8.0, 10.0)[severity - 1] / 32
+    return convolved(x, disc(radius * side_of(x)))
 
 
 def glass_blur(x: Tensor, severity: int, seed: int) -> Tensor:
-    """Frosted glass: every pixel is read up to .02, .03, .04, .05, .065 of the side away, at random, then blurred with
-    a third of that as deviation.
+    """Frosted glass: every pixel is read up to .055, .056, .057, .08, .082 of the side away, at random.
+
+    The released code exchanges neighbours one after the other, once or twice; reaches are those that change as much.
+    It blurs, too, by so little that nothing is left of it at 32 pixels; in the strong set we do, as it does twice.
     """
-    reach = (0.02, 0.03, 0.04, 0.05, 0.065, 0.03, 0.06, 0.08, 0.1, 0.125)[severity - 1]
+    reach = (0.055, 0.056, 0.057, 0.08, 0.082, 0.087, 0.088, 0.145, 0.158, 0.19)[severity - 1]
+    deviation = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.27, 1.41, 1.56, 2.12)[severity - 1] / 32
     generator = torch.Generator().manual_seed(seed + 3)
     shift = (2 * torch.rand((x.shape[2], x.shape[3], 2), generator=generator) - 1) * 2 * reach
-    return convolved(displaced(x, shift), gaussian(max(0.3, reach * side_of(x) / 3)))
+    return convolved(displaced(x, shift), gaussian(max(0.3, deviation * side_of(x))))
 
 
 def displaced(x: Tensor, shift: Tensor) -> Tensor:
@@ -107,8 +118,11 @@ def displaced(x: Tensor, shift: Tensor) -> Tensor:
 
 
 def motion_blur(x: Tensor, severity: int, seed: int) -> Tensor:
-    """A camera that moves: the mean along a line of .06, .10, .14, .18, .24 of the side at an angle of 30 degrees."""
-    length = (0.06, 0.10, 0.14, 0.18, 0.24, 0.19, 0.31, 0.4, 0.45, 0.6)[severity - 1] * 2
+    """A camera that moves: the mean along a line of .065, .10, .13, .13, .165 of the side at an angle of 30 degrees.
+
+    That is as wide as the released half of a normal kernel of deviation 1, 1.5, 2, 2, 2.5 of 32 pixels.
+    """
+    length = (0.065, 0.10, 0.13, 0.13, 0.165, 0.19, 0.31, 0.4, 0.45, 0.6)[severity - 1] * 2
     steps = [(index / 8 - 0.5) * length for index in range(9)]
     shifts = [torch.tensor([math.cos(math.pi / 6) * step, math.sin(math.pi / 6) * step]) for step in steps]
     still = torch.zeros(x.shape[2], x.shape[3], 2)

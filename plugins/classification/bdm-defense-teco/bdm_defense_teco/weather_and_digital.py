@@ -31,25 +31,27 @@ def clouds(x: Tensor, seed: int, finest: int) -> Tensor:
 
 
 def snow(x: Tensor, severity: int, seed: int) -> Tensor:
-    """Whitened by .05 to .25, and a share .02, .04, .06, .08, .11 of the pixels as flakes, driven by the wind along a
-    tenth of the side.
+    """A share .05, .1, .1, .15, .2 of the way to white, which is 1.5 times the grey picture and .5, and a share .004,
+    .013, .014, .023, .04 of the pixels as flakes, driven by the wind along a tenth of the side.
     """
-    share = (0.02, 0.04, 0.06, 0.08, 0.11, 0.04, 0.06, 0.1, 0.12, 0.15)[severity - 1]
+    share = (0.004, 0.013, 0.014, 0.023, 0.04, 0.04, 0.06, 0.1, 0.12, 0.15)[severity - 1]
     flakes = (noise_like(x, seed + 4, "uniform")[:, :1] < share).to(x)
     length = 2 * 0.1
     steps = [(index / 4 - 0.5) * length for index in range(5)]
     still = torch.zeros(x.shape[2], x.shape[3], 2)
     fall = torch.stack([displaced(flakes, still + torch.tensor([0.5 * step, step])) for step in steps]).mean(0)
-    white = (0.05, 0.1, 0.15, 0.2, 0.25, 0.2, 0.3, 0.3, 0.35, 0.45)[severity - 1]
-    return (1 - white) * x + white + 2 * fall
+    white = (0.05, 0.1, 0.1, 0.15, 0.2, 0.2, 0.3, 0.3, 0.35, 0.45)[severity - 1]
+    weights = x.new_tensor((0.299, 0.587, 0.114) if x.shape[1] == 3 else [1 / x.shape[1]] * x.shape[1])
+    grey = (x * weights[:, None, None]).sum(1, keepdim=True)
+    return (1 - white) * x + white * torch.maximum(x, 1.5 * grey + 0.5) + 2 * fall
 
 
 def frost(x: Tensor, severity: int, seed: int) -> Tensor:
-    """Ice on the pane: the picture fades to .95, .85, .75, .65, .55 of itself, and crystals, bright ridges of smooth
-    noise, cover it with a strength of .15, .25, .35, .45, .5.
+    """Ice on the pane: the picture fades to 1, 1, .9, .85, .75 of itself, and crystals, bright ridges of smooth noise
+    in place of photographs of ice, cover it with a strength of .2, .3, .4, .4, .45.
     """
-    kept = (0.95, 0.85, 0.75, 0.65, 0.55, 1.0, 0.8, 0.7, 0.65, 0.6)[severity - 1]
-    strength = (0.15, 0.25, 0.35, 0.45, 0.5, 0.4, 0.6, 0.7, 0.7, 0.75)[severity - 1]
+    kept = (1.0, 1.0, 0.9, 0.85, 0.75, 1.0, 0.8, 0.7, 0.65, 0.6)[severity - 1]
+    strength = (0.2, 0.3, 0.4, 0.4, 0.45, 0.4, 0.6, 0.7, 0.7, 0.75)[severity - 1]
     ridges = 1 - (2 * clouds(x, seed + 5, side_of(x) // 2) - 1).abs()
     return kept * x + strength * ridges.pow(3)
 
@@ -83,17 +85,34 @@ def elastic(x: Tensor, severity: int, seed: int) -> Tensor:
 
 
 def pixelate(x: Tensor, severity: int, seed: int) -> Tensor:
-    """Reduced to .9, .75, .6, .5, .35 of the side by averaging, and enlarged again: a pixel is the mean of the blocks
-    that it lies in.
+    """Reduced to .95, .9, .85, .75, .65 of the side, rounded down, and enlarged again, both by a box."""
+    share = (0.95, 0.9, 0.85, 0.75, 0.65, 0.6, 0.5, 0.4, 0.3, 0.25)[severity - 1]
+    for axis in (2, 3):
+        length = x.shape[axis]
+        size = max(1, int(share * length + 1e-9))
+        way = boxes(size, length) @ boxes(length, size)
+        x = torch.tensordot(x, way.to(x), ([axis], [1])).movedim(-1, axis)
+    return x
+
+
+def boxes(before: int, after: int) -> Tensor:
+    """(after, before): a line of ``after`` pixels from one of ``before``, as Pillow's box filter makes it.
+
+    A pixel is the mean of those whose centres lie within its own width, and enlarged it is the nearest one.
+
+    >>> boxes(2, 4).argmax(1).tolist(), boxes(4, 2)[0].tolist()
+    ([0, 0, 1, 1], [0.5, 0.5, 0.0, 0.0])
     """
-    share = (0.9, 0.75, 0.6, 0.5, 0.35, 0.6, 0.5, 0.4, 0.3, 0.25)[severity - 1]
-    size = [max(1, round(share * length)) for length in x.shape[2:]]
-    return functional.interpolate(functional.interpolate(x, size, mode="area"), x.shape[2:], mode="area")
+    scale = before / after
+    centres = scale * (torch.arange(after, dtype=torch.float64) + 0.5)
+    apart = (torch.arange(before, dtype=torch.float64) + 0.5 - centres[:, None]) / max(1.0, scale)
+    within = ((apart > -0.5) & (apart <= 0.5)).float()
+    return within / within.sum(1, keepdim=True)
 
 
 def jpeg(x: Tensor, severity: int, seed: int) -> Tensor:
-    """Through a JPEG file of quality 80, 65, 50, 35, 20. Channels of other pictures than RGB go one by one."""
-    quality = (80, 65, 50, 35, 20, 25, 18, 15, 10, 7)[severity - 1]
+    """Through a JPEG file of quality 80, 65, 58, 50, 40. Channels of other pictures than RGB go one by one."""
+    quality = (80, 65, 58, 50, 40, 25, 18, 15, 10, 7)[severity - 1]
     pixels = x.clamp(0, 1).mul(255).round().to(torch.uint8)
     if x.shape[1] == 3:
         return torch.stack([_through_file(picture.permute(1, 2, 0), quality).permute(2, 0, 1) for picture in pixels])

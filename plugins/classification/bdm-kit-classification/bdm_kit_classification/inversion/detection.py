@@ -103,18 +103,23 @@ def triggers_to_remove(
 ) -> tuple[Tensor, Tensor]:
     """Masks (k, 1, H, W) and patterns (k, C, H, W) of the classes above the threshold, or of the most anomalous.
 
-    They come from a detection that has triggers, of this or of another plugin, else from a new search.
+    They come from a detection that has triggers, of this or of another plugin, and so does the threshold; else from a
+    new search, with the threshold of its verdict: what a calibration lets pass is not removed beside a target.
 
     Raises:
-        UserError: too few classes.
+        UserError: too few classes; the calibration is none of this defense.
         ArtifactError: the evidence is damaged.
     """
     known = inverted_of(detection, len(classifier.classes))
-    if known is None:
+    if known is None or detection is None:
+        clean = calibration_of(method.calibrated, params.calibration)
         found, unusual = examine(ctx, params, classifier, samples, method)
+        verdict = judged(unusual.score, params.threshold, clean, params.false_positive_rate)
+        threshold = params.threshold if verdict is None else verdict.threshold
     else:
         found, unusual = known[0], anomaly(method.value(classifier, samples, known[0]))
-    chosen = unusual.above(params.threshold) or [unusual.most]
+        threshold = detection.threshold
+    chosen = unusual.above(threshold) or [unusual.most]
     ctx.figures(removed_targets=[classifier.classes[place] for place in chosen])
     return found.masks[chosen], found.patterns[chosen]
 

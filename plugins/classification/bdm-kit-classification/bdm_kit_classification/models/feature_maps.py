@@ -32,9 +32,11 @@ def stage_ends(classifier: Classifier, sample: Tensor) -> list[nn.Module]:
     """The last module of each stage: of all whose output are maps (N, C, H, W) of one size, the one that ends last.
 
     Stages are told apart by the size of their maps, as poolings and strides make it, from the input to the output. Maps
-    of one pixel do not count, nor does what lies inside a module whose own output is of another size: of a network of
-    residual blocks, these are the last blocks of each size. A network that goes on with tokens behind its maps, as a
-    ViT does behind the maps of its patches, has none.
+    of one pixel do not count, nor does what lies inside a module whose own output is of another size. What is no module
+    (a ReLU or pooling that is called as a function) ends nothing: of the kit's small networks and VGG these are
+    normalisations, whose ReLU comes after them; of PreAct-ResNet18 the last block of each size, but the normalisation
+    behind all blocks for the last size. A network that goes on with tokens behind its maps, as a ViT does behind the
+    maps of its patches, has none.
 
     Args:
         classifier: any.

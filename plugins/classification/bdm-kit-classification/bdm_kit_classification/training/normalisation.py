@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -12,7 +14,8 @@ from bdm_kit_classification.models.classifier import Classifier
 def refresh_statistics(classifier: Classifier, samples: LabelledSamples, batch_size: int = 256) -> None:
     """Replace the running statistics of all batch normalisations by those of ``samples``, in place.
 
-    They are the plain means over batches; nothing else changes. A last batch of one sample is left out.
+    They are the plain means over batches of nearly equal size, at most ``batch_size``, so that each sample counts
+    alike; nothing else changes. Batches of one sample, which have no variance, are left out.
 
     >>> from bdm_kit_classification.models.image_classifiers import ImageConfig, build
     >>> classifier = build(ImageConfig(architecture="cnn", shape=(1, 8, 8), classes=["a", "b"]), seed=0)
@@ -31,9 +34,10 @@ def refresh_statistics(classifier: Classifier, samples: LabelledSamples, batch_s
     training = classifier.training
     classifier.train()
     with torch.no_grad():
-        for rows, raw in samples.split(batch_size):
-            if len(rows) > 1:
-                classifier(samples.modality.collate(raw, classifier))
+        count = max(1, -(-len(samples) // batch_size))
+        for start, end in itertools.pairwise(len(samples) * place // count for place in range(count + 1)):
+            if end - start > 1:
+                classifier(samples.modality.collate(samples.raw(list(range(start, end))), classifier))
     classifier.train(training)
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
