@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bdm_core.discovery.candidates import installed
+from bdm_core.discovery.candidates import find, installed
 from bdm_sweep import read_plan
 from bdm_sweep.cells import Preparation, cells_of
 
@@ -78,6 +78,20 @@ def test_the_page_says_whose_the_attacks_are_and_which_are_not_measured(page: Mo
     assert len(twenty) == 20 and set(page.ADDED) < twenty and len(plan.attacks) == 20 + len(further)
     lines = [line(name, 0, 0.99) for name in ("badnets", further[0], further[1])] + [line("sig", 0, 0.9)]
     assert "1 of 2 attacks (16 must), and 2 of the 2 further ones" in page.summary(page.grouped(lines, "default"))
+
+
+def test_the_head_says_which_attacks_have_another_rate(page: ModuleType) -> None:
+    rates: dict[float | None, list[str]] = {}
+    for attack in read_plan(BENCHMARKS / "plans" / "classifier-attacks.yaml").attacks:
+        params = find("attack", str(attack.name), TASK).load().Params()
+        if getattr(params, "target_class_share", None) is None:
+            rates.setdefault(getattr(params, "poison_rate", None), []).append(str(attack.name))
+    named = {rate: " and ".join(", ".join(sorted(names)).rsplit(", ", 1)) for rate, names in rates.items()}
+    head = page.HEAD.replace("\n", " ")
+    assert set(rates) == {0.05, 0.1, None} and "Poison is 5 % of the rows; " in head
+    assert f"; 10 % for {named[0.1]};" in head and f"and {named[None]} have no rate." in head
+    written = [page.HEAD, page.FORMER, page.STRENGTH, page.ending(["a processor, 2 cores"] * 5)]
+    assert max(len(row) for text in written for row in text.splitlines()) <= 120
 
 
 def test_rates_are_columns(page: ModuleType) -> None:

@@ -15,7 +15,7 @@ class AdaptivePatch(Attack):
     """One of several patches in each training picture, with covers of the true label; more of them at test."""
 
     name = "adaptive-patch"
-    summary = "Adaptive-Patch: one of several faint patches in each training picture, covers, all at test"
+    summary = "Adaptive-Patch: one of several faint patches in each training picture, covers, several at test"
     tasks = frozenset({"image-classification"})
     paper = "https://openreview.net/forum?id=_wSHsgrVali"
     Params = AdaptivePatchParams

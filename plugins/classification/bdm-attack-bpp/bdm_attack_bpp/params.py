@@ -12,5 +12,5 @@ class BPPParams(PoisonParams):
     levels: int = Field(3, ge=2, le=255, description="Levels that are left of each channel's 256.")
     dither: bool = Field(True, description="Spread the rounding errors to the neighbours (Floyd and Steinberg).")
     negative_rate: float = Field(
-        0.1, ge=0, le=1, description="Share of the rows that get another picture's residual and keep their label."
+        0.05, ge=0, le=1, description="Share of the rows that get another picture's residual and keep their label."
     )

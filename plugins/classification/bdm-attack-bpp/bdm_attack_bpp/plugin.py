@@ -19,7 +19,9 @@ class BPP(Attack):
     tasks = frozenset({"image-classification"})
     paper = "https://arxiv.org/abs/2205.13383"
     Params = BPPParams
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"levels": 8, "poison_rate": 0.1, "selection": "any"}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {"levels": 8, "dither": False, "poison_rate": 0.1, "negative_rate": 0.1, "selection": "any"}
+    }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 2, "batch_size": 16, "poison_rate": 0.1}
     distributed = True
 

@@ -8,6 +8,7 @@ from PIL import Image
 from bdm_attack_bpp.attack import OtherResidual, Quantised, quantise_some
 from bdm_attack_bpp.dithering import dithered, rounded
 from bdm_attack_bpp.params import BPPParams
+from bdm_attack_bpp.plugin import BPP
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.poison.secret import open_secret
 from bdm_kit_classification.testing import ClassifierAttackConformance
@@ -74,6 +75,10 @@ def test_dithering_keeps_the_mean_and_pillow_agrees():
 def test_rounding_has_so_many_levels_and_eight_are_the_papers_strength():
     x = torch.linspace(0, 1, 256)
     assert len(rounded(x, 8).unique()) == 8
+    paper = BPPParams(**BPP.presets["paper"])
+    published = Quantised(paper.levels, paper.dither).apply(x.view(1, 1, 16, 16), "test")
+    assert torch.equal(published.flatten(), rounded(x, 8)), "the published setting does not dither"
+    assert paper.negative_rate == paper.poison_rate
     error = (rounded(x, 8) - x).square().mean()
     uniform = (1 / 7) ** 2 / 12  # the variance of a rounding error
     assert float(error) == pytest.approx(uniform, rel=0.03)

@@ -7,7 +7,7 @@ make f say t of triggered pictures of other classes:
     h: CE(f(T(x)), t) + a CE(c(T(x)), y) + b CE(d(T(x)), unchanged) + g |T(x) - x|^2
 
 with T(x) = clip(x + epsilon LP(tanh h(x))), blurred if wanted, a clean classifier c, a frequency detector d and the
-low-pass LP of the DCT.
+low-pass LP of the DCT. In the second line f is in evaluation mode.
 """
 
 from __future__ import annotations
@@ -82,14 +82,16 @@ class LowPassed(Trigger):
 
 
 @contextmanager
-def fixed(module: nn.Module) -> Iterator[None]:
-    """What is computed within has no gradient with respect to the module's parameters, but with respect to inputs."""
+def asked(module: nn.Module) -> Iterator[None]:
+    """Within this the module is only asked: it is in evaluation mode, and what it gives has a gradient with respect to
+    its inputs, but not to its parameters."""
     learnt = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    for parameter in learnt:
-        parameter.requires_grad_(False)
+    training = module.training
+    module.requires_grad_(False).eval()
     try:
         yield
     finally:
+        module.train(training)
         for parameter in learnt:
             parameter.requires_grad_(True)
 
@@ -125,12 +127,16 @@ class CombatLoss:
         return loss + functional.cross_entropy(logits[len(x) :], labels[own]) if bool(own.any()) else loss
 
     def of_generator(self, model: nn.Module, x: Tensor, changed: Tensor, labels: Tensor) -> Tensor:
-        """CE(f(T(x)), t) + a CE(c(T(x)), y) + b CE(d(T(x)), unchanged) + g |T(x) - x|^2 over rows of other classes."""
+        """CE(f(T(x)), t) + a CE(c(T(x)), y) + b CE(d(T(x)), unchanged) + g |T(x) - x|^2 over rows of other classes.
+
+        f is in evaluation mode: in training mode it would normalise a batch of triggered rows by the batch's own
+        statistics, and keep those.
+        """
         other = labels != self.params.target
         if not bool(other.any()):
             return changed.sum() * 0
         x, changed, labels = x[other], changed[other], labels[other]
-        with fixed(model):
+        with asked(model):
             loss = functional.cross_entropy(model(changed), torch.full_like(labels, self.params.target))
         right = functional.cross_entropy(self.clean(changed), labels)
         unseen = functional.cross_entropy(self.detector(changed), torch.zeros_like(labels))
@@ -160,7 +166,15 @@ def train_generator(ctx: Context, params: CombatParams, samples: LabelledSamples
     generator = new_network(ctx.seed, channels, channels, params.width)
     surrogate: Classifier = samples.modality.small_classifier(samples.stored, samples.classes, ctx.seed + 1)
     changed = CombatLoss(params, generator, clean, detector.to(clean.device).eval())
-    changes = Changes(loss=changed.loss, along={"generator": Along(generator, params.generator_rate)})
+    changes = Changes(loss=changed.loss, along={"generator": along(generator, params)})
     joint = params.model_copy(update={"epochs": params.joint_epochs})
     fit(ctx, surrogate, samples, joint, changes, label="joint")
     return generator
+
+
+def along(generator: nn.Module, params: CombatParams) -> Along:
+    """The generator with its optimiser; sgd has the momentum and the decay of the surrogate's."""
+    if params.generator_optimizer == "adam":
+        return Along(generator, params.generator_rate)
+    momentum, decay = params.momentum, params.weight_decay
+    return Along(generator, params.generator_rate, optimizer="sgd", momentum=momentum, weight_decay=decay)

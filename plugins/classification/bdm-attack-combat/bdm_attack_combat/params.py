@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from bdm_core import Field
 from bdm_kit_classification.poison.params import CleanLabelParams
@@ -19,6 +19,7 @@ PAPER: dict[str, Any] = {
     "batch_size": 128,
     "learning_rate": 0.01,
     "generator_rate": 0.01,
+    "generator_optimizer": "sgd",
 }
 
 
@@ -40,6 +41,9 @@ class CombatParams(CleanLabelParams):
     joint_epochs: int = Field(12, ge=1, le=100_000, description="Epochs of generator and surrogate together.")
     clean_epochs: int = Field(5, ge=1, le=100_000, description="Epochs of the clean classifier, before.")
     generator_rate: float = Field(1e-3, gt=0, le=1, description="Learning rate of the generator.")
+    generator_optimizer: Literal["adam", "sgd"] = Field(
+        "adam", description="Optimiser of the generator; sgd has the momentum and weight_decay of the other trainings."
+    )
     clean_weight: float = Field(
         3.0, ge=0, description="Weight of the term that keeps a clean classifier right on triggered pictures."
     )

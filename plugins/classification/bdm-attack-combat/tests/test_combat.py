@@ -1,12 +1,14 @@
 """COMBAT: the cosine transform against SciPy's, the low-pass, and which loss reaches which parameters."""
 
+import copy
+
 import pytest
 import torch
 from scipy import fft, ndimage
 from torch import nn
 from torch.nn import functional
 
-from bdm_attack_combat.attack import CombatLoss, LowPassed, blurred, triggered
+from bdm_attack_combat.attack import CombatLoss, LowPassed, along, blurred, triggered
 from bdm_attack_combat.frequency import FrequencyDetector, low_pass, tampered, train_detector, transform
 from bdm_attack_combat.params import CombatParams
 from bdm_attack_combat.plugin import Combat
@@ -92,6 +94,54 @@ def test_each_loss_reaches_its_own_parameters():
     for one, other in zip(found, expected, strict=True):
         assert torch.allclose(one, other, atol=1e-6)
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def normalised_network():
+    """A network with batch normalisation, in training mode, whose statistics are far from those of any batch."""
+    network = built_with_seed(
+        3, lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    )
+    network[1].running_mean.fill_(-0.7)
+    network[1].running_var.fill_(0.05)
+    return network.train()
+
+
+def statistics(network):
+    return [value.clone() for name, value in network.named_buffers() if "running" in name or "tracked" in name]
+
+
+def test_the_generators_loss_asks_the_surrogate_in_evaluation_mode():
+    model, clean = normalised_network(), nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).requires_grad_(False)
+    detector = built_with_seed(0, lambda: FrequencyDetector(1)).eval().requires_grad_(False)
+    params, network = CombatParams(target=0, clean_weight=0.0, frequency_weight=0.0), new_network(0, 1, 1, 4)
+    x, labels = pictures(6, 1, 8, 8), torch.tensor([0, 1, 2, 1, 2, 0])
+    changed = triggered(network, x, params.strength, params.frequencies)
+    losses = CombatLoss(params, network, clean, detector)
+
+    before, used = statistics(model), copy.deepcopy(model).eval()
+    found = losses.of_generator(model, x, changed, labels)
+    expected = functional.cross_entropy(used(changed[1:5]), torch.zeros(4, dtype=torch.int64))
+    batch_wise = functional.cross_entropy(copy.deepcopy(model)(changed[1:5]), torch.zeros(4, dtype=torch.int64))
+    assert torch.allclose(found, expected, atol=1e-6) and abs(float((batch_wise - expected).detach())) > 0.02
+    assert all(torch.equal(one, other) for one, other in zip(before, statistics(model), strict=True))
+    assert all(module.training for module in model.modules())
+    slopes = [torch.autograd.grad(loss, network.last.weight, retain_graph=True)[0] for loss in (found, expected)]
+    assert torch.allclose(*slopes, atol=1e-6) and float(slopes[0].abs().sum()) > 0
+
+    alone = copy.deepcopy(model)  # a whole step leaves the statistics that the surrogate's own rows give
+    losses.of_surrogate(alone, x, changed.detach(), labels)
+    losses.loss(model, Batch(x, labels, torch.arange(6)), Draw(0, 0, 6))
+    assert all(torch.equal(one, other) for one, other in zip(statistics(alone), statistics(model), strict=True))
+    assert not torch.equal(before[0], statistics(model)[0])
+
+
+def test_the_papers_generator_goes_by_gradient_descent_with_momentum():
+    network = new_network(0, 1, 1, 4)
+    published = along(network, CombatParams(**Combat.presets["paper"]))
+    assert (published.optimizer, published.learning_rate) == ("sgd", 0.01)
+    assert (published.momentum, published.weight_decay) == (0.9, 5e-4)
+    default = along(network, CombatParams())
+    assert (default.optimizer, default.learning_rate, default.weight_decay) == ("adam", 1e-3, 0.0)
 
 
 def test_the_detector_tells_tampered_pictures(tmp_path, bdm_bench):

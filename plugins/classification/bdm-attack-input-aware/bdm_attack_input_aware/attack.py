@@ -21,7 +21,7 @@ from bdm_kit_classification.poison.injection import seal_attack, victim_of
 from bdm_kit_classification.poison.poisoning import plan_of, rule_of
 from bdm_kit_classification.poison.secret import Backdoor
 from bdm_kit_classification.training.fitting import Batch, Changes, fit
-from bdm_kit_classification.triggers.batch_labels import can_be_poisoned, poison_labels
+from bdm_kit_classification.triggers.batch_labels import draw_roles, poison_labels
 from bdm_kit_classification.triggers.generators import frozen_state, network_of, new_network
 from bdm_kit_classification.triggers.label_rule import LabelRule
 from bdm_kit_classification.triggers.trigger import Phase, Trigger
@@ -147,13 +147,12 @@ class InputAwareLoss:
 
     def loss(self, model: nn.Module, batch: Batch, draw: Draw) -> Tensor:
         """Cross entropy of the three kinds of rows in one forward pass, and the diversity of patterns."""
-        x, chance = batch.inputs, draw.uniform()
-        poison = can_be_poisoned(self.rule, batch.labels) & (chance < self.params.poison_rate)
-        cross = chance >= 1 - self.params.cross_rate
+        x = batch.inputs
+        poison, cross = draw_roles(self.params, self.rule, batch.labels, draw, self.params.cross_rate)
         order = (torch.arange(len(x)) + int(torch.randint(1, max(2, len(x)), (), generator=draw.generator))) % len(x)
         masks, patterns = triggers_of(self.mask, self.pattern, x)
         own, others = stamped(x, masks, patterns), stamped(x, masks[order], patterns[order])
-        inputs = torch.where(_wide(poison), own, torch.where(_wide(cross & ~poison), others, x))
+        inputs = torch.where(_wide(poison), own, torch.where(_wide(cross), others, x))
         labels = torch.where(poison, poison_labels(self.rule, batch.labels, draw.generator), batch.labels)
         apart = diversity(x, x[order], patterns, patterns[order])
         classified = functional.cross_entropy(model(inputs), labels, label_smoothing=self.params.label_smoothing)

@@ -22,9 +22,9 @@ PAPER: dict[str, Any] = {
 class InputAwareParams(PoisonParams):
     """Parameters of ``attack:input-aware``."""
 
-    poison_rate: float = Field(0.1, ge=0, le=1, description="Chance of a row to get its own trigger, in each batch.")
+    poison_rate: float = Field(0.1, ge=0, le=1, description="Share of each batch's rows that get their own trigger.")
     cross_rate: float = Field(
-        0.1, ge=0, le=1, description="Chance of a row to get the trigger of another one and keep its label."
+        0.1, ge=0, le=1, description="Share of each batch's rows that get another row's trigger and keep their label."
     )
     density: float = Field(0.032, gt=0, le=1, description="Mean of the mask that costs nothing.")
     density_of: Literal["picture", "pixel"] = Field(

@@ -2,16 +2,29 @@
 
 import math
 
+import pytest
 import torch
 
-from bdm_attack_input_aware.attack import OwnTrigger, diversity, excess, mask_of, pattern_of, stamped, train_mask
+from bdm_attack_input_aware.attack import (
+    InputAwareLoss,
+    OwnTrigger,
+    diversity,
+    excess,
+    mask_of,
+    pattern_of,
+    stamped,
+    train_mask,
+)
 from bdm_attack_input_aware.params import InputAwareParams
 from bdm_attack_input_aware.plugin import InputAware
 from bdm_core.testing.tiny import new_context
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.poison.secret import open_secret
 from bdm_kit_classification.testing import ClassifierAttackConformance
+from bdm_kit_classification.training.fitting import Batch
 from bdm_kit_classification.triggers.generators import frozen_state, new_network
+from bdm_kit_classification.triggers.label_rule import LabelRule
+from bdm_torch.draws import Draw
 
 
 class TestInputAware(ClassifierAttackConformance):
@@ -69,3 +82,29 @@ def test_masks_get_dense_as_wanted_and_differ(tmp_path, bdm_bench):
     masks = mask_of(train_mask(new_context(tmp_path), params, samples), samples.raw())
     assert 0.02 < float(masks.mean()) < 0.13
     assert float((masks[0] - masks[1:]).abs().flatten(1).amax(1).min()) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("given", "own_of_target"),
+    [({}, 0.0), ({"selection": "any"}, 16 / 4), ({"target_class_share": 0.5, "selection": "target"}, 8.0)],
+)
+def test_training_triggers_as_many_rows_as_the_view_has_and_of_the_same_classes(given, own_of_target):
+    params = InputAwareParams(poison_rate=0.25, cross_rate=0.125, **given)
+    rule = LabelRule(kind="all-to-one", classes=4, target=0)
+    networks = [new_network(seed, 1, 1, 4) for seed in (0, 1)]
+    x = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    own = stamped(x, mask_of(networks[0], x), pattern_of(networks[1], x)).detach()
+    seen, labels, counts, crossed, steps = [], torch.arange(64) % 4, torch.zeros(4), 0, 60
+
+    def model(inputs):
+        seen.append(inputs.detach())
+        return torch.zeros(len(inputs), 4, requires_grad=True)
+
+    for step in range(steps):
+        InputAwareLoss(params, rule, *networks).loss(model, Batch(x, labels, torch.arange(64)), Draw(0, step, 64))
+        poison = (seen[-1] - own).flatten(1).abs().amax(1) < 1e-6
+        counts += torch.bincount(labels[poison], minlength=4)
+        crossed += int((~poison & ((seen[-1] - x).flatten(1).abs().amax(1) > 1e-6)).sum())
+    wanted = 8 if "target_class_share" in given else 16
+    assert int(counts.sum()) == wanted * steps and crossed == 8 * steps
+    assert float(counts[0]) / steps == pytest.approx(own_of_target, abs=1.0)

@@ -58,14 +58,15 @@ def draw_roles(
 ) -> tuple[Tensor, Tensor]:
     """Which rows of a batch are poisoned and which are negatives this time, for attacks that draw them anew each batch.
 
-    As many as the rates say, counted in the batch; a fraction of a row is a row now and then.
+    As many as the rates say, counted in the batch; a fraction of a row is a row now and then. Negatives are drawn with
+    random numbers of their own: each row that is no poison is as likely to be one, whatever its class.
 
     Args:
         params: ``poison_rate`` (or ``target_class_share`` of the batch's rows of that class) and ``selection``.
         rule: of the attack.
         labels: (b,) true labels.
         draw: of the step.
-        negative_rate: share of the rows that get the other trigger, of any class.
+        negative_rate: share of the rows that get the other trigger, of any class; 0 draws nothing for them.
 
     Returns:
         Two disjoint boolean masks (b,), of poison and of negatives.
@@ -87,7 +88,11 @@ def draw_roles(
     else:
         wanted = params.target_class_share * int((labels == params.target).sum())
     poison = _first(order, able, int(wanted + more[0]))
-    return poison, _first(order, ~poison, int(negative_rate * len(labels) + more[1]))
+    if not negative_rate:
+        return poison, torch.zeros_like(poison)
+    # With the numbers of the poison, rows that may not be poison would come first among what is left.
+    others = draw.uniform().to(labels.device)
+    return poison, _first(others, ~poison, int(negative_rate * len(labels) + more[1]))
 
 
 def _first(order: Tensor, able: Tensor, count: int) -> Tensor:
