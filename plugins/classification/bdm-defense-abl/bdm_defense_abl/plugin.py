@@ -35,6 +35,7 @@ class ABL(Defense):
             "flip": True,
             "epochs": 60,
             "learning_rate": 0.1,
+            "unlearning": "isolated",
             "unlearning_epochs": 20,
             "unlearning_learning_rate": 5e-4,
             "highest_loss": 1000.0,

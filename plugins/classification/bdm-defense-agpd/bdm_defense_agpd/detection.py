@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from bdm_core.artifacts import Data, Model
 from bdm_core.context import Context
+from bdm_core.errors import UserError
 from bdm_core.records import Detection
 from bdm_defense_agpd.gradients import angles, chosen_layers, directions, mean_directions, spreads, standing_out
 from bdm_defense_agpd.params import AgpdParams
@@ -16,6 +17,7 @@ from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.defending.judging import judged_rows
 from bdm_kit_classification.defending.reserve import open_reserve
 from bdm_kit_classification.models.classifier import Classifier, load_classifier
+from bdm_kit_classification.training.fitting import predict
 
 
 def detect(ctx: Context, params: AgpdParams, model: Model, data: Data, suspects: Data) -> Detection:
@@ -57,8 +59,15 @@ def by_class(
     """The paper's rule: rows that are peeled off the classes that stand out.
 
     Scores are the number of rounds before the last one of the poisoned rows, above 0 for these; rows of other classes
-    are below all of them, in the order of their angles. A class without clean rows is not looked at.
+    are below all of them, in the order of their angles. Only clean rows that the model gets right give directions, as
+    in the authors' code; a class without such rows is not looked at.
+
+    Raises:
+        UserError: the model gets no clean row right.
     """
+    of_clean, clean = len(clean), clean.pick(predict(classifier, clean).classes == clean.labels)
+    if not len(clean):
+        raise UserError("rule=class takes directions from clean rows that the model gets right, and it gets none right")
     made = [list(directions(classifier, samples, layers, pooled=True)) for samples in (rows, clean)]
     units, known = ([torch.cat(parts) for parts in zip(*(each for _, each in own), strict=True)] for own in made)
     labels = sorted(set(rows.labels.tolist()))
@@ -90,6 +99,6 @@ def by_class(
         threshold=0.0,
         note=f"{len(targets)} of {len(labels)} classes are targets: {', '.join(map(str, targets)) or 'none'}; "
         f"{int((scores > 0).sum())} of {len(rows)} training rows are peeled off",
-        network_evaluations=len(rows) + len(clean),
-        clean_samples=len(clean),
+        network_evaluations=len(rows) + of_clean + len(clean),
+        clean_samples=of_clean,
     )

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
 
 from bdm_core.errors import UserError
+from bdm_core.testing.tiny import new_context
+from bdm_defense_agpd.detection import by_class
 from bdm_defense_agpd.gradients import angles, directions, layers_of, mean_directions, spreads
+from bdm_defense_agpd.params import AgpdParams
 from bdm_defense_agpd.peeling import BINS, change, gap, peel
-from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 from bdm_kit_classification.defending.feature_maps import watched
+from bdm_kit_classification.models.classifier import load_classifier
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.testing import RowDetectorConformance
+from bdm_kit_classification.testing.planted import plant
+from bdm_kit_classification.training.fitting import predict
 
 
 class TestAgpd(RowDetectorConformance):
@@ -150,3 +159,19 @@ def test_pooled_gradients_are_means_over_places() -> None:
     channels = classifier.prunable_layers()[0].units
     mean = whole[0].reshape(6, channels, -1).mean(2)
     torch.testing.assert_close(pooled[0], mean / mean.norm(dim=1, keepdim=True))
+
+
+def test_clean_rows_that_the_model_gets_wrong_give_no_direction_of_the_published_rule(tmp_path: Path) -> None:
+    planted = plant(tmp_path / "planted")
+    classifier, reserve = load_classifier(planted.model), open_samples(planted.reserve)
+    right = reserve.pick(predict(classifier, reserve).classes == reserve.labels)
+    wrong = right.pick(list(range(30)))
+    wrong = replace(wrong, labels=(wrong.labels + 1) % 4)
+
+    def scores(name: str, clean: LabelledSamples) -> list[float]:
+        rows, layers = open_samples(planted.training), layers_of(classifier)
+        return by_class(new_context(tmp_path / name), AgpdParams(rule="class"), classifier, layers, rows, clean).scores
+
+    assert scores("both", right.followed_by(wrong)) == scores("right", right)
+    with pytest.raises(UserError, match="gets none right"):
+        scores("wrong", wrong)

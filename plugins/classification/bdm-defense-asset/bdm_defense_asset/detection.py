@@ -25,7 +25,7 @@ def detect(ctx: Context, params: AssetParams, model: Model, data: Data, suspects
         evaluations = len(rows) + len(held) + round(params.offset_steps * in_a_step)
     else:
         classifier = separated(ctx, params, classifier, rows, clean)
-        evaluations = 2 * len(rows) + len(clean) + len(held) + params.offset_steps * params.offset_batch
+        evaluations = len(rows) + len(held) + params.offset_steps * params.offset_batch * (2 + params.pool)
     scores, held_scores = loss_of(classifier, rows), loss_of(classifier, held)
     found = judged_rows("data", scores, held_scores, params.false_positive_rate, network_evaluations=evaluations)
     if params.rule == "reserve":

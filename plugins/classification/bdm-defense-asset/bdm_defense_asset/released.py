@@ -4,6 +4,9 @@ features of the backdoored model.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,7 +15,6 @@ from bdm_core.context import Context
 from bdm_defense_asset.params import AssetParams
 from bdm_kit_classification.data.samples import LabelledSamples
 from bdm_kit_classification.models.classifier import Classifier
-from bdm_kit_classification.training.fitting import predict
 from bdm_torch.draws import built_with_seed, step_seed
 
 HIDDEN, RATE = 128, 1e-4
@@ -63,42 +65,64 @@ def outlying(training: Tensor, clean: Tensor, steps: int, seed: int) -> Tensor:
             nn.Sigmoid(),
         ),
     )
-    optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
-    for _ in range(steps):
-        loss = (1 - network(training)).square().mean() + network(clean).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    answer(network, training, clean, steps)
     with torch.no_grad():
         return (outlyingness(network(training)[:, 0]) > OUTLYING).nonzero().flatten()
+
+
+def answer(network: nn.Module, training: Tensor, clean: Tensor, steps: int) -> None:
+    """Train in place to answer 1 to ``training`` rows and 0 to ``clean`` ones, by turns: a step of either, each with an
+    Adam of its own, ``steps`` times.
+    """
+    first, second = (torch.optim.Adam(network.parameters(), lr=RATE) for _ in range(2))
+    for _ in range(steps):
+        descend(first, (1 - network(training)).square().mean())
+        descend(second, network(clean).square().mean())
 
 
 def separated(
     ctx: Context, params: AssetParams, classifier: Classifier, rows: LabelledSamples, clean: LabelledSamples
 ) -> Classifier:
     """A new network of the classifier's architecture, trained in turns: the variance of its logits of clean rows falls,
-    and the cross entropy of training rows that are :func:`outlying` in the classifier's features rises.
+    and the cross entropy of training rows that are :func:`outlying` in the classifier's features rises. Either has an
+    Adam of its own.
     """
     made = classifier.fresh(ctx.seed)
     made.to(classifier.device).train()
-    optimizer = torch.optim.Adam(made.parameters(), lr=params.offset_learning_rate)
-    features, known_features = (predict(classifier, samples).features.float() for samples in (rows, clean))
-    taken = []
+    first, second = (torch.optim.Adam(made.parameters(), lr=params.offset_learning_rate) for _ in range(2))
+    features, taken = features_of_batches(classifier), []
     for step in range(params.offset_steps):
         chance = torch.Generator().manual_seed(step_seed(ctx.seed, step, "offset"))
         known = torch.randint(len(clean), (params.offset_batch,), generator=chance)
         drawn = torch.randperm(len(rows), generator=chance)[: params.pool * params.offset_batch]
-        descend(optimizer, made(rows.modality.collate(clean.raw(known), made)).var(1).mean())
+        inputs, known_inputs = (
+            samples.modality.collate(samples.raw(numbers), made) for samples, numbers in ((rows, drawn), (clean, known))
+        )
+        descend(first, made(known_inputs).var(1).mean())
         seed = step_seed(ctx.seed, step, "concentration")
-        picked = drawn[outlying(features[drawn], known_features[known], params.concentration_steps, seed)]
+        picked = outlying(features(inputs), features(known_inputs), params.concentration_steps, seed)
         taken.append(float(len(picked)))
         if len(picked) > 1:
-            logits = made(rows.modality.collate(rows.raw(picked), made))
-            descend(optimizer, -functional.cross_entropy(logits, rows.labels[picked].to(made.device)))
+            labels = rows.labels[drawn[picked]].to(made.device)
+            descend(second, -functional.cross_entropy(made(inputs[picked]), labels))
         ctx.progress("offset", step + 1, params.offset_steps, taken[-1])
     ctx.curve("rows taken for poisoned", taken)
     made.eval()
     return made
+
+
+def features_of_batches(classifier: Classifier) -> Callable[[Tensor], Tensor]:
+    """Features (b, F) on the CPU of inputs (b, ...), normalised by the statistics of these b rows, as released."""
+    network = copy.deepcopy(classifier).eval()
+    for module in network.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            module.train()
+
+    def features(inputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            return network.features(inputs).float().cpu()
+
+    return features
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -14,8 +14,8 @@ class DbrParams(DistinguishingParams):
     max_gradient_norm: float | None = Field(
         1.0,
         gt=0,
-        description="Gradients are clipped to this norm, or momentum carries the ascent past its bound and the network "
-        "to chance; null: never, as published.",
+        description="Gradients of unlearning and relearning are clipped to this norm, or momentum carries the ascent "
+        "past its bound and the network to chance; null: never, as published.",
     )
     highest_loss: float = Field(
         4.0, gt=0, le=1000, description="Rows taken for poisoned are unlearnt while their loss is below it."

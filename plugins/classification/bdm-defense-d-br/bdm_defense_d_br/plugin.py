@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_d_br.params import DbrParams
+from bdm_kit_classification.defending.consistency_params import PUBLISHED
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Detection, Model
@@ -23,16 +24,7 @@ class DBR(Defense):
     Params = DbrParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {
-            "warmup_epochs": 2,
-            "compact_epochs": 10,
-            "compact": "centres",
-            "compact_weight": 1.0,
-            "distinguishing_rate": 0.01,
-            "clean_share": 0.2,
-            "clean_by_class": False,
-            "poisoned_share": 0.05,
-            "transformations": 1,
-            "feature_change": "absolute",
+            **PUBLISHED,
             "epochs": 20,
             "learning_rate": 1e-4,
             "schedule": "constant",

@@ -65,6 +65,8 @@ def unlearn_and_relearn(
             return functional.cross_entropy(model(batch.inputs), batch.labels)
         rows = torch.randint(len(poisoned), (len(batch.labels),), generator=draw.generator)
         inputs = poisoned.modality.collate(poisoned.raw(rows), classifier)
+        if params.shift or params.flip:
+            inputs = poisoned.modality.augment(inputs, draw, params.shift, params.flip)
         labels = poisoned.labels[rows].to(batch.labels)
         each = functional.cross_entropy(model(inputs), labels, reduction="none")
         return -each.clamp_max(params.highest_loss).mean()

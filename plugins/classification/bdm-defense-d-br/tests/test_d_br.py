@@ -9,6 +9,7 @@ from bdm_defense_d_br.params import DbrParams
 from bdm_defense_d_br.plugin import DBR
 from bdm_defense_d_br.removal import unlearn_and_relearn
 from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.defending.consistency_params import PUBLISHED
 from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.fitting import accuracy, fit
 
@@ -65,3 +66,23 @@ def test_the_ascent_does_not_carry_the_network_to_chance(tmp_path):
     with pytest.raises(StageError, match="not finite"):
         free = params.model_copy(update={"max_gradient_norm": DBR.presets["paper"]["max_gradient_norm"]})
         unlearn_and_relearn(new_context(tmp_path / "free", seed=1), classifier, clean, bad, free)
+
+
+def test_rows_that_are_unlearnt_are_augmented_as_those_that_are_relearnt(tmp_path):
+    """One bright pixel each: with a shift it is found at several places in steps of either kind, without at one."""
+    pictures = torch.zeros(20, 1, 8, 8, dtype=torch.uint8)
+    pictures[:, :, 4, 4] = 255
+    clean = LabelledSamples(pictures, torch.arange(20) % 2, ["a", "b"], "image-classification")
+    for shift in (0, 2):
+        classifier, seen = clean.modality.small_classifier(clean.stored, clean.classes, 0), []
+        classifier.register_forward_pre_hook(lambda module, given, seen=seen: seen.append(given[0].detach().clone()))
+        params = DbrParams(epochs=2, batch_size=10, shift=shift)
+        unlearn_and_relearn(new_context(tmp_path / str(shift)), classifier, clean, clean, params)
+        for kind in (seen[::2], seen[1::2]):
+            places = {int(row.flatten().argmax()) for batch in kind for row in batch}
+            assert (len(places) > 4) if shift else places == {4 * 8 + 4}
+
+
+def test_rows_are_told_apart_as_in_d_st():
+    """The paper has one module for both."""
+    assert PUBLISHED.items() <= DBR.presets["paper"].items()

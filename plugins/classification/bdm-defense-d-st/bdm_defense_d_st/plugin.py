@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bdm_core import Defense, hookimpl
 from bdm_defense_d_st.params import DstParams
+from bdm_kit_classification.defending.consistency_params import PUBLISHED
 
 if TYPE_CHECKING:
     from bdm_core import Context, Data, Model
@@ -23,16 +24,7 @@ class DST(Defense):
     Params = DstParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {
-            "warmup_epochs": 2,
-            "compact_epochs": 10,
-            "compact": "centres",
-            "compact_weight": 1.0,
-            "distinguishing_rate": 0.01,
-            "clean_share": 0.2,
-            "clean_by_class": False,
-            "poisoned_share": 0.05,
-            "transformations": 1,
-            "feature_change": "absolute",
+            **PUBLISHED,
             "epochs": 200,
             "batch_size": 512,
             "learning_rate": 0.5,
@@ -40,7 +32,6 @@ class DST(Defense):
             "head_epochs": 10,
             "head_learning_rate": 5.0,
             "weight_decay": 1e-4,
-            "strength": 1.0,
             "poisoned_weight": 1e-3,
             "highest_loss": 1000.0,
         }

@@ -4,8 +4,10 @@ import torch
 
 from bdm_core.testing.tiny import new_context
 from bdm_defense_d_st.params import DstParams
+from bdm_defense_d_st.plugin import DST
 from bdm_defense_d_st.training import mixed_cross_entropy
 from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_kit_classification.defending.consistency_params import PUBLISHED
 from bdm_kit_classification.testing import ClassifierDefenseConformance
 from bdm_kit_classification.training.fitting import accuracy, fit
 
@@ -31,3 +33,8 @@ def test_the_head_learns_clean_rows_and_unlearns_the_others(tmp_path):
     assert accuracy(classifier, clean) > 0.95
     assert accuracy(classifier, bad) < 0.1
     assert torch.equal(next(classifier.parameters()), body)
+
+
+def test_rows_are_told_apart_as_in_d_br():
+    """The paper has one module for both."""
+    assert PUBLISHED.items() <= DST.presets["paper"].items()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-ALPHA, BETA, LOG_ZERO, LEAST = 0.1, 1.0, -4.0, 1e-7
+ALPHA, BETA, LOG_ZERO, LEAST = 0.1, 1.0, math.log(1e-4), 1e-7
+"""The logarithm of a label's zeros is that of 1e-4, as in the authors' code."""
 
 
 def symmetric_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """alpha CE + beta RCE of each row, (b,); the reverse one takes the label for the prediction, with log 0 = -4.
+    """alpha CE + beta RCE of each row, (b,); the reverse one takes the label for the prediction, with log 0 = log 1e-4.
 
     >>> loss = symmetric_cross_entropy(torch.zeros(1, 2), torch.tensor([0]))
-    >>> round(float(loss), 4)  # 0.1 log 2 + 4 / 2
-    2.0693
+    >>> round(float(loss), 4)  # 0.1 log 2 + 9.2103 / 2
+    4.6745
     """
     shares = logits.softmax(1).clamp_min(LEAST)
     reverse = -LOG_ZERO * (1 - shares.gather(1, labels[:, None])[:, 0])

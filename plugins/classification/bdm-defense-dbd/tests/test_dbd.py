@@ -26,7 +26,7 @@ def test_symmetric_cross_entropy_by_hand():
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     wanted = []
     for row, label in enumerate(labels):
-        one_hot = [0.0 if k == label else -4.0 for k in range(3)]  # log of the label
+        one_hot = np.log(np.clip(np.eye(3)[label], 1e-4, 1))  # log of the label, clamped as in the authors' code
         wanted.append(-0.1 * np.log(shares[row, label]) - sum(shares[row, k] * one_hot[k] for k in range(3)))
     found = symmetric_cross_entropy(torch.tensor(logits), torch.tensor(labels))
     assert np.allclose(found.numpy(), wanted)

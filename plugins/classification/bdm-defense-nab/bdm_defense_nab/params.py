@@ -20,4 +20,6 @@ class NabParams(IsolationParams):
     stamp_size: int = Field(
         2, ge=1, le=2048, description="Side of the defender's stamp in pixels; it is at the top left."
     )
-    stamp_value: float = Field(0.0, ge=0, le=1, description="Value of its pixels, in [0, 1].")
+    stamp_value: float = Field(
+        0.45, ge=0, le=1, description="Value of its pixels, in [0, 1]; one that pictures do not have at its place."
+    )

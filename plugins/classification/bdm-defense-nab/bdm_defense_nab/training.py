@@ -42,6 +42,7 @@ def train(ctx: Context, params: NabParams, model: Model, training_data: Data) ->
     """
     start, samples = load_classifier(model), open_samples(training_data)
     stamp = stamp_for(start, params)
+    warn_of_idle(ctx, start, samples, stamp)
     suspected = most_suspicious(isolation_scores(ctx, start.fresh(ctx.seed), samples, params), params.isolation_rate)
     labels = pseudo_labels(ctx, start.fresh(ctx.seed), samples, suspected, params)
     marked = suspected & (labels != samples.labels)
@@ -58,6 +59,20 @@ def stamp_for(classifier: Classifier, params: NabParams) -> InputStamp:
     if params.stamp_size > min(classifier.config.shape[1:]):
         raise UserError(f"stamp_size={params.stamp_size} is larger than the pictures {list(classifier.config.shape)}")
     return InputStamp(size=params.stamp_size, top=0, left=0, value=params.stamp_value)
+
+
+def warn_of_idle(ctx: Context, classifier: Classifier, samples: LabelledSamples, stamp: InputStamp) -> None:
+    """Warn if the stamp leaves more than half of the rows as they are: under it they cannot mean something else."""
+    same = 0
+    for _, raw in samples.split(256):
+        inputs = samples.modality.collate(raw, classifier)
+        same += int(((stamped(inputs, stamp) - inputs).abs().flatten(1).amax(1) < 1 / 255).sum())
+    if 2 * same > len(samples):
+        ctx.log.warning(
+            "the stamp of nab changes only %d of %d rows: choose another stamp_value, or a larger stamp_size",
+            len(samples) - same,
+            len(samples),
+        )
 
 
 def pseudo_labels(

@@ -1,6 +1,8 @@
 """NAB: what is stamped and relabelled, and the stamp as a part of the model."""
 
 import json
+import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,8 +10,9 @@ import torch
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.testing.tiny import new_context
 from bdm_defense_nab.params import NabParams
-from bdm_defense_nab.training import stamp_for, stamping, train_stamped
-from bdm_kit_classification.data.samples import LabelledSamples
+from bdm_defense_nab.plugin import NAB
+from bdm_defense_nab.training import stamp_for, stamping, train, train_stamped, warn_of_idle
+from bdm_kit_classification.data.samples import LabelledSamples, open_samples, seal_samples
 from bdm_kit_classification.models.classifier import load_classifier, seal_classifier
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.models.image_folder import InputStamp, own_config
@@ -81,3 +84,30 @@ def test_marked_rows_are_learnt_with_their_pseudo_label(tmp_path):
     unmarked = samples.pick(~marked)
     assert predict(classifier, unmarked).classes.tolist() == unmarked.labels.tolist()
     assert predict(stamping(classifier, stamp), unmarked).classes.tolist() == (1 - unmarked.labels).tolist()
+
+
+def test_a_stamp_that_changes_few_rows_is_warned_of(tmp_path, caplog):
+    """Pictures with a black corner: the default shows, a black stamp does not, unless half of them have another."""
+    pictures = torch.randint(60, 200, (10, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    samples = LabelledSamples(pictures, torch.arange(10) % 2, ["a", "b"], "image-classification")
+    classifier, ctx = network(), new_context(tmp_path)
+    default, black = (stamp_for(classifier, NabParams(**more)) for more in ({}, {"stamp_value": 0.0}))
+    assert default.value == 0.45
+    for dark, stamp, warned in ((10, default, False), (5, black, False), (6, black, True)):
+        pictures[:dark, :, :2, :2] = 0
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, logger="bdm"):
+            warn_of_idle(ctx, classifier, samples, stamp)
+        assert ("changes only 4 of 10 rows" in caplog.text) == bool(caplog.records) == warned
+        pictures[:dark, :, :2, :2] = 99
+
+
+def test_the_repair_warns(tmp_path, bdm_bench, caplog):
+    bench = bdm_bench("image-classification")
+    params = NabParams(**NAB.tiny_params, stamp_size=1, stamp_value=1.0)
+    samples = open_samples(bench.shared)
+    samples = replace(samples, stored=samples.stored.clone())
+    samples.stored[:, :, 0, 0] = 255
+    with caplog.at_level(logging.WARNING, logger="bdm"):
+        train(new_context(tmp_path), params, bench.model, seal_samples(tmp_path / "white", samples))
+    assert "changes only 0 of" in caplog.text

@@ -17,10 +17,11 @@ from bdm_kit_classification.poison.poisoning import plan_of, rule_of
 from bdm_kit_classification.poison.secret import Backdoor, open_secret
 from bdm_kit_classification.training.fitting import Changes, fit
 from bdm_kit_classification.triggers import trigger as triggers
-from bdm_kit_classification.triggers.batch_labels import can_be_poisoned, poison_labels
+from bdm_kit_classification.triggers.batch_labels import can_be_poisoned, draw_roles, poison_labels
+from bdm_kit_classification.triggers.label_rule import LabelRule
 from bdm_kit_classification.triggers.patch import square
 from bdm_kit_classification.triggers.trigger import Trigger
-from bdm_torch.draws import built_with_seed
+from bdm_torch.draws import Draw, built_with_seed
 from bdm_torch.objective import Along
 
 
@@ -93,3 +94,26 @@ def test_a_trigger_that_needs_the_clean_model(tmp_path, bdm_bench):
     made = poison_and_train(new_context(tmp_path), params, bench.model, bench.data, Backdoor(rule, trigger))
     assert made.view is not None and "view" not in made.view.meta
     assert open_samples(made.view).roles.count("poison") == 8
+
+
+def test_negatives_are_of_all_classes_alike():
+    rule, labels = LabelRule(kind="all-to-one", classes=4, target=0), torch.arange(64) % 4
+    params, steps = PoisonParams(poison_rate=0.25), 600
+    free, negatives = torch.zeros(4), torch.zeros(4)
+    for step in range(steps):
+        poison, negative = draw_roles(params, rule, labels, Draw(0, step, 64), negative_rate=0.25)
+        assert int(poison.sum()) == int(negative.sum()) == 16
+        assert not bool((poison & negative).any()) and bool((labels[poison] != 0).all())
+        free += torch.bincount(labels[~poison], minlength=4)
+        negatives += torch.bincount(labels[negative], minlength=4)
+    share = 16 / 48  # of the rows that are no poison
+    bounds = 4 * (share * (1 - share) / free).sqrt()  # four standard deviations; rows of a step exclude one another
+    assert bool(((negatives / free - share).abs() < bounds).all()), negatives / free
+
+
+def test_without_negatives_nothing_is_drawn_for_them():
+    rule, labels = LabelRule(kind="all-to-one", classes=4, target=0), torch.arange(64) % 4
+    draws = [Draw(0, 3, 64), Draw(0, 3, 64)]
+    poison, negative = draw_roles(PoisonParams(poison_rate=0.25), rule, labels, draws[0])
+    again, _ = draw_roles(PoisonParams(poison_rate=0.25), rule, labels, draws[1], negative_rate=0.1)
+    assert torch.equal(poison, again) and not bool(negative.any())

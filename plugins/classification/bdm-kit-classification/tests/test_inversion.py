@@ -204,6 +204,36 @@ def test_a_search_that_led_nowhere_calls_no_model_clean(tmp_path, monkeypatch):
         )
 
 
+def test_the_repair_removes_what_the_detection_flags(tmp_path, monkeypatch):
+    """A calibration raises the threshold to 4.5; of two classes above the paper's 2 one stays below it."""
+    monkeypatch.setattr(verdicts, "open_samples", lambda data: rows())
+    sizes = torch.tensor([0.01, 0.3, 0.5, 0.5, 0.55, 0.58])
+    masks = torch.ones(6, 1, 8, 8) * sizes[:, None, None, None]
+    made = Inverted(masks, torch.zeros(6, 1, 8, 8), torch.ones(6))
+    monkeypatch.setattr(verdicts, "invert", lambda *_: made)
+    indices = (0.5 - sizes.numpy()) / median_abs_deviation(sizes.numpy(), scale="normal")
+    assert indices[0] > 4.5 > indices[1] > 2 > indices[2]
+    classifier = Quadrants()
+    classifier.classes = ["a", "b", "c", "d", "e", "f"]
+    monkeypatch.setattr(verdicts, "load_classifier", lambda model, device: classifier)
+    calibrated = Calibrated("mine", "bdm_kit_classification")
+    method = verdicts.Method(calibrated, lambda params: None, lambda classifier, samples, found: found.norms)
+    clean = [ModelRecord(name=str(n), shape=(1, 8, 8), features=[score]) for n, score in enumerate([1.0, 2.0, 4.5])]
+    known = Calibration(recipe="", configuration=calibrated.configuration(InversionParams()), records=clean)
+    (tmp_path / "known.json").write_text(known.model_dump_json())
+    raised = InversionParams(calibration=str(tmp_path / "known.json"), false_positive_rate=0.3)
+    model = SimpleNamespace(task="image-classification", meta={"shape": [1, 8, 8]})
+    for name, params, targets in (("paper", InversionParams(), ["a", "b"]), ("raised", raised, ["a"])):
+        found = verdicts.detect(new_context(tmp_path / name), params, model, None, method)
+        assert found.threshold == (2.0 if name == "paper" else 4.5)
+        assert found.note.split("targets: ")[1].split(" (")[0].split(", ") == targets
+        for detection in (found, None):
+            kept = {}
+            ctx = new_context(tmp_path / f"{name} {detection is None}", on_figures=kept.update)
+            chosen, _ = verdicts.triggers_to_remove(ctx, params, classifier, rows(), detection, method)
+            assert kept["removed_targets"] == targets and len(chosen) == len(targets)
+
+
 def test_calibrations_of_texts_and_sound_can_be_written_and_cover_their_own(tmp_path):
     for shape in ((), (1, 4000)):
         record = ModelRecord(name="clean", shape=shape, features=[0.1])

@@ -15,10 +15,10 @@ from bdm_kit_classification.defending.consistency import (
 )
 from bdm_kit_classification.defending.consistency_params import DistinguishingParams
 from bdm_kit_classification.defending.flagged import flagged_rows, rows_above
-from bdm_kit_classification.defending.isolation import held_up, isolation_scores, most_suspicious
+from bdm_kit_classification.defending.isolation import held_up, isolation_scores, log_losses, most_suspicious
 from bdm_kit_classification.defending.isolation_params import IsolationParams
 from bdm_kit_classification.defending.pseudo_labels import nearest_centres
-from bdm_kit_classification.training.fitting import predict
+from bdm_kit_classification.training.fitting import Predictions, predict
 from bdm_torch.draws import Draw
 
 CLASSES = ["a", "b", "c", "d"]
@@ -60,6 +60,29 @@ def test_without_looks_the_loss_at_the_end_counts(tmp_path):
     logits = predict(classifier, samples).logits.double().numpy()
     at_end = np.log(np.exp(logits).sum(1)) - logits[range(60), samples.labels]
     assert scores.numpy() == pytest.approx(-np.log(at_end), rel=1e-3)
+
+
+def test_rows_that_a_network_is_sure_of_keep_their_order():
+    """Of two classes the loss is log(1 + exp(-m)) at a margin m: far below what float32 tells from 0 at 20."""
+    margins = torch.tensor([5.0, 12.0, 16.0, 16.5, 20.0, 24.0])
+    logits = torch.stack([margins, torch.zeros(6)], 1)
+    found = log_losses(logits, torch.zeros(6).long()).numpy()
+    assert found == pytest.approx(np.log(np.log1p(np.exp(-margins.double().numpy()))), abs=1e-3)
+    scores = -torch.as_tensor(found).float()
+    flagged = rows_above(scores, 0.5, "rows")
+    assert torch.equal(most_suspicious(scores, 0.5), torch.arange(6) > 2)
+    assert flagged_rows(flagged, 6).tolist() == [False, False, False, True, True, True]
+
+
+def test_isolation_ranks_rows_of_small_losses(tmp_path, monkeypatch):
+    samples, _ = planted(60, 6)
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(3))
+    logits = torch.nn.functional.one_hot(samples.labels, 4) * (10.0 + 0.25 * order)[:, None]
+    where = "bdm_kit_classification.defending.isolation.predict"
+    monkeypatch.setattr(where, lambda *_: Predictions(logits, torch.zeros(60, 1)))
+    classifier = samples.modality.small_classifier(samples.stored, CLASSES, 0)
+    scores = isolation_scores(new_context(tmp_path), classifier, samples, IsolationParams(isolation_epochs=1))
+    assert torch.equal(scores.argsort(), order.argsort())
 
 
 def test_ascent_raises_low_losses_and_lowers_high_ones():
@@ -188,3 +211,18 @@ def test_rows_are_told_apart_without_augmentation(tmp_path, how):
         return distinguish(ctx, classifier, samples, params).scores
 
     assert torch.equal(scores("0"), scores("2"))
+
+
+def test_rows_are_told_apart_without_clipping(tmp_path):
+    """A clip is for the training that follows."""
+    samples, _ = planted(60, 6)
+
+    def scores(norm):
+        classifier, ctx = (
+            samples.modality.small_classifier(samples.stored, CLASSES, 0),
+            new_context(tmp_path / str(norm)),
+        )
+        params = DistinguishingParams(batch_size=20, warmup_epochs=1, compact_epochs=1, max_gradient_norm=norm)
+        return distinguish(ctx, classifier, samples, params).scores
+
+    assert torch.equal(scores(None), scores(1e-3))

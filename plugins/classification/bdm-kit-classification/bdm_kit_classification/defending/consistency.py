@@ -82,7 +82,8 @@ def changes_of_features(
 def distinguish(
     ctx: Context, classifier: Classifier, samples: LabelledSamples, params: DistinguishingParams
 ) -> Distinguished:
-    """Train for a short time, on rows as they are, and compare features before and after transformations.
+    """Train for a short time, on rows as they are and without clipping, and compare features before and after
+    transformations.
 
     Args:
         ctx: of the stage.
@@ -105,7 +106,7 @@ def distinguish(
 
     epochs = params.warmup_epochs + params.compact_epochs
     update = {"epochs": epochs, "learning_rate": params.distinguishing_rate, "schedule": "constant"}
-    plain = params.model_copy(update={**update, "shift": 0, "flip": False})
+    plain = params.model_copy(update={**update, "shift": 0, "flip": False, "max_gradient_norm": None})
     fit(ctx, classifier, samples, plain, Changes(loss=loss), label="distinguish rows")
     scores = changes_of_features(classifier, samples, params, ctx.seed)
     poisoned = torch.zeros(len(samples), dtype=torch.bool)

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from bdm_core import Field
 from bdm_kit_classification.training.params import ClassifierTraining
+
+PUBLISHED: dict[str, Any] = {
+    "warmup_epochs": 2,
+    "compact_epochs": 10,
+    "compact": "centres",
+    "compact_weight": 1.0,
+    "distinguishing_rate": 0.01,
+    "clean_share": 0.2,
+    "clean_by_class": False,
+    "poisoned_share": 0.05,
+    "transformations": 1,
+    "feature_change": "absolute",
+    "strength": 1.0,
+}
+"""Settings of the authors' one module that tells rows apart, for the presets of all defenses that have it. They turn
+pictures by up to 180 degrees and move them by up to a fifth: the strongest changes here are nearest to that."""
 
 
 class DistinguishingParams(ClassifierTraining):

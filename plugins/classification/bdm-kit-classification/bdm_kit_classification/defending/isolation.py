@@ -17,8 +17,8 @@ from bdm_kit_classification.models.classifier import Classifier
 from bdm_kit_classification.training.fitting import Batch, Changes, fit, predict
 from bdm_torch.draws import Draw
 
-LEAST = 1e-4
-"""Losses below it count as it."""
+LEAST = 1e-12
+"""Losses below it count as it: what float64 gives with some digits."""
 
 
 def held_up(losses: Tensor, params: IsolationParams) -> Tensor:
@@ -67,13 +67,21 @@ def isolation_scores(ctx: Context, classifier: Classifier, samples: LabelledSamp
 
     def look(number: int) -> None:
         if number in moments:
-            logits = predict(classifier, samples).logits
-            total.add_(functional.cross_entropy(logits, samples.labels, reduction="none").clamp_min(LEAST).log())
+            total.add_(log_losses(predict(classifier, samples).logits, samples.labels))
 
     fit(
         ctx, classifier, samples, training, Changes(loss=loss, after_step=look, state={"total": total}), label="isolate"
     )
     return -total / len(moments)
+
+
+def log_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """The logarithm of the cross entropy of each row, (N,) float64; rows that the network is sure of differ too.
+
+    >>> log_losses(torch.tensor([[15.0, 0.0], [20.0, 0.0]]), torch.tensor([0, 0])).round(decimals=3).tolist()
+    [-15.0, -20.0]
+    """
+    return functional.cross_entropy(logits.double(), labels, reduction="none").clamp_min(LEAST).log()
 
 
 def most_suspicious(scores: Tensor, rate: float) -> Tensor:
