@@ -20,9 +20,10 @@ def fooled_classifier(images: Tensor, labels: Tensor | None, seed: int) -> tuple
 
     Args:
         images: (N, C, H, W) in [-1, 1].
-        labels: (N,) int64; None if there are none: then the classes are clusters of similar images.
+        labels: (N,) int64 on any device; None if there are none: then the classes are clusters of similar images.
         seed: of clusters and training.
     """
+    labels = None if labels is None else labels.to(images.device)
     if labels is not None and tuple(images.shape[1:]) == BUILTIN_SHAPE:
         builtin = load_classifier(BUILTIN_CLASSIFIER, images.device)
         if float((builtin(images).argmax(1) == labels).float().mean()) > TRUSTED_ACCURACY:

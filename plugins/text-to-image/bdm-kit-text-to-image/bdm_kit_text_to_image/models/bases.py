@@ -67,6 +67,8 @@ def open_base(reference: str, suspect: TextToImageModel, cache: Path) -> TextToI
     from bdm_kit_text_to_image.models.tiny import tiny_model
 
     base = tiny_model() if reference == TINY_MODEL else load_model(source_of(reference, cache), suspect.device)
+    for network in base.networks.values():
+        network.to(suspect.device)
     for part, network in suspect.networks.items():
         mine = {name: tuple(value.shape) for name, value in network.named_parameters()}
         other = base.networks.get(part)
