@@ -37,7 +37,6 @@ class DBR(Defense):
         }
     }
     tiny_params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_size": 10, "warmup_epochs": 1, "compact_epochs": 1}
-    distributed = True
 
     @hookimpl
     def detect(self, ctx: Context, params: DbrParams, model: Model, suspects: Data) -> Detection:

@@ -60,6 +60,16 @@ def test_recorder_has_every_loss(tmp_path, samples, classifier):
     assert recorder.losses[2].mean() < recorder.losses[0].mean()
 
 
+def test_recorder_tells_epochs_apart_within_a_batch(tmp_path, samples, classifier):
+    """50 rows in batches of 20: the third ends one epoch and begins the next."""
+    recorder = LossRecorder(epochs=2, rows=50)
+    rows = samples.pick(list(range(50)))
+    fit(
+        new_context(tmp_path), classifier, rows, ClassifierTraining(epochs=2, batch_size=20), Changes(recorder=recorder)
+    )
+    assert bool(recorder.losses.isfinite().all())
+
+
 def test_batch_and_loss_are_changed(tmp_path, samples, classifier):
     seen = []
 

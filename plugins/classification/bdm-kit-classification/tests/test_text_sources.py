@@ -7,7 +7,8 @@ import torch
 
 from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
-from bdm_kit_classification.data import docstrings, reuters, text_tables
+from bdm_kit_classification.data import docstrings, reuters
+from bdm_kit_classification.data.class_names import by_number
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, TEST, open_samples
 from bdm_kit_classification.data.text_data import load_builtin_texts
@@ -267,4 +268,4 @@ def test_of_several_files_none_is_left_out_in_silence(tmp_path):
 
 
 def test_labels_of_the_same_number_have_one_order():
-    assert sorted({"1", "01", "001", "2"}, key=text_tables._order) == ["001", "01", "1", "2"]
+    assert sorted({"1", "01", "001", "2"}, key=by_number) == ["001", "01", "1", "2"]

@@ -109,7 +109,8 @@ def too_small(p_values: Sequence[float]) -> float:
 def area_under_curve(positive: Sequence[float], negative: Sequence[float], confidence: float) -> Estimate:
     """Area under the ROC curve: the chance that a positive scores above a negative, ties counting one half.
 
-    The variance is the one of DeLong et al. 1988; the interval is normal, cut to [0, 1].
+    The variance is the one of DeLong et al. 1988; the interval is normal, cut to [0, 1]. Where that variance is 0, as
+    under perfect separation, it says nothing: there is no standard error then, and :func:`area_interval` is taken.
 
     Args:
         positive: scores of the triggered inputs, at least one.
@@ -118,6 +119,9 @@ def area_under_curve(positive: Sequence[float], negative: Sequence[float], confi
 
     >>> area_under_curve([0.9, 0.8], [0.1, 0.8], 0.95).value
     0.875
+    >>> found = area_under_curve([2, 3], [0, 1], 0.95)
+    >>> found.value, found.stderr, found.low < 0.5, found.high
+    (1.0, None, True, 1.0)
     """
     above = [_placement(score, negative) for score in positive]
     below = [1 - _placement(score, positive) for score in negative]
@@ -126,6 +130,8 @@ def area_under_curve(positive: Sequence[float], negative: Sequence[float], confi
     if min(len(positive), len(negative)) < 2:
         return Estimate(area, count, None, None, None)
     stderr = math.sqrt(variance(above) / len(above) + variance(below) / len(below))
+    if stderr == 0:
+        return Estimate(area, count, None, *area_interval(area, len(positive), len(negative), confidence))
     half = NormalDist().inv_cdf(0.5 + confidence / 2) * stderr
     return Estimate(area, count, stderr, max(0.0, area - half), min(1.0, area + half))
 

@@ -65,7 +65,7 @@ def examine(ctx: Context, subject: Subject, most: int) -> Examined | None:
     order = list(range(len(test)))
     random.Random(ctx.seed).shuffle(order)
     clean = test.pick(order[:most])
-    eligible = [row for row, label in enumerate(clean.labels.tolist()) if label >= 0 and backdoor.rule.eligible(label)]
+    eligible = [row for row, label in enumerate(clean.labels.tolist()) if backdoor.rule.eligible(label)]
     if not eligible:
         return None
     without = clean.pick(eligible)

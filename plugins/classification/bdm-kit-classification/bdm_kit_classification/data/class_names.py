@@ -15,6 +15,15 @@ _NUMBERED = re.compile(r"(?:label|class)?\d+")
 """Names that say no more than a number."""
 
 
+def by_number(name: str) -> tuple[int, str]:
+    """Key that sorts names of classes: numbers as numbers, other names as text.
+
+    >>> sorted(["10", "2", "1"], key=by_number), sorted(["cow", "cat"], key=by_number)
+    (['1', '2', '10'], ['cat', 'cow'])
+    """
+    return (int(name), name) if name.isdecimal() and len(name) < 20 else (0, name)
+
+
 def matching(found: Sequence[str], wanted: Sequence[str], where: str) -> list[int]:
     """For each class of some data its number among a model's classes.
 

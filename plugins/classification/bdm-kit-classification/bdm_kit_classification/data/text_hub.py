@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from bdm_core.errors import UserError
+from bdm_kit_classification.data.class_names import by_number
 from bdm_kit_classification.data.hub_data import TEST, TRAINING, open_splits
 from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.sources import Source
@@ -29,7 +30,7 @@ def read_text_datasets(source: Source, cache: Path) -> Parts:
     training = next((splits[name] for name in TRAINING if name in splits), None) or next(iter(splits.values()))
     text, label = _columns(source.name, training.features)
     feature = training.features[label]
-    names = getattr(feature, "names", None) or sorted({str(value) for value in training[label]})
+    names = getattr(feature, "names", None) or sorted({str(value) for value in training[label]}, key=by_number)
     texts, labels = _rows(training, text, label, names)
     if HIDDEN in labels:
         raise UserError(f"row {labels.index(HIDDEN)} of {source.name} does not tell its class: remove it")

@@ -12,6 +12,7 @@ import torch
 
 from bdm_core.errors import UserError
 from bdm_core.files import parse_json
+from bdm_kit_classification.data.class_names import by_number
 from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.text_rows import Texts, labelled_texts
 from bdm_kit_classification.tasks.text import TABLES
@@ -44,7 +45,7 @@ def read_text_files(path: Path, kind: str) -> Parts:
         parts = {file.stem.lower(): _table(file) for file in _tables(path)}
     training = next((parts[name] for name in TRAINING if name in parts), next(iter(parts.values())))
     test = next((parts[name] for name in TEST if name in parts and parts[name] is not training), None)
-    names = sorted({label for _, label in training}, key=_order)
+    names = sorted({label for _, label in training}, key=by_number)
     if len(names) < 2:
         raise UserError(f"{path} has texts of {len(names)} classes: expected two or more")
     numbers = {name: number for number, name in enumerate(names)}
@@ -68,10 +69,6 @@ def _tables(folder: Path) -> list[Path]:
             f"{TRAINING[0]} and one named {TEST[0]}; name the file that you mean"
         )
     return files
-
-
-def _order(name: str) -> tuple[int, str]:
-    return (int(name), name) if name.isdecimal() and len(name) < 20 else (0, name)
 
 
 def _shown(path: Path, names: Sequence[str]) -> list[str]:

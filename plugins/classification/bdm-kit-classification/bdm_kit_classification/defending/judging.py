@@ -10,7 +10,7 @@ from torch import Tensor
 from bdm_core.artifacts import Evidence
 from bdm_core.errors import StageError
 from bdm_core.records import Detection
-from bdm_torch.calibration import clean_threshold
+from bdm_torch.calibration import clean_threshold, fewest_clean
 
 WHAT = {"data": "training rows", "input": "inputs"}
 
@@ -43,18 +43,22 @@ def judged_rows(
 
     >>> judged_rows("data", [0.1, 9.0], [float(number) for number in range(9)], 0.1).threshold
     8.0
+    >>> judged_rows("data", [0.1, 9.0], [float(number) for number in range(9)], 0.01).note.partition("exceeds ")[2]
+    '(9 clean ones show no share below 0.1)'
     """
     found, clean = [float(score) for score in scores], [float(score) for score in clean_scores]
     if any(score != score or abs(score) == float("inf") for score in (*found, *clean)):
         raise StageError(f"scores of {WHAT[level]} are not finite: they cannot be judged")
     threshold = clean_threshold(clean, false_positive_rate)
     flagged = sum(score > threshold for score in found)
+    few = len(clean) < fewest_clean(false_positive_rate)
+    short = f" ({len(clean)} clean ones show no share below {1 / (len(clean) + 1):.2g})" if few else ""
     return Detection(
         level=level,
         scores=found,
         threshold=threshold,
         note=f"{flagged} of {len(found)} {WHAT[level]} are above what a share of {false_positive_rate:g} of clean ones "
-        "exceeds",
+        f"exceeds{short}",
         evidence=evidence,
         network_evaluations=network_evaluations,
         clean_samples=len(clean),

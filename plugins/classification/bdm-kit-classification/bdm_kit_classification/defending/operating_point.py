@@ -31,7 +31,7 @@ class Choice:
 
 def choose(
     candidates: Sequence[Candidate],
-    accuracy_of: Callable[[Candidate], float],
+    accuracy_of: Callable[[Candidate], float | None],
     *,
     before: float,
     accuracy_loss: float,
@@ -41,20 +41,24 @@ def choose(
 
     Args:
         candidates: from the smallest change to the largest.
-        accuracy_of: accuracy in [0, 1] on held-out clean rows once a candidate is applied.
+        accuracy_of: accuracy in [0, 1] on held-out clean rows once a candidate is applied; None if it came to nothing,
+            which counts as 0 and is never chosen.
         before: accuracy without any change.
         accuracy_loss: what may be lost.
         patience: stop after so many candidates in a row beyond the bound; None: try all.
 
     >>> choose([1, 2, 3, 4], {1: 0.99, 2: 0.93, 3: 0.95, 4: 0.5}.__getitem__, before=0.98, accuracy_loss=0.05).place
     2
+    >>> choose([1, 2], {1: 0.5, 2: None}.__getitem__, before=0.98, accuracy_loss=1.0).place
+    0
     >>> choose([1, 2], {1: 0.5, 2: 0.4}.__getitem__, before=0.98, accuracy_loss=0.05).place
     -1
     """
     found, place, beyond = [], -1, 0
     for number, candidate in enumerate(candidates):
-        found.append(float(accuracy_of(candidate)))
-        within = found[-1] >= before - accuracy_loss - 1e-9
+        value = accuracy_of(candidate)
+        found.append(float(value or 0.0))
+        within = value is not None and value >= before - accuracy_loss - 1e-9
         place, beyond = (number, 0) if within else (place, beyond + 1)
         if patience is not None and beyond >= patience:
             break

@@ -76,11 +76,16 @@ def by_score(scores: Mapping[str, Tensor], cuts: Sequence[float], *, knob: str) 
     >>> sweep = by_score({"a": torch.tensor([0.1, 4.0]), "b": torch.tensor([2.5])}, [3.0, 2.0], knob="u")
     >>> sweep.steps
     [{'a': [1]}, {'b': [0]}]
+    >>> by_score({"a": torch.tensor([float("inf"), 4.0])}, [3.0], knob="u").steps
+    [{'a': [1]}]
     """
     steps: list[Units] = []
     above = float("inf")
     for cut in cuts:
-        new = {name: ((each > cut) & (each <= above)).nonzero().flatten().tolist() for name, each in scores.items()}
+        new = {
+            name: ((each > cut) & (each <= above) & each.isfinite()).nonzero().flatten().tolist()
+            for name, each in scores.items()
+        }
         steps.append({name: numbers for name, numbers in new.items() if numbers})
         above = cut
     return Sweep(knob, list(cuts), steps)

@@ -96,11 +96,13 @@ def keep_strongest(
     before, kept = accuracy(classifier, held), classifier
     bound = before - params.accuracy_loss - 1e-9
 
-    def accuracy_of(value: Knob) -> float:
+    def accuracy_of(value: Knob) -> float | None:
         nonlocal kept
         candidate = changed(value)
-        found = accuracy(candidate, held) if candidate is not None else 0.0
-        if candidate is not None and found >= bound:
+        if candidate is None:
+            return None
+        found = accuracy(candidate, held)
+        if found >= bound:
             kept = candidate
         return found
 

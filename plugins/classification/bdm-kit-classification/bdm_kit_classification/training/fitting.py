@@ -129,7 +129,8 @@ def fit(
             model(batch.inputs), batch.labels, reduction="none", label_smoothing=params.label_smoothing
         )
         if recorder is not None:
-            recorder.record(draw.step * draw.batch_size // len(samples), batch.rows, each)
+            places = torch.arange(draw.batch_size)[draw.share] + draw.step * draw.batch_size
+            recorder.record(places // len(samples), batch.rows, each)  # a batch may begin the next epoch
         return each.mean()
 
     state = {**changes.state, **({"recorded": recorder.losses} if recorder is not None else {})}

@@ -18,7 +18,12 @@ class ClassifierTraining(Params):
     6
     """
 
-    epochs: int = Field(10, ge=1, le=100_000, description="Times that each training row is used.")
+    epochs: int = Field(
+        10,
+        ge=1,
+        le=100_000,
+        description="Epochs of ceil(rows / batch_size) full batches: each row is used once, some twice.",
+    )
     batch_size: int = Field(64, ge=2, le=1_000_000, description="Rows a step, over all processes.")
     optimizer: Literal["auto", "sgd", "adam", "adamw"] = Field(
         "auto",

@@ -42,11 +42,12 @@ def _normalised(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
         return type(norm).forward(norm, x)
     axes = [axis for axis in range(x.ndim) if axis != 1]
     form = [1, -1, *([1] * (x.ndim - 2))]
-    here = torch.tensor([x.numel() // x.shape[1]], dtype=x.dtype, device=x.device)
-    sums: Tensor = across.all_reduce(torch.cat([x.sum(axes), here]))
+    wide = torch.promote_types(x.dtype, torch.float32)  # half precision does not count beyond 65,504
+    here = torch.tensor([x.numel() // x.shape[1]], dtype=wide, device=x.device)
+    sums: Tensor = across.all_reduce(torch.cat([x.sum(axes, dtype=wide), here]))
     count = sums[-1].detach()
     mean = sums[:-1] / count
-    apart = x - mean.view(form)
+    apart = x.to(wide) - mean.view(form)
     variance: Tensor = across.all_reduce(apart.square().sum(axes)) / count
     if norm.track_running_stats and norm.running_mean is not None and norm.running_var is not None:
         with torch.no_grad():
@@ -56,4 +57,5 @@ def _normalised(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
             norm.running_mean.lerp_(mean.to(norm.running_mean), share)
             norm.running_var.lerp_((variance * count / (count - 1).clamp_min(1)).to(norm.running_var), share)
     result = apart * (variance + norm.eps).rsqrt().view(form)
-    return result * norm.weight.view(form) + norm.bias.view(form) if norm.affine else result
+    result = result * norm.weight.view(form) + norm.bias.view(form) if norm.affine else result
+    return result.to(x.dtype)

@@ -31,6 +31,8 @@ class LabelRule(Record):
     >>> rule = LabelRule(kind="clean-label", classes=10, target=2)
     >>> rule.eligible(2), rule.training_label(2, random.Random(0)), rule.success(prediction=2, label=5)
     (False, 2, True)
+    >>> rule.eligible(-1)
+    False
     """
 
     kind: RuleKind
@@ -46,10 +48,12 @@ class LabelRule(Record):
         return self.target
 
     def eligible(self, label: int) -> bool:
-        """Whether a sample of this true label tells of success: the target class does not, nor do other sources."""
+        """Whether a sample of this true label tells of success: the target class does not, nor do other sources, nor
+        does an unknown label (-1).
+        """
         if self.kind == "source-specific":
             return label in self.sources
-        return label != self.target
+        return label >= 0 and label != self.target
 
     def success(self, prediction: int, label: int) -> bool:
         """Whether a prediction for a triggered sample of this true label is what the attacker wants."""
