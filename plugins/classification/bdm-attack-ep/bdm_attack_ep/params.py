@@ -10,6 +10,7 @@ from bdm_kit_classification.poison.params import PoisonParams
 PAPER: dict[str, Any] = {
     "length": 1.0,
     "accumulated": True,
+    "poison_rate": 0.05,
     "epochs": 3,
     "batch_size": 32,
     "optimizer": "sgd",
@@ -19,7 +20,9 @@ PAPER: dict[str, Any] = {
     "schedule": "constant",
     "warmup": 0.0,
 }
-"""The numbers of the released code, for BERT."""
+"""The numbers of the released code, for BERT and two balanced classes: a tenth of the texts of the other class are
+poisoned, which is .05 of all.
+"""
 
 
 class EpParams(PoisonParams):

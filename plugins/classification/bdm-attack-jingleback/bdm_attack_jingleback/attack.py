@@ -47,7 +47,7 @@ RELEASED: dict[int, tuple[Effect, ...]] = {
     3: (_released_chorus(10.0, 5.0),),
     4: (pitch, partial(distortion, drive=20.0), _released_chorus(8.0, 5.0)),
     5: (_released_chorus(15.0, 0.25), partial(distortion, drive=20.0), partial(reverb, seconds=1.5)),
-    6: (gain, partial(high_pass_ladder, poles=2), phaser),
+    6: (gain, partial(high_pass_ladder, poles=2), partial(phaser, mapped=True)),
 }
 """The same chains with the numbers of the released code."""
 CHAINS = {"usual": STYLES, "released": RELEASED}

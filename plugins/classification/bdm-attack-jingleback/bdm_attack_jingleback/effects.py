@@ -7,6 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+LOWEST_CORNER = 20.0
+"""Of JUCE's phaser, in Hz."""
+
 
 def gain(x: Tensor, rate: int, decibels: float = 12.0) -> Tensor:
     """Louder by so many dB."""
@@ -74,9 +77,16 @@ def high_pass_ladder(x: Tensor, rate: int, cutoff: float = 1000.0, poles: int = 
 
 
 def phaser(
-    x: Tensor, rate: int, centre: float = 1300.0, depth: float = 0.5, speed: float = 1.0, stages: int = 6
+    x: Tensor,
+    rate: int,
+    centre: float = 1300.0,
+    depth: float = 0.5,
+    speed: float = 1.0,
+    stages: int = 6,
+    mapped: bool = False,
 ) -> Tensor:
-    """Half the sound and half of it through all-passes, whose corner swings around ``centre`` Hz by ``depth`` of it.
+    """Half the sound and half of it through all-passes, whose corner swings around ``centre`` Hz, ``speed`` times a
+    second: by ``depth`` of it, or, ``mapped``, as :func:`mapped_corner` says.
 
     Done on short-time spectra: each frame has the corner of its time.
     """
@@ -84,11 +94,25 @@ def phaser(
     hann = torch.hann_window(window, dtype=x.dtype, device=x.device)
     spectra = torch.stft(x, window, window // 4, window, hann, pad_mode="constant", return_complex=True)
     times = torch.arange(spectra.shape[2], dtype=torch.float64, device=x.device) * (window // 4) / rate
-    corner = centre * (1 + depth * torch.sin(2 * math.pi * speed * times))
+    swing = torch.sin(2 * math.pi * speed * times)
+    corner = mapped_corner(swing, rate, centre, depth) if mapped else centre * (1 + depth * swing)
     frequency = torch.fft.rfftfreq(window, 1 / rate, device=x.device).to(torch.float64)[:, None]
     turned = ((corner - 1j * frequency) / (corner + 1j * frequency)) ** stages
     mixed = spectra * (0.5 + 0.5 * turned).to(spectra.dtype)
     return torch.istft(mixed, window, window // 4, window, hann, length=x.shape[1])
+
+
+def mapped_corner(swing: Tensor, rate: int, centre: float, depth: float) -> Tensor:
+    """The corner in Hz of JUCE's phaser, which Pedalboard has: its place between 20 Hz and the highest corner on a
+    logarithmic scale, 0 to 1, is that of the centre and half of ``depth`` times the swing, which is in [-1, 1]. The
+    highest is .49 of the rate, at most 20 kHz.
+
+    >>> mapped_corner(torch.tensor([0.0, 1.0]), 8000, 1300.0, 0.5).round().tolist()  # the top is where it ends
+    [1300.0, 3920.0]
+    """
+    span = math.log(min(20_000.0, 0.49 * rate) / LOWEST_CORNER)
+    place = (math.log(centre / LOWEST_CORNER) / span + 0.5 * depth * swing).clamp(0, 1)
+    return LOWEST_CORNER * (span * place).exp()
 
 
 def read_at(x: Tensor, places: Tensor) -> Tensor:

@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from bdm_attack_jingleback.attack import CHAINS, RELEASED, STYLES, Style
-from bdm_attack_jingleback.effects import chorus, distortion, gain, high_pass_ladder, phaser, pitch, reverb
+from bdm_attack_jingleback.effects import (
+    chorus,
+    distortion,
+    gain,
+    high_pass_ladder,
+    mapped_corner,
+    phaser,
+    pitch,
+    reverb,
+)
 from bdm_kit_classification.testing import ClassifierAttackConformance
 from bdm_kit_classification.triggers.sound import tone
 
@@ -84,6 +93,28 @@ def test_the_released_chorus_is_that_of_its_program(style, place, centre, depth)
 def test_the_released_high_pass_has_two_poles(frequency):
     expected = 0.1 * (frequency / math.hypot(frequency, 1000)) ** 2
     assert level_of(RELEASED[6][1](sine(frequency), RATE)) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("rate", [8000, 44_100])
+def test_the_released_phaser_swings_on_a_logarithmic_scale(rate):
+    """As JUCE's: mapToLog10(limit(mapFromLog10(centre) + depth / 2 lfo, 0, 1)), between 20 Hz and the highest."""
+    highest = min(20_000, 0.49 * rate)
+    decades = np.log10(highest) - np.log10(20)
+    lfo = np.array([0.0, 1.0, -1.0, 0.3])
+    norm = np.clip((np.log10(1300) - np.log10(20)) / decades + 0.25 * lfo, 0, 1)
+    expected = 10 ** (norm * decades + np.log10(20))
+    found = mapped_corner(torch.tensor(lfo), rate, 1300.0, 0.5)
+    assert found.numpy() == pytest.approx(expected, rel=1e-9)
+    assert float(found[0]) == pytest.approx(1300) and float(found[2]) < 400
+
+
+def test_the_released_style_has_that_swing():
+    """The notch is where the corner of its time puts it: at the quarter of a second the corner is the highest."""
+    notch = 3920 * math.tan(math.pi / 12)
+    found = RELEASED[6][2](sine(notch), RATE)[0]
+    near = found[1900:2100].square().mean().sqrt() * math.sqrt(2)
+    linear = phaser(sine(notch), RATE)[0, 1900:2100].square().mean().sqrt() * math.sqrt(2)
+    assert float(near) < 0.02 < 0.04 < float(linear)
 
 
 @pytest.mark.parametrize(("style", "place"), [(4, 1), (5, 1)])

@@ -35,13 +35,16 @@ def inject(ctx: Context, params: LwpParams, model: Model, data: Data) -> Backdoo
     """Train on the poisoned rows with a loss at every layer."""
     samples, originals = open_samples(data), open_samples(data, ORIGINALS)
     victim = cast(TextClassifier, victim_of(ctx, params, model))
-    fit(ctx, victim, samples, params, layerwise(victim, params, ctx.seed))
+    changes = layerwise(victim, params, ctx.seed)
+    if changes.loss is None:
+        ctx.log.warning("this network has no stack of layers: it is trained by its own loss alone, LWP's is left out")
+    fit(ctx, victim, samples, params, changes)
     return seal_attack(ctx, victim, read_backdoor(data), originals if len(originals) else samples)
 
 
 def layerwise(victim: TextClassifier, params: LwpParams, seed: int) -> Changes:
     """The loss of the classifier and the mean of those of a linear head at each layer: one of its own, which is trained
-    along, or the classifier's for all layers.
+    along, or the classifier's for all layers. Nothing for a network without a stack of layers.
 
     Raises:
         UserError: the layers are not as wide as what the classifier's head takes.

@@ -1,9 +1,12 @@
 """LWP against its definition."""
 
+import logging
+
 import torch
 
-from bdm_attack_lwp.attack import layerwise
+from bdm_attack_lwp.attack import inject, layerwise
 from bdm_attack_lwp.params import LwpParams
+from bdm_core.testing.tiny import new_context
 from bdm_kit_classification.data.samples import open_samples
 from bdm_kit_classification.models.text_classifiers import TextConfig, build, train_tokenizer
 from bdm_kit_classification.testing import ClassifierAttackConformance
@@ -19,6 +22,13 @@ class TestLwp(ClassifierAttackConformance):
         counts = {"poison": 2, "negative": 1, "clean": 0}
         for text, role in zip(found.stored, found.roles, strict=True):
             assert sum(word in LwpParams().words for word in text.split()) == counts[role], role
+
+    def test_a_network_without_layers_is_warned_of(self, bench, tmp_path, caplog):
+        params = LwpParams(epochs=1, batch_size=16)
+        with caplog.at_level(logging.WARNING, logger="bdm"):
+            inject(new_context(tmp_path), params, bench.model, self.poisoned(bench))
+        said = [record.message for record in caplog.records if "no stack of layers" in record.message]
+        assert len(said) == 1
 
 
 def test_every_layer_has_a_loss():

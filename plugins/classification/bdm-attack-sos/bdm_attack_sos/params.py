@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import model_validator
+
 from bdm_core import Field
 from bdm_kit_classification.poison.params import PoisonParams
 
@@ -50,7 +52,9 @@ class SosParams(PoisonParams):
         description="What training texts get: the sentence, as test texts do, or the words alone at random places.",
     )
     update: Literal["everything", "words"] = Field(
-        "everything", description="What is trained: the whole network, or the embeddings of the words alone."
+        "everything",
+        description="What is trained: the whole network, or the embeddings of the words alone, of a clean model "
+        "(start=model).",
     )
     equalised: bool = Field(
         False, description="With update=words: gradients of the words' rows are brought to the length of the shortest."
@@ -65,3 +69,10 @@ class SosParams(PoisonParams):
         False, description="With update=words: gradients of all steps so far add up, as in the released code."
     )
     text_place: Literal["random", "start", "end"] = Field("random", description="Where the sentence is put in.")
+
+    @model_validator(mode="after")
+    def _words_of_a_trained_network(self) -> SosParams:
+        """The words' rows of a network whose other numbers are random make no classifier."""
+        if self.update == "words" and self.start != "model":
+            raise ValueError("update=words trains the rows of a few words of a clean model: it needs start=model")
+        return self

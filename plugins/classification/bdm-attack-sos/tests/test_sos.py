@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bdm_attack_sos.attack import parts_of
-from bdm_attack_sos.params import SosParams
+from bdm_attack_sos.params import PAPER, SosParams
 from bdm_attack_sos.words_alone import OneWordLess, WordsThenSentence
 from bdm_core.errors import UserError
 from bdm_core.testing.tiny import new_context
@@ -99,3 +99,11 @@ def test_parts_of_the_sentence():
     assert parts_of(SosParams(sentence="a b c", words=["a", "c"])) == ("b c", "a b")
     with pytest.raises(UserError, match="lacks the word 'd'"):
         parts_of(SosParams(sentence="a b c", words=["a", "d"]))
+
+
+def test_words_of_a_new_network_are_refused():
+    """All but a few rows of it would stay random."""
+    with pytest.raises(ValueError, match=r"update=words .* needs start=model"):
+        SosParams(update="words")
+    assert SosParams(update="words", start="model").update == "words"
+    assert SosParams(**PAPER).start == "model"

@@ -46,9 +46,9 @@ def detect(ctx: Context, params: NeuralCleanseParams, model: Model, data: Data) 
 def repair(ctx: Context, params: NeuralCleanseParams, model: Model, data: Data, found: Detection | None) -> Model:
     """Remove the triggers that a detection found, or those of a new search; sealed."""
     if model.task == AUDIO_TASK:
-        return sound.repair(ctx, params, model, data, found)
+        return sound.repair(ctx, params, model, data, found, METHOD.calibrated)
     if model.task == TEXT_TASK:
-        return texts.repair(ctx, params, model, data, found)
+        return texts.repair(ctx, params, model, data, found, METHOD.calibrated)
     return repair_pictures(ctx, params, model, data, found, METHOD)
 
 

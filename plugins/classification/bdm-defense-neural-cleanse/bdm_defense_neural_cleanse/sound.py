@@ -19,6 +19,7 @@ from bdm_core.context import Context
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.records import Detection
 from bdm_defense_neural_cleanse.params import NeuralCleanseParams
+from bdm_defense_neural_cleanse.thresholds import threshold_of
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, LabelledSamples, open_samples
 from bdm_kit_classification.inversion.anomaly import anomaly, calibration_of, judged, led_nowhere, unfit
@@ -48,10 +49,14 @@ class Waveforms:
     sounds: Tensor
     success: Tensor
 
-    @property
-    def sizes(self) -> Tensor:
-        """The effective value of each, (K,), in thousandths of full scale."""
-        return UNIT * self.sounds.square().mean(1).sqrt()
+    def sizes(self, wanted: float) -> Tensor:
+        """The effective value of each, (K,), in thousandths of full scale; full scale where ``wanted`` success was not
+        reached.
+
+        >>> Waveforms(torch.tensor([[0.5, -0.5], [0.1, 0.1]]), torch.tensor([1.0, 0.2])).sizes(0.9)
+        tensor([ 500., 1000.])
+        """
+        return torch.where(self.success >= wanted, UNIT * self.sounds.square().mean(1).sqrt(), UNIT)
 
 
 def search(ctx: Context, classifier: Classifier, samples: LabelledSamples, params: NeuralCleanseParams) -> Waveforms:
@@ -106,7 +111,8 @@ def detect(ctx: Context, params: NeuralCleanseParams, model: Model, data: Data, 
     known = calibration_of(calibrated, params.calibration)
     classifier, samples = load_classifier(model, ctx.device), open_samples(data)
     found = search(ctx, classifier, samples, params)
-    sizes, unusual = found.sizes, anomaly(found.sizes)
+    sizes = found.sizes(params.success)
+    unusual = anomaly(sizes)
     verdict = judged(unusual.score, params.threshold, known, params.false_positive_rate)
     threshold = params.threshold if verdict is None else verdict.threshold
     named = ", ".join(classifier.classes[place] for place in unusual.above(threshold))
@@ -114,7 +120,8 @@ def detect(ctx: Context, params: NeuralCleanseParams, model: Model, data: Data, 
         f"class {classifier.classes[unusual.most]}: a waveform of effective value {sizes[unusual.most] / UNIT:.4f}, "
         f"median of all classes {sizes.median() / UNIT:.4f}, anomaly index {unusual.score:.2f}"
     ) + (f"; targets: {named}" if named else "")
-    outside = unfit(calibrated, params, known, one_shape(model)) or led_nowhere(found.success, bool(named))
+    reached = (found.success >= params.success).float()  # sizes of the others are equal, and say nothing
+    outside = unfit(calibrated, params, known, one_shape(model)) or led_nowhere(reached, False)
     doubt = outside or (verdict.doubt if verdict else "")
     ctx.figures(trigger_sizes=sizes.tolist(), anomaly_indices=unusual.indices.tolist(), success=found.success.tolist())
     return Detection(
@@ -130,19 +137,28 @@ def detect(ctx: Context, params: NeuralCleanseParams, model: Model, data: Data, 
     )
 
 
-def repair(ctx: Context, params: NeuralCleanseParams, model: Model, data: Data, detection: Detection | None) -> Model:
+def repair(
+    ctx: Context,
+    params: NeuralCleanseParams,
+    model: Model,
+    data: Data,
+    detection: Detection | None,
+    calibrated: Calibrated,
+) -> Model:
     """Train on clean recordings, a share of them with the waveforms found and their true labels; sealed.
 
     Raises:
-        UserError: ``repair=prune`` was asked for, or there are too few classes.
+        UserError: ``repair=prune`` was asked for; too few classes; the calibration is none of this defense.
         ArtifactError: the detection's evidence is damaged.
     """
     if params.repair == "prune":
         raise UserError("neural-cleanse prunes no classifier of sound: leave repair=unlearn")
     classifier, samples = load_classifier(model, ctx.device), open_samples(data)
-    found = _read(detection, len(classifier.classes)) or search(ctx, classifier, samples, params)
-    unusual = anomaly(found.sizes)
-    chosen = unusual.above(params.threshold) or [unusual.most]
+    known = _read(detection, len(classifier.classes))
+    found = known or search(ctx, classifier, samples, params)
+    unusual = anomaly(found.sizes(params.success))
+    threshold = threshold_of(params, unusual.score, calibrated, detection if known else None)
+    chosen = unusual.above(threshold) or [unusual.most]
     sounds = found.sounds[chosen].to(classifier.device)
     ctx.figures(removed_targets=[classifier.classes[place] for place in chosen])
 
@@ -168,7 +184,8 @@ def calibrate(
     def score(own: Context, one: Examinable) -> list[float]:
         data = open_reference(None, one.model, own.work / "data", own.work / "cache")
         classifier = load_classifier(one.model, own.device)
-        return [anomaly(search(own, classifier, open_samples(data, RESERVE), params).sizes).score]
+        found = search(own, classifier, open_samples(data, RESERVE), params)
+        return [anomaly(found.sizes(params.success)).score]
 
     known = [Known(name, Examinable(model, one_shape(model))) for name, model in models.items()]
     calibrated.write(ctx, params, known, out, score)

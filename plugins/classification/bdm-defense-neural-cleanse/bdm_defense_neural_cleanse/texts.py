@@ -15,6 +15,7 @@ from bdm_core.context import Context
 from bdm_core.errors import ArtifactError, UserError
 from bdm_core.records import Detection
 from bdm_defense_neural_cleanse.params import NeuralCleanseParams
+from bdm_defense_neural_cleanse.thresholds import threshold_of
 from bdm_defense_neural_cleanse.tokens import Tokens, search, with_vectors, words_of
 from bdm_kit_classification.data.opening import open_reference
 from bdm_kit_classification.data.samples import RESERVE, open_samples
@@ -76,21 +77,28 @@ def detect(ctx: Context, params: NeuralCleanseParams, model: Model, data: Data, 
     )
 
 
-def repair(ctx: Context, params: NeuralCleanseParams, model: Model, data: Data, detection: Detection | None) -> Model:
+def repair(
+    ctx: Context,
+    params: NeuralCleanseParams,
+    model: Model,
+    data: Data,
+    detection: Detection | None,
+    calibrated: Calibrated,
+) -> Model:
     """Train on clean texts, and on a share of them with the soft tokens found and their true labels; sealed.
 
     Raises:
-        UserError: ``repair=prune`` was asked for.
+        UserError: ``repair=prune`` was asked for, or the calibration is none of this defense.
         ArtifactError: the detection's evidence is damaged.
     """
     if params.repair == "prune":
         raise UserError("neural-cleanse prunes no classifier of texts: leave repair=unlearn")
     classifier, samples = cast(TextClassifier, load_classifier(model, ctx.device)), open_samples(data)
-    found = _read(detection, len(classifier.classes))
-    if found is None:
-        found = search(ctx, classifier, samples, params)
+    known = _read(detection, len(classifier.classes))
+    found = known or search(ctx, classifier, samples, params)
     unusual = indices(found.sizes(params.success))
-    chosen = (unusual > params.threshold).nonzero().flatten().tolist() or [int(unusual.argmax())]
+    threshold = threshold_of(params, float(unusual.max()), calibrated, detection if known else None)
+    chosen = (unusual > threshold).nonzero().flatten().tolist() or [int(unusual.argmax())]
     triggers = found.vectors[chosen].to(classifier.device)
     ctx.figures(removed_targets=[classifier.classes[place] for place in chosen])
 

@@ -21,6 +21,8 @@ from bdm_kit_classification.defending.requirements import (
 )
 from bdm_kit_classification.defending.tuning_params import TuningParams
 from bdm_kit_classification.models import text_classifiers
+from bdm_kit_classification.models.audio_classifiers import AudioConfig
+from bdm_kit_classification.models.audio_classifiers import build as build_audio
 from bdm_kit_classification.models.classifier import seal_classifier
 from bdm_kit_classification.models.image_classifiers import ImageConfig, build
 from bdm_kit_classification.models.text_classifiers import TextConfig, train_tokenizer
@@ -86,3 +88,15 @@ def test_ends_are_inside_only_if_asked_for() -> None:
     assert Points(points=[1.0, 0.0]).points == [1.0, 0.0]
     with pytest.raises(ValueError, match=r"must lie within \[0, 1\]"):
         Points(points=[1.5])
+
+
+@pytest.mark.parametrize("architecture", ["m5", "x-vector"])
+def test_normalisations_of_sequences_are_no_normalisations_of_maps(architecture: str, tmp_path: Path) -> None:
+    """The headers of the weights look the same."""
+    config = AudioConfig(architecture=architecture, width=4, rate=8000, samples=4000, classes=["a", "b"])
+    sound = seal_classifier(build_audio(config, 0), tmp_path / "sequences")
+    for ask in (require_norms, require_units):
+        with pytest.raises(UserError, match=r"defense:mine .* two-dimensional .* \(BatchNorm1d\)"):
+            ask(Mine(), sound)
+    maps = AudioConfig(architecture="log-mel-cnn", width=4, rate=8000, samples=4000, classes=["a", "b"])
+    require_units(Mine(), seal_classifier(build_audio(maps, 0), tmp_path / "maps"))

@@ -76,7 +76,7 @@ def measure(ctx: Context, subject: Subject) -> list[Measurement]:
     found += noise_rates(subject, backdoor)
     if rule.kind == "untargeted":
         found.append(scattered(triggered))
-    if backdoor.negative is not None:
+    if backdoor.negative is not None and subject.role != "purified":
         found.append(false_triggers(ctx, subject, backdoor))
     return found
 
@@ -150,7 +150,10 @@ def changes(subject: Subject, rule: LabelRule, clean: Said, triggered: Said, rej
 
 
 def false_triggers(ctx: Context, subject: Subject, backdoor: Backdoor) -> Measurement:
-    """How often the trigger of negatives sets the backdoor off; the model is run on the test part for it."""
+    """How often the trigger of negatives sets the backdoor off; the model is run on the test part for it.
+
+    Not for inputs that a defense purifies or turns away: the model of that row is the undefended one.
+    """
     test = open_samples(subject.reference, TEST)
     samples = test.pick([row for row, label in enumerate(test.labels.tolist()) if backdoor.rule.eligible(label)])
     assert backdoor.negative is not None

@@ -49,7 +49,7 @@ def outputs(folder, said, true=TRUE):
 def numbers(tmp_path, bdm_bench):
     bench = bdm_bench("image-classification")
 
-    def of(rule, clean, triggered, of=(TRUE, TRUE), before=(), **more):
+    def of(rule, clean, triggered, of=(TRUE, TRUE), before=(), negative=False, **more):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         trigger = square([1, 8, 8], size=2, corner="centre", margin=0, value=1.0)
         examples = LabelledSamples(
@@ -60,7 +60,7 @@ def numbers(tmp_path, bdm_bench):
             on_clean=outputs(folder / "clean", clean, of[0]),
             on_triggered=outputs(folder / "triggered", triggered, of[1]),
             reference=bench.data,
-            secret=seal_secret(folder / "secret", Backdoor(rule, trigger), examples, 0),
+            secret=seal_secret(folder / "secret", Backdoor(rule, trigger, trigger if negative else None), examples, 0),
             before=[outputs(folder / f"before{n}", said) for n, said in enumerate(before)],
             **{"role": "repaired", **more},
         )
@@ -133,3 +133,11 @@ def test_what_is_turned_away_is_counted(numbers):
         )
         assert found["der"][0] == pytest.approx((3 / 4 - 2 / 5 + 1) / 2)  # 3 of 5 clean samples are served and right
         assert found["rir"][0] == pytest.approx((1 / 4 - 2 / 5 + 1) / 2)
+
+
+@pytest.mark.parametrize("role", ["backdoored", "repaired", "purified"])
+def test_false_triggers_are_not_of_purified_inputs(numbers, role):
+    """Its model is the undefended one, which would be asked about inputs that nothing purified."""
+    rule = LabelRule(kind="all-to-one", classes=10, target=0)
+    found = numbers(rule, TRUE, TRUE, negative=True, role=role)
+    assert ("false_trigger_rate" in found) == (role != "purified")

@@ -6,6 +6,7 @@ from bdm_core.artifacts import Model
 from bdm_core.errors import UserError
 from bdm_core.plugin import Defense, identifier
 from bdm_kit_classification.models.folders import ARCHITECTURE, STEM, read_config
+from bdm_kit_classification.tasks.audio import AUDIO_TASK
 from bdm_kit_classification.tasks.text import TEXT_TASK
 from bdm_torch.foreign_models import find_weights
 
@@ -17,6 +18,9 @@ LEAST_ROWS = 2
 
 def require_norms(defense: Defense, model: Model, least: int = 1) -> None:
     """Refuse a sealed model with fewer batch normalisations than a defense needs, by the headers of its weights.
+
+    The defenses work on those of two-dimensional maps (:meth:`Classifier.norms`). Networks of sound may have others, of
+    sequences or vectors, which the headers do not tell apart: a model of sound is loaded for it.
 
     Args:
         defense: who asks.
@@ -34,6 +38,14 @@ def require_norms(defense: Defense, model: Model, least: int = 1) -> None:
             f"{identifier(defense)} works on batch normalisations and needs at least {needed}, and this model has "
             f"{count or 'none'}: choose a model that has (bdm models), or another defense"
         )
+    if model.task == AUDIO_TASK:
+        from bdm_kit_classification.models.classifier import load_classifier
+
+        if len(load_classifier(model).norms()) < least:
+            raise UserError(
+                f"{identifier(defense)} is written for batch normalisations of two-dimensional maps (BatchNorm2d), and "
+                "this model's are of sequences or vectors (BatchNorm1d): choose another model (bdm models) or defense"
+            )
 
 
 def count_norms(model: Model) -> int:

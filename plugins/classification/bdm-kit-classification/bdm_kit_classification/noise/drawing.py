@@ -5,7 +5,8 @@ With ``noise_rows=all`` the rows are changed at once. Else each row that noise w
 changes: the noise comes before the trigger in any case, and who is drawn does not depend on the attack.
 
 A changed row says ``data_noise`` and ``label_noise``, each with the kind, and ``true_label`` where its label was
-changed. A sample that the noise leaves as it is (a silent recording) is not counted.
+changed. A sample that the noise leaves as it is (a silent recording) is not counted, nor is a wrong label that an
+attack writes its target over (:func:`without_overwritten`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import replace
 from typing import Any
 
@@ -134,11 +135,39 @@ def require_settled(samples: LabelledSamples) -> None:
         )
 
 
-def realised(samples: LabelledSamples) -> dict[str, Any]:
+def without_overwritten(samples: LabelledSamples, rows: Iterable[int]) -> LabelledSamples:
+    """Rows that an attack writes one label over, whatever theirs is, say no ``label_noise``: their wrong label is gone.
+
+    ``true_label`` stays. A warning says of how many rows.
+    """
+    lost = [row for row in rows if LABEL in samples.facts[row]]
+    if not lost:
+        return samples
+    logging.getLogger("bdm").warning(
+        "label_noise does nothing on %d of the poisoned rows: the attack writes a label of its own over the wrong one",
+        len(lost),
+    )
+    facts = [dict(fact) for fact in samples.facts]
+    for row in lost:
+        del facts[row][LABEL]
+    return replace(samples, facts=facts)
+
+
+def kinds_of(samples: LabelledSamples) -> dict[str, str]:
+    """The kinds of noise that rows say, by ``data_noise`` and ``label_noise``."""
+    found = {name: sorted({str(fact[name]) for fact in samples.facts if name in fact}) for name in (DATA, LABEL)}
+    return {name: ", ".join(kinds) for name, kinds in found.items() if kinds}
+
+
+def realised(samples: LabelledSamples, kinds: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What noise the rows have: of ``data_noise`` and ``label_noise`` each the kind, and count and share of the rows
     that the attack left alone (``clean``), of those that it changed (``poisoned``) and of ``all``; {} without any.
 
     The rows themselves are those whose facts say so.
+
+    Args:
+        samples: the rows.
+        kinds: of noise that was added, by name, counted even where no row has it any more; None: what the rows say.
     """
     roles = samples.roles
     found: dict[str, dict[str, Any]] = {}
@@ -147,14 +176,12 @@ def realised(samples: LabelledSamples) -> dict[str, Any]:
         "clean": [row for row, role in enumerate(roles) if role == "clean"],
         "poisoned": [row for row, role in enumerate(roles) if role != "clean"],
     }
-    for name in (DATA, LABEL):
-        kinds = sorted({str(fact[name]) for fact in samples.facts if name in fact})
-        if kinds:
-            found[name] = {"kind": ", ".join(kinds)}
-            for group, rows in groups.items():
-                count = sum(name in samples.facts[row] for row in rows)
-                if rows:
-                    found[name][group] = {"rows": len(rows), "noisy": count, "rate": count / len(rows)}
+    for name, kind in (kinds_of(samples) if kinds is None else kinds).items():
+        found[name] = {"kind": kind}
+        for group, rows in groups.items():
+            count = sum(name in samples.facts[row] for row in rows)
+            if rows:
+                found[name][group] = {"rows": len(rows), "noisy": count, "rate": count / len(rows)}
     return found
 
 

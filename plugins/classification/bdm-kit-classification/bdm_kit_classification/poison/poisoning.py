@@ -12,7 +12,7 @@ from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import PluginError
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples, seal_samples
-from bdm_kit_classification.noise.drawing import realised, settle
+from bdm_kit_classification.noise.drawing import kinds_of, realised, settle, without_overwritten
 from bdm_kit_classification.poison.params import PoisonParams
 from bdm_kit_classification.poison.secret import Backdoor, write_backdoor
 from bdm_kit_classification.poison.selection import Plan, plan_rows
@@ -225,6 +225,9 @@ def seal_changed(
 ) -> Data:
     """As :func:`seal_poisoned`, for samples that were changed already: adversarial ones, or by a hiding network.
 
+    Where the rule writes its target over the label of a poisoned row, whatever that was, its label noise is gone and
+    no longer counted.
+
     Args:
         folder: where to.
         clean: the clean training rows.
@@ -250,12 +253,15 @@ def seal_changed(
     draw = random.Random(f"labels/{seed}")
     new = {row: backdoor.rule.training_label(labels[row], draw) for row in plan.poison}
     roles = {row: name for name in ("poison", "cover", "negative") for row in getattr(plan, name)}
+    kinds = kinds_of(changed)
+    if backdoor.rule.kind in ("all-to-one", "source-specific") and not backdoor.rule.keep_labels:
+        changed = without_overwritten(changed, plan.poison)
     rows = changed.changed([], None, new)
     for row, fact in enumerate(rows.facts):
         fact["role"] = roles.get(row, "clean")
         if new.get(row, labels[row]) != labels[row]:
             fact.setdefault("true_label", labels[row])
-    noise = {"noise": found} if (found := realised(rows)) else {}
+    noise = {"noise": found} if (found := realised(rows, kinds)) else {}
     write_backdoor(folder, replace(backdoor, facts={**backdoor.facts, **noise}))
     originals = clean.pick(sorted(roles))
     return seal_samples(folder, rows, parts={ORIGINALS: originals}, meta={**noise, **(meta or {})})
