@@ -1,7 +1,7 @@
 """Attacks on image classifiers against defenses, by several plans: `python benchmarks/classifier_pairs.py`.
 
 ``benchmarks/plans/classifier-pairs.yaml`` has the attacks that poison rows and all defenses; ``-no-rows`` the others,
-``-rates`` further poison rates of four attacks, ``-third-seed`` a third seed of three, ``-clean`` clean models for the
+``-rates`` further poison rates of four attacks, ``-third-seed`` a third seed of four, ``-clean`` clean models for the
 detectors of models, ``-deep`` a deeper network, ``-longer`` longer trained victims. Attack after attack and seed after
 seed, a line of JSON for each pair goes to ``benchmarks/results/classifier_pairs.jsonl`` as soon as it is finished, and
 one for each that was refused or failed, with the reason; the page is ``docs/benchmarks/classifier-pairs.md``. Pairs

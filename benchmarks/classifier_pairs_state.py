@@ -17,7 +17,7 @@ SPEED = Path(__file__).parent / "results" / "classifier_pairs_speed.json"
 PARTS = {
     "classifier-pairs": "all attacks, about 5 %",
     "classifier-pairs-rates": "four attacks at 10, 1 and .1 %",
-    "classifier-pairs-third-seed": "three attacks, a third seed",
+    "classifier-pairs-third-seed": "four attacks, a third seed",
     "classifier-pairs-clean": "clean models for the detectors of models",
     "classifier-pairs-no-rows": "three attacks that poison no row",
     "classifier-pairs-deep": "a deeper network",
