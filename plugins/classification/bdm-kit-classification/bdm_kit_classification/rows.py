@@ -10,6 +10,7 @@ from bdm_core.artifacts import Data
 from bdm_core.context import Context
 from bdm_core.errors import ArtifactError
 from bdm_kit_classification.data.absent import is_absent, seal_absent
+from bdm_kit_classification.data.grouping import GROUP
 from bdm_kit_classification.data.samples import (
     INPUTS,
     RESERVE,
@@ -26,14 +27,14 @@ def select(ctx: Context, sources: list[Data], rows: list[int], blind: bool) -> D
 
     Of training data the rows from ``meta["count"]`` on are those of the reserve; other parts stay behind, and so does
     what poisoned data know of their trigger. Blind training rows keep their label, which is what the model was trained
-    on; blind inputs keep nothing, for at inference nobody knows the true label.
+    on, and rows of the reserve their group; blind inputs keep nothing, for at inference nobody knows the true label.
     Rows of a stand-in for data (:mod:`bdm_kit_classification.data.absent`) are a stand-in again.
 
     Args:
         ctx: of the stage.
         sources: at least one, all training data or all inputs.
         rows: there may be none.
-        blind: leave out all facts but the label of training rows.
+        blind: leave out all facts but the label of training rows and the group of rows of the reserve.
 
     Raises:
         ArtifactError: the sources are of different formats.
@@ -48,10 +49,13 @@ def select(ctx: Context, sources: list[Data], rows: list[int], blind: bool) -> D
         found = open_samples(source)
         every = found if every is None else every.followed_by(found)
     assert every is not None
+    first = len(every)
     if len(sources) == 1 and any(row >= len(every) for row in rows):
         every = every.followed_by(open_samples(sources[0], RESERVE))
     chosen = every.pick(rows)
     if blind:
         labels = chosen.labels if formats == {TRAINING} else torch.full_like(chosen.labels, UNKNOWN)
-        chosen = replace(chosen, labels=labels, facts=[{} for _ in range(len(chosen))])
+        told = [row >= first and GROUP in fact for row, fact in zip(rows, chosen.facts, strict=True)]
+        facts = [{GROUP: fact[GROUP]} if shown else {} for shown, fact in zip(told, chosen.facts, strict=True)]
+        chosen = replace(chosen, labels=labels, facts=facts)
     return seal_samples(ctx.out / "data", chosen, format=formats.pop())

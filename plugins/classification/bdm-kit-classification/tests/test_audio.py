@@ -218,7 +218,7 @@ def test_folders_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_spoken_digits_are_the_same_alone_and_of_other_speakers_in_each_part():
-    (clips, labels), (others, _) = spoken_digits.say_digits((1, 2), (1, 1))
+    (clips, labels, _), (others, _, _) = spoken_digits.say_digits((1, 2), (1, 1))
     draw = np.random.default_rng([spoken_digits.SEED, 0, 3, 1])
     alone = spoken_digits.say("three", spoken_digits.make_speaker(0), draw)
     match = [row for row in range(20) if np.array_equal(clips[row], np.rint(alone * 32767).astype(np.int16))]

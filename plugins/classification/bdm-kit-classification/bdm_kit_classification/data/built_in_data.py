@@ -73,14 +73,16 @@ def _first(parts: Parts, *counts: int) -> Parts:
 
 
 def _drawn(parts: Parts, draw: object, copies: int) -> Parts:
-    """Each part's digits drawn on pictures of their own; those of training and reserve ``copies`` times."""
+    """Each part's digits on pictures of their own; those of training and reserve ``copies`` times, as one group."""
     made = []
     for number, (pictures, labels) in enumerate(parts[:3]):
         times = copies if number < 2 else 1
         generator = torch.Generator().manual_seed(ORDER_SEED + 1 + number)
         chosen = pictures.repeat(times, 1, 1, 1).float() / 255
         made.append((draw(chosen, generator), labels.repeat(times)))  # type: ignore[operator]
-    return Parts(made[0], made[1], made[2], parts.classes)
+    digits = len(parts.reserve[1])
+    groups = [f"digit {row % digits}" for row in range(copies * digits)] if copies > 1 else []
+    return Parts(made[0], made[1], made[2], parts.classes, groups=groups)
 
 
 def _colours(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

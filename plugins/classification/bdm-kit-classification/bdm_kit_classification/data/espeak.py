@@ -41,15 +41,16 @@ def say_by_espeak(rate: int, samples: int) -> list[tuple[Levels, Levels]]:
         path = Path(folder) / "word.wav"
         for part, speeds in enumerate(SPEEDS):
             accents, variants = (TEST_ACCENTS, TEST_VARIANTS) if part == 2 else (TRAINING_ACCENTS, TRAINING_VARIANTS)
-            clips, labels = [], []
+            clips, labels, voices = [], [], []
             for voice in (f"{accent}+{variant}" for accent in accents for variant in variants):
                 for label, word in enumerate(CLASSES):
                     for speed in speeds:
                         say_word(program, word, voice, speed, path)
                         clips.append(without_silence(read_sound(path, rate, LONGEST * rate), samples))
                         labels.append(label)
+                        voices.append(voice)
             order = np.random.default_rng([SEED, part]).permutation(len(labels))
-            made.append((np.stack(clips)[order], np.array(labels, dtype=np.int64)[order]))
+            made.append((np.stack(clips)[order], np.array(labels, dtype=np.int64)[order], np.array(voices)[order]))
     return made
 
 

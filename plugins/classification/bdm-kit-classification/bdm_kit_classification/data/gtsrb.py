@@ -32,6 +32,8 @@ def class_names(folder: Path) -> list[str]:
 def read_gtsrb(folder: Path, shape: tuple[int, int, int]) -> Parts:
     """Training and reserve from the training pictures, test from the labelled test pictures.
 
+    Training pictures are frames of one sign each (``00007_00000.ppm`` to ``00007_00029.ppm``), which stay in one part.
+
     Args:
         folder: either ``Train/00000/*.ppm`` (or png) with ``GT-00000.csv`` and so on, and ``Test`` with
             ``GT-final_test.csv``; or ``Train.csv`` and ``Test.csv`` with the columns ClassId and Path.
@@ -47,7 +49,8 @@ def read_gtsrb(folder: Path, shape: tuple[int, int, int]) -> Parts:
     strange = next((label for _, label in test if label >= len(names)), None)
     if strange is not None:
         raise UserError(f"{folder} has test pictures of class {strange}, and training pictures up to {len(names) - 1}")
-    return divide(*read_pictures(training, shape), names, read_pictures(test, shape))
+    signs = [f"{label}/{path.stem.rpartition('_')[0] or path.stem}" for path, label in training]
+    return divide(*read_pictures(training, shape), names, read_pictures(test, shape), signs)
 
 
 def _rows(folder: Path) -> tuple[Rows, Rows]:

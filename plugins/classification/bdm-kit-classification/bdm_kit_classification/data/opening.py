@@ -9,6 +9,7 @@ from typing import Any
 from bdm_core.artifacts import Data, Model
 from bdm_core.errors import UserError
 from bdm_kit_classification.data.class_names import matching, relabelled
+from bdm_kit_classification.data.grouping import GROUP
 from bdm_kit_classification.data.parts import Parts
 from bdm_kit_classification.data.samples import RESERVE, TEST, TRAINING, LabelledSamples, open_samples, seal_samples
 from bdm_kit_classification.data.sources import Source, find_data
@@ -112,6 +113,8 @@ def _read(
             LabelledSamples(stored, labels, read.classes, model.task, [{"id": row} for row in range(len(labels))])
             for stored, labels in read[:3]
         )
+        for fact, group in zip(parts[RESERVE].facts, read.groups, strict=False):
+            fact[GROUP] = group
     for name, value in rows.modality.facts(rows.stored).items():
         if model.meta.get(name, value) != value:
             raise UserError(

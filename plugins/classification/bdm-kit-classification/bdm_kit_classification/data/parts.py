@@ -11,6 +11,8 @@ class Parts(NamedTuple):
     Attributes:
         training, reserve, test: the parts.
         classes: their names.
+        groups: which rows of the reserve are not independent of each other (one speaker's, one sign's): the name of the
+            group of each; empty where they are.
         fingerprint: of data that depend on what is installed: what they were made of, as a short text; "" for others.
     """
 
@@ -19,3 +21,4 @@ class Parts(NamedTuple):
     test: tuple[Any, Any]
     classes: list[str]
     fingerprint: str = ""
+    groups: list[str] = []

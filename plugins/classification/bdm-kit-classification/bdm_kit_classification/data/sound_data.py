@@ -27,6 +27,8 @@ TEST_LIST = "testing_list.txt"
 """Speech Commands' list of the files of the test part, one ``word/file.wav`` a line."""
 BROKEN = frozenset({"jazz.00054.wav"})
 """GTZAN as it is published has one file that holds no sound."""
+SPEAKER_MARK = "_nohash_"
+"""Speech Commands' files are called by their speaker, this, and a number."""
 TINY_PARTS = ((4, 1), (2, 1), (2, 1))
 Files = list[tuple[Path, int]]
 
@@ -60,7 +62,7 @@ def load_builtin_sounds(name: str, rate: int = spoken_digits.RATE, samples: int 
     >>> [tuple(sounds.values.shape) for sounds, labels in parts[:3]], parts.training[0].rate
     ([(40, 4000), (20, 4000), (16, 4000)], 8000)
     """
-    made, classes = _say(name, rate, samples)
+    made, classes, voices = _say(name, rate, samples)
     parts = []
     for clips, labels in made:
         if name != ESPEAK_DIGITS and (rate, samples) != (spoken_digits.RATE, spoken_digits.SAMPLES):
@@ -68,28 +70,30 @@ def load_builtin_sounds(name: str, rate: int = spoken_digits.RATE, samples: int 
         parts.append((Sounds(torch.from_numpy(clips), rate), torch.from_numpy(labels)))
     if name == TINY:
         parts[2] = (Sounds(parts[2][0].values[:16], rate), parts[2][1][:16])
-    return Parts(parts[0], parts[1], parts[2], classes)
+    return Parts(parts[0], parts[1], parts[2], classes, groups=voices)
 
 
 def _say(
     name: str, rate: int, samples: int
-) -> tuple[list[tuple[spoken_digits.Levels, spoken_digits.Levels]], list[str]]:
-    """Clips and labels of three parts, and the names of the classes."""
+) -> tuple[list[tuple[spoken_digits.Levels, spoken_digits.Levels]], list[str], list[str]]:
+    """Clips and labels of three parts, the names of the classes, and the voices of the reserve that has few of them."""
     if name == SPEAKERS:
-        return spoken_speakers.say_speakers(), list(spoken_speakers.NAMES)
+        return spoken_speakers.say_speakers(), list(spoken_speakers.NAMES), []
     if name == FURTHER_SPEAKERS:
         said = spoken_speakers.FURTHER_SPEAKERS, spoken_speakers.FURTHER_TAKES, spoken_speakers.FURTHER_FIRST
-        return spoken_speakers.say_speakers(*said), list(spoken_speakers.FURTHER_NAMES)
+        return spoken_speakers.say_speakers(*said), list(spoken_speakers.FURTHER_NAMES), []
     if name == ESPEAK_DIGITS:
-        return say_by_espeak(rate, samples), list(spoken_digits.CLASSES)
-    sizes = TINY_PARTS if name == TINY else spoken_digits.PARTS
-    return spoken_digits.say_digits(*sizes), list(spoken_digits.CLASSES)
+        made = say_by_espeak(rate, samples)
+    else:
+        made = spoken_digits.say_digits(*(TINY_PARTS if name == TINY else spoken_digits.PARTS))
+    return [part[:2] for part in made], list(spoken_digits.CLASSES), [f"voice {voice}" for voice in made[1][2].tolist()]
 
 
 def read_sound_folders(folder: Path, rate: int, samples: int) -> Parts:
     """Recordings of a folder with a sub-folder a class, or with ``train`` and ``test`` that have such.
 
     Speech Commands says in ``testing_list.txt`` what the test part is; folders that begin with ``_`` are no classes.
+    Its speakers, and VoxCeleb1's videos, stay in one part each.
     GTZAN's classes lie in ``genres`` or ``genres_original``, VoxCeleb1's in ``wav``, files in sub-folders of theirs.
 
     Raises:
@@ -111,11 +115,26 @@ def read_sound_folders(folder: Path, rate: int, samples: int) -> Parts:
     stored, labels = _read(files, rate, samples)
     read_test = _read(tested, rate, samples) if tested else None
     rows = torch.arange(len(labels))
-    parts = divide(rows, labels, classes, (torch.zeros(0), torch.zeros(0)) if read_test else None)
+    parts = divide(rows, labels, classes, (torch.zeros(0), torch.zeros(0)) if read_test else None, _voices(files, root))
     made = [(Sounds(stored[chosen], rate), found) for chosen, found in parts[: 2 if read_test else 3]]
     if read_test:
         made.append((Sounds(read_test[0], rate), read_test[1]))
-    return Parts(made[0], made[1], made[2], classes)
+    return Parts(made[0], made[1], made[2], classes, groups=parts.groups)
+
+
+def _voices(files: Files, root: Path) -> list[str] | None:
+    """Of each file who speaks, by Speech Commands' names, or from which of VoxCeleb1's videos it is; None if unknown.
+
+    >>> _voices([(Path("no/1a2b_nohash_0.wav"), 0), (Path("yes/1a2b_nohash_1.wav"), 1)], Path("."))
+    ['1a2b', '1a2b']
+    >>> _voices([(Path("wav/id10001/video/00001.wav"), 0), (Path("wav/id10001/video/00002.wav"), 0)], Path("wav"))
+    ['wav/id10001/video', 'wav/id10001/video']
+    """
+    if all(SPEAKER_MARK in path.name for path, _ in files):
+        return [path.name.partition(SPEAKER_MARK)[0] for path, _ in files]
+    if root.name == "wav":
+        return [path.parent.as_posix() for path, _ in files]
+    return None
 
 
 def _find(folder: Path) -> tuple[list[str], Files]:

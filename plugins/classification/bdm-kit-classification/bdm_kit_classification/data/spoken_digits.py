@@ -161,15 +161,15 @@ def _band(draw: np.random.Generator, centre: float, width: float) -> Levels:
     return noise / noise.std()
 
 
-def say_digits(*parts: Sequence[int]) -> list[tuple[Levels, Levels]]:
-    """Clips int16 (N, SAMPLES) and labels int64 (N,) of as many parts as are given, always the same, in random order.
+def say_digits(*parts: Sequence[int]) -> list[tuple[Levels, Levels, Levels]]:
+    """Clips int16 (N, SAMPLES), labels and speakers int64 (N,) of the parts, always the same, in random order.
 
     Args:
         parts: of each, how many speakers and how many takes of each word; speakers differ from part to part.
 
-    >>> (clips, labels), (more, _) = say_digits((1, 1), (2, 1))
-    >>> clips.shape, clips.dtype, sorted(labels.tolist()), len(more)
-    ((10, 4000), dtype('int16'), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 20)
+    >>> (clips, labels, _), (more, _, speakers) = say_digits((1, 1), (2, 1))
+    >>> clips.shape, clips.dtype, sorted(labels.tolist()), len(more), sorted(set(speakers.tolist()))
+    ((10, 4000), dtype('int16'), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 20, [1, 2])
     """
     made = []
     first = 0
@@ -183,6 +183,7 @@ def say_digits(*parts: Sequence[int]) -> list[tuple[Levels, Levels]]:
                     clips.append(np.rint(say(word, speaker, draw) * 32767).astype(np.int16))
                     labels.append(label)
         order = np.random.default_rng([SEED, first, speakers, takes, 0, 0]).permutation(len(labels))
-        made.append((np.stack(clips)[order], np.array(labels, dtype=np.int64)[order]))
+        voices = np.repeat(np.arange(first, first + speakers), len(CLASSES) * takes)
+        made.append((np.stack(clips)[order], np.array(labels, dtype=np.int64)[order], voices[order]))
         first += speakers
     return made

@@ -6,9 +6,11 @@ Accuracy on rows that were trained on is 1 soon and selects nothing, therefore a
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from bdm_core.artifacts import Data
 from bdm_core.errors import UserError
+from bdm_kit_classification.data.grouping import Units, groups_of, share_of
 from bdm_kit_classification.data.samples import LabelledSamples, open_samples
 
 
@@ -28,6 +30,11 @@ def hold_out(samples: LabelledSamples, share: float, seed: int) -> tuple[Labelle
     A class with one row keeps it in the first part; of all others each part has at least one. Where no class has two
     rows, the share is one of all rows, whatever their classes, so that two rows are enough.
 
+    Rows of one group (:mod:`bdm_kit_classification.data.grouping`: one speaker, one traffic sign) stay together, as
+    what is held out has to be independent of what was worked with. A class of one group keeps it in the first part;
+    where groups have several classes, whole groups are held out, and a class may be missing there. Where no group can
+    be held out, rows are divided as if there were none.
+
     Raises:
         UserError: there are fewer than two rows.
 
@@ -40,18 +47,20 @@ def hold_out(samples: LabelledSamples, share: float, seed: int) -> tuple[Labelle
     >>> [len(part) for part in hold_out(rows.pick([0, 4, 8]), 0.25, seed=0)]
     [2, 1]
     """
-    chance = random.Random(seed)
-    held: list[int] = []
-    groups = [samples.rows_of_class(label) for label in range(len(samples.classes))]
-    if max(map(len, groups), default=0) < 2:
-        groups = [list(range(len(samples)))]
-    for own in groups:
-        chance.shuffle(own)
-        if len(own) > 1:
-            held += own[: min(max(1, round(share * len(own))), len(own) - 1)]
+
+    def shuffling() -> Callable[[Units], Units]:
+        chance = random.Random(seed)
+        return lambda units: _shuffled(chance, units)
+
+    held = share_of(samples.labels.tolist(), groups_of(samples.facts), len(samples.classes), share, shuffling)
     if not held:
         raise UserError(
             f"{len(samples)} clean rows are too few to hold a part out: give the defense more of them (--data-share)"
         )
     out = set(held)
-    return samples.pick([row for row in range(len(samples)) if row not in out]), samples.pick(sorted(held))
+    return samples.pick([row for row in range(len(samples)) if row not in out]), samples.pick(held)
+
+
+def _shuffled(chance: random.Random, units: Units) -> Units:
+    chance.shuffle(units)
+    return units
