@@ -61,7 +61,7 @@ def unlearn(
     """
 
     def both(model: nn.Module, batch: Batch, draw: Draw) -> Tensor:
-        rows = torch.randint(len(bad), (len(batch.labels),), generator=draw.generator)
+        rows = draw.integers(len(bad))
         inputs = bad.modality.collate(bad.raw(rows), classifier)
         labels = torch.cat([batch.labels, bad.labels[rows].to(batch.labels)])
         each = functional.cross_entropy(model(bad.modality.beside(batch.inputs, inputs)), labels, reduction="none")

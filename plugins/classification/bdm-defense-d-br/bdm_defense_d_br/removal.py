@@ -63,7 +63,7 @@ def unlearn_and_relearn(
     def loss(model: nn.Module, batch: Batch, draw: Draw) -> Tensor:
         if draw.step % 2:
             return functional.cross_entropy(model(batch.inputs), batch.labels)
-        rows = torch.randint(len(poisoned), (len(batch.labels),), generator=draw.generator)
+        rows = draw.integers(len(poisoned))
         inputs = poisoned.modality.collate(poisoned.raw(rows), classifier)
         if params.shift or params.flip:
             inputs = poisoned.modality.augment(inputs, draw, params.shift, params.flip)

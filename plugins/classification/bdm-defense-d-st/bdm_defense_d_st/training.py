@@ -45,7 +45,7 @@ def mixed_cross_entropy(
     """Train the head: down the cross entropy of clean rows, and up that of poisoned ones, which is bounded."""
 
     def loss(model: nn.Module, batch: Batch, draw: Draw) -> Tensor:
-        rows = torch.randint(len(poisoned), (len(batch.labels),), generator=draw.generator)
+        rows = draw.integers(len(poisoned))
         inputs = poisoned.modality.collate(poisoned.raw(rows), classifier)
         labels = torch.cat([batch.labels, poisoned.labels[rows].to(batch.labels)])
         each = functional.cross_entropy(model(torch.cat([batch.inputs, inputs])), labels, reduction="none")

@@ -95,7 +95,7 @@ class MixMatch:
         """Cross entropy of mixed rows with labels, and squared distance of shares for those without."""
         modality, params = self.unlabelled.modality, self.params
         count, classes = len(batch.labels), len(self.classifier.classes)
-        rows = torch.randint(len(self.unlabelled), (count,), generator=draw.generator)
+        rows = draw.integers(len(self.unlabelled))
         plain = modality.collate(self.unlabelled.raw(rows), self.classifier)
         views = [modality.distort(plain, draw, params.mixing_strength) for _ in range(2)]
         known = modality.distort(batch.inputs, draw, params.mixing_strength)

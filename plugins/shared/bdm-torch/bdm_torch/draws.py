@@ -87,6 +87,14 @@ class Draw:
         offset = start - epochs[0] * count
         return order[offset : offset + self.batch_size][self.share]
 
+    def integers(self, count: int) -> Tensor:
+        """Integers (b,), int64 on the CPU, uniform on 0..count-1 with repetition: rows that accompany the batch's own.
+
+        >>> Draw(seed=7, step=0, batch_size=4, share=slice(2, 4)).integers(10).shape
+        torch.Size([2])
+        """
+        return torch.randint(count, (self.batch_size,), generator=self.generator)[self.share]
+
     def timesteps(self, count: int) -> Tensor:
         """Timesteps (b,), int64, uniform on 0..count-1 and stratified over the batch, which lowers the variance.
 

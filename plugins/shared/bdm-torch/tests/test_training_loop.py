@@ -229,7 +229,8 @@ def test_every_epoch_sees_every_row_once() -> None:
 def test_shares_make_up_the_batch() -> None:
     whole = Draw(5, 3, 8)
     parts = [Draw(5, 3, 8, share=slice(start, start + 4)) for start in (0, 4)]
-    for draw in (lambda d: d.rows(100), lambda d: d.timesteps(50), lambda d: d.normal(2, 3), lambda d: d.uniform(4)):
+    draws = [lambda d: d.rows(100), lambda d: d.integers(9), lambda d: d.timesteps(50), lambda d: d.normal(2, 3)]
+    for draw in (*draws, lambda d: d.uniform(4)):
         together = draw(whole)
         assert torch.equal(torch.cat([draw(part) for part in parts]), together)
 
