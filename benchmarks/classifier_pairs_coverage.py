@@ -70,11 +70,12 @@ def by_defense(lines: Sequence[Line]) -> str:
     """
     names = sorted({line["defense"] for line in lines if counts(line) and acts(line)} - set(CONTROLS))
     found = {name: hits(lines, name) for name in names}
-    rows = [["defense", "attacks", "reached on, in so many of the seeds"]]
+    rows = [["defense", "in every seed", "in some seed", "of attacks", "reached on, in so many of the seeds"]]
     for name, own in found.items():
         some = [f"{short(attack)} {hit}/{seeds}" for attack, (hit, seeds) in own.items() if hit]
         if some:
-            rows.append([name, f"{len(some)} of {len(own)}", "; ".join(some)])
+            whole = sum(hit == seeds for hit, seeds in own.values())
+            rows.append([name, str(whole), str(len(some)), str(len(own)), "; ".join(some)])
     all_seeds = [name for name, own in found.items() if any(hit == seeds for hit, seeds in own.values())]
     enough = [
         name for name, own in found.items() if any(hit == seeds and seeds >= SEEDS for hit, seeds in own.values())
@@ -83,11 +84,12 @@ def by_defense(lines: Sequence[Line]) -> str:
     missed = [name for name, own in found.items() if not any(hit for hit, _ in own.values())]
     judged = [name for name, verdicts in verdict_words(lines).items() if "reached" in verdicts and name not in enough]
     text = (
-        f"In every measured seed of at least one attack {len(all_seeds)} of {len(names)} defenses reach it, and "
-        f"{len(enough)} of these over at least {SEEDS} seeds; with detectors of models that reach it over models "
-        f"(see there) these are {len(enough) + len(judged)} (at least {DEFENSES} are asked for). In the mean over at "
-        f"least {SEEDS} seeds {len(on_average)} reach it. Tried and not reached on any attack so far: "
-        f"{', '.join(missed) or 'none'}."
+        f"Of {len(names)} defenses (controls left out; strip and strip-rows, clp and clp-swept, scale-up and "
+        f"scale-up-data-free count apart) {len(names) - len(missed)} reach their aim in some seed of some attack, "
+        f"{len(all_seeds)} in every measured seed of at least one attack, and {len(enough)} of these over {SEEDS} "
+        f"seeds or more. With detectors of models that reach it over models ({', '.join(judged) or 'none'}; see there) "
+        f"these are {len(enough) + len(judged)} (at least {DEFENSES} are asked for). In the mean over {SEEDS} seeds or "
+        f"more {len(on_average)} reach it. Tried and not reached on any attack so far: {', '.join(missed) or 'none'}."
     )
     return f"{table(rows)}\n\n{words(text)}\n"
 
@@ -126,9 +128,6 @@ def listed(names: Sequence[str], measured: int) -> str:
     return f"{', '.join(names)} ({len(names)} of {measured})" if names else f"none of {measured} measured"
 
 
-AIM = """On attacks of an ASR of at least .95: ASR at most .10 at an accuracy loss of at most .05 behind a repair or
-purified inputs, or an AUROC of at least .90 of a detector of rows or inputs. `none` and `random-filter` are controls.
-"""
 ATTACKS = """Means over the seeds against the same bounds. *Weak*: the ASR is below .95, so that little has to be
 stopped.
 """

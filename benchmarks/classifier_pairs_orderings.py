@@ -1,4 +1,4 @@
-"""Which published orderings of defenses hold in the pairs, and which cells of the published boards cannot be right."""
+"""Which published orderings of defenses hold in the pairs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from classifier_pairs_numbers import (
     Number,
     after,
+    before,
     counts,
     effectiveness,
+    is_clean,
     loss,
     mean,
     of_defense,
@@ -56,7 +58,12 @@ def rate_of(line: Line) -> float:
 def at(lines: Sequence[Line], rate: float, defense: str) -> list[Line]:
     """The lines of a defense on attacks of the board that work, at a rate."""
     own = of_defense(lines, defense)
-    return [line for line in own if line["attack"] in BOARD and counts(line) and abs(rate_of(line) - rate) < rate / 10]
+    return [line for line in own if line["attack"] in BOARD and counts(line) and near(rate_of(line), rate)]
+
+
+def near(one: float, other: float) -> bool:
+    """Whether a rate is another, about."""
+    return abs(one - other) < other / 10
 
 
 def by_attack(lines: Sequence[Line], number: Number) -> dict[str, float]:
@@ -164,11 +171,14 @@ def on_each(defense: str, attacks: Sequence[str], *, gone: bool) -> Test:
     """That the backdoor is gone (ASR below .2) behind a defense on each of some attacks, or is still there."""
 
     def test(lines: Sequence[Line]) -> Finding:
-        own = [line for line in at(lines, USUAL_RATE, defense) if line["attack"] in attacks]
-        found = by_attack(own, after("asr"))
-        here = ", ".join(f"{name} {value:.2f}" for name, value in found.items()) or "none measured"
+        own = [line for line in of_defense(lines, defense) if line["attack"] in attacks and not is_clean(line)]
+        own = [line for line in own if near(rate_of(line), USUAL_RATE)]
+        undefended = by_attack(own, before("asr"))
+        found = by_attack([line for line in own if undefended[line["attack"]] >= HIGH], after("asr"))
+        weak = [f"{name} has {value:.2f} undefended" for name, value in undefended.items() if name not in found]
+        here = ", ".join([*(f"{name} {value:.2f}" for name, value in found.items()), *weak])
         if len(found) < len(attacks):
-            return Finding(FEW, f"ASR {here}" if found else here, len(own))
+            return Finding(FEW, f"ASR {here}" if here else "none measured", len(own))
         right = [value < 1 - HIGH if gone else value >= HIGH for value in found.values()]
         return Finding(HOLDS if all(right) else NOT, f"ASR {here}", len(own))
 
@@ -245,25 +255,10 @@ of 0 (of what stays or does not help: within .10). *Does not hold*: it lies on t
 Fewer than {LEAST} attacks are too few. Of LC and SIG the two numbers decide (still there: at least .80; stopped: below
 .20). NC is Neural Cleanse, LC label-consistent. Of so many intervals about one in twenty misses the truth by chance.
 
-Not tested here: the order of ANP and RNP, which the released code chooses by test ASR; that CLP, EP and BNP do nothing
-on ConvNeXt, and that nothing repairs more than 3 of 8 attacks on ViT (no such network here).
-"""
-BOARDS = """## Cells of the published boards that cannot be right
+LC and SIG count there from an ASR of .80 on. CLP, BNP and EP have one threshold on the board (u = 3); here BNP and EP
+choose theirs by the reserve, CLP does not.
 
-This needs no measurement; it is what the boards and the released code say.
-
-- **Tiny-ImageNet, PreAct-ResNet18, 5 %**: eight cells of AC, ABL and DBD equal those of GTSRB to the last digit, for
-  instance AC on BadNets with 97.55 / 84.67 / 15.09 on a task on which the undefended model has 56 % accuracy. They are
-  numbers of GTSRB. DBD's accuracy of 78.8 % there cannot be right for the same reason.
-- **Accuracy above the undefended model's by more than 8 points**: 53 cells of CIFAR-100, 25 of GTSRB and 89 of
-  Tiny-ImageNet, nearly all of AC and ABL on ConvNeXt and ViT. Most likely these were trained again from other weights
-  with another recipe. DER does not notice; the cells compare with nothing.
-- **D-BR at 10 to 17 % accuracy** on ten classes: failed runs that are published as results. Each board has 117 to 286
-  cells with an accuracy below 15 %.
-- **Fine-pruning against TrojanNN** has -100 in the table of numbers: a mark of failure, and no measurement.
-- **ANP and RNP** choose their threshold by the ASR on test data in the released code. Their cells can be what the code
-  gave, but no defender can reach them; they are no result of a defense.
-- **AC helps on 0 of 8 attacks at 10 %, on 0 of 10 at 5 %.** The released code takes the rows' indices from a shuffled
-  loader. That may be why; nobody has tested it.
-- **All cells**: one seed, no row of a clean model, about a fifth of the cells empty.
+Not tested here: the order of ANP and RNP, which the released code chooses by test ASR; the boards of CIFAR-100, GTSRB
+and Tiny-ImageNet; and of other networks (VGG19-BN; that CLP, EP and BNP do nothing on ConvNeXt; that nothing repairs
+more than 3 of 8 attacks on ViT, and that NAD and i-BAU ruin its accuracy).
 """

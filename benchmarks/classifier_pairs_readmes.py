@@ -43,6 +43,11 @@ NUMBERS: dict[str, Number] = {
     "TPR": before("tpr"),
     "FPR": before("fpr"),
 }
+UNPOISONED: dict[str, Number] = {
+    name: (lambda line: None) if name in ("ASR before", "ASR", "AUROC", "TPR") else number
+    for name, number in NUMBERS.items()
+}
+"""Of a model without a backdoor."""
 
 
 def names_in(folder: Path) -> list[str]:
@@ -67,10 +72,14 @@ def of_one(lines: Sequence[Line], name: str, *, named: bool) -> str:
     mine = [line for line in of_defense(lines, name) if not is_clean(line)]
     if not mine or name in CONTROLS:
         return ""
+    unpoisoned = [line for line in of_defense(lines, name) if is_clean(line) and acts(line)]
     rows = [["attack, data", "seeds", *NUMBERS]]
     for attack in dict.fromkeys(attack_of(line) for line in mine if line["attack"] in ATTACKS):
         here = of_attack(mine, attack)
         rows.append([attack, str(len(here)), *(shown(here, number) for number in NUMBERS.values())])
+    for attack in dict.fromkeys(map(attack_of, unpoisoned)):
+        here = of_attack(unpoisoned, attack)
+        rows.append([attack, str(len(here)), *(shown(here, number) for number in UNPOISONED.values())])
     parts = [f"`{name}`:"] if named else []
     if any(map(acts, mine)):
         parts += [table(rows), words(reached(mine, name))]

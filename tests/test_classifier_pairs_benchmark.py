@@ -218,15 +218,16 @@ def test_each_attack_has_what_stops_it_or_says_that_nothing_does(load: Any) -> N
     assert "| blended, mnist-5k | 1.000 | none of 1 measured |" in text
     assert "nothing that was measured: blended, mnist-5k." in text
     words = coverage.by_defense(lines)
-    assert "| a | 1 of 1 | badnets 1/1 |" in words and "any attack so far: b." in words.replace("\n", " ")
+    assert "| a | 1 | 1 | 1 | badnets 1/1 |" in words and "any attack so far: b." in words.replace("\n", " ")
 
 
 def test_an_aim_is_reached_on_average_only_over_enough_seeds(load: Any) -> None:
     coverage = load("coverage")
     lines = [line("a", seed, repaired=repaired(asr, 0.97)) for seed, asr in enumerate((0.02, 0.03, 0.2))]
     assert coverage.reached_on_average(lines) and not coverage.reached_on_average(lines[:2])
-    assert "over at least 3 seeds 1 reach it" in coverage.by_defense(lines).replace("\n", " ")
-    assert "0 of 1 defenses reach it" in coverage.by_defense(lines).replace("\n", " ")
+    text = coverage.by_defense(lines).replace("\n", " ")
+    assert "In the mean over 3 seeds or more 1 reach it" in text
+    assert "| a | 0 | 1 | 1 | badnets 2/3 |" in text and "attack, 0 in every measured seed" in text
 
 
 def test_the_page_says_how_many_pairs_are_measured_refused_and_failed(
@@ -241,10 +242,20 @@ def test_the_page_says_how_many_pairs_are_measured_refused_and_failed(
     text = page.write_page(lines).read_text()
     assert f"| {PLANS[''].combinations()} | 2 | 2 | 1 |" in text
     assert "| badnets, mnist-5k | b (0) | no such layer |" in text and "| d | mnist-5k | 2 | needs depth |" in text
-    assert "no attack, mnist-5k" in text and "| a | 1 of 1 | badnets 1/1 |" in text
+    assert "no attack, mnist-5k" in text and "| a | 1 | 1 | 1 | badnets 1/1 |" in text
     later = {name: value for name, value in again.items() if name != "error"} | {"status": "complete"}
     assert "No pair failed." in page.write_page([*lines, later]).read_text()
     assert page.write_page([]).read_text().count("Not measured.") >= 4
+
+
+def test_boards_have_what_a_clean_model_loses_and_what_a_perfect_filter_gives(load: Any) -> None:
+    page = load("page")
+    clean = line("a", params={"poison_rate": 0.0}, backdoored={"accuracy": 0.98}, repaired={"accuracy": 0.95})
+    text = page.board([line("a", repaired=repaired(0.0, 0.97))], load("numbers").effectiveness, page.REPAIR, [clean])
+    assert "| ACC lost on a clean model |" in text and "| 0.900 | 0.030 | 1 of 1 |" in text
+    detected = line("d", clean={"asr": 0.0, "accuracy": 0.98}, backdoored={"accuracy": 0.98, "asr": 1.0, "auroc": 0.5})
+    assert page.perfect_filter([detected]) == ["1.000", "0.000", "0.980"]
+    assert "| a | 1 | 0.950 | 0.030 |" in page.attack_tables([clean])
 
 
 def test_speed_is_kept_for_each_number_of_workers(load: Any, tmp_path: Path) -> None:

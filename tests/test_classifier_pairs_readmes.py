@@ -42,6 +42,13 @@ def test_a_section_has_the_known_attacks_and_says_where_the_aim_is_reached(readm
     assert readmes.section(lines, ["clp"]) == readmes.section([], ["fine-tune"]) == ""
 
 
+def test_a_section_says_what_the_defense_costs_on_a_clean_model(readmes: Any) -> None:
+    clean = line(0, params={"poison_rate": 0.0}, backdoored={"accuracy": 0.98, "asr": 0.01, "fpr": 0.04, "auroc": 0.5})
+    text = readmes.section([line(0), clean], ["fine-tune"])
+    assert "| attack, data | seeds | ACC before | ASR before | ACC | ASR | FPR |" in text
+    assert "| no attack, mnist-5k | 1 | 0.980 |  | 0.970 |  | 0.040 |" in text
+
+
 def test_no_reach_is_said_of_attacks_that_do_not_work(readmes: Any) -> None:
     weak = line(0, backdoored={"accuracy": 0.98, "asr": 0.4})
     assert "No attack that was measured has an ASR of 0.95." in readmes.section([weak], ["fine-tune"])
