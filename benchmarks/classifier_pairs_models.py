@@ -127,5 +127,6 @@ data: the built-in model from which the attacks start, once, and models that wer
 has its 95 % interval; the aim is an area of at least .90 over at least {LEAST_BACKDOORED} backdoored and
 {LEAST_CLEAN} clean models. *Say* counts judgements: backdoored / clean / cannot tell; the built-in model is judged
 once for each attack and seed. A detector that is calibrated for other shapes of models cannot tell, and then its scores
-alone are compared: `last-layer-scan` ships a calibration for `digits` alone.
+alone are compared: `last-layer-scan` ships a calibration for `digits` alone. `free-eagle`, which said clean below its
+threshold when this was measured, cannot tell there by now.
 """

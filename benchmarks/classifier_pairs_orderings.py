@@ -177,10 +177,12 @@ def on_each(defense: str, attacks: Sequence[str], *, gone: bool) -> Test:
         found = by_attack([line for line in own if undefended[line["attack"]] >= HIGH], after("asr"))
         weak = [f"{name} has {value:.2f} undefended" for name, value in undefended.items() if name not in found]
         here = ", ".join([*(f"{name} {value:.2f}" for name, value in found.items()), *weak])
+        right = [value < 1 - HIGH if gone else value >= HIGH for value in found.values()]
+        if not all(right):
+            return Finding(NOT, f"ASR {here}", len(own))
         if len(found) < len(attacks):
             return Finding(FEW, f"ASR {here}" if here else "none measured", len(own))
-        right = [value < 1 - HIGH if gone else value >= HIGH for value in found.values()]
-        return Finding(HOLDS if all(right) else NOT, f"ASR {here}", len(own))
+        return Finding(HOLDS, f"ASR {here}", len(own))
 
     return test
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pairs_lines import line, repaired
 
 from bdm_core.discovery.candidates import find, installed
 from bdm_core.plugin import Defense
@@ -67,27 +68,6 @@ def test_further_clean_models_are_for_the_detectors_of_models() -> None:
     assert all(item.params == {"poison_rate": 0.0} for item in clean.attacks)
     judging = {name for name in names_of(PLANS[""].defenses) if defense(name).level == "model"}
     assert names_of(clean.defenses) <= judging and not set(clean.seeds) & set(PLANS[""].seeds)
-
-
-def line(name: str, seed: int = 0, **more: Any) -> dict[str, Any]:
-    return {
-        "part": "classifier-pairs",
-        "run": f"{more.get('attack', 'badnets')} {name} {seed} {more.get('params')}",
-        "attack": "badnets",
-        "params": {},
-        "model": "mnist-cnn",
-        "defense": name,
-        "seed": seed,
-        "status": "complete",
-        "access": ["weights"],
-        "backdoored": {"accuracy": 0.98, "asr": 1.0},
-        "cost": {"seconds": 1.0},
-        **more,
-    }
-
-
-def repaired(asr: float, accuracy: float) -> dict[str, float]:
-    return {"asr": asr, "accuracy": accuracy, "recovered_accuracy": 0.9}
 
 
 def test_the_interval_is_over_seeds_not_over_attacks(load: Any) -> None:
@@ -165,47 +145,6 @@ def test_a_detector_without_a_verdict_cannot_tell(load: Any) -> None:
     given = line("judge")
     given["backdoored"]["score"] = 1.0
     assert load("models").says([given, score("judge", 1, 1.0)], "backdoored") == "1 / 0 / 1"
-
-
-def pairs(gains: Sequence[float], *, one: str = "i-bau", other: str = "fine-tune") -> list[dict[str, Any]]:
-    board = load_board()
-    found = []
-    for attack, gain in zip(board, gains, strict=False):
-        found += [line(one, attack=attack, repaired=repaired(0.5 - gain, 0.98))]
-        found += [line(other, attack=attack, repaired=repaired(0.5, 0.98))]
-    return found
-
-
-def load_board() -> tuple[str, ...]:
-    return importlib.import_module("classifier_pairs_orderings").BOARD
-
-
-@pytest.mark.parametrize(
-    ("gains", "verdict"),
-    [
-        ((0.3, 0.4), "too few pairs"),
-        ((0.3, 0.4, 0.35, 0.3), "holds"),
-        ((-0.3, -0.4, -0.35, -0.3), "does not hold"),
-        ((-0.3, 0.4, -0.35, 0.3), "undecided"),
-    ],
-)
-def test_an_ordering_is_decided_by_the_interval_over_attacks(load: Any, gains: Sequence[float], verdict: str) -> None:
-    module = load("orderings")
-    found = module.better("i-bau", "fine-tune", module.FIVE)(pairs(gains))
-    assert found.verdict == verdict and found.pairs == 2 * len(gains)
-
-
-def test_orderings_of_rates_and_of_what_stays(load: Any) -> None:
-    module = load("orderings")
-    lines = []
-    for attack, asr in zip(load_board(), (0.10, 0.11, 0.12), strict=False):
-        lines.append(line("ep", attack=attack, repaired=repaired(asr, 0.98)))
-        lines.append(line("ep", attack=attack, params={"poison_rate": 0.1}, repaired=repaired(asr + 0.01, 0.98)))
-    assert module.change("ep", module.TEN, module.FIVE, 0)(lines).verdict == "holds"
-    assert module.change("ep", module.TEN, module.FIVE, 1)(lines).verdict != "holds"
-    assert module.rate_of(line("a", params={"target_class_share": 0.5})) == module.FIVE
-    assert len(module.PUBLISHED) >= 8
-    assert module.orderings([]).count("| too few pairs |") == len(module.PUBLISHED)
 
 
 def test_each_attack_has_what_stops_it_or_says_that_nothing_does(load: Any) -> None:

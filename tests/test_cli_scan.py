@@ -8,7 +8,7 @@ import pytest
 from cli_process import Done, bdm, bdm_process, error_line, install_toys
 from fake_site import FakeSite
 
-from bdm_cli.overall import answer
+from bdm_cli.overall import answer, remarks
 from bdm_results.view import RunView
 
 OPTIONS = ("--no-report", "--device", "cpu", "--quiet", "--exit-code")
@@ -259,7 +259,8 @@ def test_sarif_that_cannot_be_written_is_one_line(toys: FakeSite) -> None:
         ([("backdoored", 0.01), ("clean", 0.5)], "backdoored"),
         ([("backdoored", None), ("clean", 0.5)], "not identifiable"),
         ([("backdoored", None), ("backdoored", 0.01)], "backdoored"),
-        ([("clean", None), ("not identifiable", None)], "clean"),
+        ([("clean", 0.5), ("not identifiable", None)], "clean"),
+        ([("clean", None), ("not identifiable", None)], "not identifiable"),
         ([("not identifiable", 0.5)], "not identifiable"),
         ([], ""),
     ],
@@ -274,3 +275,8 @@ def test_the_verdict_of_all_detectors(tmp_path: Path, verdicts: list[tuple[str, 
     found = answer(view)
     known = [p for word, p in verdicts if p is not None and word != "not identifiable"]
     assert found["p_value_corrected"] == (min(1, min(known) * len(known)) if known else None)
+
+
+def test_what_found_nothing_without_a_calibration_is_named() -> None:
+    found = {"checked": [{"detector": "a", "verdict": "clean", "calibrated": False}], "verdict": "not identifiable"}
+    assert remarks(found) == ["a found nothing without a calibration on clean models, which alone is no verdict"]

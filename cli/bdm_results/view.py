@@ -84,14 +84,14 @@ class RunView:
     def verdict(self) -> str:
         """What all detectors of the run say together of the model in question.
 
-        ``backdoored`` if one that is calibrated does; ``clean`` if at least one does and none says backdoored; else
+        ``backdoored`` if one that is calibrated does; ``clean`` if a calibrated one does and none says backdoored; else
         ``not identifiable``. "" without any.
         """
         found = [item for role, item in self.record.get("detections", {}).items() if role != "clean"]
         objections = [item for item in found if item.get("verdict") == "backdoored"]
         if any(map(is_calibrated, objections)):
             return "backdoored"
-        if any(item.get("verdict") == "clean" for item in found) and not objections:
+        if any(item.get("verdict") == "clean" and is_calibrated(item) for item in found) and not objections:
             return "clean"
         return "not identifiable" if found else ""
 

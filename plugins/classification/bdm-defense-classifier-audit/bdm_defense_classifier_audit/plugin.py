@@ -17,7 +17,7 @@ class ClassifierAudit(Defense):
     """Compares how easily every picture is led to each class with how easily it is in a model without a backdoor."""
 
     name = "classifier-audit"
-    summary = "Audit a classifier with a few clean pictures: is one class reached far more easily than all others?"
+    summary = "Audit a classifier with a few clean pictures: whether one class is reached far more easily"
     tasks = frozenset({"image-classification"})
     level = "model"
     access = frozenset({"weights", "clean-data"})

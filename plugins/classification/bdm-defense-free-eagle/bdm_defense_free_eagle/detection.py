@@ -22,6 +22,7 @@ from bdm_torch.calibration import conformal, require_finite
 from bdm_torch.calibration_file import Calibrated, Known
 
 CALIBRATED = Calibrated("free-eagle", "bdm_defense_free_eagle")
+NEVER_CLEAN = "cannot tell: most backdoored models that were measured have no higher score than clean ones either"
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,14 @@ def detect(ctx: Context, params: FreeEagleParams, model: Model) -> Detection:
     outside = known.outside(judged.shape, traits(judged))
     outside = f"cannot tell: {outside}" if outside else CALIBRATED.other_settings(params, known)
     verdict = conformal(score, known.column(), params.false_positive_rate)
+    above = score > verdict.threshold
     return Detection(
         level="model",
         scores=[score],
         threshold=verdict.threshold,
         p_value=None if outside else verdict.p_value,
-        conclusive=not outside,
-        note=outside or note + verdict.resolution,
+        conclusive=above and not outside,
+        note=outside or note + verdict.resolution + ("" if above else f"; {NEVER_CLEAN}"),
         network_evaluations=spent,
     )
 

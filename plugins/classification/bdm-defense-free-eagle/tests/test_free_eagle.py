@@ -120,14 +120,23 @@ def test_it_compares_with_clean_models_and_cannot_tell_of_other_kinds_and_settin
     path.write_text(CALIBRATED.read().model_copy(update=made_with).model_dump_json())
     inside = judged(tmp_path / "a", (1, 28, 28), calibration=str(path))
     clean = CALIBRATED.read().column()
-    assert inside.conclusive and inside.p_value == (1 + sum(score >= inside.scores[0] for score in clean)) / (
-        1 + len(clean)
-    )
+    assert inside.scores[0] < inside.threshold and not inside.conclusive and "no higher score" in inside.note
+    assert inside.p_value == (1 + sum(score >= inside.scores[0] for score in clean)) / (1 + len(clean))
     for name, shape, classes in (("b", (1, 8, 8), 10), ("c", (1, 28, 28), 6)):
         outside = judged(tmp_path / name, shape, classes)
         assert not outside.conclusive and outside.p_value is None and "cannot tell" in outside.note
     other = judged(tmp_path / "d", (1, 28, 28))
     assert other.verdict == "not identifiable" and other.p_value is None and "free-eagle.steps=2" in other.note
+
+
+def test_above_the_clean_models_it_says_backdoored(tmp_path) -> None:
+    path = tmp_path / "calibration.json"
+    known = CALIBRATED.read()
+    made_with = {"configuration": CALIBRATED.configuration(FreeEagleParams(steps=2))}
+    low = {"records": [one.model_copy(update={"features": [-1.0 - n]}) for n, one in enumerate(known.records)]}
+    path.write_text(known.model_copy(update={**made_with, **low}).model_dump_json())
+    found = judged(tmp_path / "a", (1, 28, 28), calibration=str(path))
+    assert found.verdict == "backdoored" and found.p_value == 1 / (1 + len(known.records))
 
 
 def test_a_fixed_threshold_takes_the_place_of_the_calibration(tmp_path) -> None:
