@@ -12,19 +12,31 @@ from fake_site import FakeSite
 from bdm_cli.scaffold import kinds, write_package
 from bdm_core.errors import UserError
 
-TASKS = ("made-here", "unconditional-image-generation", "text-to-image", "image-classification")
+TASKS = (
+    "made-here",
+    "unconditional-image-generation",
+    "text-to-image",
+    "image-classification",
+    "text-classification",
+    "audio-classification",
+)
 """The task of the kit that is made here, which stands for every other one, and those with templates of their own."""
 CASES = [
     ("kit", None),
     ("observer", None),
     *((kind, task) for kind in ("attack", "defense", "metric") for task in TASKS),
 ]
+CLASSIFIERS = ("image-classification", "text-classification", "audio-classification")
+RUN = [case for case in CASES if case[0] != "metric" or case[1] not in CLASSIFIERS[1:]]
+"""Those whose own tests run: a metric of classifiers reads predictions, which are the same for every task."""
 
 
 NAMES = {
     "unconditional-image-generation": "noise-made",
     "text-to-image": "prompt-made",
     "image-classification": "pixels-made",
+    "text-classification": "words-made",
+    "audio-classification": "sound-made",
 }
 
 
@@ -52,7 +64,7 @@ def test_there_is_a_template_for_each_kind_that_users_write() -> None:
     assert kinds() == ["attack", "defense", "kit", "metric", "observer"]
 
 
-@pytest.mark.parametrize(("kind", "task"), CASES)
+@pytest.mark.parametrize(("kind", "task"), RUN)
 def test_a_new_package_passes_its_own_tests_as_generated(installed: FakeSite, kind: str, task: str | None) -> None:
     package = installed.root.parent / f"bdm-{kind}-{name_for(task)}"
     result = subprocess.run(
@@ -92,6 +104,16 @@ def test_a_new_package_has_the_documented_form(installed: FakeSite, kind: str, t
     (target,) = toml["entry-points"][f"bdm.{kind}s"].values()
     served = {task or "made-here": target} if kind != "observer" else {}
     assert toml["entry-points"].get("bdm.tasks", {}) == served
+
+
+@pytest.mark.parametrize("task", CLASSIFIERS)
+def test_an_attack_on_classifiers_is_tested_as_the_kits_own_are(installed: FakeSite, task: str) -> None:
+    """That conformance opens the secret, so that metrics and the kit's trigger can do so too."""
+    folder = installed.root.parent / f"bdm-attack-{name_for(task)}"
+    (conformance,) = (folder / "tests").glob("test_bdm_*.py")
+    text = conformance.read_text(encoding="utf-8")
+    assert "TestConformance(ClassifierAttackConformance)" in text and f'task = "{task}"' in text
+    assert '"bdm-kit-classification>=0.1,<0.2"' in (folder / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def test_the_command_says_what_to_do_next(fake_site: FakeSite, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """``bdm plugins new``: a package with a small working plugin, made from the templates.
 
-A template is the folder ``templates/KIND/TASK``; ``pictures`` stands for all tasks whose outputs are image sets, and
-``any`` is what there is for every other task. ``templates/shared`` is the same for all.
+A package is written from several folders of templates, each after the one that is more general: ``templates/shared``,
+then ``templates/KIND/GROUP`` for tasks of one group (``pictures``: their outputs are image sets; ``classifiers``) and
+``templates/KIND/TASK``, or ``templates/KIND/any`` where there is neither.
 """
 
 from __future__ import annotations
@@ -17,25 +18,32 @@ from bdm_core.errors import UserError
 SUFFIX = ".tmpl"
 """Template files end so, which keeps linters and test runners off them."""
 LONGEST_NAME = 60
-PICTURES = frozenset({"unconditional-image-generation", "text-to-image"})
+GROUPS = {
+    "unconditional-image-generation": "pictures",
+    "text-to-image": "pictures",
+    "image-classification": "classifiers",
+    "text-classification": "classifiers",
+    "audio-classification": "classifiers",
+}
+"""Task -> the group whose templates it shares."""
 BDM = '"bdm>=0.1,<0.2"'
 REQUIRED = {
     "attack/unconditional-image-generation": ("bdm-diffusers", "bdm-kit-diffusion", "bdm-torch"),
     "defense/unconditional-image-generation": ("bdm-kit-diffusion", "bdm-torch"),
     "attack/text-to-image": ("bdm-kit-text-to-image",),
     "defense/text-to-image": ("bdm-kit-text-to-image",),
-    "attack/image-classification": ("bdm-kit-classification",),
-    "defense/image-classification": ("bdm-kit-classification",),
-    "metric/image-classification": ("bdm-kit-classification",),
+    "attack/classifiers": ("bdm-kit-classification",),
+    "defense/classifiers": ("bdm-kit-classification",),
+    "metric/classifiers": ("bdm-kit-classification",),
     "metric/pictures": ("bdm-torch",),
     "metric/any": ("bdm-torch",),
 }
 """Template -> bdm's own distributions that it imports."""
 TORCH = '"torch>=2.7"'
 LIBRARIES = {
-    "attack/image-classification": (TORCH,),
-    "defense/image-classification": (TORCH,),
-    "metric/image-classification": (TORCH,),
+    "attack/classifiers": (TORCH,),
+    "defense/classifiers": (TORCH,),
+    "metric/classifiers": (TORCH,),
     "metric/pictures": (TORCH,),
     "kit/any": (TORCH, '"safetensors>=0.5"'),
 }
@@ -76,7 +84,7 @@ def write_package(kind: str, name: str, parent: Path, task: str | None = None) -
         raise UserError(f"{_short(name)} is too long for a plugin's name: use at most {LONGEST_NAME} characters")
     task = _task_for(kind, name, task)
     folder = parent / f"bdm-{kind}-{name}"
-    template = f"{kind}/{_family(kind, task)}"
+    templates = _templates_for(kind, task)
     values = {
         "KIND": kind,
         "NAME": name,
@@ -85,25 +93,26 @@ def write_package(kind: str, name: str, parent: Path, task: str | None = None) -
         "DISTRIBUTION": folder.name,
         "PACKAGE": folder.name.replace("-", "_"),
         "CLASS": "".join(word.capitalize() for word in (*name.split("-"), kind)),
-        "DEPENDENCIES": ", ".join([BDM, *_own(template, task), *LIBRARIES.get(template, ())]),
+        "DEPENDENCIES": ", ".join([BDM, *_own(templates, task), *_of(LIBRARIES, templates)]),
     }
-    values["SUMMARY"] = fill(_summary(template), values)
+    values["SUMMARY"] = fill(_summary(templates), values)
     values["SERVES"] = fill(SERVES, values) if task else ""
     try:
         if folder.exists():
             raise UserError(f"{folder} exists already: choose another name, or another folder with --out")
-        for part in ("shared", template):
+        for part in ("shared", *templates):
             _write(_templates() / part, folder, values)
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}; choose a folder with --out") from None
     return folder
 
 
-def _summary(template: str) -> str:
-    """What the class of a template says of itself, for the listings, which read the package's metadata."""
-    text = (_templates() / template / "@@PACKAGE@@" / f"plugin.py{SUFFIX}").read_text(encoding="utf-8")
+def _summary(templates: list[str]) -> str:
+    """What the class of the templates says of itself, for the listings, which read the package's metadata."""
+    files = [_templates() / template / "@@PACKAGE@@" / f"plugin.py{SUFFIX}" for template in templates]
+    text = next(file for file in reversed(files) if file.is_file()).read_text(encoding="utf-8")
     found = re.search(r'^    summary = "([^"]+)"$', text, re.MULTILINE)
-    assert found is not None, f"the template {template} has no summary"
+    assert found is not None, f"the templates {', '.join(templates)} have no summary"
     return found.group(1)
 
 
@@ -126,20 +135,26 @@ def _task_for(kind: str, name: str, task: str | None) -> str:
     return choose_task(task, [])
 
 
-def _family(kind: str, task: str) -> str:
+def _templates_for(kind: str, task: str) -> list[str]:
+    """The folders of templates of a kind for a task, beside the shared one: the more general first."""
     folders = {item.name for item in (_templates() / kind).iterdir()}
-    wanted = (task, "pictures" if task in PICTURES else "any", "any")
-    return next(name for name in wanted if name in folders)
+    found = [name for name in (GROUPS.get(task), task) if name in folders]
+    return [f"{kind}/{name}" for name in found or ["any"]]
 
 
-def _own(template: str, task: str) -> list[str]:
+def _own(templates: list[str], task: str) -> list[str]:
     """The bdm distributions to require; those of a template for any task are the task's kit, which its tests need."""
     from bdm_core.discovery.tasks import kits_by_task
 
-    own = [f'"{name}>=0.1,<0.2"' for name in REQUIRED.get(template, ())]
-    if not template.endswith("/any") or template.startswith(("kit/", "observer/")):
+    own = [f'"{name}>=0.1,<0.2"' for name in _of(REQUIRED, templates)]
+    if not templates[-1].endswith("/any") or templates[-1].startswith(("kit/", "observer/")):
         return own
     return [*own, *(f'"{item.distribution}"' for item in kits_by_task().get(task, [])[:1])]
+
+
+def _of(table: dict[str, tuple[str, ...]], templates: list[str]) -> list[str]:
+    """What a table holds for templates."""
+    return [item for template in templates for item in table.get(template, ())]
 
 
 def _templates() -> Traversable:
