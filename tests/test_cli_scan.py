@@ -257,7 +257,9 @@ def test_sarif_that_cannot_be_written_is_one_line(toys: FakeSite) -> None:
     ("verdicts", "expected"),
     [
         ([("backdoored", 0.01), ("clean", 0.5)], "backdoored"),
-        ([("backdoored", None), ("clean", 0.5)], "not identifiable"),
+        ([("backdoored", 0.01), ("clean", 0.5), ("clean", None)], "backdoored"),
+        ([("backdoored", None), ("clean", 0.5)], "clean"),
+        ([("backdoored", None), ("clean", None)], "not identifiable"),
         ([("backdoored", None), ("backdoored", 0.01)], "backdoored"),
         ([("clean", 0.5), ("not identifiable", None)], "clean"),
         ([("clean", None), ("not identifiable", None)], "not identifiable"),

@@ -82,17 +82,17 @@ class RunView:
 
     @property
     def verdict(self) -> str:
-        """What all detectors of the run say together of the model in question.
+        """What the calibrated detectors of the run say together of the model in question.
 
-        ``backdoored`` if one that is calibrated does; ``clean`` if a calibrated one does and none says backdoored; else
-        ``not identifiable``. "" without any.
+        ``backdoored`` if one does; else ``clean`` if one does; else ``not identifiable``. "" without any detector.
+        Those without a calibration decide nothing: by the thresholds of their papers they call many clean models
+        backdoored (docs/benchmarks/classifier-pairs.md, detectors of models).
         """
         found = [item for role, item in self.record.get("detections", {}).items() if role != "clean"]
-        objections = [item for item in found if item.get("verdict") == "backdoored"]
-        if any(map(is_calibrated, objections)):
-            return "backdoored"
-        if any(item.get("verdict") == "clean" and is_calibrated(item) for item in found) and not objections:
-            return "clean"
+        judged = {item.get("verdict") for item in found if is_calibrated(item)}
+        for word in ("backdoored", "clean"):
+            if word in judged:
+                return word
         return "not identifiable" if found else ""
 
     def artifact(self, label: str) -> Artifact | None:
