@@ -43,10 +43,11 @@ it the same pictures without the trigger, and with the trigger before the clean 
 nothing. Seconds are processor time of poisoning and training. Strengths were tuned on held-out training rows, never on
 test pictures (each plugin's page says how). * marks what misses its bound."""
 FORMER = """\
-Some rows are of the code before a change: input-aware (9 % of the rows were triggered in training), wanet, and bpp with
-8 levels (too many negatives were of the target class; bpp had twice as many negatives), and combat on mnist-5k (the
-generator's loss asked the surrogate in training mode). bpp with its defaults and combat on colour-digits are newer than
-the rest; their seconds are of the second machine below, beside other work, and do not compare with the others."""
+Rows with a dagger (†) are of the code before a change: input-aware (9 % of the rows were triggered in training),
+wanet, and bpp with 8 levels (too many negatives were of the target class; bpp had twice as many negatives), and
+combat on mnist-5k (the generator's loss asked the surrogate in training mode). bpp with its defaults and combat on
+colour-digits are newer than the rest; their seconds are of the second machine below, beside other work, and do not
+compare with the others."""
 STRENGTH = """\
 The trigger as strong as in the paper or the published benchmark, where the default is another; all else by default.
 bpp's 8 levels are dithered here, as by default, and rounded in the published benchmark; lira's bound is of pixels in
@@ -105,6 +106,13 @@ def settings(line: Line) -> str:
     )
 
 
+def former(line: Line) -> str:
+    """A dagger behind the name of what is of older code, as :data:`FORMER` says; else nothing."""
+    attack, levels = line["attack"], "levels" in line["params"]
+    older = attack == "combat" and DATA[line["model"]] == "mnist-5k"
+    return " †" if older or attack in ("input-aware", "wanet") or (attack == "bpp" and levels) else ""
+
+
 def table(groups: Sequence[list[Line]], *, named: bool = False) -> str:
     """One row for each attack and data set; * marks what misses a bound."""
     head = ["attack", "data", "seeds", "ASR", "ASR without trigger", "clean model under trigger", "ACC"]
@@ -114,7 +122,7 @@ def table(groups: Sequence[list[Line]], *, named: bool = False) -> str:
         success, clean = mean(own, "asr") or 0.0, mean(own, "asr_clean_model") or 0.0
         rows.append(
             [
-                attack + (f", {settings(own[0])}" if named else ""),
+                attack + (f", {settings(own[0])}" if named else "") + former(own[0]),
                 DATA[own[0]["model"]],
                 str(len(own)),
                 shown(own, "asr") + (" *" if success < least(attack) else ""),
@@ -152,7 +160,7 @@ def verdicts(groups: Sequence[list[Line]]) -> str:
         other = " (on the other data set the clean model is above .05)" if clean <= CLEAN_ASR < high else ""
         rows.append(
             [
-                attack,
+                attack + former(best[0]),
                 f"{least(attack):.2f}",
                 f"{mean(best, 'asr'):.3f} ({DATA[best[0]['model']]})",
                 f"{allowed(attack):.2f}",
@@ -218,7 +226,7 @@ def rate_table(lines: Sequence[Line]) -> str:
     for attack, model in dict.fromkeys((line["attack"], line["model"]) for line in lines):
         own = [line for line in lines if (line["attack"], line["model"]) == (attack, model)]
         at = [[line for line in own if line["params"]["poison_rate"] == rate] for rate in rates]
-        rows.append([attack, DATA[model], *(shown(part, "asr", 2) or "-" for part in at)])
+        rows.append([attack + former(own[0]), DATA[model], *(shown(part, "asr", 2) or "-" for part in at)])
     return markdown(rows)
 
 

@@ -262,9 +262,10 @@ def write_page(lines: Sequence[Line]) -> Path:
     PAGE.write_text(
         "# Text and sound\n\n"
         "Attacks with their defaults (at most 10 % poison) on the built-in data of text and sound, and defenses\n"
-        "on some of them; the victim is trained from scratch. Means over seeds, ± half of the 95 % t interval where\n"
-        "there is more than one seed; what has fewer than three is provisional. ASR counts triggered test samples of\n"
-        "other classes than the target.\n\n"
+        "on some of them; the victim is trained from scratch. Means over seeds, ± half of the 95 % t interval\n"
+        "where there is more than one seed; what has fewer than three is provisional. With two or three seeds the\n"
+        't interval is wide and may pass 0 or 1; then read it as "not known". ASR counts triggered test samples\n'
+        "of other classes than the target.\n\n"
         f"{bullet(accuracies(attacks))}\n{bullet(must)}\n\n"
         f"## Attacks on texts\n\n{attack_table(attacks, sound=False)}\n\n"
         f"## Attacks on sound\n\n{attack_table(attacks, sound=True)}\n\n{verification(attacks)}"

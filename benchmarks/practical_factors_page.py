@@ -17,6 +17,13 @@ PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "practical-factors
 STOPPED = 0.15
 """The ASR up to which a defense stops an attack, as on the page of modalities."""
 LEVEL = 0.05
+UNSHOWN = "above the line under noise, difference not shown"
+UNSHOWN_BELOW = "below the line under noise, difference not shown"
+"""Of a mean that crosses the line where the test finds no difference."""
+ANSWERS = (
+    *("keeps working", "stops working", UNSHOWN),
+    *("works under noise only", UNSHOWN_BELOW, "does not work in either"),
+)
 PLANS = {
     "digits-cnn": "practical-factors-images",
     "sentiment-cnn": "practical-factors",
@@ -24,7 +31,8 @@ PLANS = {
 INTRODUCTION = """# Practical factors: do defenses keep working where data or labels are noisy?
 
 BadNets with noise on 25 % of the training rows (pictures: Gaussian, deviation .1; texts: a tenth of the characters) or
-25 % wrong labels (uniform), drawn before the poison. The reserve and the test part are clean. Seven defenses on
+25 % wrong labels (uniform), drawn before the poison. The reserve (clean rows that are never poisoned nor
+trained on, from which the defender gets its share) and the test part are clean. Seven defenses on
 pictures and on texts (`anp` on pictures alone, `onion` on texts alone), each with its defaults.
 
 ```
@@ -65,6 +73,8 @@ def answer(found: Compared, corrected: float) -> str:
         (False, True): "works under noise only",
         (False, False): "does not work in either",
     }[before, after]
+    if before != after and corrected >= LEVEL:
+        return UNSHOWN if before else UNSHOWN_BELOW
     changed = "" if corrected >= LEVEL else (", higher under noise" if found.effect > 0 else ", lower under noise")
     return words + changed
 
@@ -97,7 +107,7 @@ def in_words(found: Sequence[Compared]) -> list[str]:
     corrected = holm([item.p_value for item in found])
     lines = []
     for kind, said in (("data", "noisy data"), ("label", "wrong labels")):
-        for words in ("keeps working", "stops working", "works under noise only", "does not work in either"):
+        for words in ANSWERS:
             cases = [
                 f"`{item.where[3]}` ({item.where[0]}, {float(item.where[2]):.0%}: {fmean(item.plain):.2f} to "
                 f"{fmean(item.noisy):.2f}, U {item.statistic:g}, p {p_value:.3f})"

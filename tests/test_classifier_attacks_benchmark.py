@@ -94,6 +94,16 @@ def test_the_head_says_which_attacks_have_another_rate(page: ModuleType) -> None
     assert max(len(row) for text in written for row in text.splitlines()) <= 120
 
 
+def test_a_dagger_marks_the_rows_of_older_code(page: ModuleType) -> None:
+    marked = [line("wanet", 0, 0.9), line("combat", 0, 0.9), line("bpp", 0, 0.9, params={"levels": 8})]
+    plain = [line("combat", 0, 0.9, model="colour-digits-cnn"), line("bpp", 0, 0.9), line("badnets", 0, 0.9)]
+    assert [page.former(one) for one in marked + plain] == [" †"] * 3 + [""] * 3
+    assert page.table([marked[:1]]).splitlines()[2].startswith("| wanet † |")
+    assert page.verdicts([marked[:1]]).splitlines()[2].startswith("| wanet † |")
+    rate = line("wanet", 0, 0.9, part="rates", params={"poison_rate": 0.1})
+    assert page.rate_table([rate]).splitlines()[2].startswith("| wanet † |")
+
+
 def test_rates_are_columns(page: ModuleType) -> None:
     lines = [line("blended", 0, rate * 10, part="rates", params={"poison_rate": rate}) for rate in (0.1, 0.001)]
     assert page.rate_table(lines).splitlines()[0] == "| attack | data | 10 % | 0.1 % |"

@@ -243,3 +243,14 @@ def test_a_width_of_0_is_80(toys: FakeSite) -> None:
     wide = bdm_process(toys, "plugins", "list").stdout
     assert bdm_process(toys, "plugins", "list", COLUMNS="0").stdout == wide
     assert bdm_process(toys, "plugins", "list", COLUMNS="none").stdout == wide
+
+
+def test_help_shows_no_value_for_flags_and_no_line_break_of_a_docstring(fake_site: FakeSite) -> None:
+    text = bdm(fake_site, "scan", "--help", COLUMNS="200").stdout
+    assert "--exit-code" in text and "<bool>" not in text
+    assert "1 a stage failed, 130 or 143 interrupted." in text
+    for command in ("scan", "sweep"):
+        text = bdm(fake_site, command, "--help", COLUMNS="200").stdout
+        assert "<bool>" not in text and "classifiers: at most what the reserve holds." in " ".join(text.split())
+    like = bdm(fake_site, "import", "--help", COLUMNS="200").stdout
+    assert "Model folder (diffusers or classifier) of the same architecture" in like

@@ -8,6 +8,10 @@ import pytest
 from cli_process import bdm, bdm_process, error_line, install_toys
 from fake_site import FakeSite
 
+from bdm_cli.calibration import write_calibration
+from bdm_core.errors import UserError
+from bdm_core.run.specification import RunSpec
+
 
 @pytest.fixture
 def toys(fake_site: FakeSite) -> FakeSite:
@@ -194,6 +198,12 @@ def test_calibrate_refuses_too_few_models_before_it_opens_any(toys: FakeSite, tm
     message = error_line(bdm(toys, "calibrate", "toylook", "--model", "honest", "--device", "cpu"))
     assert "defense:toylook needs at least 2 clean models for a calibration, not 1: repeat --model" in message
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_calibration_without_a_defense_says_where_they_are_listed(toys: FakeSite, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"name one \(bdm plugins list defense\)"):
+        write_calibration(RunSpec(), [], tmp_path / "a.json", tmp_path)
+    assert "toylook" in bdm(toys, "plugins", "list", "defense").stdout
 
 
 def test_install_hands_its_arguments_to_pip_and_says_so(toys: FakeSite) -> None:

@@ -27,6 +27,8 @@ def test_from_the_dry_run_to_the_end(fake_site: FakeSite) -> None:
     assert pair == ("toy", "elijah") and reason.startswith("no common task")
     assert dry["least_seconds"] <= dry["expected_seconds"] <= dry["work_seconds"]
     assert not (fake_site.root.parent / "runs").exists()
+    text = bdm(fake_site, *options, "--dry-run").stdout
+    assert "no estimate: nothing recorded yet" in text and "expected  " not in text
 
     done = bdm(fake_site, *options, "--json")
     events = [json.loads(line) for line in done.stdout.splitlines()]

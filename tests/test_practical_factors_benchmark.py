@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -99,3 +100,20 @@ def test_the_page_answers_the_question(script: ModuleType, tmp_path: Path) -> No
     assert "Under wrong labels, stops working:** `x` (m, 10%: 0.05 to 0.60, U 49, p 0.001)" in text
     assert "differs significantly in 1 cases: higher in 1, lower in 0" in " ".join(text.split())
     assert "| m | 10% | x | label (uniform) | 0.053 (7) | 0.603 (7) | 49 | 0.0006 | 0.001 | +1.00 |" in text
+
+
+def test_a_mean_that_crosses_the_line_is_no_difference_where_the_test_finds_none(script: ModuleType) -> None:
+    page = importlib.import_module("practical_factors_page")
+    (found,) = script.comparisons(
+        script.samples_of(
+            [
+                line(seed=seed, value=value + seed / 100, **noise)
+                for noise, value in (({}, 0.1), ({DATA: "gaussian"}, 0.13))
+                for seed in range(7)
+            ]
+        )
+    )
+    assert page.answer(found, 1.0) == page.UNSHOWN and page.answer(found, 0.01).startswith("stops working")
+    other = replace(found, plain=found.noisy, noisy=found.plain)
+    assert page.answer(other, 1.0) == page.UNSHOWN_BELOW
+    assert page.answer(other, 0.01).startswith("works under noise only")

@@ -121,7 +121,7 @@ def load(target: str) -> Any:
 def test_readme_has_the_sections_of_all(folder: Path) -> None:
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert text.startswith(f"# {folder.name}\n")
-    assert re.search(r"^ *(bdm|pip|python) ", text, re.MULTILINE), "no command to copy"
+    assert re.search(r"^ *(bdm|make|pip|python) ", text, re.MULTILINE), "no command to copy"
     assert set(text.splitlines()) & README_LIMITS
 
 

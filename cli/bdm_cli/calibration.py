@@ -70,7 +70,7 @@ def write_calibration(
         BdmError: as :func:`bdm_core.run.runner.scan`; or the defense has no calibration, or failed.
     """
     if not spec.detect:
-        raise UserError("no defense to calibrate: name one (bdm plugins list --kind defense)")
+        raise UserError("no defense to calibrate: name one (bdm plugins list defense)")
     cell = prepare(spec.model_copy(update={"detectors": []}))
     loaded = cell.detector
     assert loaded is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import inspect
 import os
 import sys
 from collections import Counter
@@ -45,6 +46,8 @@ class _Parameters:
         """The command's parameters."""
         parameters = super().get_params(ctx)  # type: ignore[misc]
         for parameter in parameters:
+            if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+                parameter.metavar = ""  # a flag takes no value: the help must not look as if it took one
             if getattr(parameter, "is_flag", False) and parameter.default is None:
                 parameter.default = False
             kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
@@ -70,6 +73,11 @@ def _path(parameter: Any, otherwise: Any, ctx: Any, value: Any) -> Any:
 
 class Command(_Parameters, TyperCommand):
     """A command. An option that takes one value is given once, but for places: of these the last one counts."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        if self.help:  # paragraphs as lines: a terminal's width breaks them, not that of the docstring
+            self.help = "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(self.help).split("\n\n"))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse; raises a usage error for an option that is given twice."""

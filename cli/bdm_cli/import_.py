@@ -30,7 +30,10 @@ class ImportOptions(Common):
     out: Annotated[Path, typer.Option("--out", help="New folder for the sealed model.", metavar="DIR")]
     like: Annotated[
         Path | None,
-        typer.Option(help="Diffusers folder of the same architecture, for a bare state dict.", metavar="DIR"),
+        typer.Option(
+            help="Model folder (diffusers or classifier) of the same architecture, for a bare state dict.",
+            metavar="DIR",
+        ),
     ] = None
     configuration: Annotated[
         Path | None,

@@ -90,7 +90,11 @@ class Running(Common):
     seed: Seed = None
     device: Device = None
     data_share: Annotated[
-        float | None, typer.Option(help="Share of the clean data that the defender is allowed, (0, 1] (default 0.1).")
+        float | None,
+        typer.Option(
+            help="Share of clean rows that the defender is allowed, of the training rows, (0, 1] (default 0.1); "
+            "classifiers: at most what the reserve holds."
+        ),
     ] = None
     observer: Annotated[
         list[str] | None, typer.Option(help="Also tell an observer, e.g. tensorboard. Repeatable.", metavar="NAME")

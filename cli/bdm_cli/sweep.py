@@ -38,7 +38,11 @@ class SweepOptions(Common):
     sets: Sets = None
     device: Device = None
     data_share: Annotated[
-        float | None, typer.Option(help="Share of the clean data that the defender is allowed, (0, 1].")
+        float | None,
+        typer.Option(
+            help="Share of clean rows that the defender is allowed, of the training rows, (0, 1] (default 0.1); "
+            "classifiers: at most what the reserve holds."
+        ),
     ] = None
     executor: Annotated[str, typer.Option(help="local, or another executor that is installed.", metavar="NAME")] = (
         "local"

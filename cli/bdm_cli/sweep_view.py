@@ -98,6 +98,7 @@ def print_dry_run(console: Console, found: Survey, document: dict[str, Any]) -> 
     _more(console, len(document["impossible"]) - SHOWN, "impossible pairs")
     if document["impossible"]:
         console.print()
+    unknown = document["to_compute"] > 0 and not found.times.count
     names = ["stage", "distinct", "stored", "to do", "expected"]
     rows = [
         [
@@ -105,7 +106,7 @@ def print_dry_run(console: Console, found: Survey, document: dict[str, Any]) -> 
             Text(str(item["distinct"])),
             Text(str(item["stored"])),
             Text(str(item["distinct"] - item["stored"])),
-            Text(seconds(item["seconds"]) if item["seconds"] else "-"),
+            Text(seconds(item["seconds"]) if item["seconds"] and not unknown else "-"),
         ]
         for item in document["stages"]
     ]
@@ -114,11 +115,17 @@ def print_dry_run(console: Console, found: Survey, document: dict[str, Any]) -> 
     known, todo = document["with_recorded_times"], document["to_compute"]
     excluded = f", {document['excluded']} excluded" if document["excluded"] else ""
     repeated = f", {document['repeated']} that do the same left out" if document["repeated"] else ""
-    lines = [
-        f"cells     {document['cells']}, {document['complete']} complete{excluded}{repeated}",
-        f"stages    {todo} to compute; this store has recorded times for {known} of them, the rest is guessed",
+    times = [
         f"work      {seconds(document['work_seconds'])}, longest chain {seconds(document['longest_chain_seconds'])}",
         f"expected  {seconds(document['expected_seconds'])} with {document['workers']} workers",
+    ]
+    guess = f"this store has recorded times for {known} of them, the rest is guessed"
+    if unknown:
+        guess, times = "no estimate: nothing recorded yet", []
+    lines = [
+        f"cells     {document['cells']}, {document['complete']} complete{excluded}{repeated}",
+        f"stages    {todo} to compute; {guess}",
+        *times,
     ]
     for line in lines:
         console.print(Text(line))

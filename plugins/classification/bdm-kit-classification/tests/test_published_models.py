@@ -122,6 +122,7 @@ def without(name):
 @pytest.mark.parametrize(
     ("weights", "config", "match"),
     [
+        (preact() | {"bn1.weight": torch.ones(1)}, {}, r"is a ResNet \(bn1, fc\), not a PreAct-ResNet18"),
         (preact() | {"layer1.2.conv1.weight": torch.ones(1)}, {}, r"layer1.2.conv1.weight .*cannot be converted"),
         (without("layer3.1.conv2.weight"), {}, r"lacks .*blocks.5.conv2.weight"),
         (preact() | {"layer1.0.bn1.bias": torch.ones(9)}, {}, r"has shape \[9\], expected \[4\]"),

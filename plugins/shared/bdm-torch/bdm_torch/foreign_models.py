@@ -88,7 +88,7 @@ def find_weights(folder: Path, stem: str) -> Weights:
     if pickles:
         raise ArtifactError(
             f"{folder} has pickled weights ({pickles[0]}) and no {stem}.safetensors: convert them with "
-            f"`bdm import {folder.parent} --out NEW`"
+            f"`bdm import {folder.parent if (folder.parent / 'model_index.json').is_file() else folder} --out NEW`"
         )
     raise ArtifactError(f"{folder} has no {stem}.safetensors")
 

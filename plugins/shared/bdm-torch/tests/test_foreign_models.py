@@ -123,3 +123,15 @@ def test_whole_numbers_are_quantised_weights(tmp_path: Path, dtype: torch.dtype)
     save_file({"a": torch.zeros(2).to(dtype)}, tmp_path / f"{STEM}.safetensors")
     with pytest.raises(ArtifactError, match=r"a has the type .*: quantised weights are not supported"):
         find_weights(tmp_path, STEM)
+
+
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_pickled_weights_are_refused_with_the_folder_to_import(pipeline, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "pytorch_model.bin").write_bytes(b"x")
+    if pipeline:
+        (tmp_path / "model_index.json").write_text("{}")
+    with pytest.raises(ArtifactError) as caught:
+        find_weights(folder, "model")
+    assert f"`bdm import {tmp_path if pipeline else folder} --out NEW`" in str(caught.value)

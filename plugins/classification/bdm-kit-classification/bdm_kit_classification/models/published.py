@@ -44,9 +44,15 @@ def convert_published(weights: Path, config: Path, folder: Path) -> bool:
     """
     header = read_header(weights)
     prefix = _prefix(header)
-    architecture = _architecture({name.removeprefix(prefix) for name in header})
+    plain = {name.removeprefix(prefix) for name in header}
+    architecture = _architecture(plain)
     if architecture is None:
         return False
+    if architecture != VGG and plain & {"bn1.weight", "fc.weight"}:
+        raise ArtifactError(
+            f"{weights} is a ResNet (bn1, fc), not a PreAct-ResNet18: only PreAct-ResNet18 and VGG19-BN can be "
+            "imported by --config; save it as a timm or transformers folder, or give --like"
+        )
     names = {name: _kit_name(architecture, name.removeprefix(prefix)) for name in header}
     strange = [name for name, new in names.items() if new is None]
     if strange:
