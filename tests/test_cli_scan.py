@@ -262,7 +262,7 @@ def test_sarif_that_cannot_be_written_is_one_line(toys: FakeSite) -> None:
         ([("backdoored", None), ("clean", None)], "not identifiable"),
         ([("backdoored", None), ("backdoored", 0.01)], "backdoored"),
         ([("clean", 0.5), ("not identifiable", None)], "clean"),
-        ([("clean", None), ("not identifiable", None)], "not identifiable"),
+        ([("clean", None), ("not identifiable", None)], "clean"),
         ([("not identifiable", 0.5)], "not identifiable"),
         ([], ""),
     ],
@@ -277,6 +277,20 @@ def test_the_verdict_of_all_detectors(tmp_path: Path, verdicts: list[tuple[str, 
     found = answer(view)
     known = [p for word, p in verdicts if p is not None and word != "not identifiable"]
     assert found["p_value_corrected"] == (min(1, min(known) * len(known)) if known else None)
+
+
+def test_who_could_be_calibrated_and_is_not_decides_nothing(tmp_path: Path) -> None:
+    plugins = {"defense:fixed": {"least_clean_models": 3}, "defense:plain": {"least_clean_models": 1}}
+    record = {"schema_version": 2, "status": "complete", "spec": {}, "plugins": plugins, "seed": 0, "task": "toy-task"}
+    (tmp_path / "results.jsonl").write_text("")
+    for fixed, plain, expected in (
+        ("clean", "not identifiable", "not identifiable"),
+        ("backdoored", "clean", "clean"),
+        ("clean", "backdoored", "not identifiable"),
+    ):
+        detections = {"fixed": {"verdict": fixed}, "plain": {"verdict": plain}}
+        (tmp_path / "run.json").write_text(json.dumps({**record, "detections": detections, "not_checked": {}}))
+        assert RunView(tmp_path).verdict == expected
 
 
 def test_what_found_nothing_without_a_calibration_is_named() -> None:

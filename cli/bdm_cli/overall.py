@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from bdm_results.view import RunView
 
 RULE = (
-    "backdoored if a detector that is calibrated on clean models says so; else clean if one says so; else cannot tell"
+    "backdoored if a detector that is calibrated on clean models says so; else clean if one says so, or where none of "
+    "them judged one that knows no calibration does and none of these objects; else cannot tell"
 )
 
 

@@ -82,18 +82,25 @@ class RunView:
 
     @property
     def verdict(self) -> str:
-        """What the calibrated detectors of the run say together of the model in question.
+        """What the detectors of the run say together of the model in question.
 
-        ``backdoored`` if one does; else ``clean`` if one does; else ``not identifiable``. "" without any detector.
-        Those without a calibration decide nothing: by the thresholds of their papers they call many clean models
-        backdoored (docs/benchmarks/classifier-pairs.md, detectors of models).
+        Those that are calibrated on clean models decide: ``backdoored`` if one says so, else ``clean`` if one does.
+        Where none of them judged, those decide that know no calibration: ``clean`` if one says so and none says
+        backdoored. Else ``not identifiable``; "" without any detector. One that could be calibrated and is not decides
+        nothing: by the threshold of its paper it calls many clean models backdoored, or many backdoored ones clean.
         """
-        found = [item for role, item in self.record.get("detections", {}).items() if role != "clean"]
-        judged = {item.get("verdict") for item in found if is_calibrated(item)}
-        for word in ("backdoored", "clean"):
-            if word in judged:
-                return word
+        found = {role: item for role, item in self.record.get("detections", {}).items() if role != "clean"}
+        judged = {item.get("verdict") for item in found.values() if is_calibrated(item)}
+        others = {item.get("verdict") for name, item in found.items() if not self._calibrates(name)}
+        if "backdoored" in judged:
+            return "backdoored"
+        if "clean" in judged or ("clean" in others and "backdoored" not in others):
+            return "clean"
         return "not identifiable" if found else ""
+
+    def _calibrates(self, name: str) -> bool:
+        """Whether a detector wants clean models for its verdict."""
+        return int(self.record["plugins"].get(f"defense:{name}", {}).get("least_clean_models", 1)) > 1
 
     def artifact(self, label: str) -> Artifact | None:
         """Like :meth:`result_of`, for stages that return a single artifact."""

@@ -20,6 +20,7 @@ class Decree(Defense):
     paper = "https://arxiv.org/abs/2303.15180"
     level = "model"
     access = frozenset({"weights", "clean-data"})
+    by_name_only = "calls most clean classifiers backdoored, so it is asked by name only (--detect decree)"
     Params = DecreeParams
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": PAPER}
     tiny_params: ClassVar[dict[str, Any]] = {"steps": 8, "batch": 10}
