@@ -37,12 +37,12 @@ def unlearn_perturbation(ctx: Context, params: IBauParams, model: Model, data: D
             def outer(d: Tensor) -> Tensor:
                 return functional.cross_entropy(network(clean + d), labels)
 
-            def inner(d: Tensor) -> Tensor:
-                return params.penalty * d.square().sum() - outer(d)
+            def penalty(d: Tensor) -> Tensor:
+                return params.penalty * d.square().sum()
 
             given = {"steps": params.fixed_point_steps, "rate": params.fixed_point_rate}
             with twice_differentiable():
-                value = with_implicit_part(outer, inner, perturbation.to(clean), **given)  # type: ignore[arg-type]
+                value = with_implicit_part(outer, penalty, perturbation.to(clean), **given)  # type: ignore[arg-type]
             return value + weight * functional.cross_entropy(network(clean), labels) if weight else value
 
         kept = params.normalisation == "kept"

@@ -29,7 +29,7 @@ class TestBatchStatistics(ClassifierDefenseConformance):
 
 
 def smooth_problem():
-    """A small smooth network, samples, and the inner objective, strongly convex in the perturbation."""
+    """A small smooth network, samples, and a penalty that makes the inner objective strongly convex."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2)).double()
     x, y = torch.randn(7, 3).double(), torch.randint(2, (7,))
@@ -37,30 +37,30 @@ def smooth_problem():
     def outer(d):
         return functional.cross_entropy(network(x + d), y)
 
-    def inner(d):
-        return 2 * d.square().sum() - outer(d)
+    def penalty(d):
+        return 2 * d.square().sum()
 
-    return network, outer, inner
+    return network, outer, penalty
 
 
-def best(inner, steps=60, rate=0.2):
+def best(outer, penalty, steps=60, rate=0.2):
     d = torch.zeros(1, 3).double()
     for _ in range(steps):
         d.requires_grad_()
-        (slope,) = torch.autograd.grad(inner(d), d)
+        (slope,) = torch.autograd.grad(penalty(d) - outer(d), d)
         d = (d - rate * slope).detach()
     return d
 
 
 def hypergradient(steps):
-    network, outer, inner = smooth_problem()
-    with_implicit_part(outer, inner, best(inner), steps=steps, rate=0.1).backward()
+    network, outer, penalty = smooth_problem()
+    with_implicit_part(outer, penalty, best(outer, penalty), steps=steps, rate=0.1).backward()
     return torch.cat([value.grad.flatten() for value in network.parameters()])
 
 
 def by_differences(width=1e-4):
     """Finite differences of H(d*(w), w), the inner problem solved anew for each."""
-    network, outer, inner = smooth_problem()
+    network, outer, penalty = smooth_problem()
     found = []
     for value in network.parameters():
         flat = value.detach().view(-1)
@@ -68,7 +68,7 @@ def by_differences(width=1e-4):
             kept, ends = float(flat[place]), []
             for sign in (1, -1):
                 flat[place] = kept + sign * width
-                ends.append(float(outer(best(inner)).detach()))
+                ends.append(float(outer(best(outer, penalty)).detach()))
             flat[place] = kept
             found.append((ends[0] - ends[1]) / (2 * width))
     return torch.tensor(found).double()
@@ -85,9 +85,9 @@ def test_against_finite_differences():
 
 
 def test_value_is_that_of_the_outer_objective():
-    _, outer, inner = smooth_problem()
+    _, outer, penalty = smooth_problem()
     d = torch.ones(1, 3).double() / 10
-    assert with_implicit_part(outer, inner, d, steps=5, rate=0.1).item() == outer(d).item()
+    assert with_implicit_part(outer, penalty, d, steps=5, rate=0.1).item() == outer(d).item()
 
 
 def test_the_perturbation_raises_the_loss_within_its_ball():
