@@ -28,7 +28,7 @@ from classifier_pairs_numbers import (
     table,
 )
 from classifier_pairs_orderings import orderings
-from classifier_pairs_state import BOUND, bounds, state
+from classifier_pairs_state import BESIDE, BOUND, bounds, loops, state
 from swept import Line
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "classifier-pairs.md"
@@ -168,6 +168,7 @@ def write_page(lines: Sequence[Line]) -> Path:
         f"## Published orderings\n\n{orderings(usual)}\n{BOARDS}\n"
         f"## Points of the pruners\n\n{BOUND}\n{bounds(usual)}\n\n"
         f"## Access and cost\n\n{COST}\n{costs(complete)}\n\n"
+        f"## Beside the released loops\n\n{BESIDE}\n{loops()}\n\n"
         f"## Attack by attack\n\n{attack_tables(complete)}\n{END}",
         encoding="utf-8",
     )

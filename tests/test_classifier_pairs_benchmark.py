@@ -244,3 +244,11 @@ def test_attacks_go_together_of_which_the_same_is_missing(load: Any) -> None:
     assert names(of_blended | impossible, 3) == [["badnets", "wanet"]]
     assert cells.missing(plan, wanted, set(), preparation) == [("mnist-cnn", 2)]
     assert cells.missing(plan, wanted, {cell.name for cell in found.possible}, preparation) == []
+
+
+def test_the_page_has_the_times_beside_the_released_loops(load: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    state = load("state")
+    one = {"model": "mnist-cnn", "method": "anp", "steps": 60, "seconds": 2.0, "seconds_released": 2.5, "ratio": 0.8}
+    (tmp_path / "loops.json").write_text(json.dumps([one]))
+    monkeypatch.setattr(state, "LOOPS", tmp_path / "loops.json")
+    assert "| mnist-cnn | anp | 60 | 2.00 | 2.50 | 0.80 |" in state.loops()
