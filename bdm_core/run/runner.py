@@ -116,7 +116,8 @@ def _keep_record(
     record["plugins"] = {
         item.id: {
             **item.origin,
-            "summary": item.plugin.summary, "params": _public(item.params),
+            "summary": item.plugin.summary,
+            "params": _public(item.params),
             **({"access": sorted(item.plugin.access)} if item in cell.defenses else {}),
             **({"least_clean_models": item.plugin.least_clean_models} if item in cell.defenses else {}),
         }
