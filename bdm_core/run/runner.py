@@ -115,9 +115,7 @@ def _keep_record(
     record["setting"] = as_taken(cell.kit.plugin, cell.task, record["spec"])
     record["plugins"] = {
         item.id: {
-            **item.origin,
-            "summary": item.plugin.summary,
-            "params": _public(item.params),
+            **(item.origin | {"summary": item.plugin.summary, "params": _public(item.params)}),
             **({"access": sorted(item.plugin.access)} if item in cell.defenses else {}),
             **({"least_clean_models": item.plugin.least_clean_models} if item in cell.defenses else {}),
         }
