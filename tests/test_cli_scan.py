@@ -291,6 +291,10 @@ def test_who_could_be_calibrated_and_is_not_decides_nothing(tmp_path: Path) -> N
         detections = {"fixed": {"verdict": fixed}, "plain": {"verdict": plain}}
         (tmp_path / "run.json").write_text(json.dumps({**record, "detections": detections, "not_checked": {}}))
         assert RunView(tmp_path).verdict == expected
+    for strange in ("x", {"least_clean_models": "many"}):
+        foreign = {**record, "plugins": {"defense:fixed": strange}, "detections": {"fixed": {"verdict": "clean"}}}
+        (tmp_path / "run.json").write_text(json.dumps({**foreign, "not_checked": {}}))
+        assert RunView(tmp_path).verdict == "clean"
 
 
 def test_what_found_nothing_without_a_calibration_is_named() -> None:

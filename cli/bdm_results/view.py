@@ -100,7 +100,9 @@ class RunView:
 
     def _calibrates(self, name: str) -> bool:
         """Whether a detector wants clean models for its verdict."""
-        return int(self.record["plugins"].get(f"defense:{name}", {}).get("least_clean_models", 1)) > 1
+        told = self.record["plugins"].get(f"defense:{name}")
+        wanted = told.get("least_clean_models") if isinstance(told, dict) else None
+        return isinstance(wanted, int) and wanted > 1
 
     def artifact(self, label: str) -> Artifact | None:
         """Like :meth:`result_of`, for stages that return a single artifact."""
