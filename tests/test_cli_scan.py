@@ -9,6 +9,7 @@ from cli_process import Done, bdm, bdm_process, error_line, install_toys
 from fake_site import FakeSite
 
 from bdm_cli.overall import answer, remarks
+from bdm_core.errors import UserError
 from bdm_results.view import RunView
 
 OPTIONS = ("--no-report", "--device", "cpu", "--quiet", "--exit-code")
@@ -291,10 +292,10 @@ def test_who_could_be_calibrated_and_is_not_decides_nothing(tmp_path: Path) -> N
         detections = {"fixed": {"verdict": fixed}, "plain": {"verdict": plain}}
         (tmp_path / "run.json").write_text(json.dumps({**record, "detections": detections, "not_checked": {}}))
         assert RunView(tmp_path).verdict == expected
-    for strange in ("x", {"least_clean_models": "many"}):
-        foreign = {**record, "plugins": {"defense:fixed": strange}, "detections": {"fixed": {"verdict": "clean"}}}
-        (tmp_path / "run.json").write_text(json.dumps({**foreign, "not_checked": {}}))
-        assert RunView(tmp_path).verdict == "clean"
+    strange = {"defense:fixed": {"least_clean_models": "many"}}
+    (tmp_path / "run.json").write_text(json.dumps({**record, "plugins": strange, "detections": {}, "not_checked": {}}))
+    with pytest.raises(UserError, match="no valid least_clean_models"):
+        RunView(tmp_path)
 
 
 def test_what_found_nothing_without_a_calibration_is_named() -> None:

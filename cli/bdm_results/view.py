@@ -100,9 +100,7 @@ class RunView:
 
     def _calibrates(self, name: str) -> bool:
         """Whether a detector wants clean models for its verdict."""
-        told = self.record["plugins"].get(f"defense:{name}")
-        wanted = told.get("least_clean_models") if isinstance(told, dict) else None
-        return isinstance(wanted, int) and wanted > 1
+        return bool(self.record["plugins"].get(f"defense:{name}", {}).get("least_clean_models", 1) > 1)
 
     def artifact(self, label: str) -> Artifact | None:
         """Like :meth:`result_of`, for stages that return a single artifact."""
@@ -132,7 +130,7 @@ def _checked_record(found: Any) -> dict[str, Any]:
         raise ValueError(f"{name} is no record of this version of bdm (schema_version {SCHEMA_VERSION})")
     _checked(found, name, _RECORD, "status", "spec", "plugins", "detections", "seed")
     _checked(found["spec"], name, _OPTIONS)
-    for part, form in (("plugins", {}), ("detections", _DETECTION)):
+    for part, form in (("plugins", {"least_clean_models": (int,)}), ("detections", _DETECTION)):
         for item in found[part].values():
             _checked(item, name, form)
     return found
