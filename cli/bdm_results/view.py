@@ -27,6 +27,7 @@ _LINE |= {"stderr": _NUMBER, "n": _COUNT, "seed": (int,)} | _OPTIONS
 _STAGE: Form = {"label": _TEXT, "stage": _TEXT, "key": _TEXT, "cached": (bool,), "seconds": _NUMBER}
 _STAGE |= {"peak_memory_bytes": _COUNT, "figures": (dict,), "warnings": (list,)}
 _DETECTION: Form = {"verdict": _TEXT, "note": _TEXT, "score": _NUMBER, "threshold": _NUMBER, "p_value": _NUMBER}
+_PLUGIN: Form = {"least_clean_models": (int,)}
 _RECORD: Form = {"status": _TEXT, "spec": (dict,), "plugins": (dict,), "detections": (dict,), "seed": (int,)}
 _RECORD |= {"task": (str, NoneType), "seconds": _NUMBER, "notes": (dict,)}
 """What the parts of a run's files are; what a part has beside is not looked at."""
@@ -130,7 +131,7 @@ def _checked_record(found: Any) -> dict[str, Any]:
         raise ValueError(f"{name} is no record of this version of bdm (schema_version {SCHEMA_VERSION})")
     _checked(found, name, _RECORD, "status", "spec", "plugins", "detections", "seed")
     _checked(found["spec"], name, _OPTIONS)
-    for part, form in (("plugins", {"least_clean_models": (int,)}), ("detections", _DETECTION)):
+    for part, form in (("plugins", _PLUGIN), ("detections", _DETECTION)):
         for item in found[part].values():
             _checked(item, name, form)
     return found
